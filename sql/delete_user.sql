@@ -1,0 +1,2 @@
+DELETE FROM users WHERE username = $1
+RETURNING user_id

@@ -1,0 +1,2 @@
+UPDATE users SET disabled_at = NULL WHERE username = $1
+RETURNING user_id

@@ -1,0 +1,10 @@
+INSERT INTO client_secrets (client_id, secret_number, secret_digest, created_at, expires_at)
+SELECT
+    c.client_id,
+    COALESCE((SELECT MAX(s.secret_number) FROM client_secrets AS s WHERE s.client_id = $1), 0) + 1,
+    $2,
+    CAST($3 AS BIGINT),
+    CAST($4 AS BIGINT)
+FROM clients AS c
+WHERE c.client_id = $1
+RETURNING secret_number

@@ -1,0 +1,1 @@
+UPDATE clients SET settings = $2 WHERE client_id = $1

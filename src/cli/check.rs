@@ -1,0 +1,134 @@
+//! `jeton check`: what the settings come to, and whether the service can start with them.
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory};
+use serde::Serialize;
+
+use super::serve::{Plan, bind};
+use super::{Arguments, Failure, output};
+use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
+use crate::endpoint::signing_keys::{KeySettings, SigningKeys};
+use crate::store::{Store, migration};
+
+/// A setting as printed.
+#[derive(Serialize)]
+struct Effective {
+    setting: String,
+    value: String,
+    source: &'static str,
+}
+
+pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result<(), Failure> {
+    let rows = effective(&settings, matches);
+    let rows: Vec<_> =
+        rows.into_iter().map(|row| [row.setting, row.value, row.source.to_owned()]).collect();
+    output::table(["SETTING", "VALUE", "FROM"], &rows);
+    for name in unknown_variables() {
+        output::error_line(&format!("warning: the environment variable {name} is no setting"));
+    }
+    output::line("");
+
+    let plan = Plan::make(&settings)?;
+    output::line(&format!(
+        "ok  hashing: {} threads, {} in all",
+        plan.hashing.threads,
+        ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
+    ));
+    if plan.certificate.is_some() {
+        output::line("ok  the certificate and its key fit together");
+    }
+    bind(settings.listen, "--listen").await?;
+    bind(settings.management_listen, "--management-listen").await?;
+    output::line("ok  both addresses are free");
+    check_database(&settings).await?;
+    output::line("The service can start.");
+    Ok(())
+}
+
+/// Looks at the database and opens its keys, and makes neither.
+async fn check_database(settings: &ServeSettings) -> Result<(), Failure> {
+    let location = &settings.database.database;
+    if let DatabaseLocation::Sqlite(path) = location
+        && !path.exists()
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(std::path::Path::new("."));
+        let writable = std::fs::metadata(folder)
+            .is_ok_and(|metadata| metadata.is_dir() && !metadata.permissions().readonly());
+        if !writable {
+            return Err(Failure(format!(
+                "cannot make the database {location} (--database): {} is not a folder that this \
+                 process can write to",
+                folder.display()
+            )));
+        }
+        output::line(&format!("ok  the database {location} will be made at the first start"));
+        return Ok(());
+    }
+    let store = Store::open(location).await?;
+    let status = migration::status(&store)
+        .await
+        .map_err(|problem| format!("the database {location}: {problem}"))?;
+    output::line(&format!("ok  the database {location} answers"));
+    if status.applied < status.known {
+        output::line(&format!(
+            "ok  its tables are at version {} and will be brought to {} at the start",
+            status.applied, status.known
+        ));
+        return Ok(());
+    }
+    let key_settings = KeySettings {
+        master_key_files: settings.master_key_file.clone(),
+        bits: settings.key_bits,
+        jwks_max_age: settings.jwks_max_age,
+    };
+    let opened = SigningKeys::try_open(&store, &key_settings).await?;
+    output::line(&match opened {
+        0 => "ok  the first signing key will be made at the first start".to_owned(),
+        count => format!("ok  {count} signing keys open with the master key, sign and verify"),
+    });
+    Ok(())
+}
+
+/// Every setting of `check`, with where its value came from. A password in a URL is left out.
+fn effective(settings: &ServeSettings, matches: &ArgMatches) -> Vec<Effective> {
+    let command = Arguments::command();
+    let (Some(command), Some(matches)) =
+        (command.find_subcommand("check"), matches.subcommand_matches("check"))
+    else {
+        return Vec::new();
+    };
+    let arguments = command.get_arguments().filter(|argument| argument.get_env().is_some());
+    let rows = arguments.map(|argument| {
+        let id = argument.get_id().as_str();
+        let value = match (id, matches.get_raw(id)) {
+            ("database", _) => settings.database.database.to_string(),
+            (_, Some(raw)) => {
+                raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ")
+            }
+            (_, None) => "(none)".to_owned(),
+        };
+        let source = match matches.value_source(id) {
+            Some(ValueSource::CommandLine) => "command line",
+            Some(ValueSource::EnvVariable) => "environment",
+            _ => "default",
+        };
+        let setting = argument.get_long().map(|long| format!("--{long}")).unwrap_or_default();
+        Effective { setting, value, source }
+    });
+    rows.collect()
+}
+
+/// Variables that look like settings and are none: typing errors, perhaps.
+fn unknown_variables() -> Vec<String> {
+    let command = Arguments::command();
+    let serve = command.find_subcommand("serve");
+    let known = |name: &str| {
+        serve.is_some_and(|serve| {
+            let variables = serve.get_arguments().filter_map(|argument| argument.get_env());
+            variables.into_iter().any(|variable| variable == name)
+        })
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("JETON_") && !known(name)).collect()
+}

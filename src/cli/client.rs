@@ -1,0 +1,424 @@
+//! `jeton client`: which programs may ask for tokens, or introspect them.
+
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Failure, open_store, output};
+use crate::clock::{Clock, Seconds, Timestamp};
+use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, DatabaseSettings};
+use crate::crypto::digest::SecretDigest;
+use crate::crypto::random;
+use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
+use crate::oauth::{Client, ClientId, ClientSettings, Scope};
+use crate::store::Store;
+use crate::store::clients::{
+    AddClient, AddClientSecret, DeleteClient, FindClient, ListClients, RemoveClientSecret,
+    SetClientDisabled, StoredClient, UpdateClient,
+};
+
+/// What all commands about clients take.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A command about one client.
+#[derive(Args, Debug)]
+pub(super) struct Named {
+    /// The client's id: 1 to 128 characters of A-Z a-z 0-9 . _ -
+    id: ClientId,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What is decided about a client. Each replaces what was decided before.
+#[derive(Args, Debug)]
+pub(super) struct Decisions {
+    /// A grant that the client may use: password or `refresh_token`; repeatable
+    #[arg(long, value_name = "GRANT")]
+    grant: Option<Vec<GrantType>>,
+    /// What the client may ask for; repeatable
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<Vec<Scope>>,
+    /// What the client gets when it asks for nothing; repeatable. Without it such a request is
+    /// `invalid_scope`
+    #[arg(long, value_name = "SCOPE")]
+    default_scope: Option<Vec<Scope>>,
+    /// A resource server that the client's tokens are for; repeatable, the first is the default,
+    /// and those that are URLs can be asked for with `resource`
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Option<Vec<Audience>>,
+    /// Scope that means something at one audience only, as AUDIENCE=SCOPE; repeatable
+    #[arg(long, value_name = "AUDIENCE=SCOPE")]
+    audience_scope: Option<Vec<AudienceScope>>,
+    /// Whether `aud` is an array even when it holds one audience
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    audience_array: Option<bool>,
+    /// How long the client's access tokens live, at most 1h, instead of the service's setting
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+    access_token_lifetime: Option<Seconds>,
+    /// A claim that the client's tokens carry: roles or `preferred_username`; repeatable
+    #[arg(long, value_name = "CLAIM")]
+    claim: Option<Vec<OptionalClaim>>,
+    /// The one way the client may authenticate: `client_secret_basic` or `client_secret_post`
+    #[arg(long, value_name = "METHOD")]
+    authentication_method: Option<ClientAuthenticationMethod>,
+    /// An audience whose tokens the client may introspect; repeatable
+    #[arg(long, value_name = "AUDIENCE")]
+    introspects: Option<Vec<Audience>>,
+    /// Whether introspection tells the client the user's name
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    introspects_username: Option<bool>,
+}
+
+/// `AUDIENCE=SCOPE` on the command line.
+#[derive(Clone, Debug)]
+struct AudienceScope(Audience, Scope);
+
+impl FromStr for AudienceScope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (audience, scope) =
+            text.rsplit_once('=').ok_or("write it as AUDIENCE=SCOPE".to_owned())?;
+        Ok(Self(audience.parse()?, scope.parse()?))
+    }
+}
+
+fn lifetime(text: &str) -> Result<Seconds, String> {
+    let span: Seconds = text.parse()?;
+    if span == Seconds::default() || span > ACCESS_TOKEN_LIFETIME_MAX {
+        return Err(format!("it must be 1s to {ACCESS_TOKEN_LIFETIME_MAX}"));
+    }
+    Ok(span)
+}
+
+/// The commands of `jeton client`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add a client; a confidential one is given a secret, which is shown once
+    Add {
+        #[command(flatten)]
+        named: Named,
+        /// The client is public: an app or page that can keep no secret
+        #[arg(long)]
+        public: bool,
+        #[command(flatten)]
+        decisions: Box<Decisions>,
+    },
+    /// List clients
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show one client
+    Show(Named),
+    /// Change what was decided about a client
+    Set {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        decisions: Box<Decisions>,
+    },
+    /// Refuse a client from now on; its tokens are no longer active
+    Disable(Named),
+    /// Accept a disabled client again
+    Enable(Named),
+    /// Delete a client, its secrets and its sessions
+    Delete(Named),
+    /// Add and remove secrets
+    #[command(subcommand)]
+    Secret(SecretCommand),
+}
+
+/// The commands of `jeton client secret`.
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Give a client one more secret, which is shown once; those it has stay good
+    Add {
+        #[command(flatten)]
+        named: Named,
+        /// From when on the secret is refused, as 30d
+        #[arg(long, value_name = "DURATION")]
+        expires: Option<Seconds>,
+    },
+    /// Take a secret away
+    Remove {
+        #[command(flatten)]
+        named: Named,
+        /// The number of the secret, as `jeton client show` has it
+        number: i64,
+    },
+}
+
+/// A client as printed.
+#[derive(Serialize)]
+struct Listed {
+    client_id: ClientId,
+    #[serde(flatten)]
+    settings: ClientSettings,
+    created_at: Timestamp,
+    disabled_at: Option<Timestamp>,
+    secrets: Vec<ListedSecret>,
+}
+
+#[derive(Serialize)]
+struct ListedSecret {
+    number: i64,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+}
+
+/// A client that was just given a secret.
+#[derive(Serialize)]
+struct Issued<'a> {
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<i64>,
+}
+
+impl From<StoredClient> for Listed {
+    fn from(stored: StoredClient) -> Self {
+        let secrets = stored.secrets.into_iter().map(|secret| ListedSecret {
+            number: secret.number,
+            created_at: secret.created_at,
+            expires_at: secret.expires_at,
+            last_used_at: secret.last_used_at,
+        });
+        Self {
+            client_id: stored.client.id,
+            settings: stored.client.settings,
+            created_at: stored.created_at,
+            disabled_at: stored.disabled_at,
+            secrets: secrets.collect(),
+        }
+    }
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add { named, public, decisions } => add(named, public, *decisions).await,
+        Command::List { common } => {
+            let store = open_store(&common.database).await?;
+            let clients = store.perform(ListClients).await?;
+            print(clients.into_iter().map(Listed::from).collect(), common.json);
+            Ok(())
+        }
+        Command::Show(named) => {
+            let store = open_store(&named.common.database).await?;
+            show(find(&store, &named.id).await?.into(), named.common.json);
+            Ok(())
+        }
+        Command::Set { named, decisions } => {
+            let store = open_store(&named.common.database).await?;
+            let mut client = find(&store, &named.id).await?.client;
+            decisions.apply(&mut client.settings)?;
+            let changed = store.perform(UpdateClient { client }).await?;
+            say(changed, &named.id, "changed")
+        }
+        Command::Disable(named) => set_disabled(named, true, "disabled").await,
+        Command::Enable(named) => set_disabled(named, false, "enabled").await,
+        Command::Delete(named) => {
+            let store = open_store(&named.common.database).await?;
+            let deleted = store.perform(DeleteClient { id: named.id.clone() }).await?;
+            say(deleted, &named.id, "deleted")
+        }
+        Command::Secret(SecretCommand::Add { named, expires }) => add_secret(named, expires).await,
+        Command::Secret(SecretCommand::Remove { named, number }) => {
+            let store = open_store(&named.common.database).await?;
+            let remove = RemoveClientSecret { id: named.id.clone(), number };
+            if !store.perform(remove).await? {
+                return Err(Failure(format!(
+                    "the client {} has no secret {number}: see `jeton client show {}`",
+                    named.id, named.id
+                )));
+            }
+            output::line(&format!("The secret {number} of the client {} was removed.", named.id));
+            Ok(())
+        }
+    }
+}
+
+impl Decisions {
+    /// Puts what was decided into the settings, and checks that they make sense together.
+    fn apply(self, settings: &mut ClientSettings) -> Result<(), Failure> {
+        /// Replaces a setting if there is something to replace it with.
+        fn replace<T>(place: &mut T, new: Option<T>) {
+            if let Some(new) = new {
+                *place = new;
+            }
+        }
+        let join = |scopes: Vec<Scope>| scopes.iter().fold(Scope::default(), Scope::union);
+        replace(&mut settings.grants, self.grant.map(|all| all.into_iter().collect()));
+        replace(&mut settings.scope, self.scope.map(join));
+        replace(&mut settings.default_scope, self.default_scope.map(join));
+        replace(&mut settings.audiences, self.audience);
+        replace(&mut settings.audience_array, self.audience_array);
+        replace(&mut settings.claims, self.claim.map(|all| all.into_iter().collect()));
+        replace(&mut settings.introspects, self.introspects.map(|all| all.into_iter().collect()));
+        replace(&mut settings.introspects_username, self.introspects_username);
+        if let Some(bindings) = self.audience_scope {
+            settings.audience_scopes.clear();
+            for AudienceScope(audience, scope) in bindings {
+                let bound = settings.audience_scopes.entry(audience).or_default();
+                *bound = std::mem::take(bound).union(&scope);
+            }
+        }
+        settings.access_token_lifetime =
+            self.access_token_lifetime.or(settings.access_token_lifetime);
+        settings.authentication_method =
+            self.authentication_method.or(settings.authentication_method);
+        Ok(settings.check()?)
+    }
+}
+
+async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Failure> {
+    let mut settings = ClientSettings { public, ..ClientSettings::default() };
+    decisions.apply(&mut settings)?;
+    let store = open_store(&named.common.database).await?;
+    let secret = (!public).then(random::client_secret);
+    let hint = !settings.grants.is_empty() && settings.default_scope.is_empty();
+    let add = AddClient {
+        client: Client { id: named.id.clone(), settings },
+        secret: secret.as_ref().map(|secret| SecretDigest::of(secret).as_bytes().to_vec()),
+        now: Clock::System.now(),
+    };
+    if !store.perform(add).await? {
+        return Err(Failure(format!(
+            "there is a client {} already: nothing was changed",
+            named.id
+        )));
+    }
+    let client_secret = secret.as_ref().map(crate::secret::Secret::expose);
+    if named.common.json {
+        output::json(&Issued { client_id: named.id.as_str(), client_secret, number: None });
+    } else {
+        output::line(&format!("The client {} was added.", named.id));
+        if let Some(secret) = client_secret {
+            output::line(&format!("Its secret, shown now and never again: {secret}"));
+        }
+    }
+    if hint {
+        output::error_line(
+            "Note: without --default-scope, a request that asks for no scope is invalid_scope.",
+        );
+    }
+    Ok(())
+}
+
+async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failure> {
+    let store = open_store(&named.common.database).await?;
+    // RFC 6749 §10.1: what can keep no secret is given none.
+    if find(&store, &named.id).await?.client.settings.public {
+        return Err(Failure(format!(
+            "the client {} is public and can keep no secret: add a confidential client instead",
+            named.id
+        )));
+    }
+    let now = Clock::System.now();
+    let secret = random::client_secret();
+    let add = AddClientSecret {
+        id: named.id.clone(),
+        digest: SecretDigest::of(&secret).as_bytes().to_vec(),
+        now,
+        expires_at: expires.map(|span| now.after(span)),
+    };
+    let number = store.perform(add).await?.ok_or_else(|| unknown(&named.id))?;
+    if named.common.json {
+        let client_secret = Some(secret.expose());
+        let number = Some(number);
+        output::json(&Issued { client_id: named.id.as_str(), client_secret, number });
+    } else {
+        output::line(&format!(
+            "Secret {number} of the client {}, shown now and never again: {}",
+            named.id,
+            secret.expose()
+        ));
+    }
+    Ok(())
+}
+
+fn print(clients: Vec<Listed>, json: bool) {
+    if json {
+        return output::json(&clients);
+    }
+    let rows = clients.into_iter().map(|client| {
+        let kind = if client.settings.public { "public" } else { "confidential" };
+        let state = client.disabled_at.map_or("enabled".to_owned(), |at| format!("disabled {at}"));
+        [
+            client.client_id.to_string(),
+            kind.to_owned(),
+            state,
+            words(&client.settings.grants),
+            client.settings.scope.to_string(),
+            words(&client.settings.audiences),
+            words(&client.settings.introspects),
+        ]
+    });
+    let heading = ["ID", "TYPE", "STATE", "GRANTS", "SCOPE", "AUDIENCES", "INTROSPECTS"];
+    output::table(heading, &rows.collect::<Vec<_>>());
+}
+
+fn show(client: Listed, json: bool) {
+    if json {
+        return output::json(&client);
+    }
+    let secrets = &client.secrets;
+    let rows: Vec<_> = secrets
+        .iter()
+        .map(|secret| {
+            let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
+            [
+                secret.number.to_string(),
+                secret.created_at.to_string(),
+                time(secret.expires_at),
+                time(secret.last_used_at),
+            ]
+        })
+        .collect();
+    let public = client.settings.public;
+    print(vec![client], false);
+    if !public {
+        output::line("");
+        output::table(["SECRET", "ADDED", "EXPIRES", "LAST USED"], &rows);
+    }
+}
+
+fn words<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
+    items.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+async fn find(store: &Store, id: &ClientId) -> Result<StoredClient, Failure> {
+    store.perform(FindClient { id: id.clone() }).await?.ok_or_else(|| unknown(id))
+}
+
+async fn set_disabled(named: Named, disabled: bool, done: &str) -> Result<(), Failure> {
+    let store = open_store(&named.common.database).await?;
+    let now = Clock::System.now();
+    let set = SetClientDisabled { id: named.id.clone(), disabled, now };
+    let changed = store.perform(set).await?;
+    say(changed, &named.id, done)
+}
+
+fn say(changed: bool, id: &ClientId, done: &str) -> Result<(), Failure> {
+    if !changed {
+        return Err(unknown(id));
+    }
+    output::line(&format!("The client {id} was {done}."));
+    Ok(())
+}
+
+fn unknown(id: &ClientId) -> Failure {
+    Failure(format!("there is no client {id}: see `jeton client list`"))
+}

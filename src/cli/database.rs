@@ -1,0 +1,57 @@
+//! `jeton db`: the tables.
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::{Failure, open_store, output};
+use crate::config::DatabaseSettings;
+use crate::store::{Store, migration};
+
+/// The commands of `jeton db`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Bring the tables up to date; `jeton serve` does it too
+    Migrate {
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+    /// Show which migrations were applied, and change nothing
+    Status {
+        #[command(flatten)]
+        database: DatabaseSettings,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Status {
+    applied: i64,
+    known: i64,
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Migrate { database } => {
+            let store = open_store(&database).await?;
+            let status = migration::status(&store).await?;
+            output::line(&format!("The tables are at version {}.", status.applied));
+        }
+        Command::Status { database, json } => {
+            let store = Store::open(&database.database).await?;
+            let status = migration::status(&store).await?;
+            if json {
+                output::json(&Status { applied: status.applied, known: status.known });
+            } else if status.applied == status.known {
+                output::line(&format!("The tables are up to date, at version {}.", status.applied));
+            } else {
+                output::line(&format!(
+                    "The tables are at version {} and this jeton needs {}: run `jeton db migrate`.",
+                    status.applied, status.known
+                ));
+            }
+        }
+    }
+    Ok(())
+}

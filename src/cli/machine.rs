@@ -1,0 +1,90 @@
+//! What the machine, or the cgroup that confines this process, has to give.
+
+use std::fs;
+use std::time::Duration;
+
+use super::Failure;
+use crate::config::{ByteSize, ScryptCost, ServeSettings};
+use crate::crypto::hashing_pool::HashingLimits;
+
+/// Lays out the hashing threads: one a core, as far as the memory goes.
+pub(super) fn hashing_limits(settings: &ServeSettings) -> Result<HashingLimits, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    lay_out(settings, cores, memory_limit())
+}
+
+fn lay_out(
+    settings: &ServeSettings,
+    cores: usize,
+    memory_limit: Option<u64>,
+) -> Result<HashingLimits, Failure> {
+    let cost = settings.scrypt;
+    // Hashes of the recommended cost verify everywhere, whatever new ones cost.
+    let share = cost.memory().max(ScryptCost::RECOMMENDED.memory());
+    let half = memory_limit.map_or(u64::MAX, |limit| limit / 2);
+    let budget = settings.hash_memory.map_or(half, |size| size.0);
+    let by_memory = usize::try_from(budget / share).unwrap_or(usize::MAX);
+    let threads = settings.hash_threads.unwrap_or_else(|| by_memory.clamp(1, cores));
+    let each = u64::try_from(threads).unwrap_or(u64::MAX);
+    let memory_per_thread = match settings.hash_memory {
+        Some(size) => size.0 / each,
+        None => share.min(budget / each),
+    };
+    if memory_per_thread < cost.memory() {
+        return Err(Failure(format!(
+            "one password hash of {cost} (--scrypt) takes {}, and each of {threads} hashing threads \
+             (--hash-threads) may take {} of {} (--hash-memory): allow more memory or fewer \
+             threads, or choose --scrypt ln=16,r=8,p=2 or ln=15,r=8,p=3, which take less",
+            ByteSize(cost.memory()),
+            ByteSize(memory_per_thread),
+            ByteSize(budget),
+        )));
+    }
+    let deadline = Duration::from_secs(settings.login_deadline.get().unsigned_abs());
+    Ok(HashingLimits { threads, memory_per_thread, deadline, cost })
+}
+
+/// The memory that this process may use: the least of the cgroup's limit and the machine's.
+fn memory_limit() -> Option<u64> {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let version_2 = number("/sys/fs/cgroup/memory.max");
+    let version_1 = number("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
+    });
+    [version_2, version_1, machine].into_iter().flatten().min()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        settings: ServeSettings,
+    }
+
+    fn limits(arguments: &[&str], cores: usize, mib: u64) -> Result<(usize, u64), Failure> {
+        let all = std::iter::once(&"jeton").chain(arguments);
+        let settings = Arguments::try_parse_from(all).expect("valid arguments").settings;
+        lay_out(&settings, cores, Some(mib << 20))
+            .map(|limits| (limits.threads, limits.memory_per_thread >> 20))
+    }
+
+    #[test]
+    fn threads_and_memory_follow_from_the_machine() {
+        assert_eq!(limits(&[], 2, 4_096), Ok((2, 128)));
+        assert_eq!(limits(&[], 8, 1_024), Ok((4, 128)));
+        assert_eq!(limits(&[], 2, 256), Ok((1, 128)));
+        assert!(limits(&[], 2, 128).is_err());
+        assert_eq!(limits(&["--scrypt", "ln=15,r=8,p=3"], 2, 128), Ok((1, 64)));
+        assert_eq!(limits(&["--scrypt", "ln=18,r=8,p=1"], 2, 4_096), Ok((2, 256)));
+        assert_eq!(limits(&["--hash-memory", "1GiB"], 2, 4_096), Ok((2, 512)));
+        assert_eq!(limits(&["--hash-threads", "3"], 2, 4_096), Ok((3, 128)));
+        assert!(limits(&["--hash-memory", "100MiB"], 2, 4_096).is_err());
+    }
+}

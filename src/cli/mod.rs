@@ -1,0 +1,133 @@
+//! Floor 4: the way in over the terminal.
+//!
+//! Exit codes: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 usage.
+
+mod check;
+mod client;
+mod database;
+pub mod demo;
+mod healthcheck;
+mod log;
+mod machine;
+mod output;
+mod prompt;
+pub mod serve;
+mod user;
+
+use std::fmt;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::{DatabaseSettings, ServeSettings};
+use crate::store::{Store, StoreError, migration};
+
+/// A command that failed: one sentence for the person at the terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(sentence: &str) -> Self {
+        Self(sentence.to_owned())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// A token service for the OAuth 2.0 password grant
+#[derive(Debug, Parser)]
+#[command(name = "jeton", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it: a throw-away service with a user and clients, printing curl lines that work
+    Demo(demo::Options),
+    /// Run the service
+    Serve(ServeSettings),
+    /// Add, list, change and delete users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Add, list, change and delete clients and their secrets
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Migrate the tables, or show where they stand
+    #[command(subcommand)]
+    Db(database::Command),
+    /// Show the effective settings, and prove that the service can start with them
+    Check(ServeSettings),
+    /// Ask a running service whether it is ready: for containers
+    Healthcheck(healthcheck::Options),
+}
+
+/// Reads the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let matches = Arguments::command().get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure(format!("cannot start the runtime: {error}"))),
+    };
+    let outcome = runtime.block_on(async {
+        match arguments.command {
+            Command::Demo(options) => demo::run(options).await,
+            Command::Serve(settings) => serve::run(settings).await,
+            Command::User(command) => user::run(command).await,
+            Command::Client(command) => client::run(command).await,
+            Command::Db(command) => database::run(command).await,
+            Command::Check(settings) => check::run(settings, &matches).await,
+            Command::Healthcheck(options) => healthcheck::run(&options).await,
+        }
+    });
+    // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.
+    runtime.shutdown_background();
+    outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    output::error_line(&format!("error: {failure}"));
+    ExitCode::FAILURE
+}
+
+/// Opens the database for a command, with tables that are up to date.
+async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
+    let store = Store::open(&settings.database).await?;
+    migration::migrate(&store, Clock::System.now())
+        .await
+        .map_err(|problem| format!("the database {} (--database): {problem}", settings.database))?;
+    Ok(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

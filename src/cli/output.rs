@@ -1,0 +1,43 @@
+//! What commands print: results on standard output, everything else on standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Prints a line of the result. A reader that has seen enough, such as `head`, is no failure.
+pub(super) fn line(text: &str) {
+    writeln!(io::stdout().lock(), "{text}").ok();
+}
+
+/// Prints a line that is not part of the result.
+pub(super) fn error_line(text: &str) {
+    writeln!(io::stderr().lock(), "{text}").ok();
+}
+
+/// Prints a value as JSON.
+pub(super) fn json(value: &impl Serialize) {
+    line(&serde_json::to_string_pretty(value).expect("results are JSON"));
+}
+
+/// Prints rows under a heading, in columns that line up.
+pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
+    let mut widths = heading.map(str::len);
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let print = |cells: [&str; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        line(padded.collect::<Vec<_>>().join("  ").trim_end());
+    };
+    print(heading);
+    for row in rows {
+        print(row.each_ref().map(String::as_str));
+    }
+}
+
+/// Whether a person reads standard error.
+pub(super) fn is_interactive() -> bool {
+    io::stderr().is_terminal()
+}

@@ -1,0 +1,42 @@
+//! Secrets from the person at the terminal: never as arguments, never shown.
+
+use std::io::{self, BufRead};
+
+use super::Failure;
+use crate::oauth::resource_owner::prepare_password;
+use crate::secret::Secret;
+
+/// Reads a new password: from a prompt, twice, or as the first line of standard input.
+pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
+    let password = if from_stdin { read_line()? } else { ask_twice()? };
+    prepare_password(&password).ok_or_else(|| {
+        Failure::from(
+            "the password is empty, or has control or invisible characters: use letters of any \
+             script, digits, signs and spaces",
+        )
+    })
+}
+
+fn read_line() -> Result<Secret, Failure> {
+    let mut line = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut line)
+        .map_err(|error| format!("cannot read the password from standard input: {error}"))?;
+    let length = line.trim_end_matches(['\n', '\r']).len();
+    line.truncate(length);
+    Ok(Secret::new(line))
+}
+
+fn ask_twice() -> Result<Secret, Failure> {
+    let ask = |prompt| {
+        rpassword::prompt_password(prompt).map(Secret::new).map_err(|error| {
+            format!("cannot ask for the password: {error}; use --password-stdin without a terminal")
+        })
+    };
+    let password = ask("Password: ")?;
+    if ask("Again: ")? != password {
+        return Err("the two passwords differ: nothing was changed".into());
+    }
+    Ok(password)
+}

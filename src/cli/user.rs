@@ -1,0 +1,295 @@
+//! `jeton user`: who can log in.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Failure, open_store, output, prompt};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{DatabaseSettings, ScryptCost};
+use crate::crypto::{password, password_policy, random};
+use crate::oauth::Scope;
+use crate::oauth::resource_owner::Username;
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::store::users::{
+    AddUser, ChangePassword, DeleteUser, FindUser, ListUsers, SetUserDisabled, UpdateUser, User,
+};
+
+/// How many users are read at a time.
+const PAGE: i64 = 1_000;
+
+/// What all commands about users take.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A command about one user.
+#[derive(Args, Debug)]
+pub(super) struct Named {
+    /// The user's name
+    name: Username,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How a new password comes in.
+#[derive(Args, Debug)]
+pub(super) struct NewPassword {
+    /// Read the password from the first line of standard input instead of a prompt
+    #[arg(long)]
+    password_stdin: bool,
+    /// Accept 8 characters instead of 15 (NIST SP 800-63B-4 asks for 15 where the password is the
+    /// only factor)
+    #[arg(long)]
+    allow_short_passwords: bool,
+    /// The cost of the hash
+    #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
+    scrypt: ScryptCost,
+}
+
+/// The commands of `jeton user`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Add a user
+    Add {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        password: NewPassword,
+        /// A role, for clients that get the claim; repeatable
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<String>,
+        /// The most the user may have, whatever the client asks for; repeatable. Without it there
+        /// is no limit beside the client's
+        #[arg(long, value_name = "SCOPE")]
+        scope: Vec<Scope>,
+        /// The user must use a second factor, so the password grant is refused
+        #[arg(long)]
+        mfa_required: bool,
+    },
+    /// List users
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show one user
+    Show(Named),
+    /// Change what a user may have
+    Set {
+        #[command(flatten)]
+        named: Named,
+        /// The roles from now on; repeatable, --role= for none
+        #[arg(long, value_name = "ROLE")]
+        role: Option<Vec<String>>,
+        /// The most the user may have from now on; repeatable
+        #[arg(long, value_name = "SCOPE", conflicts_with = "any_scope")]
+        scope: Option<Vec<Scope>>,
+        /// No limit beside the client's from now on
+        #[arg(long)]
+        any_scope: bool,
+        /// Whether the user must use a second factor
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+              default_missing_value = "true")]
+        mfa_required: Option<bool>,
+    },
+    /// Set another password, which ends all sessions of the user
+    Passwd {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        password: NewPassword,
+    },
+    /// Refuse a user from now on, and end all sessions
+    Disable(Named),
+    /// Accept a disabled user again
+    Enable(Named),
+    /// Delete a user and all sessions
+    Delete(Named),
+}
+
+/// A user as printed.
+#[derive(Serialize)]
+struct Listed {
+    username: String,
+    sub: String,
+    scope: Option<String>,
+    roles: Vec<String>,
+    created_at: Timestamp,
+    password_changed_at: Timestamp,
+    disabled_at: Option<Timestamp>,
+    mfa_required_at: Option<Timestamp>,
+}
+
+impl From<User> for Listed {
+    fn from(user: User) -> Self {
+        Self {
+            username: user.username,
+            sub: user.id.to_string(),
+            scope: user.scope.map(|scope| scope.to_string()),
+            roles: user.roles,
+            created_at: user.created_at,
+            password_changed_at: user.password_changed_at,
+            disabled_at: user.disabled_at,
+            mfa_required_at: user.mfa_required_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Added<'a> {
+    username: &'a str,
+    sub: &'a str,
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    let now = Clock::System.now();
+    match command {
+        Command::Add { named, password, role, scope, mfa_required } => {
+            let store = open_store(&named.common.database).await?;
+            let password_hash = password.read(&named.name)?;
+            let user = AddUser {
+                id: random::user_id(),
+                username: named.name.clone(),
+                password_hash,
+                scope: (!scope.is_empty()).then(|| join(&scope)),
+                roles: role,
+                now,
+                mfa_required_at: mfa_required.then_some(now),
+            };
+            add(&store, user, named.common.json).await
+        }
+        Command::List { common } => list(&common).await,
+        Command::Show(named) => {
+            let user = find(&open_store(&named.common.database).await?, &named.name).await?;
+            print(vec![user.into()], named.common.json);
+            Ok(())
+        }
+        Command::Set { named, role, scope, any_scope, mfa_required } => {
+            let store = open_store(&named.common.database).await?;
+            let mut user = find(&store, &named.name).await?;
+            if let Some(roles) = role {
+                user.roles = roles.into_iter().filter(|role| !role.is_empty()).collect();
+            }
+            if let Some(scope) = scope {
+                user.scope = Some(join(&scope));
+            }
+            if any_scope {
+                user.scope = None;
+            }
+            if let Some(required) = mfa_required {
+                user.mfa_required_at = required.then_some(user.mfa_required_at.unwrap_or(now));
+            }
+            let changed = store.perform(UpdateUser { user }).await?;
+            say(changed, &named.name, "changed")
+        }
+        Command::Passwd { named, password } => {
+            let store = open_store(&named.common.database).await?;
+            find(&store, &named.name).await?;
+            let password_hash = password.read(&named.name)?;
+            let change = ChangePassword { username: named.name.clone(), password_hash, now };
+            let changed = store.perform(change).await?;
+            say(changed, &named.name, "given another password; all sessions have ended")
+        }
+        Command::Disable(named) => {
+            set_disabled(named, true, now, "disabled; all sessions have ended").await
+        }
+        Command::Enable(named) => set_disabled(named, false, now, "enabled").await,
+        Command::Delete(named) => {
+            let store = open_store(&named.common.database).await?;
+            let deleted = store.perform(DeleteUser { username: named.name.clone() }).await?;
+            say(deleted, &named.name, "deleted")
+        }
+    }
+}
+
+impl NewPassword {
+    /// Reads, checks and hashes a password.
+    fn read(&self, username: &Username) -> Result<Secret, Failure> {
+        let password = prompt::new_password(self.password_stdin)?;
+        password_policy::check(&password, username.as_str(), self.allow_short_passwords)?;
+        Ok(Secret::new(password::hash(&password, self.scrypt)))
+    }
+}
+
+fn join(scopes: &[Scope]) -> Scope {
+    scopes.iter().fold(Scope::default(), Scope::union)
+}
+
+async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
+    let (username, id) = (user.username.clone(), user.id.clone());
+    if !store.perform(user).await? {
+        return Err(Failure(format!("there is a user {username} already: nothing was changed")));
+    }
+    tracing::info!(target: "jeton::audit", event = "user_added", user_id = %id);
+    if json {
+        output::json(&Added { username: username.as_str(), sub: id.as_str() });
+    } else {
+        output::line(&format!("The user {username} was added, with the sub {id}."));
+    }
+    Ok(())
+}
+
+async fn list(common: &Common) -> Result<(), Failure> {
+    let store = open_store(&common.database).await?;
+    let mut users: Vec<Listed> = Vec::new();
+    loop {
+        let after = users.last().map(|user| user.username.clone()).unwrap_or_default();
+        let page = store.perform(ListUsers { after, limit: PAGE }).await?;
+        if page.is_empty() {
+            print(users, common.json);
+            return Ok(());
+        }
+        users.extend(page.into_iter().map(Listed::from));
+    }
+}
+
+fn print(users: Vec<Listed>, json: bool) {
+    if json {
+        return output::json(&users);
+    }
+    let rows = users.into_iter().map(|user| {
+        let state = match (user.disabled_at, user.mfa_required_at) {
+            (Some(at), _) => format!("disabled {at}"),
+            (None, Some(_)) => "second factor required".to_owned(),
+            (None, None) => "enabled".to_owned(),
+        };
+        let scope = user.scope.unwrap_or_else(|| "(any)".to_owned());
+        [user.username, user.sub, state, scope, user.roles.join(" "), user.created_at.to_string()]
+    });
+    let heading = ["NAME", "SUB", "STATE", "SCOPE", "ROLES", "ADDED"];
+    output::table(heading, &rows.collect::<Vec<_>>());
+}
+
+async fn find(store: &Store, name: &Username) -> Result<User, Failure> {
+    let found = store.perform(FindUser { username: name.clone() }).await?;
+    found.ok_or_else(|| unknown(name))
+}
+
+async fn set_disabled(
+    named: Named,
+    disabled: bool,
+    now: Timestamp,
+    done: &str,
+) -> Result<(), Failure> {
+    let store = open_store(&named.common.database).await?;
+    let set = SetUserDisabled { username: named.name.clone(), disabled, now };
+    let changed = store.perform(set).await?;
+    say(changed, &named.name, done)
+}
+
+fn say(changed: bool, name: &Username, done: &str) -> Result<(), Failure> {
+    if !changed {
+        return Err(unknown(name));
+    }
+    output::line(&format!("The user {name} was {done}."));
+    Ok(())
+}
+
+fn unknown(name: &Username) -> Failure {
+    Failure(format!("there is no user {name}: see `jeton user list`"))
+}

@@ -1,0 +1,346 @@
+//! Password hashing under load: a fixed number of threads, a fixed amount of memory, a bounded
+//! wait.
+//!
+//! A hash is a thousand times dearer than anything else this service does. So it never runs on
+//! the async runtime, and a login that could not be served in time is refused before it costs
+//! anything, which keeps the ones that are served fast.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use tokio::sync::oneshot;
+
+use super::password::{self, PasswordHash};
+use crate::clock::Seconds;
+use crate::config::ScryptCost;
+use crate::presence::Presence;
+use crate::secret::Secret;
+
+/// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
+const ASSUMED_SPEED: f64 = 512e6;
+/// The weight of the newest hash in the running mean of durations.
+const NEWEST_WEIGHT: f64 = 0.2;
+/// The longest queue, whatever the prediction says.
+const QUEUE_LENGTH_MAX: usize = 4_096;
+
+/// What one verification found.
+#[derive(Debug)]
+pub struct Verification {
+    /// Whether the password is the one that was hashed.
+    pub matches: bool,
+    /// A hash of the present cost, if the password matched one of another.
+    pub replacement: Option<String>,
+}
+
+/// Why a password was not verified.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotVerified {
+    /// It would have had to wait longer than the deadline; better come back after this long.
+    Overloaded {
+        /// When the queue will have emptied.
+        retry_after: Seconds,
+    },
+    /// The caller hung up before it was its turn.
+    CallerGone,
+    /// The hashing thread failed.
+    Failed,
+}
+
+/// How the pool is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct HashingLimits {
+    /// How many passwords are hashed at once.
+    pub threads: usize,
+    /// The most memory that one of them may take, in octets.
+    pub memory_per_thread: u64,
+    /// The longest wait for a turn.
+    pub deadline: Duration,
+    /// The cost of new hashes, and of the decoy.
+    pub cost: ScryptCost,
+}
+
+/// What the pool tells of itself.
+#[derive(Clone, Debug)]
+pub struct HashingMetrics {
+    /// Logins that wait for their turn.
+    pub queue_depth: Gauge,
+    /// Seconds from asking to the start of the hash.
+    pub wait: Histogram,
+    /// Seconds that a verification took.
+    pub duration: Histogram,
+    /// Verifications done.
+    pub verified: Counter,
+    /// Logins refused because the wait would have been too long.
+    pub refused: Counter,
+    /// Logins dropped because the caller had hung up.
+    pub abandoned: Counter,
+}
+
+/// The hashing threads and their queue.
+#[derive(Debug)]
+pub struct HashingPool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    limits: HashingLimits,
+    metrics: HashingMetrics,
+}
+
+#[derive(Debug)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    running: usize,
+    closed: bool,
+    mean_seconds: f64,
+}
+
+#[derive(Debug)]
+struct Job {
+    password: Secret,
+    /// What to verify against; the decoy if there is nothing.
+    stored: Option<PasswordHash>,
+    asked_at: Instant,
+    caller: Presence,
+    reply: oneshot::Sender<Result<Verification, NotVerified>>,
+}
+
+impl HashingPool {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// What the system says if it has no threads left.
+    pub fn start(limits: HashingLimits) -> std::io::Result<Self> {
+        let work = limits.cost.memory().saturating_mul(limits.cost.p.into());
+        #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
+        let mean_seconds = work as f64 / ASSUMED_SPEED;
+        let queue = Queue { jobs: VecDeque::new(), running: 0, closed: false, mean_seconds };
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            limits,
+            metrics: HashingMetrics::new(),
+        });
+        let pool = Self { shared };
+        for number in 0..limits.threads {
+            let shared = Arc::clone(&pool.shared);
+            thread::Builder::new()
+                .name(format!("hashing-{number}"))
+                .spawn(move || shared.work_until_closed())?;
+        }
+        Ok(pool)
+    }
+
+    /// How the pool is laid out.
+    #[must_use]
+    pub fn limits(&self) -> &HashingLimits {
+        &self.shared.limits
+    }
+
+    /// What the pool tells of itself.
+    #[must_use]
+    pub fn metrics(&self) -> &HashingMetrics {
+        &self.shared.metrics
+    }
+
+    /// Verifies a password against a stored hash; without one, does the same work for nothing.
+    ///
+    /// # Errors
+    /// [`NotVerified`]: nothing was computed and nothing is known of the password.
+    pub async fn verify(
+        &self,
+        password: Secret,
+        stored: Option<PasswordHash>,
+        caller: Presence,
+    ) -> Result<Verification, NotVerified> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { password, stored, asked_at: Instant::now(), caller, reply };
+        self.shared.admit(job)?;
+        answer.await.unwrap_or(Err(NotVerified::Failed))
+    }
+}
+
+impl Drop for HashingPool {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl Shared {
+    /// The queue. A thread that panicked outside it has not left it half-changed.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a job into the queue, unless its turn would come too late.
+    fn admit(&self, job: Job) -> Result<(), NotVerified> {
+        let deadline = self.limits.deadline.as_secs_f64();
+        let mut queue = self.lock();
+        if queue.predicted_wait(self.limits.threads) > deadline {
+            // Those who hung up hold no place.
+            queue.jobs.retain(|waiting| !waiting.caller.is_gone());
+            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
+        }
+        let wait = queue.predicted_wait(self.limits.threads);
+        if wait > deadline || queue.jobs.len() >= QUEUE_LENGTH_MAX {
+            self.metrics.refused.inc();
+            #[expect(clippy::cast_possible_truncation, reason = "a wait of seconds")]
+            let retry_after = Seconds::new((wait.ceil() as i64).clamp(1, 60));
+            return Err(NotVerified::Overloaded { retry_after });
+        }
+        queue.jobs.push_back(job);
+        self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
+        drop(queue);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// What each thread does.
+    fn work_until_closed(&self) {
+        loop {
+            let mut queue = self.lock();
+            let job = loop {
+                if queue.closed {
+                    return;
+                }
+                match queue.jobs.pop_front() {
+                    Some(job) => break job,
+                    None => {
+                        queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            };
+            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
+            if job.caller.is_gone() {
+                self.metrics.abandoned.inc();
+                job.reply.send(Err(NotVerified::CallerGone)).ok();
+                continue;
+            }
+            let waited = job.asked_at.elapsed();
+            if waited > self.limits.deadline {
+                // The prediction was wrong: the answer is the same as if it had been right.
+                self.metrics.refused.inc();
+                let retry_after = Seconds::new(1);
+                job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
+                continue;
+            }
+            queue.running += 1;
+            drop(queue);
+
+            self.metrics.wait.observe(waited.as_secs_f64());
+            let started = Instant::now();
+            let cost = self.limits.cost;
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| verify(&job.password, job.stored.as_ref(), cost)));
+            let seconds = started.elapsed().as_secs_f64();
+            self.metrics.duration.observe(seconds);
+            self.metrics.verified.inc();
+
+            let mut queue = self.lock();
+            queue.running -= 1;
+            queue.mean_seconds += NEWEST_WEIGHT * (seconds - queue.mean_seconds);
+            drop(queue);
+            // The caller may have gone meanwhile; there is nobody left to tell then.
+            job.reply.send(outcome.map_err(|_| NotVerified::Failed)).ok();
+        }
+    }
+}
+
+impl Queue {
+    /// How long a job that came now would wait for its turn, in seconds.
+    fn predicted_wait(&self, threads: usize) -> f64 {
+        let ahead = (self.jobs.len() + self.running).saturating_sub(threads - 1);
+        #[expect(clippy::cast_precision_loss, reason = "both are small")]
+        let rounds = ahead as f64 / threads as f64;
+        rounds * self.mean_seconds
+    }
+}
+
+/// The work itself.
+fn verify(password: &Secret, stored: Option<&PasswordHash>, cost: ScryptCost) -> Verification {
+    let Some(stored) = stored else {
+        password::decoy(password, cost);
+        return Verification { matches: false, replacement: None };
+    };
+    let matches = stored.verify(password);
+    let replacement = (matches && stored.is_outdated(cost)).then(|| password::hash(password, cost));
+    Verification { matches, replacement }
+}
+
+fn as_gauge(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+impl HashingMetrics {
+    fn new() -> Self {
+        let seconds = || Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0]);
+        Self {
+            queue_depth: Gauge::default(),
+            wait: seconds(),
+            duration: seconds(),
+            verified: Counter::default(),
+            refused: Counter::default(),
+            abandoned: Counter::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::presence::Waiting;
+
+    fn pool(deadline: Duration) -> HashingPool {
+        let cost = ScryptCost { ln: 12, r: 8, p: 1 };
+        HashingPool::start(HashingLimits { threads: 1, memory_per_thread: 4 << 20, deadline, cost })
+            .expect("a thread to start")
+    }
+
+    fn secret() -> Secret {
+        Secret::new("password".to_owned())
+    }
+
+    #[tokio::test]
+    async fn an_outdated_hash_is_replaced_once_it_matched() {
+        let pool = pool(Duration::from_mins(1));
+        let old = password::hash(&secret(), ScryptCost { ln: 4, r: 8, p: 1 });
+        let stored = PasswordHash::parse(&old, u64::MAX).expect("our own format");
+        let caller = Waiting::default();
+        let wrong = Secret::new("Password".to_owned());
+        let verification = pool.verify(wrong, Some(stored.clone()), caller.presence()).await;
+        assert!(verification.is_ok_and(|found| !found.matches && found.replacement.is_none()));
+        let verification = pool.verify(secret(), Some(stored), caller.presence()).await;
+        let replacement = verification.expect("a free pool").replacement.expect("a new hash");
+        assert!(replacement.starts_with("$scrypt$ln=12,r=8,p=1$"), "{replacement}");
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_has_gone_costs_no_hash() {
+        let pool = pool(Duration::from_mins(1));
+        let presence = Waiting::default().presence();
+        let outcome = pool.verify(secret(), None, presence).await;
+        assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
+        assert_eq!((pool.metrics().abandoned.get(), pool.metrics().verified.get()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn a_wait_beyond_the_deadline_is_refused_at_once() {
+        let pool = pool(Duration::ZERO);
+        let caller = Waiting::default();
+        pool.shared.lock().running = 1;
+        let outcome = pool.verify(secret(), None, caller.presence()).await;
+        let retry_after = Seconds::new(1);
+        assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
+        assert_eq!(pool.metrics().verified.get(), 0);
+    }
+}

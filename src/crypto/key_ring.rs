@@ -1,0 +1,130 @@
+//! The keys that a replica has in hand: one that signs, those that verify, and the key set that is
+//! published (RFC 7517 §5), ready as octets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::digest;
+use super::key_lifecycle::{self, KeyDates, KeyState};
+use super::signing::{PublicJwk, SigningKey};
+use crate::clock::{Seconds, Timestamp};
+use crate::oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
+use crate::oauth::{Issuer, KeyId};
+
+/// A key with its dates.
+#[derive(Clone, Debug)]
+pub struct DatedKey {
+    /// The key.
+    pub key: Arc<SigningKey>,
+    /// Its dates.
+    pub dates: KeyDates,
+}
+
+/// A document that is served as it is.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The JSON text.
+    pub content: bytes::Bytes,
+    /// A strong entity tag of it (RFC 9110 §8.8.3).
+    pub etag: String,
+    /// For how long it may be cached.
+    pub max_age: Seconds,
+}
+
+impl Document {
+    /// Writes a value as a document.
+    #[must_use]
+    pub fn new(value: &impl Serialize, max_age: Seconds) -> Self {
+        let content = serde_json::to_vec(value).expect("documents are JSON");
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest::sha256(&content)[..12]));
+        Self { content: content.into(), etag, max_age }
+    }
+}
+
+/// The keys as they stand at one moment.
+#[derive(Debug)]
+pub struct KeyRing {
+    signing: Option<DatedKey>,
+    verifying: HashMap<KeyId, Arc<SigningKey>>,
+    jwks: Document,
+}
+
+#[derive(Serialize)]
+struct JwkSet<'a> {
+    keys: Vec<&'a PublicJwk>,
+}
+
+impl KeyRing {
+    /// Sorts the keys by what they are good for at this moment.
+    #[must_use]
+    pub fn new(keys: &[DatedKey], now: Timestamp, jwks_max_age: Seconds) -> Self {
+        let dates: Vec<KeyDates> = keys.iter().map(|key| key.dates).collect();
+        let states = key_lifecycle::states(&dates, now, jwks_max_age);
+        let in_state = |wanted: &'static [KeyState]| {
+            let pairs = keys.iter().zip(&states);
+            pairs.filter(move |(_, state)| wanted.contains(state)).map(|(key, _)| key)
+        };
+        let published = || in_state(&[KeyState::Published, KeyState::Signing, KeyState::Verifying]);
+        let set = JwkSet { keys: published().map(|dated| dated.key.public()).collect() };
+        Self {
+            signing: in_state(&[KeyState::Signing]).next().cloned(),
+            verifying: published()
+                .map(|dated| (dated.key.public().kid.clone(), Arc::clone(&dated.key)))
+                .collect(),
+            jwks: Document::new(&set, jwks_max_age),
+        }
+    }
+
+    /// The published key set.
+    #[must_use]
+    pub fn jwks(&self) -> &Document {
+        &self.jwks
+    }
+
+    /// The key that signs now, if there is one.
+    #[must_use]
+    pub fn signing(&self) -> Option<&DatedKey> {
+        self.signing.as_ref()
+    }
+
+    /// How many keys are published.
+    #[must_use]
+    pub fn published(&self) -> usize {
+        self.verifying.len()
+    }
+
+    /// Signs an access token.
+    ///
+    /// # Errors
+    /// A sentence for the log if there is no key or it fails.
+    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, String> {
+        let key = &self.signing.as_ref().ok_or("there is no signing key")?.key;
+        let input = access_token::signing_input(key.header(), claims);
+        let signature = key.sign(input.as_bytes())?;
+        Ok(access_token::attach_signature(input, &signature))
+    }
+
+    /// Verifies an access token that this issuer is said to have made: form, key, signature,
+    /// issuer and lifetime (RFC 9068 §4). Whether it is for the caller, and whether its session
+    /// still lives, is the caller's to decide. `None` for whatever is wrong.
+    #[must_use]
+    pub fn verify(
+        &self,
+        token: &str,
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Option<AccessTokenClaims> {
+        let token = UnverifiedToken::read(token)?;
+        let key = self.verifying.get(&token.key)?;
+        if !key.verify(token.signing_input, &token.signature) {
+            return None;
+        }
+        let claims = token.claims()?;
+        // One clock issued it and reads it, so there is no leeway (RFC 7519 §4.1.4).
+        (claims.iss == issuer.as_str() && now < claims.exp).then_some(claims)
+    }
+}

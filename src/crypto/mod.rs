@@ -1,0 +1,13 @@
+//! Floor 2: everything that needs a key, a hash or randomness.
+//!
+//! josekit and scrypt are known here and nowhere else. Nothing here stores or speaks HTTP.
+
+pub mod digest;
+pub mod hashing_pool;
+pub mod key_lifecycle;
+pub mod key_ring;
+pub mod password;
+pub mod password_policy;
+pub mod random;
+pub mod sealing;
+pub mod signing;

@@ -1,0 +1,107 @@
+//! What a new password must be (NIST SP 800-63B-4 §3.1.1.2): long enough, and none that everyone
+//! tries first. Asked when a password is set, never at login.
+
+use zxcvbn::matching::patterns::MatchPattern;
+
+use crate::secret::Secret;
+
+/// The least length of a password that is the only factor, in code points.
+pub const LENGTH_MIN: usize = 15;
+/// The least length where the operator allowed short passwords.
+pub const SHORT_LENGTH_MIN: usize = 8;
+/// The greatest length, in octets of UTF-8.
+const OCTETS_MAX: usize = 1_024;
+
+/// Checks a new password, already normalised, of a user of this name.
+///
+/// # Errors
+/// A sentence that says what is wrong and what would be right.
+pub fn check(password: &Secret, username: &str, allow_short: bool) -> Result<(), String> {
+    let text = password.expose();
+    let least = if allow_short { SHORT_LENGTH_MIN } else { LENGTH_MIN };
+    if text.chars().count() < least {
+        return Err(format!(
+            "the password is too short: use at least {least} characters, for example a few words \
+             that belong together for nobody but you"
+        ));
+    }
+    if text.len() > OCTETS_MAX {
+        return Err(format!("the password is longer than {OCTETS_MAX} octets"));
+    }
+    let lower = text.to_lowercase();
+    if lower == username.to_lowercase() || is_repetition(&lower, &[username, "jeton"]) {
+        return Err("the password is made of the user's or the service's name: use one that \
+                    others would not try first"
+            .to_owned());
+    }
+    if is_listed(text) {
+        return Err(
+            "the password is on the list of those that are tried first: use another one".to_owned()
+        );
+    }
+    Ok(())
+}
+
+/// Whether the text is nothing but one of these words, over and over.
+fn is_repetition(text: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| !word.is_empty() && text.replace(&word.to_lowercase(), "").is_empty())
+}
+
+/// Whether the password as a whole is in one of the dictionaries of zxcvbn, or is one entry or
+/// ASCII character repeated, or one run along the keyboard or alphabet.
+fn is_listed(password: &str) -> bool {
+    let estimate = zxcvbn::zxcvbn(password, &[]);
+    match estimate.sequence() {
+        [whole] => match &whole.pattern {
+            MatchPattern::Dictionary(entry) => !entry.reversed && !entry.l33t,
+            MatchPattern::Repeat(of) => of.base_token.len() == 1 || is_listed(&of.base_token),
+            MatchPattern::Sequence(_) => true,
+            MatchPattern::Spatial(run) => run.turns <= 1,
+            MatchPattern::Regex(_) | MatchPattern::Date(_) | MatchPattern::BruteForce => false,
+        },
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(password: &str) -> bool {
+        check(&Secret::new(password.to_owned()), "johndoe", false).is_ok()
+    }
+
+    #[test]
+    fn long_and_unlisted_passwords_are_accepted() {
+        // [W-15] [W-16] [W-17] [W-18]
+        for good in [
+            "tuesdayfernlamp",
+            "correct horse battery",
+            "the password is not this",
+            &"\u{1f511}".repeat(15),
+            &"quill lamp tern 5 ".repeat(7),
+        ] {
+            assert!(outcome(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn short_and_listed_passwords_are_refused() {
+        for bad in [
+            "tuesdayfernlam",
+            &"\u{1f511}".repeat(14),
+            "aaaaaaaaaaaaaaaa",
+            "passwordpassword",
+            "abcdefghijklmnop",
+            "johndoejohndoejohndoe",
+            "jetonjetonjeton",
+            "1qaz2wsx3edc4rfv",
+            "",
+        ] {
+            assert!(!outcome(bad), "{bad}");
+        }
+        let short = Secret::new("password1".to_owned());
+        assert!(check(&short, "johndoe", true).is_err());
+        assert!(check(&Secret::new("ferny lamp".to_owned()), "johndoe", true).is_ok());
+    }
+}

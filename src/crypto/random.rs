@@ -1,0 +1,52 @@
+//! The one source of randomness: the operating system's, through the generator of
+//! `rand` that is seeded from it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::RngExt;
+
+use crate::oauth::{SessionId, UserId};
+use crate::secret::Secret;
+
+/// Random octets.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+pub fn octets<const N: usize>() -> [u8; N] {
+    rand::rng().random()
+}
+
+/// Random octets as base64url text without padding.
+fn text<const N: usize>() -> String {
+    URL_SAFE_NO_PAD.encode(octets::<N>())
+}
+
+/// A new user identifier: 128 random bits.
+#[must_use]
+pub fn user_id() -> UserId {
+    UserId::from_text(text::<16>())
+}
+
+/// A new session identifier: 128 random bits.
+#[must_use]
+pub fn session_id() -> SessionId {
+    SessionId::from_text(text::<16>())
+}
+
+/// A new `jti`: 128 random bits (RFC 9068 §2.2).
+#[must_use]
+pub fn token_id() -> String {
+    text::<16>()
+}
+
+/// A name for one request, for the log and `X-Request-Id`: 96 random bits.
+#[must_use]
+pub fn request_id() -> String {
+    text::<12>()
+}
+
+/// A new client secret: 256 random bits in `[A-Za-z0-9_-]`, on which both spellings of Basic mean
+/// the same (RFC 6749 §2.3.1, §10.10).
+#[must_use]
+pub fn client_secret() -> Secret {
+    Secret::new(text::<32>())
+}

@@ -1,0 +1,254 @@
+//! Private keys at rest: sealed as JWE (`dir`, A256GCM; RFC 7516) under a master key that is not in
+//! the database.
+//!
+//! The protected header names the master key (`kid`), what was sealed (`purpose`) and as which key
+//! (`sealed_kid`), so a sealed key cannot be moved to another row.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jwe::{self, JweHeader};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{digest, random};
+use crate::oauth::KeyId;
+
+/// Octets of a master key.
+const MASTER_KEY_LENGTH: usize = 32;
+
+/// Octets of the authentication tag of A256GCM.
+const TAG_LENGTH: usize = 16;
+
+/// What a sealed key is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPurpose {
+    /// Signs access tokens.
+    Signing,
+}
+
+impl KeyPurpose {
+    /// The word in the header and in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signing => "signing",
+        }
+    }
+}
+
+/// The master keys: the first seals, all open.
+pub struct MasterKeys {
+    keys: Vec<MasterKey>,
+    /// The file of the first, for messages.
+    first_file: PathBuf,
+}
+
+struct MasterKey {
+    id: String,
+    octets: Zeroizing<[u8; MASTER_KEY_LENGTH]>,
+}
+
+/// The file of a master key: a JWK (RFC 7518 §6.4) whose `kid` is its RFC 7638 thumbprint.
+#[derive(Serialize, Deserialize)]
+struct MasterKeyFile {
+    kty: String,
+    kid: String,
+    k: String,
+}
+
+impl Drop for MasterKeyFile {
+    fn drop(&mut self) {
+        self.k.zeroize();
+    }
+}
+
+impl std::fmt::Debug for MasterKeys {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_list().entries(self.keys.iter().map(|key| &key.id)).finish()
+    }
+}
+
+impl MasterKeys {
+    /// Reads the files. If nothing was sealed yet and the first does not exist, it is made, with
+    /// mode 0600; many processes that start at once on one folder agree on one key.
+    ///
+    /// # Errors
+    /// A sentence that names the setting, the file and what to do.
+    pub fn load(files: &[PathBuf], anything_sealed: bool) -> Result<Self, String> {
+        let Some(first_file) = files.first() else {
+            return Err("--master-key-file names no file".to_owned());
+        };
+        if !anything_sealed && !first_file.exists() {
+            create(first_file)?;
+        }
+        let keys = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { keys, first_file: first_file.clone() })
+    }
+
+    /// Seals the secret form of a key.
+    #[must_use]
+    pub fn seal(&self, purpose: KeyPurpose, id: &KeyId, secret: &[u8]) -> String {
+        let key = self.keys.first().expect("load refuses an empty list");
+        let mut header = JweHeader::new();
+        header.set_content_encryption("A256GCM");
+        header.set_key_id(&key.id);
+        for (name, value) in [("purpose", purpose.as_str()), ("sealed_kid", id.as_str())] {
+            header.set_claim(name, Some(Value::from(value))).expect("a private header name");
+        }
+        let encrypter = jwe::Dir.encrypter_from_bytes(*key.octets).expect("a key of 256 bits");
+        jwe::serialize_compact(secret, &header, &encrypter).expect("AES-GCM does not fail")
+    }
+
+    /// Opens what was sealed for this purpose as this key.
+    ///
+    /// # Errors
+    /// A sentence that names the master key that is missing, or says what else is wrong.
+    pub fn open(
+        &self,
+        purpose: KeyPurpose,
+        id: &KeyId,
+        sealed: &str,
+    ) -> Result<Zeroizing<Vec<u8>>, String> {
+        let damaged = || {
+            format!(
+                "the {} key {id} in the database is damaged or was altered: restore the keys table \
+                 from a backup",
+                purpose.as_str()
+            )
+        };
+        // OpenSSL accepts an authentication tag that was cut; RFC 7518 §5.3 has 128 bits.
+        let octets = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
+        if sealed.rsplit('.').next().and_then(octets).is_none_or(|tag| tag.len() != TAG_LENGTH) {
+            return Err(damaged());
+        }
+        let header = sealed.split('.').next().and_then(octets);
+        let header: Value =
+            header.and_then(|octets| serde_json::from_slice(&octets).ok()).ok_or_else(damaged)?;
+        let sealed_under = header.get("kid").and_then(Value::as_str).ok_or_else(damaged)?;
+        let Some(key) = self.keys.iter().find(|key| key.id == sealed_under) else {
+            return Err(format!(
+                "the {} key {id} is sealed under the master key {sealed_under}, which is not in \
+                 {} (--master-key-file): put that key's file back, or name it as a second \
+                 --master-key-file",
+                purpose.as_str(),
+                self.first_file.display()
+            ));
+        };
+        let decrypter = jwe::Dir.decrypter_from_bytes(*key.octets).expect("a key of 256 bits");
+        let (secret, header) =
+            jwe::deserialize_compact(sealed, &decrypter).map_err(|_| damaged())?;
+        let secret = Zeroizing::new(secret);
+        let says =
+            |name: &str, value: &str| header.claim(name).and_then(Value::as_str) == Some(value);
+        if !says("purpose", purpose.as_str()) || !says("sealed_kid", id.as_str()) {
+            return Err(damaged());
+        }
+        Ok(secret)
+    }
+}
+
+/// Makes a master key file that appears whole or not at all; another process may win.
+fn create(path: &Path) -> Result<(), String> {
+    let octets: Zeroizing<[u8; MASTER_KEY_LENGTH]> = Zeroizing::new(random::octets());
+    let k = URL_SAFE_NO_PAD.encode(*octets);
+    let file = MasterKeyFile { kty: "oct".to_owned(), kid: thumbprint(&k), k };
+    let mut text = serde_json::to_vec_pretty(&file).expect("strings are JSON");
+    text.push(b'\n');
+
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let failed = |error: std::io::Error| {
+        format!(
+            "cannot make the master key {} (--master-key-file): {error}; make the folder writable \
+             for this process, or name another file",
+            path.display()
+        )
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let draft = folder.join(format!(".master-{}.draft", random::request_id()));
+    let write = || {
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        out.write_all(&text)?;
+        out.sync_all()?;
+        match std::fs::hard_link(&draft, path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }?;
+        File::open(folder)?.sync_all()
+    };
+    let written = write();
+    std::fs::remove_file(&draft).ok();
+    text.zeroize();
+    written.map_err(failed)
+}
+
+/// Reads a master key file and checks that its name is its thumbprint.
+fn read(path: &Path) -> Result<MasterKey, String> {
+    let text = std::fs::read(path).map(Zeroizing::new).map_err(|error| {
+        format!(
+            "cannot read the master key {} (--master-key-file): {error}; without it the keys in \
+             the database cannot be opened",
+            path.display()
+        )
+    })?;
+    let malformed = || {
+        format!(
+            "{} (--master-key-file) is not a master key as jeton makes it: put the right file back",
+            path.display()
+        )
+    };
+    let file: MasterKeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
+    let octets = URL_SAFE_NO_PAD.decode(&file.k).map(Zeroizing::new).map_err(|_| malformed())?;
+    let octets: [u8; MASTER_KEY_LENGTH] = octets.as_slice().try_into().map_err(|_| malformed())?;
+    if file.kty != "oct" || file.kid != thumbprint(&file.k) {
+        return Err(malformed());
+    }
+    Ok(MasterKey { id: file.kid.clone(), octets: Zeroizing::new(octets) })
+}
+
+/// The RFC 7638 thumbprint of a symmetric key. It tells nothing of 256 random bits.
+fn thumbprint(k: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::sha256(format!(r#"{{"k":"{k}","kty":"oct"}}"#).as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_keys() -> MasterKeys {
+        let key = MasterKey { id: "m".to_owned(), octets: Zeroizing::new(random::octets()) };
+        MasterKeys { keys: vec![key], first_file: PathBuf::from("master.jwk") }
+    }
+
+    #[test]
+    fn what_was_sealed_opens_only_as_what_it_was() {
+        let (keys, id) = (new_keys(), KeyId::from_text("a".to_owned()));
+        let sealed = keys.seal(KeyPurpose::Signing, &id, b"secret");
+        let opened = keys.open(KeyPurpose::Signing, &id, &sealed).expect("the same key");
+        assert_eq!(*opened, b"secret");
+        assert_ne!(sealed, keys.seal(KeyPurpose::Signing, &id, b"secret"), "the nonce is random");
+
+        let moved = keys.open(KeyPurpose::Signing, &KeyId::from_text("b".to_owned()), &sealed);
+        assert!(moved.is_err_and(|error| error.contains("altered")));
+        let mut other = new_keys();
+        assert!(
+            other.open(KeyPurpose::Signing, &id, &sealed).is_err_and(|e| e.contains("altered")),
+            "a key of the same name but other octets"
+        );
+        other.keys[0].id = "n".to_owned();
+        assert!(
+            other.open(KeyPurpose::Signing, &id, &sealed).is_err_and(|error| error.contains(" m,"))
+        );
+        for cut in 0..sealed.len() {
+            assert!(keys.open(KeyPurpose::Signing, &id, &sealed[..cut]).is_err());
+        }
+    }
+}

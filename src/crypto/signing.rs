@@ -1,0 +1,170 @@
+//! RS256 (RFC 7518 §3.3): making, keeping and using one RSA key.
+//!
+//! Signer and verifier are built once a key: building them costs several signatures.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::jwk::Jwk;
+use josekit::jws::alg::rsassa::{RsassaJwsSigner, RsassaJwsVerifier};
+use josekit::jws::{JwsSigner, JwsVerifier, RS256};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::digest;
+use crate::oauth::KeyId;
+use crate::oauth::access_token;
+
+/// The public half of a signing key, as it is published: exactly these members (RFC 7517 §4,
+/// RFC 7518 §6.3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicJwk {
+    kty: String,
+    r#use: String,
+    alg: String,
+    /// The RFC 7638 thumbprint of the key.
+    pub kid: KeyId,
+    n: String,
+    e: String,
+}
+
+/// An RSA key that signs and verifies.
+#[derive(Debug)]
+pub struct SigningKey {
+    public: PublicJwk,
+    /// The encoded header of every token that this key signs.
+    header: String,
+    signer: RsassaJwsSigner,
+    verifier: RsassaJwsVerifier,
+}
+
+/// A key that was just made, with the form in which it is sealed.
+#[derive(Debug)]
+pub struct NewSigningKey {
+    /// Its public half.
+    pub public: PublicJwk,
+    /// Its private half as a JWK.
+    pub secret: Zeroizing<Vec<u8>>,
+}
+
+/// Makes a key of 2048, 3072 or 4096 bits with the exponent 65537. Takes up to seconds: never to be
+/// called on the async runtime.
+///
+/// # Errors
+/// What OpenSSL says if it cannot.
+pub fn generate(bits: u32) -> Result<NewSigningKey, String> {
+    let jwk = Jwk::generate_rsa_key(bits)
+        .map_err(|error| format!("cannot make a signing key: {error}"))?;
+    let secret = Zeroizing::new(jwk.to_string().into_bytes());
+    let key = SigningKey::from_secret(&secret)?;
+    Ok(NewSigningKey { public: key.public, secret })
+}
+
+impl SigningKey {
+    /// Builds a key from its private JWK, and lets it sign and verify once.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the key; nothing of it is in the text.
+    pub fn from_secret(secret: &[u8]) -> Result<Self, String> {
+        let unusable = |_| "it is not an RSA private key".to_owned();
+        let jwk = Jwk::from_bytes(secret).map_err(unusable)?;
+        let public = PublicJwk::of(&jwk).ok_or("it is not an RSA private key")?;
+        let key = Self {
+            header: access_token::encode_header(&public.kid),
+            public,
+            signer: RS256.signer_from_jwk(&jwk).map_err(unusable)?,
+            verifier: RS256.verifier_from_jwk(&jwk).map_err(unusable)?,
+        };
+        let probe = b"jeton self-test";
+        if !key.verify(probe, &key.sign(probe)?) {
+            return Err("it does not verify its own signature".to_owned());
+        }
+        Ok(key)
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> &PublicJwk {
+        &self.public
+    }
+
+    /// The encoded JOSE header of the tokens that this key signs.
+    #[must_use]
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// Signs.
+    ///
+    /// # Errors
+    /// What OpenSSL says, if it runs out of memory.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
+        self.signer.sign(message).map_err(|error| format!("cannot sign: {error}"))
+    }
+
+    /// Whether the signature is this key's over the message.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier.verify(message, signature).is_ok()
+    }
+}
+
+impl PublicJwk {
+    /// The public half of a private JWK, named by its thumbprint.
+    fn of(jwk: &Jwk) -> Option<Self> {
+        let member = |name: &str| jwk.parameter(name).and_then(Value::as_str).map(str::to_owned);
+        let (n, e) = (member("n")?, member("e")?);
+        Some(Self {
+            kty: (jwk.key_type() == "RSA").then(|| "RSA".to_owned())?,
+            r#use: "sig".to_owned(),
+            alg: "RS256".to_owned(),
+            kid: thumbprint(&n, &e),
+            n,
+            e,
+        })
+    }
+
+    /// Whether `kid` is what it must be: the thumbprint of the rest.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.kid == thumbprint(&self.n, &self.e)
+    }
+}
+
+/// The SHA-256 thumbprint of an RSA key (RFC 7638 §3): the required members in lexical order.
+fn thumbprint(n: &str, e: &str) -> KeyId {
+    let canonical = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
+    KeyId::from_text(URL_SAFE_NO_PAD.encode(digest::sha256(canonical.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7638 §3.1. [K-09]
+    #[test]
+    fn the_thumbprint_is_that_of_the_rfc() {
+        let n = concat!(
+            "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1",
+            "L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4",
+            "QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbO",
+            "pbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csF",
+            "Cur-kEgU8awapJzKnqDKgw"
+        );
+        assert_eq!(thumbprint(n, "AQAB").as_str(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    }
+
+    #[test]
+    fn a_new_key_can_be_kept_and_built_again() {
+        let new = generate(2_048).expect("OpenSSL to make a key");
+        let key = SigningKey::from_secret(&new.secret).expect("the key that was made");
+        assert_eq!(*key.public(), new.public);
+        assert!(new.public.is_consistent());
+        let signature = key.sign(b"message").expect("memory");
+        assert!(key.verify(b"message", &signature) && !key.verify(b"massage", &signature));
+        assert!(!key.verify(b"message", &signature[1..]) && !key.verify(b"message", b""));
+        // [K-04] [K-05] The shortest spelling of the modulus, and the usual exponent.
+        let n = URL_SAFE_NO_PAD.decode(&key.public.n).expect("base64url without padding");
+        assert!(n.len() == 256 && n[0] != 0 && key.public.e == "AQAB");
+    }
+}

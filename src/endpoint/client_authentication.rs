@@ -1,0 +1,120 @@
+//! Client authentication (RFC 6749 §2.3), shared by every endpoint that takes a client secret.
+
+use std::sync::Arc;
+
+use super::{Refusal, Trail};
+use crate::clock::{Clock, Seconds};
+use crate::crypto::digest::SecretDigest;
+use crate::oauth::client::ClientAuthenticationMethod;
+use crate::oauth::client_credentials::ClientCredentials;
+use crate::oauth::{Client, ClientId, Reason};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::store::clients::{FindClient, RecordSecretUse, StoredClient, StoredSecret};
+
+/// How exactly the last use of a secret is recorded.
+const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
+
+/// Authenticates clients.
+#[derive(Clone, Debug)]
+pub struct ClientAuthentication {
+    store: Store,
+    clock: Clock,
+    /// The public client of requests that name none.
+    default_client: Option<Arc<ClientId>>,
+}
+
+impl ClientAuthentication {
+    /// Authenticates the clients of a store.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, default_client: Option<ClientId>) -> Self {
+        Self { store, clock, default_client: default_client.map(Arc::new) }
+    }
+
+    /// Finds the client of a request to the token endpoint: a confidential client must prove who it
+    /// is, a public one need only say so (RFC 6749 §3.2.1), and one that names nobody is the
+    /// default client's (§4.3.2).
+    ///
+    /// # Errors
+    /// The reasons of the `invalid_client` kind.
+    pub async fn identify(
+        &self,
+        credentials: ClientCredentials,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        let client_id = match credentials {
+            ClientCredentials::Authenticating { client_id, client_secret, method } => {
+                return self.verify(&client_id, &client_secret, method, trail).await;
+            }
+            ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
+            ClientCredentials::Nobody => {
+                Some(self.default_client.as_deref().ok_or(Reason::NoClient)?.clone())
+            }
+        };
+        let stored = self.find(client_id, trail).await?;
+        if !stored.client.settings.public {
+            return Err(Reason::MissingClientSecret.into());
+        }
+        Ok(stored.client)
+    }
+
+    /// Finds the client of a request that only a confidential client may make.
+    ///
+    /// # Errors
+    /// The reasons of the `invalid_client` kind.
+    pub async fn authenticate(
+        &self,
+        credentials: ClientCredentials,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        match credentials {
+            ClientCredentials::Authenticating { client_id, client_secret, method } => {
+                self.verify(&client_id, &client_secret, method, trail).await
+            }
+            // RFC 6749 §2.2: a name alone proves nothing.
+            ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
+            ClientCredentials::Nobody => Err(Reason::NoClient.into()),
+        }
+    }
+
+    async fn find(&self, id: Option<ClientId>, trail: &mut Trail) -> Result<StoredClient, Refusal> {
+        let id = id.ok_or(Reason::UnknownClient)?;
+        let stored = self.store.perform(FindClient { id }).await?.ok_or(Reason::UnknownClient)?;
+        trail.client = Some(stored.client.id.clone());
+        if stored.disabled_at.is_some() {
+            return Err(Reason::DisabledClient.into());
+        }
+        Ok(stored)
+    }
+
+    async fn verify(
+        &self,
+        client_id: &Secret,
+        client_secret: &Secret,
+        method: ClientAuthenticationMethod,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        let stored = self.find(ClientId::parse(client_id.expose()), trail).await?;
+        let settings = &stored.client.settings;
+        // RFC 6749 §4.3.2: credentials that are there are checked, needed or not.
+        if settings.public {
+            return Err(Reason::UnexpectedClientSecret.into());
+        }
+        if settings.authentication_method.is_some_and(|only| only != method) {
+            return Err(Reason::WrongClientAuthenticationMethod.into());
+        }
+        let now = self.clock.now();
+        let digest = SecretDigest::of(client_secret);
+        let is_live = |secret: &&StoredSecret| secret.expires_at.is_none_or(|at| now < at);
+        let mut live = stored.secrets.iter().filter(is_live);
+        let used =
+            live.find(|secret| digest.matches(&secret.digest)).ok_or(Reason::WrongClientSecret)?;
+        let noted = |at| now.since(at) < LAST_USE_PRECISION;
+        if !used.last_used_at.is_some_and(noted) {
+            let note = RecordSecretUse { id: stored.client.id.clone(), number: used.number, now };
+            // For the operator's eyes only: no reason to turn a client away.
+            self.store.perform(note).await.ok();
+        }
+        Ok(stored.client)
+    }
+}

@@ -1,0 +1,106 @@
+//! Floor 3: what each endpoint does, as steps that can be read beside the RFC.
+//!
+//! An endpoint holds only what it needs and knows neither HTTP nor SQL. `http/` hands it what was
+//! sent and turns its answer, or its [`Refusal`], into a response.
+
+pub mod client_authentication;
+pub mod discovery;
+pub mod introspection;
+pub mod password_grant;
+pub mod signing_keys;
+pub mod token;
+
+use bytes::Bytes;
+
+use crate::clock::Seconds;
+use crate::crypto::hashing_pool::NotVerified;
+use crate::oauth::{ClientId, Reason, UserId};
+use crate::presence::Presence;
+use crate::secret::Secret;
+use crate::store::StoreError;
+
+/// A form that was posted, as far as an endpoint may know it.
+#[derive(Debug)]
+pub struct FormRequest {
+    /// The `Authorization` field lines.
+    pub authorization: Vec<Secret>,
+    /// The content.
+    pub content: Bytes,
+    /// Whether anyone still waits for the answer.
+    pub caller: Presence,
+}
+
+/// Why there is no answer. Each variant has one status; see `http/reply.rs`.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The protocol forbids it: an OAuth error.
+    Protocol(Reason),
+    /// The caller is known and may not do this at all: 403.
+    Forbidden(Reason),
+    /// It cannot be decided now: 503.
+    Unavailable {
+        /// When to come back.
+        retry_after: Seconds,
+        /// For the log.
+        detail: String,
+    },
+    /// It should not have happened: 500. The text is for the log.
+    Fault(String),
+}
+
+impl Refusal {
+    /// A stable word for logs and metrics.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Protocol(reason) | Self::Forbidden(reason) => reason.label(),
+            Self::Unavailable { .. } => "unavailable",
+            Self::Fault(_) => "fault",
+        }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::Protocol(reason)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_) => {
+                Self::Unavailable { retry_after: Seconds::new(1), detail: error.to_string() }
+            }
+            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::Fault(error.to_string()),
+        }
+    }
+}
+
+impl From<NotVerified> for Refusal {
+    fn from(why: NotVerified) -> Self {
+        match why {
+            NotVerified::Overloaded { retry_after } => Self::Unavailable {
+                retry_after,
+                detail: "the hashing queue is longer than --login-deadline".to_owned(),
+            },
+            NotVerified::CallerGone => Self::Unavailable {
+                retry_after: Seconds::new(1),
+                detail: "the caller hung up before its password was hashed".to_owned(),
+            },
+            NotVerified::Failed => Self::Fault("a hashing thread panicked".to_owned()),
+        }
+    }
+}
+
+/// Who took part in a request, noted step by step for the log.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    /// The client, once it is known to exist.
+    pub client: Option<ClientId>,
+    /// The user, once it is known to exist. A name that no user has may be a mistyped password,
+    /// so it is never noted.
+    pub user: Option<UserId>,
+    /// The grant, once it is known to be one.
+    pub grant: Option<&'static str>,
+}

@@ -1,0 +1,63 @@
+//! The token endpoint (RFC 6749 §3.2).
+
+use super::client_authentication::ClientAuthentication;
+use super::password_grant::PasswordGrantEndpoint;
+use super::{FormRequest, Refusal, Trail};
+use crate::oauth::Parameters;
+use crate::oauth::client::GrantType;
+use crate::oauth::client_credentials::ClientCredentials;
+use crate::oauth::error::Reason;
+use crate::oauth::token_request::{PasswordGrant, read_grant_type};
+use crate::secret::Secret;
+
+/// A successful answer (RFC 6749 §5.1). The scope is always said.
+#[derive(Debug)]
+pub struct TokenResponse {
+    /// The signed token.
+    pub access_token: Secret,
+    /// Whole seconds from now.
+    pub expires_in: i64,
+    /// What was granted.
+    pub scope: String,
+}
+
+/// Answers token requests.
+#[derive(Debug)]
+pub struct TokenEndpoint {
+    /// Who may ask.
+    pub clients: ClientAuthentication,
+    /// RFC 6749 §4.3.
+    pub password: PasswordGrantEndpoint,
+}
+
+impl TokenEndpoint {
+    /// Answers one request. The order of the steps is part of the protocol: a caller learns nothing
+    /// about users before its client has proved who it is.
+    ///
+    /// # Errors
+    /// [`Refusal`], of the first step that fails.
+    pub async fn respond(
+        &self,
+        request: &FormRequest,
+        trail: &mut Trail,
+    ) -> Result<TokenResponse, Refusal> {
+        // 1. Read the form. Each parameter at most once (§3.2).
+        let form = Parameters::read(&request.content)?;
+        // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).
+        let credentials = ClientCredentials::read(&request.authorization, &form)?;
+        // 3. Authenticate the client (§3.2.1).
+        let client = self.clients.identify(credentials, trail).await?;
+        // 4. Read the grant type, and see that this client may use it (§5.2).
+        let grant = read_grant_type(&form)?;
+        trail.grant = Some(grant.as_str());
+        client.require_grant(grant)?;
+        // 5. Decide on the grant.
+        match grant {
+            GrantType::Password => {
+                let grant = PasswordGrant::read(&form)?;
+                self.password.decide(&client, &grant, &form, &request.caller, trail).await
+            }
+            GrantType::RefreshToken => Err(Reason::UnsupportedGrantType.into()),
+        }
+    }
+}

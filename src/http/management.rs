@@ -1,0 +1,90 @@
+//! The management listener: liveness, readiness, metrics. Nothing of the protocol, no personal data.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::path::FullPath;
+use warp::reply::Response;
+
+use super::metrics::Metrics;
+use super::reply;
+use crate::clock::Clock;
+use crate::endpoint::signing_keys::SigningKeys;
+use crate::store::Store;
+
+/// What the management listener needs.
+#[derive(Debug)]
+pub struct Management {
+    /// Whether the database answers, and how busy it is.
+    pub store: Store,
+    /// Whether a key can sign.
+    pub keys: Arc<SigningKeys>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// The answer of `/readyz`.
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    database: &'static str,
+    signing_key: &'static str,
+}
+
+pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
+    // Any method but those that read is refused; the paths are compared exactly.
+    warp::path::full()
+        .and(warp::method())
+        .then(move |path: FullPath, method: http::Method| {
+            let management = Arc::clone(&management);
+            async move {
+                if !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics") {
+                    return reply::not_found();
+                }
+                if !matches!(method, http::Method::GET | http::Method::HEAD) {
+                    return reply::method_not_allowed("GET, HEAD");
+                }
+                match path.as_str() {
+                    "/livez" => text("alive\n", "text/plain; charset=utf-8"),
+                    "/readyz" => management.readiness().await,
+                    _ => management.metrics(),
+                }
+            }
+        })
+        .boxed()
+}
+
+impl Management {
+    /// Ready means: a login could succeed now.
+    async fn readiness(&self) -> Response {
+        let (database, signing_key) =
+            (self.store.ping().await.is_ok(), self.keys.ring().signing().is_some());
+        let ready = database && signing_key;
+        let body = Readiness {
+            status: if ready { "ready" } else { "not ready" },
+            database: if database { "reachable" } else { "unreachable" },
+            signing_key: if signing_key { "usable" } else { "missing" },
+        };
+        reply::json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+    }
+
+    fn metrics(&self) -> Response {
+        let ring = self.keys.ring();
+        let page = self.metrics.render(self.store.pool_use(), &ring, self.clock.now());
+        text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    }
+}
+
+fn text(content: impl Into<String>, media_type: &'static str) -> Response {
+    let mut response = Response::new(content.into().into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

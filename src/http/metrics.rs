@@ -1,0 +1,113 @@
+//! What is counted, in the Prometheus text format.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::clock::Timestamp;
+use crate::crypto::hashing_pool::HashingMetrics;
+use crate::crypto::key_ring::KeyRing;
+use crate::store::PoolUse;
+
+/// What a request is counted by. No label names a user, an address or a token.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's name.
+    pub route: &'static str,
+    /// The status of the response.
+    pub status: u16,
+}
+
+/// What a token request is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TokenLabels {
+    /// The grant, or `none` if it never came to one.
+    pub grant: &'static str,
+    /// `issued`, or the reason of the refusal.
+    pub outcome: &'static str,
+}
+
+/// What an introspection is counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct IntrospectionLabels {
+    /// `active`, `inactive`, or the reason of the refusal.
+    pub outcome: &'static str,
+}
+
+/// All that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by route and status.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Token requests by grant and outcome.
+    pub token_requests: Family<TokenLabels, Counter>,
+    /// Introspections by outcome.
+    pub introspections: Family<IntrospectionLabels, Counter>,
+    /// Failures to look at the store for new keys and clients.
+    pub reload_failures: Counter,
+    /// Connections of the public listener.
+    pub connections: Gauge,
+    pool_capacity: Gauge,
+    pool_in_use: Gauge,
+    pool_waiting: Gauge,
+    signing_key_age: Gauge,
+    published_keys: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    #[must_use]
+    pub fn new(hashing: &HashingMetrics) -> Self {
+        let mut registry = Registry::with_prefix("jeton");
+        macro_rules! register {
+            ($name:literal, $help:literal, $metric:expr) => {{
+                let metric = $metric;
+                registry.register($name, $help, metric.clone());
+                metric
+            }};
+        }
+        register!("hashing_queue_depth", "Logins waiting", hashing.queue_depth.clone());
+        register!("hashing_wait_seconds", "Wait for a hashing thread", hashing.wait.clone());
+        register!("hashing_duration_seconds", "Time to verify", hashing.duration.clone());
+        register!("hashing_verified", "Passwords verified", hashing.verified.clone());
+        register!("hashing_refused", "Logins refused for load", hashing.refused.clone());
+        register!("hashing_abandoned", "Logins whose caller left", hashing.abandoned.clone());
+        Self {
+            requests: register!("http_requests", "Requests by route", Family::default()),
+            token_requests: register!("token_requests", "Token requests", Family::default()),
+            introspections: register!("introspections", "Introspections", Family::default()),
+            reload_failures: register!("reload_failures", "Failed reloads", Counter::default()),
+            connections: register!("connections", "Open connections", Gauge::default()),
+            pool_capacity: register!("database_pool_capacity", "Most at once", Gauge::default()),
+            pool_in_use: register!("database_pool_in_use", "Under way", Gauge::default()),
+            pool_waiting: register!("database_pool_waiting", "Waiting", Gauge::default()),
+            signing_key_age: register!(
+                "signing_key_age_seconds",
+                "Since the signing key began to sign",
+                Gauge::default()
+            ),
+            published_keys: register!("published_keys", "Keys in the JWKS", Gauge::default()),
+            registry,
+        }
+    }
+
+    /// Everything as text, with what is only known when asked.
+    #[must_use]
+    pub fn render(&self, pool: PoolUse, keys: &KeyRing, now: Timestamp) -> String {
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.pool_capacity.set(gauge(pool.capacity));
+        self.pool_in_use.set(gauge(pool.in_use));
+        self.pool_waiting.set(gauge(pool.waiting));
+        self.published_keys.set(gauge(keys.published()));
+        if let Some(key) = keys.signing() {
+            self.signing_key_age.set(now.since(key.dates.activates_at).get());
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes any text");
+        text
+    }
+}

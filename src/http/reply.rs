@@ -1,0 +1,182 @@
+//! From answers and refusals to responses. Every response of the public listener is made here, so
+//! that every one is JSON and carries the same defences.
+
+use bytes::Bytes;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, PRAGMA,
+    RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use warp::reply::Response;
+
+use crate::clock::Seconds;
+use crate::crypto::key_ring::Document;
+use crate::endpoint::Refusal;
+use crate::endpoint::token::TokenResponse;
+use crate::oauth::{ErrorCode, Reason};
+
+/// Headers of every response: nothing here is to be interpreted, framed, referred to or guessed at
+/// by a browser.
+const DEFENCES: [(&str, &str); 4] = [
+    ("x-content-type-options", "nosniff"),
+    (
+        "content-security-policy",
+        "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox",
+    ),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "cross-origin"),
+];
+
+/// The body of an error (RFC 6749 §5.2).
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    error_description: &'a str,
+}
+
+/// The body of a token response (RFC 6749 §5.1).
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: i64,
+    scope: &'a str,
+}
+
+/// A response with this JSON, not to be stored by anyone.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("answers are JSON");
+    let mut response = with_defences(status, body.into());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// A response without content.
+pub(super) fn empty(status: StatusCode) -> Response {
+    let mut response = with_defences(status, Bytes::new());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn with_defences(status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    for (name, value) in DEFENCES {
+        let name = HeaderName::from_static(name);
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A successful token response.
+pub(super) fn token(answer: &TokenResponse) -> Response {
+    let body = TokenBody {
+        access_token: answer.access_token.expose(),
+        token_type: "Bearer",
+        expires_in: answer.expires_in,
+        scope: &answer.scope,
+    };
+    json(StatusCode::OK, &body)
+}
+
+/// A public document, or that the caller has it already (RFC 9110 §13.1.2).
+pub(super) fn document(document: Document, request: &HeaderMap, head: bool) -> Response {
+    let has_it = |field: &HeaderValue| {
+        let tags = field.to_str().unwrap_or_default().split(',').map(str::trim);
+        tags.map(|tag| tag.trim_start_matches("W/")).any(|tag| tag == "*" || tag == document.etag)
+    };
+    let is_known = request.get_all(http::header::IF_NONE_MATCH).iter().any(has_it);
+    let length = document.content.len();
+    let mut response = if is_known {
+        empty(StatusCode::NOT_MODIFIED)
+    } else if head {
+        let mut response = empty(StatusCode::OK);
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+        response
+    } else {
+        with_defences(StatusCode::OK, document.content)
+    };
+    let headers = response.headers_mut();
+    let lifetime = format!("public, max-age={}", document.max_age.get());
+    headers.insert(CACHE_CONTROL, text_value(&lifetime));
+    headers.insert(ETAG, text_value(&document.etag));
+    if !is_known {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    response
+}
+
+/// A refusal of an endpoint.
+pub(super) fn refusal(refusal: &Refusal) -> Response {
+    match refusal {
+        Refusal::Protocol(reason) => oauth_error(status_of(reason.code()), *reason),
+        Refusal::Forbidden(reason) => oauth_error(StatusCode::FORBIDDEN, *reason),
+        Refusal::Unavailable { retry_after, .. } => unavailable(*retry_after),
+        Refusal::Fault(_) => fault(),
+    }
+}
+
+/// The status of each code (RFC 6749 §5.2).
+fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        ErrorCode::InvalidRequest
+        | ErrorCode::InvalidGrant
+        | ErrorCode::UnauthorizedClient
+        | ErrorCode::UnsupportedGrantType
+        | ErrorCode::InvalidScope
+        | ErrorCode::InvalidTarget => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn oauth_error(status: StatusCode, reason: Reason) -> Response {
+    let mut response = error(status, reason.code().as_str(), &reason.description());
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §15.5.2: every 401 says how to authenticate. RFC 7617 §2.1 for the charset.
+        let challenge = HeaderValue::from_static("Basic realm=\"jeton\", charset=\"UTF-8\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+/// An error of the OAuth shape.
+pub(super) fn error(status: StatusCode, code: &str, description: &str) -> Response {
+    json(status, &ErrorBody { error: code, error_description: description })
+}
+
+/// 404.
+pub(super) fn not_found() -> Response {
+    error(StatusCode::NOT_FOUND, "invalid_request", "There is nothing at this path.")
+}
+
+/// 405, with the methods that work (RFC 9110 §15.5.6).
+pub(super) fn method_not_allowed(allow: &'static str) -> Response {
+    let description = "This method does not work here; the Allow header has those that do.";
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "invalid_request", description);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// 503: nothing was decided (RFC 9110 §15.6.4). The code is not one that blames the client.
+pub(super) fn unavailable(retry_after: Seconds) -> Response {
+    let description = "The service cannot decide this now; try again later.";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let mut response = error(status, "temporarily_unavailable", description);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.get()));
+    response
+}
+
+/// 500: what happened is in the log under the request's id.
+pub(super) fn fault() -> Response {
+    let description = "The service met a condition that it did not expect.";
+    error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", description)
+}
+
+/// A header value of text that is known to be printable ASCII.
+pub(super) fn text_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}

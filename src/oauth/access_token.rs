@@ -1,0 +1,158 @@
+//! The access token: a JWT of the RFC 9068 profile. Here are its claims and their exact form;
+//! `crypto/` signs and verifies.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::client::Audience;
+use super::identifier::{ClientId, KeyId, SessionId, UserId};
+use super::scope::Scope;
+use crate::clock::Timestamp;
+
+/// The media type of the token, in its short form (RFC 9068 §2.1).
+const TOKEN_TYPE: &str = "at+jwt";
+
+/// The claims of RFC 9068 §2.2, with the session and what the client is configured to get.
+///
+/// Read back strictly: a member that occurs twice or has another type makes the whole token
+/// unacceptable (RFC 8725 §3.7). Members of a newer version are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenClaims {
+    /// The issuer, exactly as configured.
+    pub iss: String,
+    /// The user.
+    pub sub: UserId,
+    /// The resource servers it is for.
+    pub aud: AudienceClaim,
+    /// The client it was issued to.
+    pub client_id: ClientId,
+    /// When it was issued.
+    pub iat: Timestamp,
+    /// When it stops being valid, to the second.
+    pub exp: Timestamp,
+    /// Its own name: 128 random bits.
+    pub jti: String,
+    /// When the user's password was last checked (RFC 9068 §2.2.1).
+    pub auth_time: Timestamp,
+    /// What was granted.
+    pub scope: Scope,
+    /// The session it belongs to.
+    pub sid: SessionId,
+    /// The user's roles, for clients configured to get them (RFC 9068 §2.2.3.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<String>>,
+    /// The user's name, for clients configured to get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preferred_username: Option<String>,
+}
+
+/// `aud`: one string, or several in an array (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AudienceClaim {
+    /// One audience.
+    One(Audience),
+    /// An array.
+    Several(Vec<Audience>),
+}
+
+impl AudienceClaim {
+    /// Spells the audiences; `array` asks for an array even of one.
+    #[must_use]
+    pub fn new(audiences: Vec<Audience>, array: bool) -> Self {
+        match <[Audience; 1]>::try_from(audiences) {
+            Ok([one]) if !array => Self::One(one),
+            Ok(one) => Self::Several(one.into()),
+            Err(several) => Self::Several(several),
+        }
+    }
+
+    /// The audiences, however they are spelled.
+    #[must_use]
+    pub fn audiences(&self) -> &[Audience] {
+        match self {
+            Self::One(audience) => std::slice::from_ref(audience),
+            Self::Several(audiences) => audiences,
+        }
+    }
+}
+
+/// The JOSE header. No member beside these three is accepted back, so that nothing a token
+/// carries can choose a key or an algorithm (RFC 8725 §3.10).
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<'a> {
+    alg: &'a str,
+    kid: &'a str,
+    typ: &'a str,
+}
+
+/// The encoded header of all tokens that one key signs.
+#[must_use]
+pub fn encode_header(key: &KeyId) -> String {
+    let header = Header { alg: "RS256", kid: key.as_str(), typ: TOKEN_TYPE };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).expect("a struct of strings is JSON"))
+}
+
+/// A presented token, taken apart but not yet verified.
+#[derive(Debug)]
+pub struct UnverifiedToken<'a> {
+    /// The key it claims to be signed with: a name to look up, nothing else.
+    pub key: KeyId,
+    /// The octets that the signature is over (RFC 7515 §5.2).
+    pub signing_input: &'a [u8],
+    /// The signature.
+    pub signature: Vec<u8>,
+    claims: &'a str,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// Takes a compact serialisation apart; `None` for anything that this service cannot have
+    /// made: another part count, padding, white space, non-canonical base64url, a header with any
+    /// other member or value (RFC 7515 §5.2, RFC 9068 §4).
+    #[must_use]
+    pub fn read(token: &'a str) -> Option<Self> {
+        let (signing_input, signature) = token.rsplit_once('.')?;
+        let (header, claims) = signing_input.split_once('.')?;
+        if claims.contains('.') {
+            return None;
+        }
+        let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+        let header: Header<'_> = serde_json::from_slice(&header).ok()?;
+        if header.alg != "RS256" || !matches!(header.typ, TOKEN_TYPE | "application/at+jwt") {
+            return None;
+        }
+        Some(Self {
+            key: KeyId::from_text(header.kid.to_owned()),
+            signing_input: signing_input.as_bytes(),
+            signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
+            claims,
+        })
+    }
+
+    /// The claims; to be looked at only after the signature was verified (RFC 8725 §3.3).
+    #[must_use]
+    pub fn claims(&self) -> Option<AccessTokenClaims> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(self.claims).ok()?).ok()
+    }
+}
+
+/// Encodes the claims and joins them to a header: what is to be signed.
+#[must_use]
+pub fn signing_input(encoded_header: &str, claims: &AccessTokenClaims) -> String {
+    let claims = serde_json::to_vec(claims).expect("claims of strings and numbers are JSON");
+    let mut input = String::with_capacity(encoded_header.len() + claims.len() * 4 / 3 + 360);
+    input.push_str(encoded_header);
+    input.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut input);
+    input
+}
+
+/// Appends the signature: the compact serialisation.
+#[must_use]
+pub fn attach_signature(mut signing_input: String, signature: &[u8]) -> String {
+    signing_input.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut signing_input);
+    signing_input
+}

@@ -1,0 +1,262 @@
+//! A client as it is registered (RFC 6749 §2), and what follows from its registration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::Reason;
+use super::identifier::ClientId;
+use super::scope::Scope;
+use crate::clock::Seconds;
+
+/// Declares an enum whose variants have one spelling in settings and on the wire.
+macro_rules! spelled {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// The spelling.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+spelled! {
+    /// A grant that a client can be registered for.
+    GrantType {
+        /// RFC 6749 §4.3.
+        Password = "password",
+        /// RFC 6749 §6.
+        RefreshToken = "refresh_token",
+    }
+}
+
+spelled! {
+    /// How a client proves who it is (RFC 8414 §2 has the names).
+    ClientAuthenticationMethod {
+        /// HTTP Basic (RFC 6749 §2.3.1).
+        ClientSecretBasic = "client_secret_basic",
+        /// `client_id` and `client_secret` in the form (RFC 6749 §2.3.1).
+        ClientSecretPost = "client_secret_post",
+    }
+}
+
+spelled! {
+    /// A claim that tokens carry only for clients that are configured to get it.
+    OptionalClaim {
+        /// RFC 9068 §2.2.3.1.
+        Roles = "roles",
+        /// The user's name, for people.
+        PreferredUsername = "preferred_username",
+    }
+}
+
+/// Longest audience, in characters.
+const AUDIENCE_LENGTH_MAX: usize = 512;
+
+/// The name of a resource server in `aud`: printable ASCII without blanks. One that is to be
+/// asked for with `resource` must be an absolute URI (RFC 8707 §2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Audience(String);
+
+impl Audience {
+    /// Reads a `resource` parameter: an absolute URI without fragment.
+    ///
+    /// # Errors
+    /// [`Reason::MalformedResource`] for anything else.
+    pub fn from_resource(text: &str) -> Result<Self, Reason> {
+        let (scheme, rest) = text.split_once(':').ok_or(Reason::MalformedResource)?;
+        let mut letters = scheme.bytes();
+        let is_scheme = letters.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && letters.all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet));
+        let is_uri_octet =
+            |octet: u8| octet.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&octet);
+        if !is_scheme || rest.is_empty() || !rest.bytes().all(is_uri_octet) {
+            return Err(Reason::MalformedResource);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The name as it stands in `aud`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Audience {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let fits = (1..=AUDIENCE_LENGTH_MAX).contains(&text.len());
+        if !fits || !text.bytes().all(|octet| octet.is_ascii_graphic()) {
+            return Err(format!(
+                "an audience has 1 to {AUDIENCE_LENGTH_MAX} characters of printable ASCII, \
+                 which {text:?} has not"
+            ));
+        }
+        // RFC 7519 §2: a StringOrURI with a colon must be a URI.
+        if text.contains(':') && Self::from_resource(&text).is_err() {
+            return Err(format!(
+                "an audience with a colon must be an absolute URI without fragment, \
+                 which {text:?} is not"
+            ));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl FromStr for Audience {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<Audience> for String {
+    fn from(audience: Audience) -> Self {
+        audience.0
+    }
+}
+
+impl fmt::Display for Audience {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What an operator decides about a client. Everything is off until it is switched on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientSettings {
+    /// Whether the client is public: it has no secret and cannot be given one (RFC 6749 §2.1).
+    pub public: bool,
+    /// The grants it may use.
+    pub grants: BTreeSet<GrantType>,
+    /// All it may ask for.
+    pub scope: Scope,
+    /// What it gets when it asks for nothing; empty for `invalid_scope`.
+    pub default_scope: Scope,
+    /// The resource servers that its tokens may be for; the first is the default.
+    pub audiences: Vec<Audience>,
+    /// Scope tokens that mean something at one audience only. All others mean the same at all.
+    pub audience_scopes: BTreeMap<Audience, Scope>,
+    /// Whether `aud` is an array even when it holds one audience.
+    pub audience_array: bool,
+    /// How long its access tokens live; the service's setting if absent.
+    pub access_token_lifetime: Option<Seconds>,
+    /// The optional claims its tokens carry.
+    pub claims: BTreeSet<OptionalClaim>,
+    /// The one method it may authenticate with; either if absent (RFC 7591 §2).
+    pub authentication_method: Option<ClientAuthenticationMethod>,
+    /// The audiences whose tokens it may introspect.
+    pub introspects: BTreeSet<Audience>,
+    /// Whether introspection tells it the user's name beside `sub` (RFC 7662 §5).
+    pub introspects_username: bool,
+}
+
+impl ClientSettings {
+    /// Checks that the settings make sense together.
+    ///
+    /// # Errors
+    /// A sentence that names the option and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        if self.public && !self.introspects.is_empty() {
+            return Err("a public client cannot introspect: leave out --public or --introspects \
+                        (RFC 7662 §4)"
+                .to_owned());
+        }
+        if self.public && self.authentication_method.is_some() {
+            return Err("a public client does not authenticate: leave out --public or \
+                        --authentication-method"
+                .to_owned());
+        }
+        if !self.grants.is_empty() && self.audiences.is_empty() {
+            return Err("a client with a grant needs --audience: the resource server that its \
+                        tokens are for (RFC 9068 §3)"
+                .to_owned());
+        }
+        if !self.grants.is_empty() && self.scope.is_empty() {
+            return Err("a client with a grant needs --scope: what it may ask for \
+                        (RFC 6749 §3.3)"
+                .to_owned());
+        }
+        if !self.default_scope.is_within(&self.scope) {
+            return Err("--default-scope names tokens that --scope does not".to_owned());
+        }
+        for (audience, scope) in &self.audience_scopes {
+            if !self.audiences.contains(audience) {
+                return Err(format!(
+                    "--audience-scope names {audience}, which --audience does not"
+                ));
+            }
+            if !scope.is_within(&self.scope) {
+                return Err("--audience-scope names tokens that --scope does not".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A client that the store knows.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Its name.
+    pub id: ClientId,
+    /// What was decided about it.
+    pub settings: ClientSettings,
+}
+
+impl Client {
+    /// Requires that this grant was switched on for the client.
+    ///
+    /// # Errors
+    /// [`Reason::GrantNotAllowed`] if it was not.
+    pub fn require_grant(&self, grant: GrantType) -> Result<(), Reason> {
+        if self.settings.grants.contains(&grant) { Ok(()) } else { Err(Reason::GrantNotAllowed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_is_an_absolute_uri_without_fragment() {
+        for good in ["https://api1/", "urn:example:api", "a+b-c.d:x"] {
+            assert!(Audience::from_resource(good).is_ok(), "{good}");
+        }
+        for bad in ["", "api", "/api", ":x", "1a:x", "https:", "https://a/#x", "https://a b", "é:x"]
+        {
+            assert_eq!(Audience::from_resource(bad), Err(Reason::MalformedResource), "{bad}");
+        }
+    }
+}

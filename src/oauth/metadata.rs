@@ -1,0 +1,50 @@
+//! The authorization server metadata document (RFC 8414).
+
+use serde::Serialize;
+
+use super::client::ClientAuthenticationMethod::{ClientSecretBasic, ClientSecretPost};
+use super::issuer::Issuer;
+use super::scope::Scope;
+use super::token_request::SUPPORTED_GRANTS;
+
+/// The path of the token endpoint.
+pub const TOKEN_PATH: &str = "/token";
+/// The path of the introspection endpoint.
+pub const INTROSPECTION_PATH: &str = "/introspect";
+/// The path of the key set.
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+
+/// The document. Members without elements are left out (§3.2); so is
+/// `response_types_supported`, because there is no authorization endpoint.
+#[derive(Debug, Serialize)]
+pub struct Metadata {
+    issuer: String,
+    token_endpoint: String,
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint: String,
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    jwks_uri: String,
+    grant_types_supported: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes_supported: Vec<String>,
+}
+
+impl Metadata {
+    /// The document of an issuer whose clients may ask for these scopes.
+    #[must_use]
+    pub fn new(issuer: &Issuer, scopes: &Scope) -> Self {
+        let with_secret = vec![ClientSecretBasic.as_str(), ClientSecretPost.as_str()];
+        let mut at_token_endpoint = with_secret.clone();
+        at_token_endpoint.push("none");
+        Self {
+            issuer: issuer.as_str().to_owned(),
+            token_endpoint: issuer.endpoint(TOKEN_PATH),
+            token_endpoint_auth_methods_supported: at_token_endpoint,
+            introspection_endpoint: issuer.endpoint(INTROSPECTION_PATH),
+            introspection_endpoint_auth_methods_supported: with_secret,
+            jwks_uri: issuer.endpoint(JWKS_PATH),
+            grant_types_supported: SUPPORTED_GRANTS.iter().map(|grant| grant.as_str()).collect(),
+            scopes_supported: scopes.tokens().map(str::to_owned).collect(),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! User names and passwords in the one form in which they are stored and compared (RFC 8265).
+
+use std::fmt;
+
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use precis_profiles::{OpaqueString, UsernameCaseMapped};
+
+use crate::secret::Secret;
+
+/// Longest user name, in octets of UTF-8 after mapping.
+pub const USERNAME_LENGTH_MAX: usize = 256;
+
+/// A user name in the `UsernameCaseMapped` form (RFC 8265 §3.3): width-mapped, lower case, NFC.
+/// Names with blanks are not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Username(String);
+
+impl Username {
+    /// Maps a presented name; `None` if no user can have it.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mapped = UsernameCaseMapped::enforce(text).ok()?;
+        (mapped.len() <= USERNAME_LENGTH_MAX).then(|| Self(mapped.into_owned()))
+    }
+
+    /// The mapped form.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Username {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| {
+            format!(
+                "{text:?} cannot be a user name: it may have letters, digits and marks of any \
+                 script and printable ASCII, no blanks or control characters, at most \
+                 {USERNAME_LENGTH_MAX} octets (RFC 8265 §3.3)"
+            )
+        })
+    }
+}
+
+/// A password in the `OpaqueString` form (RFC 8265 §4.2): NFC, and every other space turned into
+/// U+0020; nothing is trimmed, cut or case-mapped. `None` if no password can be so: empty, or with
+/// control characters, ignorable or unassigned code points.
+#[must_use]
+pub fn prepare_password(password: &Secret) -> Option<Secret> {
+    let mapped = OpaqueString::enforce(password.expose()).ok()?;
+    Some(Secret::new(mapped.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_mapped_to_one_form() {
+        for (presented, mapped) in [
+            ("alice", "alice"),
+            ("ALICE", "alice"),
+            ("\u{ff21}lice", "alice"),
+            ("e\u{301}ve", "\u{e9}ve"),
+            ("juliet@example.com", "juliet@example.com"),
+        ] {
+            assert_eq!(Username::parse(presented).map(|name| name.0), Some(mapped.to_owned()));
+        }
+        for refused in ["", " ", "a b", "henry\u{2163}", "\u{221e}", "a\u{200b}b", "a\tb"] {
+            assert_eq!(Username::parse(refused), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_normalised_and_nothing_more() {
+        let prepared = |text: &str| {
+            prepare_password(&Secret::new(text.to_owned())).map(|secret| secret.expose().to_owned())
+        };
+        for (presented, mapped) in [
+            ("e\u{301}", "\u{e9}"),
+            (" a  b ", " a  b "),
+            ("a\u{a0}\u{3000}b", "a  b"),
+            ("Secret", "Secret"),
+            ("\u{fb01}\u{ff21}", "\u{fb01}\u{ff21}"),
+            ("\u{5e9}\u{5dc}\u{5d5}\u{5dd}", "\u{5e9}\u{5dc}\u{5d5}\u{5dd}"),
+        ] {
+            assert_eq!(prepared(presented), Some(mapped.to_owned()));
+        }
+        for refused in ["", "a\tb", "a\u{200b}b"] {
+            assert_eq!(prepared(refused), None, "{refused:?}");
+        }
+    }
+}

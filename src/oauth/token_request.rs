@@ -1,0 +1,44 @@
+//! The grants that `/token` knows (RFC 6749 §4.3, §6).
+
+use super::client::GrantType;
+use super::error::Reason;
+use super::parameters::{Parameter, Parameters};
+use crate::secret::Secret;
+
+/// The grants this service has; clients can be registered for more.
+pub const SUPPORTED_GRANTS: [GrantType; 1] = [GrantType::Password];
+
+/// Reads `grant_type`, compared exactly.
+///
+/// # Errors
+/// [`Reason::MissingParameter`] if there is none, [`Reason::UnsupportedGrantType`] if it is not
+/// one of [`SUPPORTED_GRANTS`].
+pub fn read_grant_type(form: &Parameters) -> Result<GrantType, Reason> {
+    let text = form.require(Parameter::GrantType)?;
+    SUPPORTED_GRANTS
+        .into_iter()
+        .find(|grant| grant.as_str() == text.expose())
+        .ok_or(Reason::UnsupportedGrantType)
+}
+
+/// The parameters of the password grant (RFC 6749 §4.3.2).
+#[derive(Debug)]
+pub struct PasswordGrant<'a> {
+    /// As presented: not yet mapped.
+    pub username: &'a Secret,
+    /// As presented: not yet normalised.
+    pub password: &'a Secret,
+}
+
+impl<'a> PasswordGrant<'a> {
+    /// Reads the two required parameters.
+    ///
+    /// # Errors
+    /// [`Reason::MissingParameter`] for the first that is absent or empty.
+    pub fn read(form: &'a Parameters) -> Result<Self, Reason> {
+        Ok(Self {
+            username: form.require(Parameter::Username)?,
+            password: form.require(Parameter::Password)?,
+        })
+    }
+}

@@ -1,0 +1,265 @@
+//! Clients and their secrets.
+
+use super::value::{Row, Value};
+use super::{Access, StoreError, Tx, UseCase, sql};
+use crate::clock::Timestamp;
+use crate::oauth::{Client, ClientId, ClientSettings};
+
+/// A client as stored.
+#[derive(Clone, Debug)]
+pub struct StoredClient {
+    /// What the protocol needs of it.
+    pub client: Client,
+    /// Its secrets, expired ones too.
+    pub secrets: Vec<StoredSecret>,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// Since when it cannot be used.
+    pub disabled_at: Option<Timestamp>,
+}
+
+/// A secret as stored: not the secret.
+#[derive(Clone, Debug)]
+pub struct StoredSecret {
+    /// Its name on the command line.
+    pub number: i64,
+    /// SHA-256.
+    pub digest: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to within an hour.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Reads the rows of a join of clients and secrets, which come client by client.
+fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
+    let mut clients: Vec<StoredClient> = Vec::new();
+    for row in rows {
+        let id = ClientId::try_from(row.text(0)?).map_err(StoreError::Corrupt)?;
+        if clients.last().is_none_or(|last| last.client.id != id) {
+            clients.push(StoredClient {
+                client: Client { id, settings: row.json(1)? },
+                secrets: Vec::new(),
+                created_at: row.moment(2)?,
+                disabled_at: row.optional_moment(3)?,
+            });
+        }
+        let (Some(last), Some(number)) = (clients.last_mut(), row.optional_integer(4)?) else {
+            continue;
+        };
+        last.secrets.push(StoredSecret {
+            number,
+            digest: row.octets(5)?,
+            created_at: row.moment(6)?,
+            expires_at: row.optional_moment(7)?,
+            last_used_at: row.optional_moment(8)?,
+        });
+    }
+    Ok(clients)
+}
+
+fn settings_value(settings: &ClientSettings) -> Value {
+    Value::Text(serde_json::to_string(settings).expect("settings are JSON"))
+}
+
+/// Finds a client and its secrets.
+#[derive(Debug)]
+pub(crate) struct FindClient {
+    pub(crate) id: ClientId,
+}
+
+impl UseCase for FindClient {
+    type Outcome = Option<StoredClient>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<StoredClient>, StoreError> {
+        let rows = tx.query(&sql::FIND_CLIENT, &[(&self.id).into()]).await?;
+        Ok(read_clients(&rows)?.pop())
+    }
+}
+
+/// Lists all clients.
+#[derive(Debug)]
+pub(crate) struct ListClients;
+
+impl UseCase for ListClients {
+    type Outcome = Vec<StoredClient>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredClient>, StoreError> {
+        read_clients(&tx.query(&sql::LIST_CLIENTS, &[]).await?)
+    }
+}
+
+/// Adds a client, with its first secret if it is confidential; `false` if the name is taken.
+#[derive(Debug)]
+pub(crate) struct AddClient {
+    pub(crate) client: Client,
+    /// The digest of the secret.
+    pub(crate) secret: Option<Vec<u8>>,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for AddClient {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let id = Value::from(&self.client.id);
+        let values = [id.clone(), settings_value(&self.client.settings), self.now.into()];
+        if tx.execute(&sql::INSERT_CLIENT, &values).await? == 0 {
+            return Ok(false);
+        }
+        if let Some(digest) = &self.secret {
+            let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
+            tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// Replaces the settings of a client; `false` if there is no such client.
+#[derive(Debug)]
+pub(crate) struct UpdateClient {
+    pub(crate) client: Client,
+}
+
+impl UseCase for UpdateClient {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [(&self.client.id).into(), settings_value(&self.client.settings)];
+        Ok(tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1)
+    }
+}
+
+/// Disables or enables a client; `false` if there is no such client.
+#[derive(Debug)]
+pub(crate) struct SetClientDisabled {
+    pub(crate) id: ClientId,
+    pub(crate) disabled: bool,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for SetClientDisabled {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let id = (&self.id).into();
+        let changed = if self.disabled {
+            tx.execute(&sql::DISABLE_CLIENT, &[id, self.now.into()]).await?
+        } else {
+            tx.execute(&sql::ENABLE_CLIENT, &[id]).await?
+        };
+        Ok(changed == 1)
+    }
+}
+
+/// Deletes a client, its secrets and its sessions; `false` if there is no such client.
+#[derive(Debug)]
+pub(crate) struct DeleteClient {
+    pub(crate) id: ClientId,
+}
+
+impl UseCase for DeleteClient {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let id = [Value::from(&self.id)];
+        let deleted = tx.execute(&sql::DELETE_CLIENT, &id).await? == 1;
+        tx.execute(&sql::DELETE_SESSIONS_OF_CLIENT, &id).await?;
+        Ok(deleted)
+    }
+}
+
+/// Gives a client one more secret, and returns its number; `None` if there is no such client.
+#[derive(Debug)]
+pub(crate) struct AddClientSecret {
+    pub(crate) id: ClientId,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) now: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl UseCase for AddClientSecret {
+    type Outcome = Option<i64>;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
+        let values = [
+            (&self.id).into(),
+            self.digest.as_slice().into(),
+            self.now.into(),
+            self.expires_at.into(),
+        ];
+        let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
+        rows.first().map(|row| row.integer(0)).transpose()
+    }
+}
+
+/// Takes a secret away; `false` if there is none of this number.
+#[derive(Debug)]
+pub(crate) struct RemoveClientSecret {
+    pub(crate) id: ClientId,
+    pub(crate) number: i64,
+}
+
+impl UseCase for RemoveClientSecret {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [(&self.id).into(), self.number.into()];
+        Ok(tx.execute(&sql::DELETE_CLIENT_SECRET, &values).await? == 1)
+    }
+}
+
+/// Notes that a secret was used.
+#[derive(Debug)]
+pub(crate) struct RecordSecretUse {
+    pub(crate) id: ClientId,
+    pub(crate) number: i64,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for RecordSecretUse {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let values = [(&self.id).into(), self.number.into(), self.now.into()];
+        tx.execute(&sql::RECORD_CLIENT_SECRET_USE, &values).await.map(|_| ())
+    }
+}

@@ -1,0 +1,195 @@
+//! Floor 2: everything that is stored, on two engines behind one set of use cases.
+//!
+//! A use case is a struct whose fields are its parameters; [`Store::perform`] runs it in one
+//! transaction and returns an outcome after it was committed. Each is written once, against
+//! [`Tx`], and the two engines only know how to run a statement. SQL stands in `sql/`.
+
+pub mod clients;
+pub mod keys;
+pub mod migration;
+mod postgres;
+mod postgres_url;
+pub mod sessions;
+mod sql;
+mod sqlite;
+pub mod users;
+mod value;
+
+use std::fmt;
+use std::future::Future;
+
+use crate::config::DatabaseLocation;
+use postgres::Postgres;
+use sql::Statement;
+use sqlite::Sqlite;
+use value::{Row, Value};
+
+/// Why a use case has no outcome. In each case nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The database cannot be reached or is too busy: later is better.
+    Unavailable(String),
+    /// A row is not what this version writes.
+    Corrupt(String),
+    /// The database refused a statement.
+    Refused(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unavailable(detail) => write!(formatter, "the database is unavailable: {detail}"),
+            Self::Corrupt(detail) => write!(formatter, "a row cannot be understood: {detail}"),
+            Self::Refused(detail) => write!(formatter, "the database refused: {detail}"),
+        }
+    }
+}
+
+/// What a use case does to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only reads, in one statement.
+    Read,
+    /// Writes, in one statement.
+    Write,
+    /// Writes, in several statements that all take effect or none.
+    Transaction,
+}
+
+/// Something to be done with the database, whole or not at all.
+pub(crate) trait UseCase: Send + Sync + 'static {
+    /// What came of it.
+    type Outcome: Send + 'static;
+
+    /// What it does to the database.
+    fn access(&self) -> Access;
+
+    /// Does it. It may be done again from the start if the database asks for that.
+    fn run(
+        &self,
+        tx: &mut Tx<'_>,
+    ) -> impl Future<Output = Result<Self::Outcome, StoreError>> + Send;
+}
+
+/// Runs the statements of one use case.
+pub(crate) enum Tx<'a> {
+    Sqlite(&'a mut rusqlite::Connection),
+    Postgres(&'a tokio_postgres::Client),
+}
+
+impl Tx<'_> {
+    /// Runs a statement and returns its rows.
+    async fn query(
+        &mut self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<Vec<Row>, StoreError> {
+        match self {
+            Self::Sqlite(connection) => sqlite::query(connection, statement, values),
+            Self::Postgres(client) => postgres::query(client, statement, values).await,
+        }
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(connection) => sqlite::execute(connection, statement, values),
+            Self::Postgres(client) => postgres::execute(client, statement, values).await,
+        }
+    }
+
+    /// Runs a script of statements without parameters.
+    async fn run_script(&mut self, script: &str) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => sqlite::run_script(connection, script),
+            Self::Postgres(client) => postgres::run_script(client, script).await,
+        }
+    }
+}
+
+/// How busy the way to the database is.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolUse {
+    /// The most that can be under way at once.
+    pub capacity: usize,
+    /// What is under way.
+    pub in_use: usize,
+    /// What waits for its turn.
+    pub waiting: usize,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Engine,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Postgres),
+}
+
+impl Store {
+    /// Opens the database, without looking at its tables.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what to do.
+    pub async fn open(location: &DatabaseLocation) -> Result<Self, String> {
+        let opened = match location {
+            DatabaseLocation::Sqlite(path) => Sqlite::open(path).map(Engine::Sqlite),
+            DatabaseLocation::Postgres(url) => {
+                Postgres::open(url.expose()).await.map(Engine::Postgres)
+            }
+        };
+        opened.map(|engine| Self { engine }).map_err(|problem| {
+            format!("cannot open the database {location} (--database): {problem}")
+        })
+    }
+
+    /// Does something with the database, in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed then.
+    pub(crate) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
+            Engine::Postgres(postgres) => postgres.perform(use_case).await,
+        }
+    }
+
+    /// Asks the database for nothing, to see that it answers.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.perform(Ping).await
+    }
+
+    /// How busy the way to the database is.
+    #[must_use]
+    pub fn pool_use(&self) -> PoolUse {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.pool_use(),
+            Engine::Postgres(postgres) => postgres.pool_use(),
+        }
+    }
+}
+
+struct Ping;
+
+impl UseCase for Ping {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.query(&sql::PING, &[]).await.map(|_| ())
+    }
+}

@@ -1,0 +1,255 @@
+//! The shared engine: PostgreSQL, or what speaks its protocol.
+//!
+//! Statements are sent with the types of their parameters and without a name, so that a connection
+//! holds no state between use cases and a pooler in transaction mode may stand in between.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use deadpool_postgres::{
+    Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+
+use super::postgres_url::read_url;
+use super::sql::Statement;
+use super::value::{Row, Value};
+use super::{Access, PoolUse, StoreError, Tx, UseCase};
+
+/// The most connections of one replica.
+const CONNECTIONS_MAX: usize = 16;
+/// How long to wait for a connection, whether from the pool or a new one.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a use case may take before its connection is given up.
+const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a use case is tried when the database says that it met another one.
+const ATTEMPTS_MAX: usize = 4;
+
+/// A pool of connections.
+#[derive(Clone, Debug)]
+pub(super) struct Postgres {
+    pool: Pool,
+}
+
+impl Postgres {
+    pub(super) async fn open(url: &str) -> Result<Self, String> {
+        let (config, tls) = read_url(url)?;
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, tls, recycling);
+        let pool = Pool::builder(manager)
+            .max_size(CONNECTIONS_MAX)
+            .wait_timeout(Some(CONNECTION_TIMEOUT))
+            .create_timeout(Some(CONNECTION_TIMEOUT))
+            .recycle_timeout(Some(CONNECTION_TIMEOUT))
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| error.to_string())?;
+        let postgres = Self { pool };
+        // A wrong address or password shows now, not at the first login.
+        let first = postgres.connection().await.map_err(|error| match error {
+            StoreError::Unavailable(detail) => format!(
+                "{detail}; check host, port, user, password and sslmode, and that the server runs"
+            ),
+            other => other.to_string(),
+        })?;
+        drop(first);
+        Ok(postgres)
+    }
+
+    pub(super) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
+        let mut attempt = 1;
+        loop {
+            match self.attempt(&use_case).await {
+                Err(Failure::Collision(_)) if attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(Failure::Collision(detail)) => return Err(StoreError::Unavailable(detail)),
+                Err(Failure::Final(error)) => return Err(error),
+                Ok(outcome) => return Ok(outcome),
+            }
+        }
+    }
+
+    async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
+        let connection = self.connection().await?;
+        if let Ok(outcome) = timeout(USE_CASE_TIMEOUT, run(&connection, use_case)).await {
+            return outcome;
+        }
+        // What the server is doing is unknown: this connection is not used again.
+        drop(Object::take(connection));
+        let detail = "the database did not answer in time".to_owned();
+        Err(Failure::Final(StoreError::Unavailable(detail)))
+    }
+
+    async fn connection(&self) -> Result<Object, StoreError> {
+        self.pool.get().await.map_err(|error| {
+            StoreError::Unavailable(match error {
+                PoolError::Backend(error) => describe(&error),
+                PoolError::Timeout(_) => "no connection in time".to_owned(),
+                other => other.to_string(),
+            })
+        })
+    }
+
+    pub(super) fn pool_use(&self) -> PoolUse {
+        let status = self.pool.status();
+        PoolUse {
+            capacity: status.max_size,
+            in_use: status.size.saturating_sub(status.available),
+            waiting: status.waiting,
+        }
+    }
+}
+
+/// Why an attempt failed.
+enum Failure {
+    /// It met another transaction and may succeed the next time.
+    Collision(String),
+    Final(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Refused(detail) if detail.starts_with(COLLISION) => Self::Collision(detail),
+            other => Self::Final(other),
+        }
+    }
+}
+
+/// Marks a collision on its way through a use case, which passes errors on as they are.
+const COLLISION: &str = "collision: ";
+
+async fn run<U: UseCase>(connection: &Object, use_case: &U) -> Result<U::Outcome, Failure> {
+    let mut tx = Tx::Postgres(connection);
+    if use_case.access() != Access::Transaction {
+        // One statement is a transaction of its own.
+        return Ok(use_case.run(&mut tx).await?);
+    }
+    tx.run_script("BEGIN").await?;
+    let outcome = use_case.run(&mut tx).await;
+    match &outcome {
+        Ok(_) => tx.run_script("COMMIT").await?,
+        // If even this fails the connection is closed, and the server rolls back by itself.
+        Err(_) => tx.run_script("ROLLBACK").await.unwrap_or_default(),
+    }
+    Ok(outcome?)
+}
+
+pub(super) async fn query(
+    client: &tokio_postgres::Client,
+    statement: &Statement,
+    values: &[Value],
+) -> Result<Vec<Row>, StoreError> {
+    let rows = client.query_typed(&statement.postgres, &typed(values)).await;
+    rows.map_err(|error| classify(&error))?
+        .iter()
+        .map(|row| {
+            let column = |index| row.try_get(index).map_err(|error| classify(&error));
+            (0..row.len()).map(column).collect::<Result<Vec<Value>, _>>().map(Row)
+        })
+        .collect()
+}
+
+pub(super) async fn execute(
+    client: &tokio_postgres::Client,
+    statement: &Statement,
+    values: &[Value],
+) -> Result<u64, StoreError> {
+    let changed = client.execute_typed(&statement.postgres, &typed(values)).await;
+    changed.map_err(|error| classify(&error))
+}
+
+pub(super) async fn run_script(
+    client: &tokio_postgres::Client,
+    script: &str,
+) -> Result<(), StoreError> {
+    client.batch_execute(script).await.map_err(|error| classify(&error))
+}
+
+fn typed(values: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
+    values.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect()
+}
+
+impl Value {
+    fn postgres_type(&self) -> Type {
+        match self {
+            // The server works out the type of a null from where it stands.
+            Self::Null => Type::UNKNOWN,
+            Self::Integer(_) => Type::INT8,
+            Self::Text(_) => Type::TEXT,
+            Self::Octets(_) => Type::BYTEA,
+        }
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(
+        &self,
+        of_type: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        match self {
+            Self::Null => Ok(IsNull::Yes),
+            Self::Integer(number) => number.to_sql(of_type, out),
+            Self::Text(text) => text.to_sql(of_type, out),
+            Self::Octets(octets) => octets.to_sql(of_type, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Value {
+    fn from_sql(of_type: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        match *of_type {
+            Type::INT8 => i64::from_sql(of_type, raw).map(Self::Integer),
+            Type::BYTEA => <&[u8]>::from_sql(of_type, raw).map(Self::from),
+            _ => <&str>::from_sql(of_type, raw).map(Self::from),
+        }
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self::Null)
+    }
+
+    fn accepts(of_type: &Type) -> bool {
+        matches!(*of_type, Type::INT8 | Type::BYTEA | Type::TEXT | Type::VARCHAR)
+    }
+}
+
+/// Sorts an error by what its reader can do about it.
+fn classify(error: &tokio_postgres::Error) -> StoreError {
+    let detail = describe(error);
+    let Some(state) = error.code() else { return StoreError::Unavailable(detail) };
+    if matches!(*state, SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED) {
+        return StoreError::Refused(format!("{COLLISION}{detail}"));
+    }
+    // Connection trouble, a server out of resources or going down, a cancelled statement, and a
+    // standby that only reads.
+    let passes = ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class));
+    if passes || *state == SqlState::READ_ONLY_SQL_TRANSACTION {
+        StoreError::Unavailable(detail)
+    } else {
+        StoreError::Refused(detail)
+    }
+}
+
+/// The message of the server, or the chain of causes of a failure before it.
+fn describe(error: &tokio_postgres::Error) -> String {
+    if let Some(answer) = error.as_db_error() {
+        return format!("{} ({})", answer.message(), answer.code().code());
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

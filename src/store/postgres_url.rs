@@ -1,0 +1,139 @@
+//! The URL of a PostgreSQL database: what libpq understands of it beyond the driver.
+
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use postgres_openssl::MakeTlsConnector;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+
+use crate::oauth::issuer::is_loopback;
+
+/// How much of the connection is protected, by libpq's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protection {
+    Disable,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// Reads a URL. Without `sslmode` a server on another machine must prove who it is, and one on this
+/// machine need not.
+pub(super) fn read_url(url: &str) -> Result<(Config, MakeTlsConnector), String> {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let (mut protection, mut root_certificate) = (None, None);
+    let mut passed_on: Vec<&str> = Vec::new();
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("sslmode", mode)) => protection = Some(read_protection(mode)?),
+            Some(("sslrootcert", path)) => root_certificate = Some(path.replace("%2F", "/")),
+            _ => passed_on.push(option),
+        }
+    }
+    let mut config: Config = format!("{base}?{}", passed_on.join("&"))
+        .parse()
+        .map_err(|error: tokio_postgres::Error| format!("the URL is wrong: {}", causes(&error)))?;
+    if config.get_hosts().is_empty() || config.get_dbname().is_none() {
+        return Err("the URL must name a host and a database, as postgres://USER@HOST/NAME".into());
+    }
+    let protection = protection.unwrap_or_else(|| {
+        let is_local = |host: &Host| match host {
+            Host::Tcp(name) => is_loopback(name),
+            Host::Unix(_) => true,
+        };
+        let local = config.get_hosts().iter().all(is_local);
+        if local { Protection::Prefer } else { Protection::VerifyFull }
+    });
+    config.ssl_mode(match protection {
+        Protection::Disable => SslMode::Disable,
+        Protection::Prefer => SslMode::Prefer,
+        Protection::Require | Protection::VerifyCa | Protection::VerifyFull => SslMode::Require,
+    });
+    config.application_name("jeton");
+    config.connect_timeout(std::time::Duration::from_secs(2));
+    Ok((config, connector(protection, root_certificate.as_deref())?))
+}
+
+fn read_protection(mode: &str) -> Result<Protection, String> {
+    match mode {
+        "disable" => Ok(Protection::Disable),
+        "prefer" => Ok(Protection::Prefer),
+        "require" => Ok(Protection::Require),
+        "verify-ca" => Ok(Protection::VerifyCa),
+        "verify-full" => Ok(Protection::VerifyFull),
+        _ => Err("sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned()),
+    }
+}
+
+fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConnector, String> {
+    let failed = |error: openssl::error::ErrorStack| format!("OpenSSL: {error}");
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
+    match roots {
+        Some(path) => builder
+            .set_ca_file(path)
+            .map_err(|error| format!("cannot read sslrootcert {path}: {error}"))?,
+        // The vendored OpenSSL has no folder of its own: take the system's.
+        None => SYSTEM_ROOTS.iter().for_each(|path| {
+            builder.set_ca_file(path).ok();
+        }),
+    }
+    // As in libpq, `require` with a root certificate verifies against it.
+    let verifies = matches!(protection, Protection::VerifyCa | Protection::VerifyFull)
+        || (protection == Protection::Require && roots.is_some());
+    builder.set_verify(if verifies { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
+    let mut connector = MakeTlsConnector::new(builder.build());
+    if protection != Protection::VerifyFull {
+        connector.set_callback(|connection, _| {
+            connection.set_verify_hostname(false);
+            Ok(())
+        });
+    }
+    Ok(connector)
+}
+
+/// Where systems keep the certificates they trust.
+const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// An error with its causes; the driver names the option that it does not understand in a cause.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn protection_follows_the_host_unless_it_is_named() {
+        for (url, mode) in [
+            ("postgres://u@localhost/d", SslMode::Prefer),
+            ("postgres://u@[::1]:5433/d", SslMode::Prefer),
+            ("postgres://u@/d?host=/run/postgresql", SslMode::Prefer),
+            ("postgres://u@db.example/d", SslMode::Require),
+            ("postgres://u@localhost,db.example/d", SslMode::Require),
+            ("postgres://u@db.example/d?sslmode=disable", SslMode::Disable),
+            (
+                "postgres://u@db.example/d?sslmode=require&target_session_attrs=read-write",
+                SslMode::Require,
+            ),
+        ] {
+            let (config, _) = read_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(config.get_ssl_mode(), mode, "{url}");
+        }
+        for bad in [
+            "postgres://u@h/d?sslmode=always",
+            "postgres://u@h",
+            "postgres://u@h/d?nonsense=1",
+            "postgres://u@h/d?sslrootcert=/no/such/file",
+        ] {
+            assert!(read_url(bad).is_err(), "{bad}");
+        }
+    }
+}

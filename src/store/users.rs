@@ -1,0 +1,237 @@
+//! Users.
+
+use super::sql::Statement;
+use super::value::{Row, Value};
+use super::{Access, StoreError, Tx, UseCase, sql};
+use crate::clock::Timestamp;
+use crate::oauth::resource_owner::Username;
+use crate::oauth::{Scope, UserId};
+use crate::secret::Secret;
+
+/// A user as stored.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// `sub`.
+    pub id: UserId,
+    /// The mapped name.
+    pub username: String,
+    /// A PHC string; a secret, because it can be guessed at offline.
+    pub password_hash: Secret,
+    /// When the password was set.
+    pub password_changed_at: Timestamp,
+    /// The most that any client can get for this user; `None` for no limit beside the client's.
+    pub scope: Option<Scope>,
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// When the user was added.
+    pub created_at: Timestamp,
+    /// Since when the user cannot log in.
+    pub disabled_at: Option<Timestamp>,
+    /// Since when the user must use a second factor, which the password grant cannot carry.
+    pub mfa_required_at: Option<Timestamp>,
+}
+
+impl User {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let scope = row.optional_text(4)?.map(Scope::try_from).transpose();
+        Ok(Self {
+            id: UserId::from_text(row.text(0)?),
+            username: row.text(1)?,
+            password_hash: Secret::new(row.text(2)?),
+            password_changed_at: row.moment(3)?,
+            scope: scope.map_err(StoreError::Corrupt)?,
+            roles: row.json(5)?,
+            created_at: row.moment(6)?,
+            disabled_at: row.optional_moment(7)?,
+            mfa_required_at: row.optional_moment(8)?,
+        })
+    }
+}
+
+/// Roles as they are stored.
+fn roles_value(roles: &[String]) -> Value {
+    Value::Text(serde_json::to_string(roles).expect("strings are JSON"))
+}
+
+fn scope_value(scope: Option<&Scope>) -> Value {
+    Value::from(scope.map(|scope| Value::Text(scope.to_string())))
+}
+
+/// Adds a user; `false` if the name is taken.
+#[derive(Debug)]
+pub(crate) struct AddUser {
+    pub(crate) id: UserId,
+    pub(crate) username: Username,
+    pub(crate) password_hash: Secret,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) now: Timestamp,
+    pub(crate) mfa_required_at: Option<Timestamp>,
+}
+
+impl UseCase for AddUser {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [
+            (&self.id).into(),
+            self.username.as_str().into(),
+            self.password_hash.expose().into(),
+            self.now.into(),
+            scope_value(self.scope.as_ref()),
+            roles_value(&self.roles),
+            self.mfa_required_at.into(),
+        ];
+        Ok(tx.execute(&sql::INSERT_USER, &values).await? == 1)
+    }
+}
+
+/// Finds a user by name.
+#[derive(Debug)]
+pub(crate) struct FindUser {
+    pub(crate) username: Username,
+}
+
+impl UseCase for FindUser {
+    type Outcome = Option<User>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+        let rows = tx.query(&sql::FIND_USER, &[self.username.as_str().into()]).await?;
+        rows.first().map(User::read).transpose()
+    }
+}
+
+/// Lists users by name, after a name and at most so many.
+#[derive(Debug)]
+pub(crate) struct ListUsers {
+    pub(crate) after: String,
+    pub(crate) limit: i64,
+}
+
+impl UseCase for ListUsers {
+    type Outcome = Vec<User>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
+        let rows = tx.query(&sql::LIST_USERS, &[(&self.after).into(), self.limit.into()]).await?;
+        rows.iter().map(User::read).collect()
+    }
+}
+
+/// Stores what may be changed of a user beside the password and whether it is disabled.
+#[derive(Debug)]
+pub(crate) struct UpdateUser {
+    pub(crate) user: User,
+}
+
+impl UseCase for UpdateUser {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [
+            (&self.user.id).into(),
+            scope_value(self.user.scope.as_ref()),
+            roles_value(&self.user.roles),
+            self.user.mfa_required_at.into(),
+        ];
+        Ok(tx.execute(&sql::UPDATE_USER, &values).await? == 1)
+    }
+}
+
+/// Sets another password and ends the user's sessions (RFC 9700 §4.14.2); `false` if there is no
+/// such user.
+#[derive(Debug)]
+pub(crate) struct ChangePassword {
+    pub(crate) username: Username,
+    pub(crate) password_hash: Secret,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for ChangePassword {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values =
+            [self.username.as_str().into(), self.password_hash.expose().into(), self.now.into()];
+        let rows = tx.query(&sql::UPDATE_USER_PASSWORD, &values).await?;
+        then_for_sessions(tx, &rows, &sql::REVOKE_SESSIONS_OF_USER, Some(self.now)).await
+    }
+}
+
+/// Disables or enables a user. Disabling ends the sessions for good; `false` if there is no such
+/// user.
+#[derive(Debug)]
+pub(crate) struct SetUserDisabled {
+    pub(crate) username: Username,
+    pub(crate) disabled: bool,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for SetUserDisabled {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let name = self.username.as_str().into();
+        if !self.disabled {
+            return Ok(!tx.query(&sql::ENABLE_USER, &[name]).await?.is_empty());
+        }
+        let rows = tx.query(&sql::DISABLE_USER, &[name, self.now.into()]).await?;
+        then_for_sessions(tx, &rows, &sql::REVOKE_SESSIONS_OF_USER, Some(self.now)).await
+    }
+}
+
+/// Deletes a user and the sessions; `false` if there is no such user.
+#[derive(Debug)]
+pub(crate) struct DeleteUser {
+    pub(crate) username: Username,
+}
+
+impl UseCase for DeleteUser {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let rows = tx.query(&sql::DELETE_USER, &[self.username.as_str().into()]).await?;
+        then_for_sessions(tx, &rows, &sql::DELETE_SESSIONS_OF_USER, None).await
+    }
+}
+
+/// Goes on with the sessions of the user that a statement has just returned; `false` if none.
+async fn then_for_sessions(
+    tx: &mut Tx<'_>,
+    users: &[Row],
+    statement: &Statement,
+    now: Option<Timestamp>,
+) -> Result<bool, StoreError> {
+    let Some(user) = users.first() else { return Ok(false) };
+    let user_id = Value::from(&user.text(0)?);
+    let values = std::iter::once(user_id).chain(now.map(Value::from));
+    tx.execute(statement, &values.collect::<Vec<_>>()).await?;
+    Ok(true)
+}
