@@ -27,7 +27,7 @@ const QUEUE_LENGTH_MAX: usize = 1_024;
 /// How many of them share one commit.
 const BATCH_LENGTH_MAX: usize = 64;
 /// How long to wait for another process, such as the command line, that holds the database.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many idle connections for reading are kept.
 const READERS_MAX: usize = 16;
 

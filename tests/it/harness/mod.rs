@@ -1,0 +1,13 @@
+//! What the tests stand on: databases, a service, a client that sends what it likes.
+
+pub(crate) mod chaos_proxy;
+pub(crate) mod client;
+pub(crate) mod database;
+pub(crate) mod executable;
+pub(crate) mod forge;
+pub(crate) mod service;
+
+pub(crate) use client::{Reply, Request, percent_encode};
+pub(crate) use database::{Database, Engine, Fixtures};
+pub(crate) use executable::{Executable, run, run_with_input};
+pub(crate) use service::Jeton;

@@ -1,0 +1,142 @@
+//! The service in the test's own process, with a clock that the test moves.
+
+use clap::Parser;
+use jeton::cli::serve::Service;
+use jeton::clock::{Clock, Timestamp};
+use jeton::config::ServeSettings;
+use serde_json::Value;
+
+use super::client::{Request, percent_encode};
+use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
+use super::{Reply, run};
+
+/// A service on a database of its own.
+pub(crate) struct Jeton {
+    pub(crate) service: Service,
+    pub(crate) clock: Clock,
+    pub(crate) fixtures: &'static Fixtures,
+    pub(crate) database: Database,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    settings: ServeSettings,
+}
+
+/// The settings that these arguments make, on free ports, with cheap hashes and patience.
+pub(crate) fn settings(arguments: &[&str]) -> ServeSettings {
+    let usual = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
+    let patient = ["--login-deadline", "1m", "--scrypt", SCRYPT];
+    let mut all = vec!["jeton"];
+    for pair in usual.chunks(2).chain(patient.chunks(2)) {
+        if !arguments.contains(&pair[0]) {
+            all.extend(pair);
+        }
+    }
+    all.extend(arguments);
+    Arguments::try_parse_from(all).expect("valid settings").settings
+}
+
+/// The present, to set a clock to.
+pub(crate) fn clock() -> Clock {
+    Clock::settable(Timestamp(Clock::System.now().0))
+}
+
+impl Jeton {
+    /// Starts a service on a copy of the template.
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, &[]).await
+    }
+
+    /// Starts a service with further settings.
+    pub(crate) async fn start_with(engine: Engine, arguments: &[&str]) -> Self {
+        let (database, fixtures) = Database::filled(engine).await;
+        let clock = clock();
+        let service = start(&database.url, fixtures, clock.clone(), arguments).await;
+        Self { service, clock, fixtures, database }
+    }
+
+    /// Starts one more replica on the same database and clock.
+    pub(crate) async fn replica(&self) -> Service {
+        start(&self.database.url, self.fixtures, self.clock.clone(), &[]).await
+    }
+
+    /// A request to the public listener.
+    pub(crate) fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.service.public, method, target)
+    }
+
+    /// A request to the management listener.
+    pub(crate) fn manage(&self, target: &str) -> Request {
+        Request::new(self.service.management, "GET", target)
+    }
+
+    /// A form posted without client credentials.
+    pub(crate) fn post(&self, target: &str, form: &str) -> Request {
+        self.request("POST", target).form(form)
+    }
+
+    /// A form posted with the Basic credentials of a client.
+    pub(crate) fn post_as(&self, client_id: &str, target: &str, form: &str) -> Request {
+        self.post(target, form).basic(client_id, self.fixtures.secret(client_id))
+    }
+
+    /// A token request of `web`.
+    pub(crate) async fn token(&self, form: &str) -> Reply {
+        self.post_as("web", "/token", form).send().await
+    }
+
+    /// Logs alice in through a client, with further parameters such as `&scope=read`.
+    pub(crate) async fn login_through(&self, client_id: &str, further: &str) -> Reply {
+        let form = login_form("alice", PASSWORD) + further;
+        self.post_as(client_id, "/token", &form).send().await
+    }
+
+    /// Logs alice in through `web` and returns the access token.
+    pub(crate) async fn access_token(&self) -> String {
+        self.login_through("web", "").await.access_token()
+    }
+
+    /// Introspects a token as a resource server, and returns the answer's JSON.
+    pub(crate) async fn introspect_as(&self, client_id: &str, token: &str) -> Value {
+        let form = format!("token={}", percent_encode(token));
+        let reply = self.post_as(client_id, "/introspect", &form).send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()
+    }
+
+    /// Whether `rs1` sees the token as active.
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
+        self.introspect_as("rs1", token).await["active"] == true
+    }
+
+    /// Runs a command of the real executable on the service's database; it must succeed.
+    pub(crate) async fn command(&self, arguments: &str) {
+        let url = self.database.url.clone();
+        let arguments = arguments.to_owned();
+        let run = tokio::task::spawn_blocking(move || {
+            let mut all: Vec<&str> = arguments.split_whitespace().collect();
+            all.extend(["--database", &url]);
+            let output = run(&all);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        });
+        run.await.expect("a command that succeeds");
+    }
+}
+
+async fn start(url: &str, fixtures: &Fixtures, clock: Clock, arguments: &[&str]) -> Service {
+    let master_key = fixtures.master_key.display().to_string();
+    let mut all = vec!["--database", url];
+    if !arguments.contains(&"--master-key-file") {
+        all.extend(["--master-key-file", &master_key]);
+    }
+    all.extend(arguments);
+    Service::start(settings(&all), clock).await.expect("the service starts")
+}
+
+/// The form of a password request.
+pub(crate) fn login_form(username: &str, password: &str) -> String {
+    let (username, password) = (percent_encode(username), percent_encode(password));
+    format!("grant_type=password&username={username}&password={password}")
+}

@@ -1,0 +1,12 @@
+//! The black-box tests: over real sockets, each on both engines.
+//!
+//! `suite/` holds the tests, a file an endpoint. It is compiled twice, once for each engine, so
+//! that no test can run on one only. `tests/run` starts the PostgreSQL that they need.
+
+#![expect(clippy::duplicate_mod, reason = "the suite runs once on each engine")]
+
+mod architecture;
+mod harness;
+mod on_postgres;
+mod on_sqlite;
+mod requirements;
