@@ -2,7 +2,8 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, Method};
 use warp::reply::Response;
@@ -16,7 +17,7 @@ pub(super) enum CorsPolicy {
     /// Everyone: the public documents.
     Everyone,
     /// The configured origins.
-    Listed(std::sync::Arc<[CorsOrigin]>),
+    Listed(Vec<CorsOrigin>),
     /// Nobody: introspection is not for browsers.
     Nobody,
 }
@@ -47,17 +48,36 @@ impl CorsPolicy {
         }
     }
 
-    /// Adds what the browser must know to any response of the route, errors included.
-    pub(super) fn decorate(&self, request: &HeaderMap, allow: &[Method], response: &mut Response) {
+    /// Who will read the response, as far as a browser is told.
+    pub(super) fn reader(&self, request: &HeaderMap) -> Reader {
+        Reader {
+            origin: self.allowed(request),
+            varies: matches!(self, Self::Listed(_)),
+            preflight: request.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+        }
+    }
+}
+
+/// What a browser must be told in any response of a route, errors included.
+#[derive(Debug)]
+pub(super) struct Reader {
+    origin: Option<HeaderValue>,
+    varies: bool,
+    preflight: bool,
+}
+
+impl Reader {
+    /// Adds it, given the methods of the route.
+    pub(super) fn decorate(self, allow: &[Method], response: &mut Response) {
         let headers = response.headers_mut();
-        if matches!(self, Self::Listed(_)) {
+        if self.varies {
             headers.append(VARY, HeaderValue::from_static("Origin"));
         }
-        let Some(origin) = self.allowed(request) else { return };
+        let Some(origin) = self.origin else { return };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         let exposed = HeaderValue::from_static("WWW-Authenticate, Retry-After, X-Request-Id");
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
-        if request.contains_key("access-control-request-method") {
+        if self.preflight {
             let methods: Vec<&str> = allow.iter().map(Method::as_str).collect();
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, text_value(&methods.join(", ")));
             let allowed = HeaderValue::from_static("Authorization, Content-Type, X-Requested-With");

@@ -11,15 +11,16 @@ mod route;
 pub mod server;
 pub mod tls;
 
+use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
 
-use http::Method;
 use http::header::AUTHORIZATION;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
-use warp::{Filter, Rejection};
 
 use crate::config::{CorsOrigin, TrustedProxy};
+use crate::crypto::key_ring::Document;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::introspection::IntrospectionEndpoint;
 use crate::endpoint::token::TokenEndpoint;
@@ -30,7 +31,7 @@ use crate::secret::Secret;
 use cors::CorsPolicy;
 use forwarded::TrustedProxies;
 use metrics::{IntrospectionLabels, Metrics, TokenLabels};
-use route::{Kind, Request, Route};
+use route::{FormHandler, Handler, Request, Route, Table};
 
 pub use management::Management;
 
@@ -54,59 +55,51 @@ pub struct PublicService {
 }
 
 /// All paths of the public listener.
+#[must_use]
 pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
-    let origins: Arc<[CorsOrigin]> = service.cors_origins.clone().into();
-    let trusted = Arc::new(TrustedProxies(service.trusted_proxies.clone()));
-    let metrics = Arc::clone(&service.metrics);
-    let issuer = service.issuer.clone();
     let service = Arc::new(service);
-
-    let form = |path: &str, name, cors| {
-        let path = issuer.endpoint_path(path);
-        (Route { path, name, kind: Kind::Form, cors }, Arc::clone(&metrics), Arc::clone(&trusted))
+    let issuer = &service.issuer;
+    let origins = CorsPolicy::Listed(service.cors_origins.clone());
+    let document = |name, read: fn(&Discovery) -> Document| {
+        let discovery = Arc::clone(&service.discovery);
+        let handler = Handler::Document(Box::new(move || read(&discovery)));
+        Route { name, cors: CorsPolicy::Everyone, handler }
     };
-    let (at, counted, proxies) = form(TOKEN_PATH, "token", CorsPolicy::Listed(origins));
-    let own = Arc::clone(&service);
-    let token = route::route(at, counted, proxies, move |request| {
-        let service = Arc::clone(&own);
-        async move { service.token(request).await }
-    });
-    let (at, counted, proxies) = form(INTROSPECTION_PATH, "introspection", CorsPolicy::Nobody);
-    let own = Arc::clone(&service);
-    let introspection = route::route(at, counted, proxies, move |request| {
-        let service = Arc::clone(&own);
-        async move { service.introspection(request).await }
-    });
+    let metadata = || document("metadata", Discovery::metadata);
+    let token = Handler::Command(form(&service, PublicService::token));
+    let introspection = Handler::Query(form(&service, PublicService::introspection));
+    let routes = HashMap::from([
+        (issuer.endpoint_path(TOKEN_PATH), Route { name: "token", cors: origins, handler: token }),
+        (
+            issuer.endpoint_path(INTROSPECTION_PATH),
+            Route { name: "introspection", cors: CorsPolicy::Nobody, handler: introspection },
+        ),
+        (issuer.endpoint_path(JWKS_PATH), document("jwks", Discovery::jwks)),
+        (issuer.well_known_path("oauth-authorization-server"), metadata()),
+        // Many verifiers know only this name; where the issuer has a path they append it (OpenID
+        // Connect Discovery §4) instead of inserting it (RFC 8414 §3.1), so both work.
+        (issuer.well_known_path("openid-configuration"), metadata()),
+        (issuer.endpoint_path("/.well-known/openid-configuration"), metadata()),
+    ]);
+    let metrics = Arc::clone(&service.metrics);
+    let trusted_proxies = TrustedProxies(service.trusted_proxies.clone());
+    Table { routes, metrics, trusted_proxies }.into_filter()
+}
 
-    let document =
-        |path: String, name, which: fn(&Discovery) -> crate::crypto::key_ring::Document| {
-            let at = Route { path, name, kind: Kind::Document, cors: CorsPolicy::Everyone };
-            let discovery = Arc::clone(&service.discovery);
-            route::route(at, Arc::clone(&metrics), Arc::clone(&trusted), move |request: Request| {
-                let document = which(&discovery);
-                let head = request.method == Method::HEAD;
-                async move { reply::document(document, &request.headers, head) }
-            })
-        };
-    let jwks = document(issuer.endpoint_path(JWKS_PATH), "jwks", Discovery::jwks);
-    let oauth = issuer.well_known_path("oauth-authorization-server");
-    // Many verifiers know only this name; where the issuer has a path they append it (OpenID
-    // Connect Discovery §4) instead of inserting it (RFC 8414 §3.1), so both work.
-    let openid = issuer.well_known_path("openid-configuration");
-    let appended = issuer.endpoint_path("/.well-known/openid-configuration");
-    [oauth, openid, appended]
-        .into_iter()
-        .map(|path| document(path, "metadata", Discovery::metadata))
-        .fold(token.or(introspection).unify().or(jwks).unify().boxed(), |all, next| {
-            all.or(next).unify().boxed()
-        })
-        .recover(|_: Rejection| async { Ok::<_, Rejection>(reply::not_found()) })
-        .unify()
-        .boxed()
+/// The handler of a form.
+fn form<F>(
+    service: &Arc<PublicService>,
+    answer: fn(Arc<PublicService>, Request) -> F,
+) -> FormHandler
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    let service = Arc::clone(service);
+    Box::new(move |request| Box::pin(answer(Arc::clone(&service), request)))
 }
 
 impl PublicService {
-    async fn token(&self, request: Request) -> Response {
+    async fn token(self: Arc<Self>, request: Request) -> Response {
         let mut trail = Trail::default();
         let outcome = self.token.respond(&form_request(&request), &mut trail).await;
         let label = outcome.as_ref().err().map_or("issued", Refusal::label);
@@ -117,7 +110,7 @@ impl PublicService {
         outcome.map_or_else(|refusal| reply::refusal(&refusal), |answer| reply::token(&answer))
     }
 
-    async fn introspection(&self, request: Request) -> Response {
+    async fn introspection(self: Arc<Self>, request: Request) -> Response {
         let mut trail = Trail::default();
         let outcome = self.introspection.respond(&form_request(&request), &mut trail).await;
         let label = match &outcome {
@@ -179,7 +172,4 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
 #[must_use]
 pub fn management_routes(management: Management) -> BoxedFilter<(Response,)> {
     management::routes(Arc::new(management))
-        .recover(|_: Rejection| async { Ok::<_, Rejection>(reply::not_found()) })
-        .unify()
-        .boxed()
 }

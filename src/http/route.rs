@@ -1,10 +1,13 @@
 //! The one way from a request to a handler and back: exact path, method, origin, bounded content,
 //! and a handler that runs to its end whatever the caller or a bug does.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -17,10 +20,12 @@ use warp::reply::Response;
 use warp::{Filter, Stream};
 
 use super::cors::CorsPolicy;
+use super::forwarded::TrustedProxies;
 use super::metrics::{Metrics, RequestLabels};
 use super::reply;
 use super::server::Arrival;
 use crate::clock::Seconds;
+use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;
 use crate::oauth::Reason;
 use crate::presence::{Presence, Waiting};
@@ -36,7 +41,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) id: Arc<str>,
-    pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) content: Bytes,
     pub(super) caller: Presence,
@@ -44,152 +48,207 @@ pub(super) struct Request {
     pub(super) source: Option<IpAddr>,
 }
 
-/// What a path is.
-#[derive(Clone, Debug)]
+/// What is served at one path.
 pub(super) struct Route {
-    /// Compared exactly: a redirect would make a client send its credentials again.
-    pub(super) path: String,
     /// Its name in metrics and logs.
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
     pub(super) cors: CorsPolicy,
+    pub(super) handler: Handler,
 }
 
-/// What a route serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// A document: GET and HEAD.
-    Document,
-    /// A form: POST.
-    Form,
+/// How a route answers, and by which methods.
+pub(super) enum Handler {
+    /// GET and HEAD: a document that is in memory.
+    Document(Box<dyn Fn() -> Document + Send + Sync>),
+    /// POST: a form that asks and changes nothing. Dropped when the caller hangs up.
+    Query(FormHandler),
+    /// POST: a form that changes something. It runs to its end once it was begun.
+    Command(FormHandler),
 }
 
-impl Kind {
+/// Answers a form.
+pub(super) type FormHandler = Box<dyn Fn(Request) -> Answering + Send + Sync>;
+
+/// An answer that is on its way.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+impl Handler {
     /// The methods, beside OPTIONS.
-    fn methods(self) -> &'static [Method] {
+    fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Document => &[Method::GET, Method::HEAD],
-            Self::Form => &[Method::POST],
+            Self::Document(_) => &[Method::GET, Method::HEAD],
+            Self::Query(_) | Self::Command(_) => &[Method::POST],
         }
     }
 
     /// The value of `Allow`.
-    fn allow(self) -> &'static str {
+    fn allow(&self) -> &'static str {
         match self {
-            Self::Document => "GET, HEAD, OPTIONS",
-            Self::Form => "POST, OPTIONS",
+            Self::Document(_) => "GET, HEAD, OPTIONS",
+            Self::Query(_) | Self::Command(_) => "POST, OPTIONS",
         }
     }
 }
 
-/// Makes a route of a handler.
-pub(super) fn route<H, F>(
-    route: Route,
-    metrics: Arc<Metrics>,
-    trusted: Arc<super::forwarded::TrustedProxies>,
-    handler: H,
-) -> BoxedFilter<(Response,)>
-where
-    H: Fn(Request) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    let path = route.path.clone();
-    let exact = warp::path::full().and_then(move |full: FullPath| {
-        let matches = full.as_str() == path;
-        async move { if matches { Ok(()) } else { Err(warp::reject::not_found()) } }
-    });
-    // From here on nothing rejects, so a rejection always means 404.
-    exact
-        .untuple_one()
-        .and(warp::method())
-        .and(warp::header::headers_cloned())
-        .and(warp::ext::optional::<Arrival>())
-        .and(warp::body::stream())
-        .then(move |method, headers: HeaderMap, arrival: Option<Arrival>, content| {
-            let (route, metrics, handler) = (route.clone(), Arc::clone(&metrics), handler.clone());
-            let source = arrival.as_ref().map(|a| trusted.source(a.peer, &headers));
-            async move {
-                let ambiguous = arrival.as_ref().is_some_and(|arrival| arrival.ambiguous);
-                let request = Request {
-                    id: arrival.map_or_else(|| "".into(), |arrival| arrival.request_id),
-                    method,
-                    headers: headers.clone(),
-                    content: Bytes::new(),
-                    caller: Waiting::default().presence(),
-                    source,
-                };
-                let mut response = if ambiguous {
-                    let description = "The message framing or the host is ambiguous.";
-                    let status = StatusCode::BAD_REQUEST;
-                    closing(reply::error(status, "invalid_request", description))
-                } else {
-                    answer(&route, request, content, handler).await
-                };
-                route.cors.decorate(&headers, route.kind.methods(), &mut response);
-                let status = response.status().as_u16();
-                metrics.requests.get_or_create(&RequestLabels { route: route.name, status }).inc();
-                response
+/// The routes by their paths, and what all of them share. Paths are compared exactly: a redirect
+/// would make a client send its credentials again.
+pub(super) struct Table {
+    pub(super) routes: HashMap<String, Route>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) trusted_proxies: TrustedProxies,
+}
+
+impl Table {
+    /// The table as a filter. It rejects nothing, so no rejection of warp's reaches a caller.
+    pub(super) fn into_filter(self) -> BoxedFilter<(Response,)> {
+        let table = Arc::new(self);
+        warp::path::full()
+            .and(warp::method())
+            .and(warp::header::headers_cloned())
+            .and(warp::ext::optional::<Arrival>())
+            .and(warp::body::stream())
+            .then(move |path: FullPath, method, headers, arrival, content| {
+                let table = Arc::clone(&table);
+                async move {
+                    match table.routes.get(path.as_str()) {
+                        Some(route) => table.answer(route, method, headers, arrival, content).await,
+                        None => reply::not_found(),
+                    }
+                }
+            })
+            .boxed()
+    }
+
+    async fn answer(
+        &self,
+        route: &Route,
+        method: Method,
+        headers: HeaderMap,
+        arrival: Option<Arrival>,
+        content: impl Stream<Item = Result<impl Buf, warp::Error>>,
+    ) -> Response {
+        let reader = route.cors.reader(&headers);
+        let mut response = match arrival {
+            Some(arrival) if arrival.ambiguous => {
+                let description = "The message framing or the host is ambiguous.";
+                let status = StatusCode::BAD_REQUEST;
+                closing(reply::error(status, "invalid_request", description))
             }
-        })
-        .boxed()
+            arrival => {
+                let source =
+                    arrival.as_ref().map(|a| self.trusted_proxies.source(a.peer, &headers));
+                let id = arrival.map_or_else(|| "".into(), |arrival| arrival.request_id);
+                route.answer(&method, headers, content, id, source).await
+            }
+        };
+        reader.decorate(route.handler.methods(), &mut response);
+        let status = response.status().as_u16();
+        self.metrics.requests.get_or_create(&RequestLabels { route: route.name, status }).inc();
+        response
+    }
 }
 
-/// Decides what can be decided without the handler, then runs it.
-async fn answer<H, F>(
-    route: &Route,
-    mut request: Request,
-    content: impl Stream<Item = Result<impl Buf, warp::Error>>,
-    handler: H,
-) -> Response
-where
-    H: Fn(Request) -> F,
-    F: Future<Output = Response> + Send + 'static,
-{
-    let headers = &request.headers;
-    if request.method == Method::OPTIONS {
-        let mut response = reply::empty(StatusCode::NO_CONTENT);
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(route.kind.allow()));
-        return response;
-    }
-    if !route.kind.methods().contains(&request.method) {
-        return reply::method_not_allowed(route.kind.allow());
-    }
-    if route.cors.refuses(headers) {
-        return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
-    }
-    if route.kind == Kind::Form {
-        if let Err(reason) = check_media_type(headers) {
-            return reply::refusal(&Refusal::Protocol(reason));
+impl Route {
+    /// Decides what can be decided without the handler, then runs it.
+    async fn answer(
+        &self,
+        method: &Method,
+        headers: HeaderMap,
+        content: impl Stream<Item = Result<impl Buf, warp::Error>>,
+        id: Arc<str>,
+        source: Option<IpAddr>,
+    ) -> Response {
+        if *method == Method::OPTIONS {
+            let mut response = reply::empty(StatusCode::NO_CONTENT);
+            let allow = HeaderValue::from_static(self.handler.allow());
+            response.headers_mut().insert(ALLOW, allow);
+            return response;
         }
-        if announces_too_much(headers) {
-            return closing(too_large());
+        if !self.handler.methods().contains(method) {
+            return reply::method_not_allowed(self.handler.allow());
         }
-        match timeout(CONTENT_TIMEOUT, read(content)).await {
-            Ok(Ok(content)) => request.content = content,
-            Ok(Err(response)) => return closing(response),
+        if self.cors.refuses(&headers) {
+            return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
+        }
+        let (handler, is_command) = match &self.handler {
+            Handler::Document(read) => {
+                return reply::document(read(), &headers, *method == Method::HEAD);
+            }
+            Handler::Query(handler) => (handler, false),
+            Handler::Command(handler) => (handler, true),
+        };
+        let content = match receive(&headers, content).await {
+            Ok(content) => content,
+            Err(why) => return why.reply(),
+        };
+        // Dropped when the caller hangs up.
+        let waiting = Waiting::default();
+        let caller = waiting.presence();
+        let request = Request { id: Arc::clone(&id), headers, content, caller, source };
+        let answering = handler(request);
+        let outcome = if is_command {
+            // A task of its own: a caller that hangs up cancels nothing half-way.
+            timeout(ANSWER_TIMEOUT, tokio::spawn(answering)).await.map(Result::ok)
+        } else {
+            timeout(ANSWER_TIMEOUT, isolated(answering)).await
+        };
+        match outcome {
+            Ok(Some(response)) => response,
+            // The panic itself was logged where it happened; it ends this request and no other.
+            Ok(None) => {
+                tracing::error!(request_id = %id, route = self.name, "the handler panicked");
+                reply::fault()
+            }
             Err(_) => {
-                let description = "The content did not arrive in time.";
-                let status = StatusCode::REQUEST_TIMEOUT;
-                return closing(reply::error(status, "invalid_request", description));
+                tracing::error!(request_id = %id, route = self.name, "no answer in time");
+                reply::unavailable(Seconds::new(1))
             }
         }
     }
-    // The handler runs in a task of its own: a caller that hangs up cancels nothing half-way, and
-    // a panic ends this request and no other. `waiting` is dropped when the caller hangs up.
-    let waiting = Waiting::default();
-    request.caller = waiting.presence();
-    let id = request.id.clone();
-    match timeout(ANSWER_TIMEOUT, tokio::spawn(handler(request))).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(_)) => {
-            tracing::error!(request_id = %id, route = route.name, "the handler panicked");
-            reply::fault()
-        }
-        Err(_) => {
-            tracing::error!(request_id = %id, route = route.name, "no answer in time");
-            reply::unavailable(Seconds::new(1))
-        }
+}
+
+/// Completes an answer, or nothing if it panics.
+async fn isolated(mut answering: Answering) -> Option<Response> {
+    std::future::poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| answering.as_mut().poll(context));
+        catch_unwind(poll).map_or(Poll::Ready(None), |poll| poll.map(Some))
+    })
+    .await
+}
+
+/// Why there is no form to hand to a handler.
+enum NotReceived {
+    Refused(Reason),
+    TooLarge,
+    TooLate,
+    Broken,
+}
+
+impl NotReceived {
+    /// The answer. What is left of the content is not read, so the connection ends with it.
+    fn reply(self) -> Response {
+        let (status, description) = match self {
+            Self::Refused(reason) => return reply::refusal(&Refusal::Protocol(reason)),
+            Self::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "The content is larger than any request needs.")
+            }
+            Self::TooLate => (StatusCode::REQUEST_TIMEOUT, "The content did not arrive in time."),
+            Self::Broken => (StatusCode::BAD_REQUEST, "The content did not arrive whole."),
+        };
+        closing(reply::error(status, "invalid_request", description))
     }
+}
+
+/// Receives the form of a request, if it is one and arrives whole, in time and within bounds.
+async fn receive(
+    headers: &HeaderMap,
+    content: impl Stream<Item = Result<impl Buf, warp::Error>>,
+) -> Result<Bytes, NotReceived> {
+    check_media_type(headers).map_err(NotReceived::Refused)?;
+    if announces_too_much(headers) {
+        return Err(NotReceived::TooLarge);
+    }
+    timeout(CONTENT_TIMEOUT, read(content)).await.unwrap_or(Err(NotReceived::TooLate))
 }
 
 /// Requires exactly one `Content-Type`, a form's, and no encoding (RFC 6749 §4.3.2).
@@ -216,26 +275,18 @@ fn announces_too_much(headers: &HeaderMap) -> bool {
     length.is_some_and(|length| length > CONTENT_LENGTH_MAX as u64)
 }
 
-fn too_large() -> Response {
-    let description = "The content is larger than any request needs.";
-    reply::error(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", description)
-}
-
 /// Reads the content, whatever framing it has, up to the limit.
 async fn read(
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
-) -> Result<Bytes, Response> {
+) -> Result<Bytes, NotReceived> {
     let mut content = pin!(content);
     let mut whole = BytesMut::new();
     while let Some(chunk) =
         std::future::poll_fn(|context| content.as_mut().poll_next(context)).await
     {
-        let Ok(mut chunk) = chunk else {
-            let description = "The content did not arrive whole.";
-            return Err(reply::error(StatusCode::BAD_REQUEST, "invalid_request", description));
-        };
+        let mut chunk = chunk.map_err(|_| NotReceived::Broken)?;
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
-            return Err(too_large());
+            return Err(NotReceived::TooLarge);
         }
         whole.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
     }
