@@ -51,7 +51,7 @@ pub struct ServeSettings {
     pub management_listen: SocketAddr,
 
     /// The issuer identifier: `iss` in tokens and the base of the URLs in the metadata; https,
-    /// or http on a loopback host [default: <http://localhost:PORT> on a loopback listener]
+    /// or http on a loopback host [default: `http://localhost:PORT` on a loopback listener]
     #[arg(long, env = "JETON_ISSUER", value_name = "URL")]
     pub issuer: Option<String>,
 
@@ -124,7 +124,7 @@ pub struct ServeSettings {
     #[arg(long, env = "JETON_DEFAULT_CLIENT", value_name = "CLIENT_ID")]
     pub default_client: Option<String>,
 
-    /// A browser origin that may call /token, as <https://app.example.com>; repeatable. "loopback"
+    /// A browser origin that may call /token, as `https://app.example.com`; repeatable. "loopback"
     /// stands for every origin on this machine, for development
     #[arg(long, env = "JETON_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub cors_origin: Vec<CorsOrigin>,
