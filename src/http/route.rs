@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
 use warp::filters::BoxedFilter;
@@ -161,6 +161,9 @@ where
         if let Err(reason) = check_media_type(headers) {
             return reply::refusal(&Refusal::Protocol(reason));
         }
+        if announces_too_much(headers) {
+            return closing(too_large());
+        }
         match timeout(CONTENT_TIMEOUT, read(content)).await {
             Ok(Ok(content)) => request.content = content,
             Ok(Err(response)) => return closing(response),
@@ -205,6 +208,19 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Reason> {
     if is_form && !text.contains(',') { Ok(()) } else { Err(Reason::UnsupportedMediaType) }
 }
 
+/// Whether the content says itself that it is too long: then none of it is waited for
+/// (RFC 9110 §15.5.14).
+fn announces_too_much(headers: &HeaderMap) -> bool {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = announced.and_then(|text| text.parse::<u64>().ok());
+    length.is_some_and(|length| length > CONTENT_LENGTH_MAX as u64)
+}
+
+fn too_large() -> Response {
+    let description = "The content is larger than any request needs.";
+    reply::error(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", description)
+}
+
 /// Reads the content, whatever framing it has, up to the limit.
 async fn read(
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
@@ -219,12 +235,7 @@ async fn read(
             return Err(reply::error(StatusCode::BAD_REQUEST, "invalid_request", description));
         };
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
-            let description = "The content is larger than any request needs.";
-            return Err(reply::error(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "invalid_request",
-                description,
-            ));
+            return Err(too_large());
         }
         whole.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
     }
