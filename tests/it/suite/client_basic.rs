@@ -14,8 +14,8 @@ const ODD_SECRET: &str = "p+/:=% ~~~???";
 /// Makes [`ODD_SECRET`] the secret of `web`, past the command line.
 async fn give_odd_secret(jeton: &Jeton) {
     use sha2::Digest as _;
-    let digest: String =
-        sha2::Sha256::digest(ODD_SECRET).iter().map(|octet| format!("{octet:02x}")).collect();
+    let digest = sha2::Sha256::digest(ODD_SECRET);
+    let digest = digest.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().concat();
     let literal = if jeton.database.url.starts_with("sqlite:") {
         format!("x'{digest}'")
     } else {
@@ -27,7 +27,7 @@ async fn give_odd_secret(jeton: &Jeton) {
 
 /// Percent-encodes every octet, those too that need it not.
 fn spell_out(text: &str) -> String {
-    text.bytes().map(|octet| format!("%{octet:02x}")).collect()
+    text.bytes().map(|octet| format!("%{octet:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// Basic is base64 of an id and a secret that were form-encoded each, with a colon between. What

@@ -22,8 +22,9 @@ async fn status_with(jeton: &Jeton, secret: &str) -> u16 {
 async fn add_secret(jeton: &Jeton, further: &[&str]) -> (String, String) {
     let arguments = [&["client", "secret", "add", "web", "--json"], further].concat();
     let added: Value = serde_json::from_str(&jeton.run(&arguments, "").await).expect("JSON");
-    let secret = added["client_secret"].as_str().expect("a secret").to_owned();
-    (secret, added["number"].to_string())
+    let member = |name: &str| added.get(name).expect("a member of the answer");
+    let secret = member("client_secret").as_str().expect("a secret").to_owned();
+    (secret, member("number").to_string())
 }
 
 /// Secrets are 256 random bits in an alphabet that needs no encoding, and all of them are

@@ -63,13 +63,11 @@ async fn content_that_is_not_one_plain_form_is_refused() {
     let jeton = jeton().await;
     let form = login_form("alice", PASSWORD);
     let json = format!(r#"{{"grant_type":"password","username":"alice","password":"{PASSWORD}"}}"#);
-    let mut multipart = String::new();
-    for (name, value) in [("grant_type", "password"), ("username", "alice"), ("password", PASSWORD)]
-    {
-        multipart += &format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
-        multipart += &format!("{value}\r\n");
-    }
-    multipart += "--x--\r\n";
+    let fields = [("grant_type", "password"), ("username", "alice"), ("password", PASSWORD)];
+    let part = |(name, value): (&str, &str)| {
+        format!("--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let multipart = fields.map(part).concat() + "--x--\r\n";
     let cases: &[(&[(&str, &str)], &str)] = &[
         (&[("Content-Type", "application/json")], &json),
         (&[("Content-Type", "application/json")], &form),
