@@ -207,7 +207,7 @@ async fn a_request_that_names_no_client_is_refused_or_the_default_clients() {
 
 /// From the answer nobody learns which clients there are, nor how much of a secret was right: not
 /// a byte differs. (That no time differs is for a benchmark, and for the constant-time comparison
-/// of digests in `crypto/digest.rs`.) RFC 6749 §10.10. [TC-20] [TC-28]
+/// of digests in `crypto/digest.rs`.) RFC 6749 §10.10.
 #[tokio::test]
 async fn all_failed_authentications_look_the_same() {
     let jeton = jeton().await;
