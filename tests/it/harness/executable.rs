@@ -119,6 +119,19 @@ impl Executable {
         }
     }
 
+    /// Stops the service, and returns all that it ever logged.
+    pub(crate) fn stop_and_read_log(&mut self) -> String {
+        self.signal("TERM");
+        assert_eq!(self.wait(), Some(0));
+        // The thread that reads the log may still be behind; this is the last line.
+        let end = Instant::now() + Duration::from_secs(30);
+        while !self.log().contains(r#""message":"stopped""#) {
+            assert!(Instant::now() < end, "the log has an end");
+            std::thread::yield_now();
+        }
+        self.log()
+    }
+
     /// What was logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("no writer panics").clone()

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::client::{Request, percent_encode};
 use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
-use super::{Reply, run};
+use super::{Reply, run, run_with_input};
 
 /// A service on a database of its own.
 pub(crate) struct Jeton {
@@ -109,6 +109,34 @@ impl Jeton {
     /// Whether `rs1` sees the token as active.
     pub(crate) async fn is_active(&self, token: &str) -> bool {
         self.introspect_as("rs1", token).await["active"] == true
+    }
+
+    /// How many passwords the service has hashed so far, right ones and wrong ones.
+    pub(crate) async fn passwords_verified(&self) -> u64 {
+        let metrics = self.manage("/metrics").send().await;
+        let mut lines = metrics.text().lines();
+        let count = lines.find_map(|line| line.strip_prefix("jeton_hashing_verified_total "));
+        count.and_then(|text| text.parse().ok()).expect("a counter")
+    }
+
+    /// Adds a user through the command line.
+    pub(crate) async fn add_user(&self, name: &str, password: &str) {
+        self.run(&["user", "add", name, "--password-stdin", "--scrypt", SCRYPT], password).await;
+    }
+
+    /// Runs a command of the real executable on the service's database, with this on its standard
+    /// input; it must succeed. Returns what it printed.
+    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> String {
+        let mut all: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        all.extend(["--database".to_owned(), self.database.url.clone()]);
+        let input = input.to_owned();
+        let run = tokio::task::spawn_blocking(move || {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            let output = run_with_input(&all, &input);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).expect("UTF-8")
+        });
+        run.await.expect("a command that succeeds")
     }
 
     /// Runs a command of the real executable on the service's database; it must succeed.

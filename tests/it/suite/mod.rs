@@ -3,7 +3,12 @@
 //! Each test is named by a sentence; its doc line says the rule, its source, and in brackets the
 //! requirement rows that it shows.
 
+mod client_authentication;
+mod client_basic;
+mod client_registration;
 mod password_grant;
+mod token_form;
+mod token_form_encoding;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};
