@@ -3,6 +3,10 @@
 //! Each test is named by a sentence; its doc line says the rule, its source, and in brackets the
 //! requirement rows that it shows.
 
+mod access_token;
+mod forged_token;
+mod introspection;
+mod odd_token;
 mod password_grant;
 
 use super::ENGINE;
