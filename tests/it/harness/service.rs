@@ -58,13 +58,20 @@ impl Jeton {
         Self { service, clock, fixtures, database }
     }
 
-    /// Starts a service that an outage can cut off from its database; commands and queries of the
-    /// test still reach it.
+    /// Starts a service whose database can be cut off.
     pub(crate) async fn start_before_outage(engine: Engine) -> (Self, Outage) {
+        Self::start_before_outage_with(engine, &[]).await
+    }
+
+    /// Starts a service with further settings whose database can be cut off.
+    pub(crate) async fn start_before_outage_with(
+        engine: Engine,
+        arguments: &[&str],
+    ) -> (Self, Outage) {
         let (database, fixtures) = Database::filled(engine).await;
         let (url, outage) = Outage::before(&database).await;
         let clock = clock();
-        let service = start(&url, fixtures, clock.clone(), &[]).await;
+        let service = start(&url, fixtures, clock.clone(), arguments).await;
         (Self { service, clock, fixtures, database }, outage)
     }
 

@@ -221,10 +221,13 @@ async fn odd_claims_do_not_break_the_verifier() {
             forge.assert_inactive(&format!("{name} {value}"), &token).await;
         }
     }
+    // What is not known is skipped, however deep; what is known must not be deep.
     let deep = format!("{}{}", "[".repeat(1_500), "]".repeat(1_500));
-    for (name, member) in [("deep", format!("\"x\":{deep}")), ("open", "\"x\":[".to_owned())] {
+    let skipped = with_first(&forge.claims, &format!("\"x\":{deep}"));
+    assert!(forge.jeton.is_active(&forge.key.sign(&header, &skipped)).await);
+    for member in [format!("\"roles\":{deep}"), "\"x\":[".to_owned(), "\"x\":{\"y\"".to_owned()] {
         let token = forge.key.sign(&header, &with_first(&forge.claims, &member));
-        forge.assert_inactive(name, &token).await;
+        forge.assert_inactive(&member, &token).await;
     }
     let claims = forge.claims.to_string();
     for (name, octets) in [
@@ -278,7 +281,7 @@ async fn no_text_breaks_introspection() {
         &format!("{header}..{signature}"),
         &format!("{header}.{claims}."),
         &"A".repeat(8_192),
-        &".".repeat(8_192),
+        &".".repeat(4_096),
         &encode("[".repeat(6_000)),
         &format!("{}.e30.AA", encode("[".repeat(4_000))),
         &format!("{}.{claims}.{signature}", encode("{\"kid\":\"x\",\"typ\":\"at+jwt\"}")),
