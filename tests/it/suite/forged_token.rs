@@ -63,7 +63,7 @@ impl Forge {
 /// An object with one member put in its place.
 pub(super) fn with(object: &Value, name: &str, value: Value) -> Value {
     let mut object = object.clone();
-    object[name] = value;
+    object.as_object_mut().expect("an object").insert(name.to_owned(), value);
     object
 }
 
@@ -82,7 +82,7 @@ fn signed_by(signer: &dyn JwsSigner, header: &Value, claims: &Value) -> String {
 }
 
 /// RFC 8725 §2.1 and §3.1, RFC 7515 §4.1.1: the algorithm is RS256 in exactly this spelling; what a
-/// token says of itself chooses no other. [I-19]
+/// token says of itself chooses no other. [I-19] [J-33]
 #[tokio::test]
 async fn no_algorithm_but_rs256_is_believed() {
     let forge = Forge::new().await;
@@ -229,7 +229,7 @@ async fn claims_are_checked_under_a_good_signature() {
 
 /// RFC 8725 §3.11 and §3.12, RFC 9068 §2.1: a JWT of another kind is no access token, though this
 /// issuer signed it, and an access token is nothing else: no client assertion, no caller's proof.
-/// [J-37]
+/// [J-34] [J-37]
 #[tokio::test]
 async fn one_kind_of_jwt_does_not_pass_as_another() {
     let forge = Forge::new().await;

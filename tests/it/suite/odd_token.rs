@@ -53,7 +53,7 @@ async fn what_is_said_twice_or_asks_for_an_extension_is_refused() {
 }
 
 /// RFC 7515 §2, §3.1 and §7.1, RFC 7519 §7.2: the compact form and only that: no white space, no
-/// padding, no further part, no JSON form, no encryption. [J-35]
+/// padding, no further part, no JSON form, no encryption. [I-36] [J-35]
 #[tokio::test]
 async fn no_form_but_the_compact_one_is_read() {
     let forge = Forge::new().await;
@@ -117,7 +117,7 @@ fn other_spelling(part: &str) -> Option<String> {
     const ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let last = part.chars().next_back()?;
     let index = ALPHABET.find(last)?;
-    (part.len() % 4 != 0)
+    (!part.len().is_multiple_of(4))
         .then(|| format!("{}{}", &part[..part.len() - 1], &ALPHABET[index + 1..=index + 1]))
 }
 
@@ -133,7 +133,7 @@ async fn a_token_has_one_spelling() {
     // Blanks in the JSON shift the length until the last character has unused bits.
     let (mut header, mut claims) = (forge.header.to_string(), forge.claims.to_string());
     for text in [&mut header, &mut claims] {
-        if text.len() % 3 == 0 {
+        if text.len().is_multiple_of(3) {
             text.push(' ');
         }
     }
