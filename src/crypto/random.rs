@@ -50,3 +50,28 @@ pub fn request_id() -> String {
 pub fn client_secret() -> Secret {
     Secret::new(text::<32>())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// RFC 7519 §4.1.7, RFC 9068 §2.2: no two tokens have the same name. [J-21]
+    #[test]
+    fn names_of_tokens_have_128_random_bits_and_do_not_repeat() {
+        let names: HashSet<String> = (0..100_000).map(|_| token_id()).collect();
+        assert_eq!(names.len(), 100_000);
+        let mut ever_set = [0_u8; 16];
+        let mut ever_clear = [0_u8; 16];
+        for name in &names {
+            let octets = URL_SAFE_NO_PAD.decode(name).expect("base64url");
+            assert_eq!(octets.len(), 16);
+            for ((set, clear), octet) in ever_set.iter_mut().zip(&mut ever_clear).zip(octets) {
+                *set |= octet;
+                *clear |= !octet;
+            }
+        }
+        assert_eq!((ever_set, ever_clear), ([0xff; 16], [0xff; 16]), "every bit varies");
+    }
+}

@@ -167,4 +167,25 @@ mod tests {
         let n = URL_SAFE_NO_PAD.decode(&key.public.n).expect("base64url without padding");
         assert!(n.len() == 256 && n[0] != 0 && key.public.e == "AQAB");
     }
+
+    /// Wycheproof (C2SP): the verifier of [`SigningKey`] tells sound signatures and keys from
+    /// broken ones.
+    #[test]
+    fn the_vectors_of_wycheproof_are_judged_rightly() {
+        let vectors = include_str!("../../tests/vectors/wycheproof-rs256.json");
+        let vectors: Vec<Value> = serde_json::from_str(vectors).expect("JSON");
+        let verifies = |vector: &Value| -> Option<bool> {
+            let (input, signature) = vector["jws"].as_str()?.rsplit_once('.')?;
+            let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+            let jwk = Jwk::from_bytes(vector["jwk"].to_string()).ok()?;
+            let verifier = RS256.verifier_from_jwk(&jwk).ok()?;
+            Some(verifier.verify(input.as_bytes(), &signature).is_ok())
+        };
+        for vector in &vectors {
+            let is_valid = vector["result"] == "valid";
+            assert_eq!(verifies(vector).unwrap_or(false), is_valid, "{vector}");
+        }
+        let valid = vectors.iter().filter(|vector| vector["result"] == "valid").count();
+        assert_eq!((vectors.len(), valid), (235, 8));
+    }
 }

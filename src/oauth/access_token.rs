@@ -134,7 +134,9 @@ impl<'a> UnverifiedToken<'a> {
     /// The claims; to be looked at only after the signature was verified (RFC 8725 §3.3).
     #[must_use]
     pub fn claims(&self) -> Option<AccessTokenClaims> {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(self.claims).ok()?).ok()
+        let claims = URL_SAFE_NO_PAD.decode(self.claims).ok()?;
+        // RFC 7519 §7.2: UTF-8 as a whole, what is not known here included.
+        serde_json::from_str(std::str::from_utf8(&claims).ok()?).ok()
     }
 }
 

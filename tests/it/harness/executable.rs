@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -53,6 +54,8 @@ pub(crate) struct Executable {
     pub(crate) public: SocketAddr,
     pub(crate) management: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// Reads the log until the process closes it.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Executable {
@@ -89,7 +92,7 @@ impl Executable {
         };
         let log = Arc::new(Mutex::new(early));
         let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = sink.lock().expect("no writer panics");
                 log.push_str(&line);
@@ -97,7 +100,7 @@ impl Executable {
             }
         });
         let (Some(public), Some(management)) = addresses else { panic!("no addresses: {log:?}") };
-        Ok(Self { child, public, management, log })
+        Ok(Self { child, public, management, log, reader: Some(reader) })
     }
 
     /// Sends a signal, such as `TERM`.
@@ -123,11 +126,13 @@ impl Executable {
     pub(crate) fn stop_and_read_log(&mut self) -> String {
         self.signal("TERM");
         assert_eq!(self.wait(), Some(0));
-        // The thread that reads the log may still be behind; this is the last line.
-        let end = Instant::now() + Duration::from_secs(30);
-        while !self.log().contains(r#""message":"stopped""#) {
-            assert!(Instant::now() < end, "the log has an end");
-            std::thread::yield_now();
+        self.log_to_its_end()
+    }
+
+    /// Everything that was logged; blocks until the process has ended.
+    pub(crate) fn log_to_its_end(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no reader panics");
         }
         self.log()
     }

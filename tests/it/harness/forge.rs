@@ -58,7 +58,11 @@ impl ServiceKey {
 
     /// Signs any header and claims, given as text.
     pub(crate) fn sign(&self, header: &str, claims: &str) -> String {
-        let input = format!("{}.{}", encode(header), encode(claims));
+        self.sign_input(&format!("{}.{}", encode(header), encode(claims)))
+    }
+
+    /// Signs any text, and appends the signature as the last part.
+    pub(crate) fn sign_input(&self, input: &str) -> String {
         let signer = RS256.signer_from_jwk(&self.jwk).expect("a private key");
         let signature = signer.sign(input.as_bytes()).expect("a signature");
         format!("{input}.{}", encode(signature))

@@ -6,6 +6,7 @@ use jeton::clock::{Clock, Timestamp};
 use jeton::config::ServeSettings;
 use serde_json::Value;
 
+use super::chaos_proxy::Outage;
 use super::client::{Request, percent_encode};
 use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
 use super::{Reply, run, run_with_input};
@@ -57,9 +58,27 @@ impl Jeton {
         Self { service, clock, fixtures, database }
     }
 
-    /// Starts one more replica on the same database and clock.
+    /// Starts a service whose database can be cut off.
+    pub(crate) async fn start_before_outage(engine: Engine) -> (Self, Outage) {
+        Self::start_before_outage_with(engine, &[]).await
+    }
+
+    /// Starts a service with further settings whose database can be cut off.
+    pub(crate) async fn start_before_outage_with(
+        engine: Engine,
+        arguments: &[&str],
+    ) -> (Self, Outage) {
+        let (database, fixtures) = Database::filled(engine).await;
+        let (url, outage) = Outage::before(&database).await;
+        let clock = clock();
+        let service = start(&url, fixtures, clock.clone(), arguments).await;
+        (Self { service, clock, fixtures, database }, outage)
+    }
+
+    /// Starts one more replica on the same database and clock, with the same issuer.
     pub(crate) async fn replica(&self) -> Service {
-        start(&self.database.url, self.fixtures, self.clock.clone(), &[]).await
+        let issuer = ["--issuer", self.service.issuer.as_str()];
+        start(&self.database.url, self.fixtures, self.clock.clone(), &issuer).await
     }
 
     /// A request to the public listener.

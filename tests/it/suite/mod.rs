@@ -3,9 +3,13 @@
 //! Each test is named by a sentence; its doc line says the rule, its source, and in brackets the
 //! requirement rows that it shows.
 
+mod access_token;
 mod client_authentication;
 mod client_basic;
 mod client_registration;
+mod forged_token;
+mod introspection;
+mod odd_token;
 mod password_grant;
 mod token_form;
 mod token_form_encoding;
