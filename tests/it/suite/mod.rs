@@ -3,7 +3,12 @@
 //! Each test is named by a sentence; its doc line says the rule, its source, and in brackets the
 //! requirement rows that it shows.
 
+mod client_commands;
+mod command_line;
 mod password_grant;
+mod shut_down;
+mod start_up;
+mod store;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};
