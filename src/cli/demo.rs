@@ -71,13 +71,15 @@ impl Drop for Folder {
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     log::start(&options.log)?;
+    // Before there is anything to throw away.
+    let told_to_stop = told_to_stop()?;
     let folder = Folder::make()?;
     let settings = settings(&options, &folder.0)?;
     let store = open_store(&settings.database).await?;
     let secrets = fill(&store, Clock::System.now()).await?;
     let service = Service::start(settings, Clock::System).await?;
     explain(&service, &secrets);
-    told_to_stop().await?;
+    told_to_stop.await;
     service.stop().await;
     output::line("Stopped; everything was thrown away.");
     Ok(())

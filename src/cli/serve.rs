@@ -299,24 +299,27 @@ impl Parts {
     }
 }
 
-/// Waits for the signal to stop.
-pub(super) async fn told_to_stop() -> Result<(), Failure> {
+/// Catches the signals to stop from now on; the future waits for the first.
+pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     let catch =
         |kind| signal(kind).map_err(|error| format!("cannot wait for the signal to stop: {error}"));
     let (mut terminate, mut interrupt) =
         (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
+    // Before it says that it serves: whoever reads that may tell it to stop at once.
+    let told_to_stop = told_to_stop()?;
     let service = Service::start(settings, Clock::System).await?;
-    told_to_stop().await?;
+    told_to_stop.await;
     tracing::info!("stopping");
     service.stop().await;
     tracing::info!("stopped");
