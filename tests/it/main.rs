@@ -6,6 +6,7 @@
 #![expect(clippy::duplicate_mod, reason = "the suite runs once on each engine")]
 
 mod architecture;
+mod demo;
 mod harness;
 mod on_postgres;
 mod on_sqlite;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A command of the real executable, without settings from the environment.
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("JETON_") {
