@@ -6,6 +6,7 @@
 mod client_commands;
 mod command_line;
 mod password_grant;
+mod service_commands;
 mod shut_down;
 mod start_up;
 mod store;

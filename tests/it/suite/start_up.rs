@@ -1,5 +1,6 @@
 //! Errors at the edges: what the service says when it cannot start, and that nothing is half-done.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::*;
@@ -332,7 +333,6 @@ async fn a_folder_that_cannot_be_written_stops_the_first_start() {
 
     let good = database.path("keys/master.jwk");
     drop(Executable::serve(&["--database", &database.url, "--master-key-file", &good]));
-    use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(&good).expect("it was made").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "for its owner only");
     let folder = std::fs::read_dir(database.folder.join("keys")).expect("its folder");
