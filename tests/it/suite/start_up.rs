@@ -64,7 +64,7 @@ async fn tables(database: &Database) -> String {
 }
 
 /// Settings that contradict each other or the machine end the start with the setting's name and a
-/// remedy, before a file or a table is made. ASVS 5.0 13.4, RFC 8414 §2
+/// remedy, before a file or a table is made. RFC 8414 §2
 #[tokio::test]
 async fn contradicting_settings_stop_the_start_and_leave_nothing() {
     let database = Database::empty(ENGINE).await;
@@ -158,7 +158,7 @@ async fn impossible_values_are_wrong_usage() {
 }
 
 /// A database that cannot be used is named, with the setting and what to look at, and without its
-/// password. ASVS 5.0 16.5
+/// password.
 #[tokio::test]
 async fn a_database_that_cannot_be_used_stops_the_start() {
     let database = Database::empty(ENGINE).await;
