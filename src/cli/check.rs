@@ -4,7 +4,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 
-use super::serve::{Plan, bind};
+use super::serve::{Plan, bind, check_default_client};
 use super::{Arguments, Failure, output};
 use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
 use crate::endpoint::signing_keys::{KeySettings, SigningKeys};
@@ -40,13 +40,13 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
     bind(settings.listen, "--listen").await?;
     bind(settings.management_listen, "--management-listen").await?;
     output::line("ok  both addresses are free");
-    check_database(&settings).await?;
+    check_database(&settings, &plan).await?;
     output::line("The service can start.");
     Ok(())
 }
 
 /// Looks at the database and opens its keys, and makes neither.
-async fn check_database(settings: &ServeSettings) -> Result<(), Failure> {
+async fn check_database(settings: &ServeSettings, plan: &Plan) -> Result<(), Failure> {
     let location = &settings.database.database;
     if let DatabaseLocation::Sqlite(path) = location
         && !path.exists()
@@ -77,6 +77,7 @@ async fn check_database(settings: &ServeSettings) -> Result<(), Failure> {
         ));
         return Ok(());
     }
+    check_default_client(&store, plan.default_client.as_ref()).await?;
     let key_settings = KeySettings {
         master_key_files: settings.master_key_file.clone(),
         bits: settings.key_bits,

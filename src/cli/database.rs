@@ -4,7 +4,8 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Failure, open_store, output};
-use crate::config::DatabaseSettings;
+use crate::config::{DatabaseLocation, DatabaseSettings};
+use crate::store::migration::SchemaStatus;
 use crate::store::{Store, migration};
 
 /// The commands of `jeton db`.
@@ -39,8 +40,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             output::line(&format!("The tables are at version {}.", status.applied));
         }
         Command::Status { database, json } => {
-            let store = Store::open(&database.database).await?;
-            let status = migration::status(&store).await?;
+            let status = look(&database.database).await?;
             if json {
                 output::json(&Status { applied: status.applied, known: status.known });
             } else if status.applied == status.known {
@@ -54,4 +54,16 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Where the tables stand. A file that is not there yet is not made.
+async fn look(location: &DatabaseLocation) -> Result<SchemaStatus, Failure> {
+    if let DatabaseLocation::Sqlite(path) = location
+        && !path.exists()
+    {
+        return Ok(migration::status_of_nothing());
+    }
+    let store = Store::open(location).await?;
+    let status = migration::status(&store).await;
+    Ok(status.map_err(|problem| format!("the database {location} (--database): {problem}"))?)
 }

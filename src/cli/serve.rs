@@ -108,7 +108,10 @@ pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListen
 }
 
 /// Requires that the default client is there and is public.
-async fn check_default_client(store: &Store, id: Option<&ClientId>) -> Result<(), Failure> {
+pub(super) async fn check_default_client(
+    store: &Store,
+    id: Option<&ClientId>,
+) -> Result<(), Failure> {
     let Some(id) = id else { return Ok(()) };
     match store.perform(FindClient { id: id.clone() }).await? {
         Some(found) if found.client.settings.public => Ok(()),

@@ -166,7 +166,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::List { common } => list(&common).await,
         Command::Show(named) => {
             let user = find(&open_store(&named.common.database).await?, &named.name).await?;
-            print(vec![user.into()], named.common.json);
+            let user = Listed::from(user);
+            if named.common.json {
+                output::json(&user);
+            } else {
+                print(vec![user], false);
+            }
             Ok(())
         }
         Command::Set { named, role, scope, any_scope, mfa_required } => {

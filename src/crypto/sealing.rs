@@ -123,14 +123,11 @@ impl MasterKeys {
             )
         };
         // OpenSSL accepts an authentication tag that was cut; RFC 7518 §5.3 has 128 bits.
-        let octets = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
-        if sealed.rsplit('.').next().and_then(octets).is_none_or(|tag| tag.len() != TAG_LENGTH) {
+        let tag = sealed.rsplit('.').next().and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok());
+        if tag.is_none_or(|tag| tag.len() != TAG_LENGTH) {
             return Err(damaged());
         }
-        let header = sealed.split('.').next().and_then(octets);
-        let header: Value =
-            header.and_then(|octets| serde_json::from_slice(&octets).ok()).ok_or_else(damaged)?;
-        let sealed_under = header.get("kid").and_then(Value::as_str).ok_or_else(damaged)?;
+        let sealed_under = sealed_under(sealed).ok_or_else(damaged)?;
         let Some(key) = self.keys.iter().find(|key| key.id == sealed_under) else {
             return Err(format!(
                 "the {} key {id} is sealed under the master key {sealed_under}, which is not in \
@@ -151,6 +148,14 @@ impl MasterKeys {
         }
         Ok(secret)
     }
+}
+
+/// The `kid` of the master key that something was sealed under, as it says itself.
+#[must_use]
+pub fn sealed_under(sealed: &str) -> Option<String> {
+    let header = URL_SAFE_NO_PAD.decode(sealed.split('.').next()?).ok()?;
+    let header: Value = serde_json::from_slice(&header).ok()?;
+    header.get("kid").and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Makes a master key file that appears whole or not at all; another process may win.

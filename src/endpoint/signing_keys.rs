@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use crate::clock::{Clock, Seconds};
 use crate::crypto::key_lifecycle::KeyDates;
 use crate::crypto::key_ring::{DatedKey, KeyRing};
-use crate::crypto::sealing::{KeyPurpose, MasterKeys};
+use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{self, SigningKey};
 use crate::store::keys::{AddKey, CountKeys, ListKeys, StoredKey};
 use crate::store::{Store, StoreError};
@@ -50,9 +50,11 @@ impl SigningKeys {
     pub async fn load(store: Store, clock: Clock, settings: &KeySettings) -> Result<Self, String> {
         let say = |error: StoreError| error.to_string();
         let anything_sealed = store.perform(CountKeys).await.map_err(say)? > 0;
-        let masters = MasterKeys::load(&settings.master_key_files, anything_sealed)?;
         let purpose = KeyPurpose::Signing.as_str();
-        if store.perform(ListKeys { purpose }).await.map_err(say)?.is_empty() {
+        let stored = store.perform(ListKeys { purpose }).await.map_err(say)?;
+        let masters = MasterKeys::load(&settings.master_key_files, anything_sealed)
+            .map_err(|problem| name_master_key(problem, &stored))?;
+        if stored.is_empty() {
             make_first(&store, &clock, &masters, settings.bits).await?;
         }
         let keys = open_all(&store, &masters, &[]).await?;
@@ -76,7 +78,8 @@ impl SigningKeys {
         if stored.is_empty() {
             return Ok(0);
         }
-        let masters = MasterKeys::load(&settings.master_key_files, true)?;
+        let masters = MasterKeys::load(&settings.master_key_files, true)
+            .map_err(|problem| name_master_key(problem, &stored))?;
         open_all(store, &masters, &[]).await.map(|keys| keys.len())
     }
 
@@ -125,6 +128,14 @@ async fn make_first(
         tracing::info!(target: "jeton::audit", event = "signing_key_created", kid = %id, bits);
     }
     Ok(())
+}
+
+/// Adds to a problem with the master key which one is needed.
+fn name_master_key(problem: String, stored: &[StoredKey]) -> String {
+    match stored.first().and_then(|key| sealing::sealed_under(&key.sealed_key)) {
+        Some(id) => format!("{problem}; the key that is needed is the master key {id}"),
+        None => problem,
+    }
 }
 
 /// Opens every key that is stored, but for those in hand already.

@@ -36,6 +36,12 @@ fn newest() -> i64 {
     MIGRATIONS.last().map_or(0, |migration| migration.version)
 }
 
+/// What a database that was not made yet needs.
+#[must_use]
+pub fn status_of_nothing() -> SchemaStatus {
+    SchemaStatus { applied: 0, known: newest() }
+}
+
 /// Looks which migrations were applied, and changes nothing.
 ///
 /// # Errors

@@ -4,8 +4,10 @@
 //! that no test can run on one only. `tests/run` starts the PostgreSQL that they need.
 
 #![expect(clippy::duplicate_mod, reason = "the suite runs once on each engine")]
+#![expect(clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
 mod architecture;
+mod demo;
 mod documents;
 mod harness;
 mod on_postgres;

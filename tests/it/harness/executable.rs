@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A command of the real executable, without settings from the environment.
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("JETON_") {
@@ -39,6 +39,35 @@ pub(crate) fn run_with_input(arguments: &[&str], input: &str) -> Output {
     stdin.write_all(input.as_bytes()).ok();
     drop(stdin);
     child.wait_with_output().expect("the executable ends")
+}
+
+/// Runs a command to its end, with these environment variables.
+pub(crate) fn run_with_environment(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let variables = variables.iter().copied();
+    command(arguments).envs(variables).stdin(Stdio::null()).output().expect("the executable runs")
+}
+
+/// Runs `jeton serve`, which must end before it serves: its exit code and standard error.
+pub(crate) fn serve_in_vain(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut all = vec!["serve", "--log-format", "json"];
+    for setting in ["--listen", "--management-listen"] {
+        if !arguments.contains(&setting) {
+            all.extend([setting, "127.0.0.1:0"]);
+        }
+    }
+    all.extend(arguments);
+    let mut child = command(&all).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut errors = String::new();
+    for line in BufReader::new(child.stderr.take().expect("it was piped")).lines() {
+        errors.push_str(&line.expect("UTF-8"));
+        errors.push('\n');
+        if errors.contains("\"serving\"") {
+            child.kill().ok();
+            child.wait().ok();
+            panic!("it serves, with {arguments:?}");
+        }
+    }
+    (child.wait().expect("a child of ours").code(), errors)
 }
 
 /// Runs a command that must succeed, and returns its JSON.

@@ -6,11 +6,17 @@
 mod access_token;
 mod client_authentication;
 mod client_basic;
+mod client_commands;
 mod client_registration;
+mod command_line;
 mod forged_token;
 mod introspection;
 mod odd_token;
 mod password_grant;
+mod service_commands;
+mod shut_down;
+mod start_up;
+mod store;
 mod token_form;
 mod token_form_encoding;
 
