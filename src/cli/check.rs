@@ -5,7 +5,7 @@ use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 
 use super::serve::{Plan, bind, check_default_client};
-use super::{Arguments, Failure, output};
+use super::{Arguments, Failure, output, unknown_variables};
 use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
 use crate::endpoint::signing_keys::{KeySettings, SigningKeys};
 use crate::store::{Store, migration};
@@ -118,18 +118,4 @@ fn effective(settings: &ServeSettings, matches: &ArgMatches) -> Vec<Effective> {
         Effective { setting, value, source }
     });
     rows.collect()
-}
-
-/// Variables that look like settings and are none: typing errors, perhaps.
-fn unknown_variables() -> Vec<String> {
-    let command = Arguments::command();
-    let serve = command.find_subcommand("serve");
-    let known = |name: &str| {
-        serve.is_some_and(|serve| {
-            let variables = serve.get_arguments().filter_map(|argument| argument.get_env());
-            variables.into_iter().any(|variable| variable == name)
-        })
-    };
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    names.filter(|name| name.starts_with("JETON_") && !known(name)).collect()
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Failure, open_store, output};
+use super::{Failure, open_existing_store, open_store, output};
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, DatabaseSettings};
 use crate::crypto::digest::SecretDigest;
@@ -210,18 +210,18 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { named, public, decisions } => add(named, public, *decisions).await,
         Command::List { common } => {
-            let store = open_store(&common.database).await?;
+            let store = open_existing_store(&common.database).await?;
             let clients = store.perform(ListClients).await?;
             print(clients.into_iter().map(Listed::from).collect(), common.json);
             Ok(())
         }
         Command::Show(named) => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             show(find(&store, &named.id).await?.into(), named.common.json);
             Ok(())
         }
         Command::Set { named, decisions } => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             let mut client = find(&store, &named.id).await?.client;
             decisions.apply(&mut client.settings)?;
             let changed = store.perform(UpdateClient { client }).await?;
@@ -230,13 +230,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Disable(named) => set_disabled(named, true, "disabled").await,
         Command::Enable(named) => set_disabled(named, false, "enabled").await,
         Command::Delete(named) => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             let deleted = store.perform(DeleteClient { id: named.id.clone() }).await?;
             say(deleted, &named.id, "deleted")
         }
         Command::Secret(SecretCommand::Add { named, expires }) => add_secret(named, expires).await,
         Command::Secret(SecretCommand::Remove { named, number }) => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             let remove = RemoveClientSecret { id: named.id.clone(), number };
             if !store.perform(remove).await? {
                 return Err(Failure(format!(
@@ -318,7 +318,7 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
 }
 
 async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failure> {
-    let store = open_store(&named.common.database).await?;
+    let store = open_existing_store(&named.common.database).await?;
     // RFC 6749 §10.1: what can keep no secret is given none.
     if find(&store, &named.id).await?.client.settings.public {
         return Err(Failure(format!(
@@ -404,7 +404,7 @@ async fn find(store: &Store, id: &ClientId) -> Result<StoredClient, Failure> {
 }
 
 async fn set_disabled(named: Named, disabled: bool, done: &str) -> Result<(), Failure> {
-    let store = open_store(&named.common.database).await?;
+    let store = open_existing_store(&named.common.database).await?;
     let now = Clock::System.now();
     let set = SetClientDisabled { id: named.id.clone(), disabled, now };
     let changed = store.perform(set).await?;

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::{DatabaseSettings, ServeSettings};
+use crate::config::{DatabaseLocation, DatabaseSettings, ServeSettings};
 use crate::store::{Store, StoreError, migration};
 
 /// A command that failed: one sentence for the person at the terminal.
@@ -113,6 +113,19 @@ fn fail(failure: &Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
+/// Opens a database that must be there, for a command that has nothing to do on a new one.
+async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
+    if let DatabaseLocation::Sqlite(path) = &settings.database
+        && !path.exists()
+    {
+        return Err(Failure(format!(
+            "there is no database {} (--database): name the one that `jeton serve` uses",
+            settings.database
+        )));
+    }
+    open_store(settings).await
+}
+
 /// Opens the database for a command, with tables that are up to date.
 async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     let store = Store::open(&settings.database).await?;
@@ -120,6 +133,20 @@ async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
         .await
         .map_err(|problem| format!("the database {} (--database): {problem}", settings.database))?;
     Ok(store)
+}
+
+/// Variables that look like settings and are none: typing errors, perhaps.
+fn unknown_variables() -> Vec<String> {
+    let command = Arguments::command();
+    let serve = command.find_subcommand("serve");
+    let known = |name: &str| {
+        serve.is_some_and(|serve| {
+            let variables = serve.get_arguments().filter_map(|argument| argument.get_env());
+            variables.into_iter().any(|variable| variable == name)
+        })
+    };
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    names.filter(|name| name.starts_with("JETON_") && !known(name)).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Failure, log, machine};
+use super::{Failure, log, machine, unknown_variables};
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
@@ -321,6 +321,9 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
     // Before it says that it serves: whoever reads that may tell it to stop at once.
     let told_to_stop = told_to_stop()?;
+    for name in unknown_variables() {
+        tracing::warn!("the environment variable {name} is no setting");
+    }
     let service = Service::start(settings, Clock::System).await?;
     told_to_stop.await;
     tracing::info!("stopping");

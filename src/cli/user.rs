@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Failure, open_store, output, prompt};
+use super::{Failure, open_existing_store, open_store, output, prompt};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseSettings, ScryptCost};
 use crate::crypto::{password, password_policy, random};
@@ -165,7 +165,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::List { common } => list(&common).await,
         Command::Show(named) => {
-            let user = find(&open_store(&named.common.database).await?, &named.name).await?;
+            let user =
+                find(&open_existing_store(&named.common.database).await?, &named.name).await?;
             let user = Listed::from(user);
             if named.common.json {
                 output::json(&user);
@@ -175,7 +176,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             Ok(())
         }
         Command::Set { named, role, scope, any_scope, mfa_required } => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             let mut user = find(&store, &named.name).await?;
             if let Some(roles) = role {
                 user.roles = roles.into_iter().filter(|role| !role.is_empty()).collect();
@@ -193,7 +194,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             say(changed, &named.name, "changed")
         }
         Command::Passwd { named, password } => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             find(&store, &named.name).await?;
             let password_hash = password.read(&named.name)?;
             let change = ChangePassword { username: named.name.clone(), password_hash, now };
@@ -205,7 +206,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Enable(named) => set_disabled(named, false, now, "enabled").await,
         Command::Delete(named) => {
-            let store = open_store(&named.common.database).await?;
+            let store = open_existing_store(&named.common.database).await?;
             let deleted = store.perform(DeleteUser { username: named.name.clone() }).await?;
             say(deleted, &named.name, "deleted")
         }
@@ -240,7 +241,7 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
 }
 
 async fn list(common: &Common) -> Result<(), Failure> {
-    let store = open_store(&common.database).await?;
+    let store = open_existing_store(&common.database).await?;
     let mut users: Vec<Listed> = Vec::new();
     loop {
         let after = users.last().map(|user| user.username.clone()).unwrap_or_default();
@@ -281,7 +282,7 @@ async fn set_disabled(
     now: Timestamp,
     done: &str,
 ) -> Result<(), Failure> {
-    let store = open_store(&named.common.database).await?;
+    let store = open_existing_store(&named.common.database).await?;
     let set = SetUserDisabled { username: named.name.clone(), disabled, now };
     let changed = store.perform(set).await?;
     say(changed, &named.name, done)

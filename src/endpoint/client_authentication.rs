@@ -112,8 +112,9 @@ impl ClientAuthentication {
         let noted = |at| now.since(at) < LAST_USE_PRECISION;
         if !used.last_used_at.is_some_and(noted) {
             let note = RecordSecretUse { id: stored.client.id.clone(), number: used.number, now };
-            // For the operator's eyes only: no reason to turn a client away.
-            self.store.perform(note).await.ok();
+            let store = self.store.clone();
+            // For the operator's eyes only: no reason to turn a client away, or to make it wait.
+            tokio::spawn(async move { store.perform(note).await });
         }
         Ok(stored.client)
     }

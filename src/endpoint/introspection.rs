@@ -96,8 +96,15 @@ impl IntrospectionEndpoint {
             return Ok(IntrospectionResponse::INACTIVE);
         }
         // 6. Ask whether its session, user and client are good at this instant.
-        let session = self.store.perform(FindLiveSession { id: claims.sid.clone(), now }).await?;
-        let Some(session) = session else { return Ok(IntrospectionResponse::INACTIVE) };
+        let session = FindLiveSession {
+            id: claims.sid.clone(),
+            user_id: claims.sub.clone(),
+            client_id: claims.client_id.clone(),
+            now,
+        };
+        let Some(session) = self.store.perform(session).await? else {
+            return Ok(IntrospectionResponse::INACTIVE);
+        };
         trail.user = Some(claims.sub.clone());
         // 7. Say what the caller may know (§5).
         let username = caller.settings.introspects_username.then_some(session.username);

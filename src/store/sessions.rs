@@ -58,11 +58,13 @@ impl UseCase for OpenSession {
     }
 }
 
-/// Finds a session that is good at this moment: not expired, not revoked, its user and client
-/// neither disabled nor deleted.
+/// Finds a session of this user and client that is good at this moment: not expired, not revoked,
+/// its user and client neither disabled nor deleted.
 #[derive(Debug)]
 pub(crate) struct FindLiveSession {
     pub(crate) id: SessionId,
+    pub(crate) user_id: UserId,
+    pub(crate) client_id: ClientId,
     pub(crate) now: Timestamp,
 }
 
@@ -81,7 +83,8 @@ impl UseCase for FindLiveSession {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<LiveSession>, StoreError> {
-        let values = [(&self.id).into(), self.now.into()];
+        let values =
+            [(&self.id).into(), (&self.user_id).into(), (&self.client_id).into(), self.now.into()];
         let rows = tx.query(&sql::FIND_LIVE_SESSION, &values).await?;
         rows.first().map(|row| Ok(LiveSession { username: row.text(0)? })).transpose()
     }
