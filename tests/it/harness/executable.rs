@@ -4,9 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::database::{Database, Fixtures, SCRYPT};
 
 /// A command of the real executable, without settings from the environment.
 fn command(arguments: &[&str]) -> Command {
@@ -53,12 +56,26 @@ pub(crate) struct Executable {
     pub(crate) public: SocketAddr,
     pub(crate) management: SocketAddr,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Executable {
     /// Starts `jeton serve` on free ports and waits until it serves.
     pub(crate) fn serve(arguments: &[&str]) -> Self {
         Self::try_serve(arguments).unwrap_or_else(|log| panic!("it did not start: {log}"))
+    }
+
+    /// Starts `jeton serve` on a filled database, under an issuer that does not depend on the port,
+    /// with cheap hashes unless told otherwise.
+    pub(crate) fn serve_on(database: &Database, fixtures: &Fixtures, further: &[&str]) -> Self {
+        let master_key = fixtures.master_key.display().to_string();
+        let mut all = vec!["--database", &database.url, "--master-key-file", &master_key];
+        all.extend(["--issuer", "http://localhost"]);
+        if !further.contains(&"--scrypt") {
+            all.extend(["--scrypt", SCRYPT]);
+        }
+        all.extend(further);
+        Self::serve(&all)
     }
 
     /// Starts `jeton serve`; its log if it ends before it serves.
@@ -89,7 +106,7 @@ impl Executable {
         };
         let log = Arc::new(Mutex::new(early));
         let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = sink.lock().expect("no writer panics");
                 log.push_str(&line);
@@ -97,7 +114,7 @@ impl Executable {
             }
         });
         let (Some(public), Some(management)) = addresses else { panic!("no addresses: {log:?}") };
-        Ok(Self { child, public, management, log })
+        Ok(Self { child, public, management, log, reader: Some(reader) })
     }
 
     /// Sends a signal, such as `TERM`.
@@ -117,6 +134,23 @@ impl Executable {
             assert!(Instant::now() < end, "it did not end");
             std::thread::yield_now();
         }
+    }
+
+    /// Stops the service and returns all that it ever logged.
+    pub(crate) fn stop_and_read_log(&mut self) -> String {
+        self.signal("TERM");
+        assert_eq!(self.wait(), Some(0));
+        self.reader.take().expect("stopped once").join().expect("no reader panics");
+        self.log()
+    }
+
+    /// The most memory that the process ever had, in octets.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux, and a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        number.expect("a number of kB") * 1_024
     }
 
     /// What was logged so far.

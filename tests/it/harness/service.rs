@@ -6,8 +6,10 @@ use jeton::clock::{Clock, Timestamp};
 use jeton::config::ServeSettings;
 use serde_json::Value;
 
+use super::chaos_proxy::Outage;
 use super::client::{Request, percent_encode};
 use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
+use super::executable::run_with_input;
 use super::{Reply, run};
 
 /// A service on a database of its own.
@@ -55,6 +57,15 @@ impl Jeton {
         let clock = clock();
         let service = start(&database.url, fixtures, clock.clone(), arguments).await;
         Self { service, clock, fixtures, database }
+    }
+
+    /// Starts a service whose database can be cut off.
+    pub(crate) async fn start_before_outage(engine: Engine) -> (Self, Outage) {
+        let (database, fixtures) = Database::filled(engine).await;
+        let (url, outage) = Outage::before(&database).await;
+        let clock = clock();
+        let service = start(&url, fixtures, clock.clone(), &[]).await;
+        (Self { service, clock, fixtures, database }, outage)
     }
 
     /// Starts one more replica on the same database and clock.
@@ -122,6 +133,46 @@ impl Jeton {
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         });
         run.await.expect("a command that succeeds");
+    }
+
+    /// Adds a user with this password, hashed at the cost of the tests; whether it was added.
+    pub(crate) async fn add_user(&self, name: &str, password: &str, options: &[&str]) -> bool {
+        let mut all = vec!["user", "add", name, "--password-stdin", "--scrypt", SCRYPT];
+        all.extend(options);
+        self.try_command(&all, &format!("{password}\n")).await
+    }
+
+    /// Sets another password of a user; whether it was set.
+    pub(crate) async fn change_password(&self, name: &str, password: &str) -> bool {
+        let all = ["user", "passwd", name, "--password-stdin", "--scrypt", SCRYPT];
+        self.try_command(&all, &format!("{password}\n")).await
+    }
+
+    /// Adds a public client for the password grant at api1; whether it was added.
+    pub(crate) async fn add_client(&self, id: &str, options: &[&str]) -> bool {
+        let mut all = vec!["client", "add", id, "--public", "--grant", "password"];
+        all.extend(["--audience", "https://api1.example"]);
+        all.extend(options);
+        self.try_command(&all, "").await
+    }
+
+    /// Runs a command with this on its standard input; whether it succeeded.
+    async fn try_command(&self, arguments: &[&str], input: &str) -> bool {
+        let mut all: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+        all.extend(["--database".to_owned(), self.database.url.clone()]);
+        let input = input.to_owned();
+        let run = tokio::task::spawn_blocking(move || {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            run_with_input(&all, &input).status.success()
+        });
+        run.await.expect("the command ends")
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let page = self.manage("/metrics").send().await;
+        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        page.text().lines().find_map(line).unwrap_or_else(|| panic!("no {name} in {}", page.text()))
     }
 }
 

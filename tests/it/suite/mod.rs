@@ -3,7 +3,13 @@
 //! Each test is named by a sentence; its doc line says the rule, its source, and in brackets the
 //! requirement rows that it shows.
 
+mod overload;
 mod password_grant;
+mod passwords;
+mod resource;
+mod scope;
+mod token_errors;
+mod token_response;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};
