@@ -89,6 +89,12 @@ impl Database {
             Engine::Sqlite => {
                 let file = folder.join("jeton.db");
                 std::fs::copy(&template.place, &file).expect("a copy of the template");
+                // What was not yet moved into the file when the last process ended.
+                let log = format!("{}-wal", template.place);
+                if Path::new(&log).exists() {
+                    let copy = folder.join("jeton.db-wal");
+                    std::fs::copy(log, copy).expect("a copy of the log");
+                }
                 format!("sqlite:{}", file.display())
             }
             Engine::Postgres => create_postgres(&template.place).await,

@@ -164,7 +164,7 @@ async fn errors_of_the_framework_look_like_all_others() {
 }
 
 /// RFC 9110 §15.6.1: a fault of the service, here a row that nobody can read, is a 500 that blames
-/// nobody and explains nothing.
+/// nobody and explains nothing. [TE-13]
 #[tokio::test]
 async fn a_fault_is_a_neutral_500() {
     let jeton = jeton().await;
