@@ -56,6 +56,7 @@ pub(crate) struct Executable {
     pub(crate) public: SocketAddr,
     pub(crate) management: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// Reads the log until the process closes it.
     reader: Option<JoinHandle<()>>,
 }
 
@@ -136,14 +137,6 @@ impl Executable {
         }
     }
 
-    /// Stops the service and returns all that it ever logged.
-    pub(crate) fn stop_and_read_log(&mut self) -> String {
-        self.signal("TERM");
-        assert_eq!(self.wait(), Some(0));
-        self.reader.take().expect("stopped once").join().expect("no reader panics");
-        self.log()
-    }
-
     /// The most memory that the process ever had, in octets.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
@@ -151,6 +144,14 @@ impl Executable {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         number.expect("a number of kB") * 1_024
+    }
+
+    /// Everything that was logged; blocks until the process has ended.
+    pub(crate) fn log_to_its_end(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("no reader panics");
+        }
+        self.log()
     }
 
     /// What was logged so far.

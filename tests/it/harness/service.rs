@@ -9,8 +9,7 @@ use serde_json::Value;
 use super::chaos_proxy::Outage;
 use super::client::{Request, percent_encode};
 use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
-use super::executable::run_with_input;
-use super::{Reply, run};
+use super::{Reply, run, run_with_input};
 
 /// A service on a database of its own.
 pub(crate) struct Jeton {
@@ -61,10 +60,18 @@ impl Jeton {
 
     /// Starts a service whose database can be cut off.
     pub(crate) async fn start_before_outage(engine: Engine) -> (Self, Outage) {
+        Self::start_before_outage_with(engine, &[]).await
+    }
+
+    /// Starts a service with further settings whose database can be cut off.
+    pub(crate) async fn start_before_outage_with(
+        engine: Engine,
+        arguments: &[&str],
+    ) -> (Self, Outage) {
         let (database, fixtures) = Database::filled(engine).await;
         let (url, outage) = Outage::before(&database).await;
         let clock = clock();
-        let service = start(&url, fixtures, clock.clone(), &[]).await;
+        let service = start(&url, fixtures, clock.clone(), arguments).await;
         (Self { service, clock, fixtures, database }, outage)
     }
 
@@ -136,20 +143,20 @@ impl Jeton {
     }
 
     /// Adds a user with this password, hashed at the cost of the tests; whether it was added.
-    pub(crate) async fn add_user(&self, name: &str, password: &str, options: &[&str]) -> bool {
+    pub(crate) async fn try_add_user(&self, name: &str, password: &str, options: &[&str]) -> bool {
         let mut all = vec!["user", "add", name, "--password-stdin", "--scrypt", SCRYPT];
         all.extend(options);
         self.try_command(&all, &format!("{password}\n")).await
     }
 
     /// Sets another password of a user; whether it was set.
-    pub(crate) async fn change_password(&self, name: &str, password: &str) -> bool {
+    pub(crate) async fn try_change_password(&self, name: &str, password: &str) -> bool {
         let all = ["user", "passwd", name, "--password-stdin", "--scrypt", SCRYPT];
         self.try_command(&all, &format!("{password}\n")).await
     }
 
     /// Adds a public client for the password grant at api1; whether it was added.
-    pub(crate) async fn add_client(&self, id: &str, options: &[&str]) -> bool {
+    pub(crate) async fn try_add_client(&self, id: &str, options: &[&str]) -> bool {
         let mut all = vec!["client", "add", id, "--public", "--grant", "password"];
         all.extend(["--audience", "https://api1.example"]);
         all.extend(options);
@@ -172,7 +179,7 @@ impl Jeton {
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let page = self.manage("/metrics").send().await;
         let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-        page.text().lines().find_map(line).unwrap_or_else(|| panic!("no {name} in {}", page.text()))
+        page.text().lines().find_map(line).expect("a metric of this name")
     }
 }
 

@@ -8,7 +8,8 @@ const API2: &str = "https://api2.example";
 
 /// The parameters that ask for these resources.
 fn resources(all: &[&str]) -> String {
-    all.iter().map(|resource| format!("&resource={}", percent_encode(resource))).collect()
+    let parameter = |resource: &&str| format!("&resource={}", percent_encode(resource));
+    all.iter().map(parameter).collect::<Vec<_>>().concat()
 }
 
 /// RFC 8707 §2, §2.2: what is no absolute URI, or has a fragment, or is none of the client's

@@ -22,7 +22,7 @@ async fn assert_granted(jeton: &Jeton, reply: &Reply, granted: &str, case: &str)
 async fn the_grammar_is_exact() {
     let jeton = jeton().await;
     let all = scope_characters();
-    assert!(jeton.add_client("odd", &["--scope", &all]).await);
+    assert!(jeton.try_add_client("odd", &["--scope", &all]).await);
     let form = login_form("alice", PASSWORD) + "&client_id=odd&scope=" + &percent_encode(&all);
     let reply = jeton.post("/token", &form).send().await;
     assert_granted(&jeton, &reply, &all, "every character that is allowed").await;
@@ -102,7 +102,7 @@ async fn without_a_scope_the_default_applies() {
 async fn no_scope_exceeds_the_users_own() {
     let jeton = jeton().await;
     jeton.command("client set web --default-scope write --default-scope read").await;
-    assert!(jeton.add_user("carol", PASSWORD, &["--scope", "admin"]).await);
+    assert!(jeton.try_add_user("carol", PASSWORD, &["--scope", "admin"]).await);
     let login =
         async |user: &str, scope: &str| jeton.token(&(login_form(user, PASSWORD) + scope)).await;
     for (user, scope) in [

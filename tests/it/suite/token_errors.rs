@@ -276,7 +276,9 @@ async fn the_reason_is_in_the_log_only() {
         assert!(!reply.text().contains(reason) && !reply.header("x-request-id").is_empty());
         seen.push((reply, reason));
     }
-    let log = service.stop_and_read_log();
+    service.signal("TERM");
+    assert_eq!(service.wait(), Some(0));
+    let log = service.log_to_its_end();
     for (reply, reason) in &seen {
         assert_eq!(reply.comparable(), seen[0].0.comparable(), "{reason}");
         let id = format!("\"request_id\":\"{}\"", reply.header("x-request-id"));
