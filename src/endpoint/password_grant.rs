@@ -21,6 +21,9 @@ use crate::store::Store;
 use crate::store::sessions::OpenSession;
 use crate::store::users::{FindUser, User};
 
+/// How often a grant is decided when user or client change meanwhile.
+const ATTEMPTS_MAX: usize = 2;
+
 /// Decides on password grants.
 #[derive(Debug)]
 pub struct PasswordGrantEndpoint {
@@ -54,24 +57,44 @@ impl PasswordGrantEndpoint {
     ) -> Result<TokenResponse, Refusal> {
         // 1. What is asked for, as far as the client may have it (§3.3, RFC 8707 §2).
         let requested = Requested::read(form, &client.settings)?;
-        // 2. The user, in the one form in which names are stored.
+        // 2. All that follows from what is stored. If that changed before the session was opened,
+        //    perhaps only because another login put a better hash there, it is decided again.
+        let mut outcome = Err(Reason::ChangedMeanwhile.into());
+        for _ in 0..ATTEMPTS_MAX {
+            outcome = self.attempt(client, grant, requested.clone(), caller, trail).await;
+            if !matches!(outcome, Err(Refusal::Protocol(Reason::ChangedMeanwhile))) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn attempt(
+        &self,
+        client: &Client,
+        grant: &PasswordGrant<'_>,
+        requested: Requested,
+        caller: &Presence,
+        trail: &mut Trail,
+    ) -> Result<TokenResponse, Refusal> {
+        // 1. The user, in the one form in which names are stored.
         let user = match Username::parse(grant.username.expose()) {
             Some(username) => self.store.perform(FindUser { username }).await?,
             None => None,
         };
         trail.user = user.as_ref().map(|user| user.id.clone());
-        // 3. The password. No connection to the database is held meanwhile.
+        // 2. The password. No connection to the database is held meanwhile.
         let (user, verification) = self.verify(user, grant.password, caller).await?;
-        // 4. Whether the account may log in at all; looked at last, so that it costs the same.
+        // 3. Whether the account may log in at all; looked at last, so that it costs the same.
         if user.disabled_at.is_some() {
             return Err(Reason::DisabledUser.into());
         }
         if user.mfa_required_at.is_some() {
             return Err(Reason::SecondFactorRequired.into());
         }
-        // 5. What the user may have of it.
+        // 4. What the user may have of it.
         let granted = requested.limit_to(user.scope.as_ref())?;
-        // 6. The token; then the session, so that nothing is answered that is not durable.
+        // 5. The token; then the session, so that nothing is answered that is not durable.
         self.issue(client, user, granted, verification.replacement).await
     }
 

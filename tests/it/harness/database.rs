@@ -89,6 +89,7 @@ impl Database {
             Engine::Sqlite => {
                 let file = folder.join("jeton.db");
                 std::fs::copy(&template.place, &file).expect("a copy of the template");
+                // What was not yet moved into the file when the last process ended.
                 format!("sqlite:{}", file.display())
             }
             Engine::Postgres => create_postgres(&template.place).await,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::database::{Database, Fixtures, SCRYPT};
+
 /// A command of the real executable, without settings from the environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
@@ -93,6 +95,19 @@ impl Executable {
         Self::try_serve(arguments).unwrap_or_else(|log| panic!("it did not start: {log}"))
     }
 
+    /// Starts `jeton serve` on a filled database, under an issuer that does not depend on the port,
+    /// with cheap hashes unless told otherwise.
+    pub(crate) fn serve_on(database: &Database, fixtures: &Fixtures, further: &[&str]) -> Self {
+        let master_key = fixtures.master_key.display().to_string();
+        let mut all = vec!["--database", &database.url, "--master-key-file", &master_key];
+        all.extend(["--issuer", "http://localhost"]);
+        if !further.contains(&"--scrypt") {
+            all.extend(["--scrypt", SCRYPT]);
+        }
+        all.extend(further);
+        Self::serve(&all)
+    }
+
     /// Starts `jeton serve`; its log if it ends before it serves.
     pub(crate) fn try_serve(arguments: &[&str]) -> Result<Self, String> {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
@@ -156,6 +171,15 @@ impl Executable {
         self.signal("TERM");
         assert_eq!(self.wait(), Some(0));
         self.log_to_its_end()
+    }
+
+    /// The most memory that the process ever had, in octets.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("Linux, and a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        number.expect("a number of kB") * 1_024
     }
 
     /// Everything that was logged; blocks until the process has ended.

@@ -170,6 +170,46 @@ impl Jeton {
         });
         run.await.expect("a command that succeeds");
     }
+
+    /// Adds a user with this password, hashed at the cost of the tests; whether it was added.
+    pub(crate) async fn try_add_user(&self, name: &str, password: &str, options: &[&str]) -> bool {
+        let mut all = vec!["user", "add", name, "--password-stdin", "--scrypt", SCRYPT];
+        all.extend(options);
+        self.try_command(&all, &format!("{password}\n")).await
+    }
+
+    /// Sets another password of a user; whether it was set.
+    pub(crate) async fn try_change_password(&self, name: &str, password: &str) -> bool {
+        let all = ["user", "passwd", name, "--password-stdin", "--scrypt", SCRYPT];
+        self.try_command(&all, &format!("{password}\n")).await
+    }
+
+    /// Adds a public client for the password grant at api1; whether it was added.
+    pub(crate) async fn try_add_client(&self, id: &str, options: &[&str]) -> bool {
+        let mut all = vec!["client", "add", id, "--public", "--grant", "password"];
+        all.extend(["--audience", "https://api1.example"]);
+        all.extend(options);
+        self.try_command(&all, "").await
+    }
+
+    /// Runs a command with this on its standard input; whether it succeeded.
+    async fn try_command(&self, arguments: &[&str], input: &str) -> bool {
+        let mut all: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
+        all.extend(["--database".to_owned(), self.database.url.clone()]);
+        let input = input.to_owned();
+        let run = tokio::task::spawn_blocking(move || {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            run_with_input(&all, &input).status.success()
+        });
+        run.await.expect("the command ends")
+    }
+
+    /// The value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let page = self.manage("/metrics").send().await;
+        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        page.text().lines().find_map(line).expect("a metric of this name")
+    }
 }
 
 async fn start(url: &str, fixtures: &Fixtures, clock: Clock, arguments: &[&str]) -> Service {
