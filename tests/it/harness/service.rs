@@ -6,6 +6,7 @@ use jeton::clock::{Clock, Timestamp};
 use jeton::config::ServeSettings;
 use serde_json::Value;
 
+use super::chaos_proxy::Outage;
 use super::client::{Request, percent_encode};
 use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
 use super::{Reply, run};
@@ -55,6 +56,23 @@ impl Jeton {
         let clock = clock();
         let service = start(&database.url, fixtures, clock.clone(), arguments).await;
         Self { service, clock, fixtures, database }
+    }
+
+    /// Starts a service whose database can be cut off.
+    pub(crate) async fn start_before_outage(engine: Engine) -> (Self, Outage) {
+        Self::start_before_outage_with(engine, &[]).await
+    }
+
+    /// Starts a service with further settings whose database can be cut off.
+    pub(crate) async fn start_before_outage_with(
+        engine: Engine,
+        arguments: &[&str],
+    ) -> (Self, Outage) {
+        let (database, fixtures) = Database::filled(engine).await;
+        let (url, outage) = Outage::before(&database).await;
+        let clock = clock();
+        let service = start(&url, fixtures, clock.clone(), arguments).await;
+        (Self { service, clock, fixtures, database }, outage)
     }
 
     /// Starts one more replica on the same database and clock.
