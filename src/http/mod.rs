@@ -65,7 +65,8 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
         let path = issuer.endpoint_path(path);
         (Route { path, name, kind: Kind::Form, cors }, Arc::clone(&metrics), Arc::clone(&trusted))
     };
-    let (at, counted, proxies) = form(TOKEN_PATH, "token", CorsPolicy::Listed(origins));
+    let (at, counted, proxies) =
+        form(TOKEN_PATH, "token", CorsPolicy::Listed(Arc::clone(&origins)));
     let own = Arc::clone(&service);
     let token = route::route(at, counted, proxies, move |request| {
         let service = Arc::clone(&own);
@@ -100,7 +101,7 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
         .fold(token.or(introspection).unify().or(jwks).unify().boxed(), |all, next| {
             all.or(next).unify().boxed()
         })
-        .recover(|_: Rejection| async { Ok::<_, Rejection>(reply::not_found()) })
+        .or(route::elsewhere(CorsPolicy::Listed(origins), Arc::clone(&metrics)))
         .unify()
         .boxed()
 }

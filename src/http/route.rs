@@ -109,7 +109,7 @@ where
             let (route, metrics, handler) = (route.clone(), Arc::clone(&metrics), handler.clone());
             let source = arrival.as_ref().map(|a| trusted.source(a.peer, &headers));
             async move {
-                let ambiguous = arrival.as_ref().is_some_and(|arrival| arrival.ambiguous);
+                let is_ambiguous = arrival.as_ref().is_some_and(|arrival| arrival.ambiguous);
                 let request = Request {
                     id: arrival.map_or_else(|| "".into(), |arrival| arrival.request_id),
                     method,
@@ -118,10 +118,8 @@ where
                     caller: Waiting::default().presence(),
                     source,
                 };
-                let mut response = if ambiguous {
-                    let description = "The message framing or the host is ambiguous.";
-                    let status = StatusCode::BAD_REQUEST;
-                    closing(reply::error(status, "invalid_request", description))
+                let mut response = if is_ambiguous {
+                    ambiguous()
                 } else {
                     answer(&route, request, content, handler).await
                 };
@@ -132,6 +130,29 @@ where
             }
         })
         .boxed()
+}
+
+/// What answers at every path that is no route's: 404, which a listed origin may read too.
+pub(super) fn elsewhere(cors: CorsPolicy, metrics: Arc<Metrics>) -> BoxedFilter<(Response,)> {
+    warp::header::headers_cloned()
+        .and(warp::ext::optional::<Arrival>())
+        .map(move |headers: HeaderMap, arrival: Option<Arrival>| {
+            let mut response = match arrival {
+                Some(arrival) if arrival.ambiguous => ambiguous(),
+                _ => reply::not_found(),
+            };
+            cors.decorate(&headers, &[], &mut response);
+            let status = response.status().as_u16();
+            metrics.requests.get_or_create(&RequestLabels { route: "none", status }).inc();
+            response
+        })
+        .boxed()
+}
+
+/// The refusal of a request that two readers could understand differently.
+fn ambiguous() -> Response {
+    let description = "A request names exactly one host.";
+    closing(reply::error(StatusCode::BAD_REQUEST, "invalid_request", description))
 }
 
 /// Decides what can be decided without the handler, then runs it.
