@@ -3,7 +3,13 @@
 //! Each test is named by a sentence; its doc line says the rule, its source, and in brackets the
 //! requirement rows that it shows.
 
+mod cors;
+mod health_and_metrics;
+mod http_edge;
+mod jwks;
+mod metadata;
 mod password_grant;
+mod tls;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};
