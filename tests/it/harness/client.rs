@@ -120,7 +120,7 @@ pub(crate) async fn exchange(address: SocketAddr, octets: &[u8], head: bool) -> 
     stream.write_all(octets).await.ok();
     let mut received = Vec::new();
     let mut replies = Vec::new();
-    let mut buffer = [0; 16_384];
+    let mut buffer = vec![0; 16_384];
     loop {
         while let Some((reply, length)) = parse(&received, head) {
             received.drain(..length);
