@@ -82,7 +82,7 @@ impl Management {
 }
 
 fn text(content: impl Into<String>, media_type: &'static str) -> Response {
-    let mut response = Response::new(content.into().into());
+    let mut response = reply::with_defences(StatusCode::OK, content.into().into());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

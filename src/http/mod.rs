@@ -66,6 +66,7 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
         Route { name, cors: CorsPolicy::Everyone, handler }
     };
     let metadata = || document("metadata", Discovery::metadata);
+    let elsewhere = origins.clone();
     let token = Handler::Command(form(&service, PublicService::token));
     let introspection = Handler::Query(form(&service, PublicService::introspection));
     let routes = HashMap::from([
@@ -83,7 +84,7 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
     ]);
     let metrics = Arc::clone(&service.metrics);
     let trusted_proxies = TrustedProxies(service.trusted_proxies.clone());
-    Table { routes, metrics, trusted_proxies }.into_filter()
+    Table { routes, elsewhere, metrics, trusted_proxies }.into_filter()
 }
 
 /// The handler of a form.

@@ -62,7 +62,7 @@ pub(super) fn empty(status: StatusCode) -> Response {
     response
 }
 
-fn with_defences(status: StatusCode, body: Bytes) -> Response {
+pub(super) fn with_defences(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     for (name, value) in DEFENCES {

@@ -94,6 +94,8 @@ impl Handler {
 /// would make a client send its credentials again.
 pub(super) struct Table {
     pub(super) routes: HashMap<String, Route>,
+    /// Who may read that there is nothing at another path.
+    pub(super) elsewhere: CorsPolicy,
     pub(super) metrics: Arc<Metrics>,
     pub(super) trusted_proxies: TrustedProxies,
 }
@@ -110,10 +112,8 @@ impl Table {
             .then(move |path: FullPath, method, headers, arrival, content| {
                 let table = Arc::clone(&table);
                 async move {
-                    match table.routes.get(path.as_str()) {
-                        Some(route) => table.answer(route, method, headers, arrival, content).await,
-                        None => reply::not_found(),
-                    }
+                    let route = table.routes.get(path.as_str());
+                    table.answer(route, method, headers, arrival, content).await
                 }
             })
             .boxed()
@@ -121,16 +121,16 @@ impl Table {
 
     async fn answer(
         &self,
-        route: &Route,
+        route: Option<&Route>,
         method: Method,
         headers: HeaderMap,
         arrival: Option<Arrival>,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Response {
-        let reader = route.cors.reader(&headers);
+        let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
         let mut response = match arrival {
             Some(arrival) if arrival.ambiguous => {
-                let description = "The message framing or the host is ambiguous.";
+                let description = "A request names exactly one host.";
                 let status = StatusCode::BAD_REQUEST;
                 closing(reply::error(status, "invalid_request", description))
             }
@@ -138,12 +138,18 @@ impl Table {
                 let source =
                     arrival.as_ref().map(|a| self.trusted_proxies.source(a.peer, &headers));
                 let id = arrival.map_or_else(|| "".into(), |arrival| arrival.request_id);
-                route.answer(&method, headers, content, id, source).await
+                match route {
+                    Some(route) => route.answer(&method, headers, content, id, source).await,
+                    None => reply::not_found(),
+                }
             }
         };
-        reader.decorate(route.handler.methods(), &mut response);
-        let status = response.status().as_u16();
-        self.metrics.requests.get_or_create(&RequestLabels { route: route.name, status }).inc();
+        reader.decorate(route.map_or(&[], |route| route.handler.methods()), &mut response);
+        let labels = RequestLabels {
+            route: route.map_or("none", |route| route.name),
+            status: response.status().as_u16(),
+        };
+        self.metrics.requests.get_or_create(&labels).inc();
         response
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -51,7 +52,7 @@ pub(super) struct Arrival {
     pub(super) request_id: Arc<str>,
     /// The address of the other end of the connection.
     pub(super) peer: IpAddr,
-    /// Whether two readers could disagree about where it ends or whom it is for.
+    /// Whether two readers could disagree about whom it is for.
     pub(super) ambiguous: bool,
 }
 
@@ -212,11 +213,17 @@ fn service(
             ambiguous: is_ambiguous(&request),
         };
         request.extensions_mut().insert(arrival);
+        // RFC 9112 §6.1: hyper lets the chunks win over a length and does not say that there was
+        // one, so no request follows chunks, and none can be smuggled behind them.
+        let closes = request.headers().contains_key(TRANSFER_ENCODING);
         let answer = routes.call(request);
         async move {
             let mut response = answer.await?;
             let headers = response.headers_mut();
             headers.insert("x-request-id", reply::text_value(&request_id));
+            if closes {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             if connection.tls {
                 // RFC 6797 §7.2: never over plain HTTP.
                 let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
@@ -228,13 +235,25 @@ fn service(
     })
 }
 
-/// RFC 9112 §3.2, §6.3: a request with two kinds of framing, or without exactly one host.
+/// RFC 9112 §3.2: a request without exactly one valid host.
 fn is_ambiguous(request: &http::Request<Incoming>) -> bool {
-    let headers = request.headers();
-    let hosts = headers.get_all(HOST).iter().count();
-    let http1 = request.version() <= Version::HTTP_11;
-    (http1 && hosts != 1 && !(request.version() == Version::HTTP_10 && hosts == 0))
-        || (headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH))
+    if request.version() > Version::HTTP_11 {
+        return false;
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => !is_host(host),
+        (None, _) => request.version() == Version::HTTP_11,
+        (Some(_), Some(_)) => true,
+    }
+}
+
+/// Whether a field value is a host, perhaps with a port (RFC 9110 §7.2), or empty.
+fn is_host(value: &HeaderValue) -> bool {
+    let octets = value.as_bytes();
+    octets.is_empty()
+        || (!octets.iter().any(|octet| matches!(octet, b'@' | b','))
+            && Authority::try_from(octets).is_ok())
 }
 
 /// Runs a connection to its end: until it closes, was idle too long, or the service stops.

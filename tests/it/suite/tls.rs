@@ -1,0 +1,309 @@
+//! TLS of the public listener.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jeton::http::tls::Certificate;
+use openssl::asn1::Asn1Time;
+use openssl::bn::BigNum;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
+use openssl::x509::extension::SubjectAlternativeName;
+use openssl::x509::{X509, X509NameBuilder};
+
+use super::*;
+use crate::harness::database::new_folder;
+use crate::harness::{Executable, run};
+
+const JWKS: &str = "/.well-known/jwks.json";
+
+/// A certificate for localhost that signs itself, and its key; gone when dropped.
+struct Pair(PathBuf);
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let pair = Self(new_folder());
+        let key = PKey::from_rsa(Rsa::generate(2_048).expect("a key")).expect("a key");
+        let mut name = X509NameBuilder::new().expect("memory");
+        name.append_entry_by_text("CN", "localhost").expect("a name");
+        let name = name.build();
+        let mut builder = X509::builder().expect("memory");
+        let serial = BigNum::from_u32(1).and_then(|one| one.to_asn1_integer()).expect("memory");
+        builder.set_version(2).expect("version 3");
+        builder.set_serial_number(&serial).expect("a number");
+        builder.set_subject_name(&name).expect("a name");
+        builder.set_issuer_name(&name).expect("a name");
+        builder.set_pubkey(&key).expect("a key");
+        let day = |days| Asn1Time::days_from_now(days).expect("a time");
+        builder.set_not_before(&day(0)).expect("a time");
+        builder.set_not_after(&day(1)).expect("a time");
+        let mut names = SubjectAlternativeName::new();
+        let names = names.dns("localhost").build(&builder.x509v3_context(None, None));
+        builder.append_extension(names.expect("a name")).expect("memory");
+        builder.sign(&key, MessageDigest::sha256()).expect("a signature");
+        let certificate = builder.build().to_pem().expect("PEM");
+        std::fs::write(pair.chain(), certificate).expect("a file");
+        std::fs::write(pair.key(), key.private_key_to_pem_pkcs8().expect("PEM")).expect("a file");
+        pair
+    }
+
+    fn chain(&self) -> PathBuf {
+        self.0.join("chain.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.0.join("key.pem")
+    }
+
+    /// The settings that name it.
+    fn arguments(&self) -> Vec<String> {
+        let path = |path: PathBuf| path.display().to_string();
+        let certificate = ["--tls-certificate".to_owned(), path(self.chain())];
+        let issuer = ["--issuer".to_owned(), "https://localhost".to_owned()];
+        [certificate, ["--tls-key".to_owned(), path(self.key())], issuer].concat()
+    }
+}
+
+async fn jeton_with_tls() -> (Jeton, Pair) {
+    let pair = Pair::new();
+    let arguments = pair.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    (Jeton::start_with(ENGINE, &arguments).await, pair)
+}
+
+/// How a client offers to speak TLS.
+#[derive(Clone, Copy, Default)]
+struct Offer {
+    only: Option<SslVersion>,
+    ciphers: Option<&'static str>,
+    alpn: &'static [u8],
+}
+
+/// What came of it.
+struct Handshake {
+    version: &'static str,
+    cipher: String,
+    alpn: Option<Vec<u8>>,
+    answer: String,
+}
+
+/// Shakes hands, sends octets, and reads until the service closes.
+async fn speak(address: SocketAddr, offer: Offer, octets: Vec<u8>) -> Result<Handshake, String> {
+    let speaking = tokio::task::spawn_blocking(move || {
+        let mut builder = SslConnector::builder(SslMethod::tls_client()).expect("memory");
+        builder.set_verify(SslVerifyMode::NONE);
+        builder.set_min_proto_version(offer.only).expect("a version");
+        builder.set_max_proto_version(offer.only).expect("a version");
+        // Level 0 lets this client offer what is too weak.
+        let ciphers = offer.ciphers.unwrap_or("ALL:@SECLEVEL=0");
+        builder.set_cipher_list(ciphers).expect("ciphers");
+        if !offer.alpn.is_empty() {
+            builder.set_alpn_protos(offer.alpn).expect("protocols");
+        }
+        let stream = TcpStream::connect(address).expect("the service listens");
+        let shaken = builder.build().connect("localhost", stream);
+        let mut stream = shaken.map_err(|error| error.to_string())?;
+        stream.write_all(&octets).map_err(|error| error.to_string())?;
+        let mut answer = Vec::new();
+        // A close without the alert of TLS is an error to OpenSSL, and none here.
+        if !octets.is_empty() {
+            stream.read_to_end(&mut answer).ok();
+        }
+        let ssl = stream.ssl();
+        Ok(Handshake {
+            version: ssl.version_str(),
+            cipher: ssl.current_cipher().map(|cipher| cipher.name().to_owned()).unwrap_or_default(),
+            alpn: ssl.selected_alpn_protocol().map(<[u8]>::to_vec),
+            answer: String::from_utf8_lossy(&answer).into_owned(),
+        })
+    });
+    speaking.await.expect("no panic")
+}
+
+/// RFC 6797 §7; RFC 9325 §3.1, §4; ASVS 5.0 §12.1: the service speaks TLS 1.3 and 1.2, with forward
+/// secrecy and authenticated encryption only; HTTP/1.1 or, where offered, HTTP/2. [H-02] [H-03]
+#[tokio::test]
+async fn only_good_versions_and_ciphers_are_negotiated() {
+    let (jeton, _pair) = jeton_with_tls().await;
+    let public = jeton.service.public;
+    let octets = jeton.request("GET", JWKS).header("Connection", "close").octets();
+    let usual = speak(public, Offer::default(), octets.clone()).await.expect("a handshake");
+    assert_eq!((usual.version, usual.alpn), ("TLSv1.3", None));
+    assert!(usual.answer.starts_with("HTTP/1.1 200 "), "{}", usual.answer);
+
+    let old = Offer { only: Some(SslVersion::TLS1_2), ..Offer::default() };
+    let old = speak(public, old, octets.clone()).await.expect("a handshake");
+    assert_eq!(old.version, "TLSv1.2");
+    assert!(old.cipher.starts_with("ECDHE-RSA-"), "{}", old.cipher);
+    assert!(old.answer.starts_with("HTTP/1.1 200 "), "{}", old.answer);
+
+    for version in [SslVersion::TLS1_1, SslVersion::TLS1] {
+        let offer = Offer { only: Some(version), ..Offer::default() };
+        let refused = speak(public, offer, Vec::new()).await.err().expect("a refusal");
+        // The alert is the service's own: it was asked for this version and said no.
+        assert!(refused.contains("SSL alert number"), "{version:?}: {refused}");
+    }
+    for (ciphers, good) in [
+        ("ECDHE-RSA-AES128-GCM-SHA256", true),
+        ("ECDHE-RSA-CHACHA20-POLY1305", true),
+        ("ECDHE-RSA-AES128-SHA256:ECDHE-RSA-AES256-SHA:@SECLEVEL=0", false),
+        ("AES128-GCM-SHA256:AES256-SHA:@SECLEVEL=0", false),
+        ("DHE-RSA-AES128-GCM-SHA256:@SECLEVEL=0", false),
+        ("aNULL:eNULL:@SECLEVEL=0", false),
+    ] {
+        let only = Some(SslVersion::TLS1_2);
+        let offer = Offer { only, ciphers: Some(ciphers), ..Offer::default() };
+        let shaken = speak(public, offer, Vec::new()).await;
+        assert_eq!(shaken.is_ok(), good, "{ciphers}: {:?}", shaken.err());
+    }
+    for (alpn, chosen) in [
+        (&b"\x02h2\x08http/1.1"[..], &b"h2"[..]),
+        (b"\x08http/1.1", b"http/1.1"),
+        (b"\x08http/1.1\x02h2", b"h2"),
+    ] {
+        let shaken = speak(public, Offer { alpn, ..Offer::default() }, Vec::new()).await;
+        assert_eq!(shaken.expect("a handshake").alpn.as_deref(), Some(chosen));
+    }
+    let unknown = Offer { alpn: b"\x04gopx", ..Offer::default() };
+    assert!(speak(public, unknown, Vec::new()).await.is_err());
+}
+
+/// RFC 6749 §1.6, §3.2; RFC 6797 §7.1, §7.2; ASVS 5.0 §4.1.2: the port of TLS answers nothing in the
+/// clear, not even with a redirect, which would hide that a password was sent so; HSTS comes over
+/// TLS only, on errors too. [H-01] [H-04] [H-07]
+#[tokio::test]
+async fn nothing_is_answered_in_the_clear() {
+    let (jeton, _pair) = jeton_with_tls().await;
+    let public = jeton.service.public;
+    let login = jeton.post_as("web", "/token", &login_form("alice", PASSWORD));
+    let octets = login.header("Connection", "close").octets();
+    let in_the_clear = octets.clone();
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(public).expect("the service listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a setting");
+        stream.write_all(&in_the_clear).expect("it is taken");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok();
+        String::from_utf8_lossy(&answer).into_owned()
+    });
+    let answer = answer.await.expect("no panic");
+    assert!(!answer.contains("HTTP/") && !answer.contains("ocation"), "{answer}");
+
+    let shaken = speak(public, Offer::default(), octets).await.expect("a handshake");
+    assert!(shaken.answer.contains("\"access_token\":\""), "{}", shaken.answer);
+    let unknown = jeton.request("GET", "/nothing").header("Connection", "close").octets();
+    let unknown = speak(public, Offer::default(), unknown).await.expect("a handshake");
+    assert!(unknown.answer.starts_with("HTTP/1.1 404 "), "{}", unknown.answer);
+    let hsts = "\r\nstrict-transport-security: max-age=31536000; includeSubDomains\r\n";
+    for answer in [&shaken.answer, &unknown.answer] {
+        assert!(answer.contains(hsts), "{answer}");
+    }
+    let plain = Jeton::start(ENGINE).await;
+    for request in [plain.request("GET", JWKS), plain.request("GET", "/nothing")] {
+        assert!(!request.send().await.has("strict-transport-security"));
+    }
+}
+
+/// RFC 9113: a client that offers HTTP/2 gets the same answers over it.
+#[tokio::test]
+async fn http2_gives_the_same_answers() {
+    let (jeton, pair) = jeton_with_tls().await;
+    let port = jeton.service.public.port();
+    let secret = jeton.fixtures.secret("web").to_owned();
+    let form = login_form("alice", PASSWORD);
+    let curl = tokio::task::spawn_blocking(move || {
+        let curl = |further: &[&str], path: &str| {
+            let chain = pair.chain().display().to_string();
+            let url = format!("https://localhost:{port}{path}");
+            let output = std::process::Command::new("curl")
+                .args(["-s", "-i", "-4", "--noproxy", "*", "--http2", "--cacert", &chain, &url])
+                .args(further)
+                .output()
+                .expect("curl runs: tests/run installs it");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let keys = curl(&[], JWKS);
+        assert!(keys.starts_with("HTTP/2 200") && keys.contains("\"keys\":["), "{keys}");
+        assert!(keys.contains("\r\nstrict-transport-security: "), "{keys}");
+        let login = curl(&["-u", &format!("web:{secret}"), "-d", &form], "/token");
+        assert!(login.starts_with("HTTP/2 200") && login.contains("\"access_token\":"), "{login}");
+        let unknown = curl(&["-H", "Host: evil.example"], "/token/");
+        assert!(unknown.starts_with("HTTP/2 404"), "{unknown}");
+    });
+    curl.await.expect("no panic");
+}
+
+/// Puts a file in the place of another, with another time of change.
+fn replace(from: &Path, to: &Path, seconds: u64) {
+    std::fs::copy(from, to).expect("a copy");
+    let file = std::fs::File::options().write(true).open(to).expect("the file");
+    let changed = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+    file.set_modified(changed).expect("a setting");
+}
+
+/// A certificate is read again when its files change; a pair that does not fit together, as there
+/// is between two writes, leaves the old one in use.
+#[tokio::test]
+async fn a_certificate_is_replaced_while_it_serves() {
+    let (in_use, next) = (Pair::new(), Pair::new());
+    let certificate = Certificate::load(in_use.chain(), in_use.key()).expect("a pair");
+    assert_eq!(certificate.reload(), Ok(false), "nothing changed");
+    replace(&next.chain(), &in_use.chain(), 1);
+    let problem = certificate.reload().expect_err("the pair does not fit");
+    assert!(problem.contains("--tls-certificate") && problem.contains("--tls-key"), "{problem}");
+    assert_eq!(certificate.reload(), Ok(false), "the problem is told once");
+    replace(&next.key(), &in_use.key(), 2);
+    assert_eq!(certificate.reload(), Ok(true));
+    std::fs::write(in_use.chain(), "nonsense").expect("a file");
+    assert!(certificate.reload().is_err());
+    std::fs::remove_file(in_use.chain()).expect("a file");
+    assert!(certificate.reload().is_err());
+    replace(&next.chain(), &in_use.chain(), 3);
+    assert_eq!(certificate.reload(), Ok(true));
+}
+
+/// ASVS 5.0 §12.2.1: a certificate that cannot be used stops the start with a sentence that names
+/// the setting; with a good one the service may listen anywhere.
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_stops_the_start() {
+    let jeton = jeton().await;
+    let url = jeton.database.url.clone();
+    let master_key = jeton.fixtures.master_key.display().to_string();
+    let check = tokio::task::spawn_blocking(move || {
+        let (pair, other) = (Pair::new(), Pair::new());
+        let usual = ["--database", &url, "--master-key-file", &master_key];
+        let anywhere = ["--listen", "0.0.0.0:0", "--issuer", "https://localhost"];
+        let path = |path: &Path| path.display().to_string();
+        let missing = path(&pair.0.join("missing.pem"));
+        for (chain, key, setting) in [
+            (missing.clone(), path(&pair.key()), "--tls-certificate"),
+            (path(&pair.chain()), missing.clone(), "--tls-key"),
+            (path(&pair.key()), path(&pair.key()), "--tls-certificate"),
+            (path(&pair.chain()), path(&pair.chain()), "--tls-key"),
+            (path(&pair.chain()), path(&other.key()), "--tls-key"),
+        ] {
+            let tls = ["--tls-certificate", &chain, "--tls-key", &key];
+            let all = [&["serve"], &usual[..], &anywhere, &tls].concat();
+            let output = run(&all);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{chain} {key}: {text}");
+            assert!(text.contains(setting), "{chain} {key}: {text}");
+        }
+        let (chain, key) = (path(&pair.chain()), path(&pair.key()));
+        let only = run(&[&["serve"], &usual[..], &["--tls-certificate", &chain]].concat());
+        assert_eq!(only.status.code(), Some(2));
+        let tls = ["--tls-certificate", &chain, "--tls-key", &key];
+        Executable::serve(&[&usual[..], &anywhere, &tls].concat());
+    });
+    check.await.expect("no panic");
+}
