@@ -80,7 +80,7 @@ impl Request {
     pub(crate) fn octets(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head.extend([name, ": ", value, "\r\n"]);
         }
         let content = self.content.clone().unwrap_or_default();
         let mut octets;
@@ -95,7 +95,7 @@ impl Request {
             octets.extend(b"0\r\n\r\n");
         } else {
             if self.content.is_some() {
-                head.push_str(&format!("Content-Length: {}\r\n", content.len()));
+                head.extend(["Content-Length: ", &content.len().to_string(), "\r\n"]);
             }
             head.push_str("\r\n");
             octets = head.into_bytes();

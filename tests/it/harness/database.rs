@@ -81,6 +81,13 @@ impl Database {
         Self { url, folder }
     }
 
+    /// A database with tables and nothing in them.
+    pub(crate) async fn migrated(engine: Engine) -> Self {
+        let database = Self::empty(engine).await;
+        assert!(super::run(&["db", "migrate", "--database", &database.url]).status.success());
+        database
+    }
+
     /// A copy of the template.
     pub(crate) async fn filled(engine: Engine) -> (Self, &'static Fixtures) {
         let template = template(engine).await;
@@ -125,7 +132,7 @@ impl Database {
         let mut dump = String::new();
         for table in ["users", "clients", "client_secrets", "sessions", "keys"] {
             for row in self.query(&format!("SELECT * FROM {table}")).await {
-                let cells = row.into_iter().map(|cell| cell.unwrap_or_default());
+                let cells = row.into_iter().map(Option::unwrap_or_default);
                 dump.push_str(&cells.collect::<Vec<_>>().join("\t"));
                 dump.push('\n');
             }
@@ -256,14 +263,15 @@ fn fill(url: &str, folder: &Path) -> Fixtures {
     fixtures
 }
 
+/// A template can be copied by one session at a time.
+static ORDER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The URL of a new database on the server that `tests/run` started.
 async fn create_postgres(template: &str) -> String {
     let server = std::env::var("JETON_TEST_POSTGRES").expect(
         "JETON_TEST_POSTGRES names no PostgreSQL server: run the tests with tests/run, which starts \
          one",
     );
-    static ORDER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    // A template can be copied by one session at a time.
     let _turn = ORDER.lock().await;
     let name = unique_name();
     let (client, connection) =

@@ -95,7 +95,7 @@ async fn clients_are_added_with_a_secret_that_is_shown_once() {
 /// a client and by `set` before it is changed.
 #[tokio::test]
 async fn wrong_settings_are_refused_with_the_name_of_the_option() {
-    let database = Database::empty(ENGINE).await;
+    let database = Database::migrated(ENGINE).await;
     let whole = |more: &[&'static str]| [&WHOLE[..], more].concat();
     let contradictions = [
         (vec!["--grant", "password", "--scope", "read"], "--audience"),
@@ -196,7 +196,7 @@ async fn set_changes_what_it_names() {
 /// Every command about one client fails with 1 for an id that nobody has, and says where to look.
 #[tokio::test]
 async fn an_unknown_client_is_a_failure() {
-    let database = Database::empty(ENGINE).await;
+    let database = Database::migrated(ENGINE).await;
     for arguments in [
         &["client", "show", "ghost"][..],
         &["client", "set", "ghost", "--claim", "roles"],

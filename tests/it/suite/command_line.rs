@@ -127,7 +127,7 @@ async fn users_are_administered() {
 /// Every command about one user fails with 1 for a name that nobody has, and says where to look.
 #[tokio::test]
 async fn an_unknown_user_is_a_failure() {
-    let database = Database::empty(ENGINE).await;
+    let database = Database::migrated(ENGINE).await;
     for arguments in [
         &["user", "show", "ghost"][..],
         &["user", "set", "ghost", "--role", "user"],
@@ -145,7 +145,7 @@ async fn an_unknown_user_is_a_failure() {
 /// argument, where every process of the machine could read it, and none is echoed. ASVS 5.0 13.3
 #[tokio::test]
 async fn wrong_usage_is_exit_code_2_and_takes_no_secrets() {
-    let database = Database::empty(ENGINE).await;
+    let database = Database::migrated(ENGINE).await;
     let secret = "hunter2-hunter2-hunter2";
     for arguments in [
         &["user", "add", "carol", "--password", secret][..],
@@ -321,4 +321,18 @@ async fn a_running_service_obeys_at_once() {
     let sub = jeton.fixtures.sub("alice");
     let rows = format!("SELECT session_id FROM sessions WHERE user_id = '{sub}'");
     assert_eq!(jeton.database.query(&rows).await.len(), 0);
+}
+
+/// A command that has nothing to do on a new database makes none where the name is mistyped.
+#[tokio::test]
+async fn a_mistyped_file_is_not_made() {
+    let folder = crate::harness::database::new_folder();
+    let url = format!("sqlite:{}", folder.join("no.db").display());
+    for arguments in [&["user", "list"][..], &["client", "list"], &["user", "enable", "alice"]] {
+        let output = run(&[arguments, &["--database", &url]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--database"), "{arguments:?}");
+        assert!(std::fs::read_dir(&folder).expect("the folder").next().is_none());
+    }
+    std::fs::remove_dir_all(folder).expect("an empty folder");
 }

@@ -73,13 +73,14 @@ async fn what_happens_is_counted_and_names_nobody() {
         ("jeton_hashing_queue_depth", 0.0),
         ("jeton_hashing_wait_seconds_count", 3.0),
         ("jeton_hashing_duration_seconds_count", 3.0),
-        ("jeton_database_pool_in_use", 0.0),
-        ("jeton_database_pool_waiting", 0.0),
         ("jeton_published_keys", 1.0),
     ] {
         assert!((value(page, metric) - expected).abs() < 0.5, "{metric} in {page}");
     }
     assert!(value(page, "jeton_database_pool_capacity") >= 1.0);
+    // The note of a secret's last use may be under way.
+    assert!(value(page, "jeton_database_pool_in_use") <= 1.0);
+    assert!(value(page, "jeton_database_pool_waiting") <= 1.0);
     assert!(value(page, "jeton_signing_key_age_seconds") >= 60.0);
     for secret in ["alice", "nobody", "web", "rs1", "/nothing", &token] {
         assert!(!page.contains(secret), "{secret} in {page}");

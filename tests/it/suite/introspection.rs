@@ -342,6 +342,10 @@ async fn introspection_changes_nothing() {
     let token = jeton.access_token().await;
     // The first request notes that the caller's secret was used.
     let first = introspect(&jeton, &token, "").await;
+    let noted = "SELECT 1 FROM client_secrets WHERE client_id = 'rs1' AND last_used_at IS NOT NULL";
+    while jeton.database.query(noted).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
     let before = jeton.database.dump().await;
     for _ in 0..1_000 {
         let reply = introspect(&jeton, &token, "").await;
