@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
 use tokio::sync::oneshot;
@@ -134,6 +135,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // Without this the planner may look at the values of parameters, and a statement is planned
+    // again each time that it is given others.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
@@ -238,5 +242,29 @@ fn classify(error: rusqlite::Error) -> StoreError {
         ) => StoreError::Unavailable(detail),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(detail),
         _ => StoreError::Refused(detail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::super::sql::{FIND_CLIENT, FIND_LIVE_SESSION, FIND_USER};
+    use super::*;
+
+    #[test]
+    fn a_statement_is_planned_once() {
+        let connection = connect(Path::new(":memory:")).expect("memory");
+        let tables = include_str!("../../sql/migrations/0001_initial.sql");
+        connection.execute_batch(tables).expect("tables");
+        for statement in [&FIND_CLIENT, &FIND_USER, &FIND_LIVE_SESSION] {
+            for round in ["a", "b", "c"] {
+                let count = connection.prepare(&statement.sqlite).expect("SQL").parameter_count();
+                let values = vec![Value::from(round); count];
+                query(&connection, statement, &values).expect("no rows");
+                let prepared = connection.prepare_cached(&statement.sqlite).expect("SQL");
+                assert_eq!(prepared.get_status(StatementStatus::RePrepare), 0, "{round}");
+            }
+        }
     }
 }
