@@ -43,8 +43,11 @@ async fn main() {
     }
     if wants("introspection") {
         introspections("SQLite", &Jeton::start_sqlite()).await;
-        if let Some(jeton) = Jeton::start_postgres().await {
-            introspections("PostgreSQL", &jeton).await;
+        for statements in ["unnamed", "prepared"] {
+            if let Some(jeton) = Jeton::start_postgres(statements).await {
+                let engine = format!("PostgreSQL, statements={statements}");
+                introspections(&engine, &jeton).await;
+            }
         }
     }
     if wants("resources") {

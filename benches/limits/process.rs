@@ -69,15 +69,15 @@ impl Jeton {
     }
 
     /// On the server that `JETON_TEST_POSTGRES` names, if it names one.
-    pub(crate) async fn start_postgres() -> Option<Self> {
+    pub(crate) async fn start_postgres(statements: &str) -> Option<Self> {
         let server = std::env::var("JETON_TEST_POSTGRES").ok()?;
         let (client, connection) =
             tokio_postgres::connect(&server, tokio_postgres::NoTls).await.expect("the server");
         tokio::spawn(connection);
-        let name = format!("jeton_bench_{}", std::process::id());
+        let name = format!("jeton_bench_{statements}_{}", std::process::id());
         client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
         let (before, _) = server.rsplit_once('/').expect("a URL that names a database");
-        Some(Self::start(new_folder(), format!("{before}/{name}")))
+        Some(Self::start(new_folder(), format!("{before}/{name}?statements={statements}")))
     }
 
     fn start(folder: PathBuf, database: String) -> Self {

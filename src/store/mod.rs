@@ -74,7 +74,7 @@ pub(crate) trait UseCase: Send + Sync + 'static {
 /// Runs the statements of one use case.
 pub(crate) enum Tx<'a> {
     Sqlite(&'a mut rusqlite::Connection),
-    Postgres(&'a tokio_postgres::Client),
+    Postgres(&'a postgres::Connection),
 }
 
 impl Tx<'_> {
@@ -86,7 +86,7 @@ impl Tx<'_> {
     ) -> Result<Vec<Row>, StoreError> {
         match self {
             Self::Sqlite(connection) => sqlite::query(connection, statement, values),
-            Self::Postgres(client) => postgres::query(client, statement, values).await,
+            Self::Postgres(connection) => connection.query(statement, values).await,
         }
     }
 
@@ -98,7 +98,7 @@ impl Tx<'_> {
     ) -> Result<u64, StoreError> {
         match self {
             Self::Sqlite(connection) => sqlite::execute(connection, statement, values),
-            Self::Postgres(client) => postgres::execute(client, statement, values).await,
+            Self::Postgres(connection) => connection.execute(statement, values).await,
         }
     }
 
@@ -106,7 +106,7 @@ impl Tx<'_> {
     async fn run_script(&mut self, script: &str) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(connection) => sqlite::run_script(connection, script),
-            Self::Postgres(client) => postgres::run_script(client, script).await,
+            Self::Postgres(connection) => connection.run_script(script).await,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The shared engine: PostgreSQL, or what speaks its protocol.
 //!
 //! Statements are sent with the types of their parameters and without a name, so that a connection
-//! holds no state between use cases and a pooler in transaction mode may stand in between.
+//! holds no state between use cases and a pooler in transaction mode may stand in between. Where
+//! none does, `statements=prepared` in the URL has the server plan each of them once a connection.
 
 use std::error::Error;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
-use super::postgres_url::read_url;
+use super::postgres_url::{Location, read_url};
 use super::sql::Statement;
 use super::value::{Row, Value};
 use super::{Access, PoolUse, StoreError, Tx, UseCase};
@@ -32,11 +33,12 @@ const ATTEMPTS_MAX: usize = 4;
 #[derive(Clone, Debug)]
 pub(super) struct Postgres {
     pool: Pool,
+    prepares: bool,
 }
 
 impl Postgres {
     pub(super) async fn open(url: &str) -> Result<Self, String> {
-        let (config, tls) = read_url(url)?;
+        let Location { config, tls, prepares } = read_url(url)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tls, recycling);
         let pool = Pool::builder(manager)
@@ -47,7 +49,7 @@ impl Postgres {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| error.to_string())?;
-        let postgres = Self { pool };
+        let postgres = Self { pool, prepares };
         // A wrong address or password shows now, not at the first login.
         let first = postgres.connection().await.map_err(|error| match error {
             StoreError::Unavailable(detail) => format!(
@@ -77,19 +79,20 @@ impl Postgres {
             return outcome;
         }
         // What the server is doing is unknown: this connection is not used again.
-        drop(Object::take(connection));
+        drop(Object::take(connection.object));
         let detail = "the database did not answer in time".to_owned();
         Err(Failure::Final(StoreError::Unavailable(detail)))
     }
 
-    async fn connection(&self) -> Result<Object, StoreError> {
-        self.pool.get().await.map_err(|error| {
+    async fn connection(&self) -> Result<Connection, StoreError> {
+        let object = self.pool.get().await.map_err(|error| {
             StoreError::Unavailable(match error {
                 PoolError::Backend(error) => describe(&error),
                 PoolError::Timeout(_) => "no connection in time".to_owned(),
                 other => other.to_string(),
             })
-        })
+        })?;
+        Ok(Connection { object, prepares: self.prepares })
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
@@ -121,7 +124,7 @@ impl From<StoreError> for Failure {
 /// Marks a collision on its way through a use case, which passes errors on as they are.
 const COLLISION: &str = "collision: ";
 
-async fn run<U: UseCase>(connection: &Object, use_case: &U) -> Result<U::Outcome, Failure> {
+async fn run<U: UseCase>(connection: &Connection, use_case: &U) -> Result<U::Outcome, Failure> {
     let mut tx = Tx::Postgres(connection);
     if use_case.access() != Access::Transaction {
         // One statement is a transaction of its own.
@@ -137,35 +140,64 @@ async fn run<U: UseCase>(connection: &Object, use_case: &U) -> Result<U::Outcome
     Ok(outcome?)
 }
 
-pub(super) async fn query(
-    client: &tokio_postgres::Client,
-    statement: &Statement,
-    values: &[Value],
-) -> Result<Vec<Row>, StoreError> {
-    let rows = client.query_typed(&statement.postgres, &typed(values)).await;
-    rows.map_err(|error| classify(&error))?
-        .iter()
-        .map(|row| {
-            let column = |index| row.try_get(index).map_err(|error| classify(&error));
-            (0..row.len()).map(column).collect::<Result<Vec<Value>, _>>().map(Row)
-        })
-        .collect()
+/// A connection, and how it is to be spoken to.
+pub(crate) struct Connection {
+    object: Object,
+    prepares: bool,
 }
 
-pub(super) async fn execute(
-    client: &tokio_postgres::Client,
-    statement: &Statement,
-    values: &[Value],
-) -> Result<u64, StoreError> {
-    let changed = client.execute_typed(&statement.postgres, &typed(values)).await;
-    changed.map_err(|error| classify(&error))
+impl Connection {
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<Vec<Row>, StoreError> {
+        let rows = match self.prepare(statement, values).await? {
+            Some(prepared) => self.object.query(&prepared, &untyped(values)).await,
+            None => self.object.query_typed(&statement.postgres, &typed(values)).await,
+        };
+        rows.map_err(|error| classify(&error))?
+            .iter()
+            .map(|row| {
+                let column = |index| row.try_get(index).map_err(|error| classify(&error));
+                (0..row.len()).map(column).collect::<Result<Vec<Value>, _>>().map(Row)
+            })
+            .collect()
+    }
+
+    pub(super) async fn execute(
+        &self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<u64, StoreError> {
+        let changed = match self.prepare(statement, values).await? {
+            Some(prepared) => self.object.execute(&prepared, &untyped(values)).await,
+            None => self.object.execute_typed(&statement.postgres, &typed(values)).await,
+        };
+        changed.map_err(|error| classify(&error))
+    }
+
+    pub(super) async fn run_script(&self, script: &str) -> Result<(), StoreError> {
+        self.object.batch_execute(script).await.map_err(|error| classify(&error))
+    }
+
+    /// The statement as this connection prepared it once, if it may keep statements.
+    async fn prepare(
+        &self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<Option<tokio_postgres::Statement>, StoreError> {
+        if !self.prepares {
+            return Ok(None);
+        }
+        let types: Vec<Type> = values.iter().map(Value::postgres_type).collect();
+        let prepared = self.object.prepare_typed_cached(&statement.postgres, &types).await;
+        prepared.map(Some).map_err(|error| classify(&error))
+    }
 }
 
-pub(super) async fn run_script(
-    client: &tokio_postgres::Client,
-    script: &str,
-) -> Result<(), StoreError> {
-    client.batch_execute(script).await.map_err(|error| classify(&error))
+fn untyped(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
 fn typed(values: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {

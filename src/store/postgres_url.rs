@@ -17,15 +17,26 @@ enum Protection {
     VerifyFull,
 }
 
+/// What a URL says.
+pub(super) struct Location {
+    pub(super) config: Config,
+    pub(super) tls: MakeTlsConnector,
+    /// Whether a connection may keep prepared statements.
+    pub(super) prepares: bool,
+}
+
 /// Reads a URL. Without `sslmode` a server on another machine must prove who it is, and one on this
 /// machine need not.
-pub(super) fn read_url(url: &str) -> Result<(Config, MakeTlsConnector), String> {
+pub(super) fn read_url(url: &str) -> Result<Location, String> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
-    let (mut protection, mut root_certificate) = (None, None);
+    let (mut protection, mut root_certificate, mut prepares) = (None, None, false);
     let mut passed_on: Vec<&str> = Vec::new();
     for option in query.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("sslmode", mode)) => protection = Some(read_protection(mode)?),
+            Some(("statements", "unnamed")) => prepares = false,
+            Some(("statements", "prepared")) => prepares = true,
+            Some(("statements", _)) => return Err("statements must be unnamed or prepared".into()),
             Some(("sslrootcert", path)) => root_certificate = Some(path.replace("%2F", "/")),
             _ => passed_on.push(option),
         }
@@ -51,7 +62,8 @@ pub(super) fn read_url(url: &str) -> Result<(Config, MakeTlsConnector), String> 
     });
     config.application_name("jeton");
     config.connect_timeout(std::time::Duration::from_secs(2));
-    Ok((config, connector(protection, root_certificate.as_deref())?))
+    let tls = connector(protection, root_certificate.as_deref())?;
+    Ok(Location { config, tls, prepares })
 }
 
 fn read_protection(mode: &str) -> Result<Protection, String> {
@@ -119,18 +131,22 @@ mod tests {
             ("postgres://u@db.example/d", SslMode::Require),
             ("postgres://u@localhost,db.example/d", SslMode::Require),
             ("postgres://u@db.example/d?sslmode=disable", SslMode::Disable),
+            ("postgres://u@localhost/d?statements=prepared", SslMode::Prefer),
+            ("postgres://u@localhost/d?statements=unnamed", SslMode::Prefer),
             (
                 "postgres://u@db.example/d?sslmode=require&target_session_attrs=read-write",
                 SslMode::Require,
             ),
         ] {
-            let (config, _) = read_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!(config.get_ssl_mode(), mode, "{url}");
+            let location = read_url(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(location.config.get_ssl_mode(), mode, "{url}");
+            assert_eq!(location.prepares, url.contains("prepared"), "{url}");
         }
         for bad in [
             "postgres://u@h/d?sslmode=always",
             "postgres://u@h",
             "postgres://u@h/d?nonsense=1",
+            "postgres://u@h/d?statements=none",
             "postgres://u@h/d?sslrootcert=/no/such/file",
         ] {
             assert!(read_url(bad).is_err(), "{bad}");

@@ -12,4 +12,5 @@ mod documents;
 mod harness;
 mod on_postgres;
 mod on_sqlite;
+mod prepared_statements;
 mod requirements;

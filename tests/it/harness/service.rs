@@ -50,6 +50,15 @@ impl Jeton {
         Self::start_with(engine, &[]).await
     }
 
+    /// Starts a service with this behind the URL of its database.
+    pub(crate) async fn start_on(engine: Engine, options: &str) -> Self {
+        let (mut database, fixtures) = Database::filled(engine).await;
+        database.url += options;
+        let clock = clock();
+        let service = start(&database.url, fixtures, clock.clone(), &[]).await;
+        Self { service, clock, fixtures, database }
+    }
+
     /// Starts a service with further settings.
     pub(crate) async fn start_with(engine: Engine, arguments: &[&str]) -> Self {
         let (database, fixtures) = Database::filled(engine).await;
