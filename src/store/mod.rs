@@ -1,8 +1,8 @@
 //! Floor 2: everything that is stored, on two engines behind one set of use cases.
 //!
-//! A use case is a struct whose fields are its parameters; [`Store::perform`] runs it in one
+//! A use case is a struct whose fields are its parameters; `Store::perform` runs it in one
 //! transaction and returns an outcome after it was committed. Each is written once, against
-//! [`Tx`], and the two engines only know how to run a statement. SQL stands in `sql/`.
+//! `Tx`, and the two engines only know how to run a statement. SQL stands in `sql/`.
 
 pub mod clients;
 pub mod keys;
