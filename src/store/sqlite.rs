@@ -4,7 +4,9 @@
 //! many logins share one flush to the disk. Reads run where they are asked for: they take
 //! microseconds, less than handing them to another thread.
 
+use std::fs::OpenOptions;
 use std::future::Future;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,6 +58,7 @@ impl Sqlite {
                  be a SQLite database"
             )
         };
+        create_for_owner(path);
         let mut connection = connect(path).map_err(explain)?;
         // Takes and releases the write lock: a read-only file or folder shows now, not at the
         // first login.
@@ -124,6 +127,12 @@ impl Sqlite {
         let waiting = self.waiting.load(Ordering::Relaxed);
         PoolUse { capacity: 1, in_use: waiting.min(1), waiting: waiting.saturating_sub(1) }
     }
+}
+
+/// Makes the file, if there is none, so that only its owner can read the hashes in it. Whatever goes
+/// wrong shows when the file is opened.
+fn create_for_owner(path: &Path) {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).ok();
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

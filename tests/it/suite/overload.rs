@@ -9,6 +9,8 @@ use crate::harness::{Database, Executable, Request};
 
 /// The memory of one hash of the recommended cost.
 const HASH_MEMORY: u64 = 128 << 20;
+/// More than the connections of the test take, in octets.
+const CONNECTIONS_MEMORY: u64 = 32 << 20;
 
 /// OWASP Password Storage, ASVS 15.2.2: under more logins than can be served, each is either served
 /// or told when to come back; memory stays bounded, and what needs no hash goes on. [TG-24] [W-09]
@@ -40,9 +42,10 @@ async fn overload_is_shed() {
         assert_eq!(keys.status, 200);
     }
     assert!(served > 0 && shed > 0, "{served} served, {shed} shed");
-    // One thread hashes, so one hash's memory is taken at a time; the rest is for connections.
+    // One thread hashes, so one hash's memory is in use at a time. The stored hash has another cost
+    // than new ones, so the allocator may hold as much again (README.md, «Memory»).
     let grown = service.peak_memory() - idle;
-    assert!(grown < HASH_MEMORY + HASH_MEMORY / 2, "{grown}");
+    assert!(grown < 2 * HASH_MEMORY + CONNECTIONS_MEMORY, "{grown}");
 }
 
 /// OWASP Password Storage (denial of service): a login whose client hung up while it waited is

@@ -123,3 +123,19 @@ async fn a_service_needs_no_right_to_change_tables() {
     database.query(&format!("DROP OWNED BY {role}")).await;
     database.query(&format!("DROP ROLE {role}")).await;
 }
+
+/// ASVS 5.0 §13.3.2: the file of the embedded store, which holds password hashes, is readable by its
+/// owner alone, and so are the files that SQLite puts beside it.
+#[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let database = Database::migrated(Engine::Sqlite).await;
+    let mut files = 0;
+    for entry in std::fs::read_dir(&database.folder).expect("the folder of the test") {
+        let entry = entry.expect("a readable folder");
+        let mode = entry.metadata().expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+        files += 1;
+    }
+    assert!(files > 0);
+}
