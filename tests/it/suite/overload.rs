@@ -53,7 +53,7 @@ async fn overload_is_shed() {
 #[tokio::test]
 async fn a_login_whose_client_hung_up_costs_no_hash() {
     // So dear that the first is still being hashed when the last has left.
-    let arguments = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=3"];
+    let arguments = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=6"];
     let jeton = Jeton::start_with(ENGINE, &arguments).await;
     let form = login_form("nobody", PASSWORD) + "&client_id=spa";
     let login = jeton.post("/token", &form);
