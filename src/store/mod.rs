@@ -15,6 +15,7 @@ mod sqlite;
 pub mod users;
 mod value;
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
@@ -43,6 +44,12 @@ impl fmt::Display for StoreError {
             Self::Refused(detail) => write!(formatter, "the database refused: {detail}"),
         }
     }
+}
+
+/// An error with its causes: drivers say in them what the error itself leaves out.
+fn with_causes(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// What a use case does to the database.

@@ -18,7 +18,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use super::postgres_url::{Location, read_url};
 use super::sql::Statement;
 use super::value::{Row, Value};
-use super::{Access, PoolUse, StoreError, Tx, UseCase};
+use super::{Access, PoolUse, StoreError, Tx, UseCase, with_causes};
 
 /// The most connections of one replica.
 const CONNECTIONS_MAX: usize = 16;
@@ -159,7 +159,8 @@ impl Connection {
         rows.map_err(|error| classify(&error))?
             .iter()
             .map(|row| {
-                let column = |index| row.try_get(index).map_err(|error| classify(&error));
+                let mistyped = |error| StoreError::Corrupt(describe(&error));
+                let column = |index| row.try_get(index).map_err(mistyped);
                 (0..row.len()).map(column).collect::<Result<Vec<Value>, _>>().map(Row)
             })
             .collect()
@@ -277,11 +278,5 @@ fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(answer) = error.as_db_error() {
         return format!("{} ({})", answer.message(), answer.code().code());
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
+    with_causes(error)
 }

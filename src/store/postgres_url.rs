@@ -5,6 +5,7 @@ use postgres_openssl::MakeTlsConnector;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
+use super::with_causes;
 use crate::oauth::issuer::is_loopback;
 
 /// How much of the connection is protected, by libpq's names.
@@ -41,9 +42,9 @@ pub(super) fn read_url(url: &str) -> Result<Location, String> {
             _ => passed_on.push(option),
         }
     }
-    let mut config: Config = format!("{base}?{}", passed_on.join("&"))
-        .parse()
-        .map_err(|error: tokio_postgres::Error| format!("the URL is wrong: {}", causes(&error)))?;
+    let mut config: Config = format!("{base}?{}", passed_on.join("&")).parse().map_err(
+        |error: tokio_postgres::Error| format!("the URL is wrong: {}", with_causes(&error)),
+    )?;
     if config.get_hosts().is_empty() || config.get_dbname().is_none() {
         return Err("the URL must name a host and a database, as postgres://USER@HOST/NAME".into());
     }
@@ -106,17 +107,6 @@ fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConne
 /// Where systems keep the certificates they trust.
 const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
-
-/// An error with its causes; the driver names the option that it does not understand in a cause.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {
