@@ -231,7 +231,6 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     if !store.perform(user).await? {
         return Err(Failure(format!("there is a user {username} already: nothing was changed")));
     }
-    tracing::info!(target: "jeton::audit", event = "user_added", user_id = %id);
     if json {
         output::json(&Added { username: username.as_str(), sub: id.as_str() });
     } else {

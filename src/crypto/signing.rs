@@ -123,12 +123,6 @@ impl PublicJwk {
             e,
         })
     }
-
-    /// Whether `kid` is what it must be: the thumbprint of the rest.
-    #[must_use]
-    pub fn is_consistent(&self) -> bool {
-        self.kid == thumbprint(&self.n, &self.e)
-    }
 }
 
 /// The SHA-256 thumbprint of an RSA key (RFC 7638 §3): the required members in lexical order.
@@ -159,7 +153,7 @@ mod tests {
         let new = generate(2_048).expect("OpenSSL to make a key");
         let key = SigningKey::from_secret(&new.secret).expect("the key that was made");
         assert_eq!(*key.public(), new.public);
-        assert!(new.public.is_consistent());
+        assert_eq!(new.public.kid, thumbprint(&new.public.n, &new.public.e));
         let signature = key.sign(b"message").expect("memory");
         assert!(key.verify(b"message", &signature) && !key.verify(b"massage", &signature));
         assert!(!key.verify(b"message", &signature[1..]) && !key.verify(b"message", b""));

@@ -40,12 +40,6 @@ impl Issuer {
     pub fn well_known_path(&self, name: &str) -> String {
         format!("/.well-known/{name}{}", self.path)
     }
-
-    /// Whether endpoint addresses are `https`.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.origin.starts_with("https:")
-    }
 }
 
 impl FromStr for Issuer {
