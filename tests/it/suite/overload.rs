@@ -42,8 +42,8 @@ async fn overload_is_shed() {
         assert_eq!(keys.status, 200);
     }
     assert!(served > 0 && shed > 0, "{served} served, {shed} shed");
-    // One thread hashes, so one hash's memory is in use at a time. The stored hash has another cost
-    // than new ones, so the allocator may hold as much again (README.md, «Memory»).
+    // One thread hashes, so one hash's memory is in use at a time; the allocator may hold as much
+    // again between two hashes (README.md, «Memory»).
     let grown = service.peak_memory() - idle;
     assert!(grown < 2 * HASH_MEMORY + CONNECTIONS_MEMORY, "{grown}");
 }
