@@ -1,15 +1,10 @@
--- Only if nothing changed since the password was verified: a user who was disabled or got another
--- password meanwhile, or a client that was disabled, gets no session.
 INSERT INTO sessions (
-    session_id, user_id, client_id, generation, scope, audiences, auth_time, expires_at
+    session_id, user_id, client_id, generation, scope, audiences, auth_time, refreshed_at,
+    expires_at, ends_at, deletable_at
 )
 SELECT
-    $1, u.user_id, c.client_id, 0, $4, $5, $6, $7
-FROM users AS u, clients AS c
+    $1, $2, c.client_id, 0, $4, $5, $6, $6, $7, $8, $9
+FROM clients AS c
 WHERE
-    u.user_id = $2
-    AND u.password_hash = $8
-    AND u.disabled_at IS NULL
-    AND u.mfa_required_at IS NULL
-    AND c.client_id = $3
+    c.client_id = $3
     AND c.disabled_at IS NULL

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::serve::{Plan, bind, check_default_client};
 use super::{Arguments, Failure, output, unknown_variables};
 use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
-use crate::endpoint::signing_keys::{KeySettings, SigningKeys};
+use crate::endpoint::keys::{KeySettings, Keys};
 use crate::store::{Store, migration};
 
 /// A setting as printed.
@@ -83,10 +83,10 @@ async fn check_database(settings: &ServeSettings, plan: &Plan) -> Result<(), Fai
         bits: settings.key_bits,
         jwks_max_age: settings.jwks_max_age,
     };
-    let opened = SigningKeys::try_open(&store, &key_settings).await?;
+    let opened = Keys::try_open(&store, &key_settings).await?;
     output::line(&match opened {
-        0 => "ok  the first signing key will be made at the first start".to_owned(),
-        count => format!("ok  {count} signing keys open with the master key, sign and verify"),
+        0 => "ok  the first keys will be made at the first start".to_owned(),
+        count => format!("ok  {count} keys open with the master key and work"),
     });
     Ok(())
 }

@@ -1,21 +1,20 @@
 //! `jeton client`: which programs may ask for tokens, or introspect them.
 
-use std::str::FromStr;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::client_decisions::Decisions;
 use super::{Failure, open_existing_store, open_store, output};
 use crate::clock::{Clock, Seconds, Timestamp};
-use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, DatabaseSettings};
+use crate::config::DatabaseSettings;
 use crate::crypto::digest::SecretDigest;
 use crate::crypto::random;
-use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
-use crate::oauth::{Client, ClientId, ClientSettings, Scope};
+use crate::endpoint::housekeeping::end_sessions_of_client;
+use crate::oauth::{Client, ClientId, ClientSettings};
 use crate::store::Store;
 use crate::store::clients::{
-    AddClient, AddClientSecret, DeleteClient, FindClient, ListClients, RemoveClientSecret,
-    SetClientDisabled, StoredClient, UpdateClient,
+    AddClient, AddClientSecret, DeleteClient, ListClients, RemoveClientSecret, SetClientDisabled,
+    StoredClient, UpdateClient,
 };
 
 /// What all commands about clients take.
@@ -35,70 +34,6 @@ pub(super) struct Named {
     id: ClientId,
     #[command(flatten)]
     common: Common,
-}
-
-/// What is decided about a client. Each replaces what was decided before.
-#[derive(Args, Debug)]
-pub(super) struct Decisions {
-    /// A grant that the client may use: password or `refresh_token`; repeatable
-    #[arg(long, value_name = "GRANT")]
-    grant: Option<Vec<GrantType>>,
-    /// What the client may ask for; repeatable
-    #[arg(long, value_name = "SCOPE")]
-    scope: Option<Vec<Scope>>,
-    /// What the client gets when it asks for nothing; repeatable. Without it such a request is
-    /// `invalid_scope`
-    #[arg(long, value_name = "SCOPE")]
-    default_scope: Option<Vec<Scope>>,
-    /// A resource server that the client's tokens are for; repeatable, the first is the default,
-    /// and those that are URLs can be asked for with `resource`
-    #[arg(long, value_name = "AUDIENCE")]
-    audience: Option<Vec<Audience>>,
-    /// Scope that means something at one audience only, as AUDIENCE=SCOPE; repeatable
-    #[arg(long, value_name = "AUDIENCE=SCOPE")]
-    audience_scope: Option<Vec<AudienceScope>>,
-    /// Whether `aud` is an array even when it holds one audience
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
-    audience_array: Option<bool>,
-    /// How long the client's access tokens live, at most 1h, instead of the service's setting
-    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
-    access_token_lifetime: Option<Seconds>,
-    /// A claim that the client's tokens carry: roles or `preferred_username`; repeatable
-    #[arg(long, value_name = "CLAIM")]
-    claim: Option<Vec<OptionalClaim>>,
-    /// The one way the client may authenticate: `client_secret_basic` or `client_secret_post`
-    #[arg(long, value_name = "METHOD")]
-    authentication_method: Option<ClientAuthenticationMethod>,
-    /// An audience whose tokens the client may introspect; repeatable
-    #[arg(long, value_name = "AUDIENCE")]
-    introspects: Option<Vec<Audience>>,
-    /// Whether introspection tells the client the user's name
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
-    introspects_username: Option<bool>,
-}
-
-/// `AUDIENCE=SCOPE` on the command line.
-#[derive(Clone, Debug)]
-struct AudienceScope(Audience, Scope);
-
-impl FromStr for AudienceScope {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (audience, scope) =
-            text.rsplit_once('=').ok_or("write it as AUDIENCE=SCOPE".to_owned())?;
-        Ok(Self(audience.parse()?, scope.parse()?))
-    }
-}
-
-fn lifetime(text: &str) -> Result<Seconds, String> {
-    let span: Seconds = text.parse()?;
-    if span == Seconds::default() || span > ACCESS_TOKEN_LIFETIME_MAX {
-        return Err(format!("it must be 1s to {ACCESS_TOKEN_LIFETIME_MAX}"));
-    }
-    Ok(span)
 }
 
 /// The commands of `jeton client`.
@@ -128,7 +63,7 @@ pub(super) enum Command {
         #[command(flatten)]
         decisions: Box<Decisions>,
     },
-    /// Refuse a client from now on; its tokens are no longer active
+    /// Refuse a client from now on, and end its sessions
     Disable(Named),
     /// Accept a disabled client again
     Enable(Named),
@@ -231,6 +166,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Enable(named) => set_disabled(named, false, "enabled").await,
         Command::Delete(named) => {
             let store = open_existing_store(&named.common.database).await?;
+            // First no new session, then none at all, then no client.
+            let now = Clock::System.now();
+            store.perform(SetClientDisabled { id: named.id.clone(), disabled: true, now }).await?;
+            end_sessions_of_client(&store, &named.id).await?;
             let deleted = store.perform(DeleteClient { id: named.id.clone() }).await?;
             say(deleted, &named.id, "deleted")
         }
@@ -247,39 +186,6 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             output::line(&format!("The secret {number} of the client {} was removed.", named.id));
             Ok(())
         }
-    }
-}
-
-impl Decisions {
-    /// Puts what was decided into the settings, and checks that they make sense together.
-    fn apply(self, settings: &mut ClientSettings) -> Result<(), Failure> {
-        /// Replaces a setting if there is something to replace it with.
-        fn replace<T>(place: &mut T, new: Option<T>) {
-            if let Some(new) = new {
-                *place = new;
-            }
-        }
-        let join = |scopes: Vec<Scope>| scopes.iter().fold(Scope::default(), Scope::union);
-        replace(&mut settings.grants, self.grant.map(|all| all.into_iter().collect()));
-        replace(&mut settings.scope, self.scope.map(join));
-        replace(&mut settings.default_scope, self.default_scope.map(join));
-        replace(&mut settings.audiences, self.audience);
-        replace(&mut settings.audience_array, self.audience_array);
-        replace(&mut settings.claims, self.claim.map(|all| all.into_iter().collect()));
-        replace(&mut settings.introspects, self.introspects.map(|all| all.into_iter().collect()));
-        replace(&mut settings.introspects_username, self.introspects_username);
-        if let Some(bindings) = self.audience_scope {
-            settings.audience_scopes.clear();
-            for AudienceScope(audience, scope) in bindings {
-                let bound = settings.audience_scopes.entry(audience).or_default();
-                *bound = std::mem::take(bound).union(&scope);
-            }
-        }
-        settings.access_token_lifetime =
-            self.access_token_lifetime.or(settings.access_token_lifetime);
-        settings.authentication_method =
-            self.authentication_method.or(settings.authentication_method);
-        Ok(settings.check()?)
     }
 }
 
@@ -400,14 +306,23 @@ fn words<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String
 }
 
 async fn find(store: &Store, id: &ClientId) -> Result<StoredClient, Failure> {
-    store.perform(FindClient { id: id.clone() }).await?.ok_or_else(|| unknown(id))
+    store.find_client(id.clone()).await?.ok_or_else(|| unknown(id))
 }
 
 async fn set_disabled(named: Named, disabled: bool, done: &str) -> Result<(), Failure> {
     let store = open_existing_store(&named.common.database).await?;
     let now = Clock::System.now();
     let set = SetClientDisabled { id: named.id.clone(), disabled, now };
+    // Disabling takes effect at once, and ends the sessions for good. Should that be interrupted, what
+    // is left is ended before the client is enabled.
+    let was_disabled = find(&store, &named.id).await?.disabled_at.is_some();
+    if was_disabled {
+        end_sessions_of_client(&store, &named.id).await?;
+    }
     let changed = store.perform(set).await?;
+    if disabled && !was_disabled {
+        end_sessions_of_client(&store, &named.id).await?;
+    }
     say(changed, &named.id, done)
 }
 

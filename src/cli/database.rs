@@ -3,9 +3,12 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Failure, open_store, output};
+use super::{Failure, open_existing_store, open_store, output};
+use crate::clock::Clock;
 use crate::config::{DatabaseLocation, DatabaseSettings};
+use crate::endpoint::housekeeping::delete_expired_sessions;
 use crate::store::migration::SchemaStatus;
+use crate::store::sessions::CountExpiredSessions;
 use crate::store::{Store, migration};
 
 /// The commands of `jeton db`.
@@ -23,6 +26,11 @@ pub(super) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Delete the sessions that have expired; `jeton serve` does it too, once a minute
+    Purge {
+        #[command(flatten)]
+        database: DatabaseSettings,
     },
 }
 
@@ -52,7 +60,21 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 ));
             }
         }
+        Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
     }
+    Ok(())
+}
+
+/// Deletes what has expired, and shows on a terminal how far it is.
+async fn purge(store: &Store) -> Result<(), Failure> {
+    let now = Clock::System.now();
+    let expired = store.perform(CountExpiredSessions { now }).await?;
+    let show = |deleted| {
+        output::progress(&format!("Deleted {deleted} of {expired} expired sessions"));
+    };
+    let deleted = delete_expired_sessions(store, now, show).await;
+    output::end_progress();
+    output::line(&format!("Deleted {} expired sessions.", deleted?));
     Ok(())
 }
 

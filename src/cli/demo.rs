@@ -185,6 +185,15 @@ What a resource server needs to verify tokens by itself:
 Or it asks, and sees at once when a session has ended:
 
   curl -s {issuer}/introspect -u {RESOURCE_SERVER}:{server} -d token=$TOKEN
+
+The answers above have a refresh token. It is good for one exchange, and for as many retries of it as it takes:
+
+  REFRESH=$(curl -s {issuer}/token -u {CONFIDENTIAL_CLIENT}:{confidential} -d grant_type=password -d username={USERNAME} -d password={PASSWORD} | sed -E 's/.*\"refresh_token\":\"([^\"]+)\".*/\\1/')
+  curl -s {issuer}/token -u {CONFIDENTIAL_CLIENT}:{confidential} -d grant_type=refresh_token -d refresh_token=$REFRESH
+
+Revoking it ends the session, access tokens included:
+
+  curl -s {issuer}/revoke -u {CONFIDENTIAL_CLIENT}:{confidential} -d token=$REFRESH
 ",
         management = service.management,
         confidential = secrets.confidential_client.expose(),

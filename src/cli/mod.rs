@@ -4,14 +4,17 @@
 
 mod check;
 mod client;
+mod client_decisions;
 mod database;
 pub mod demo;
 mod healthcheck;
+mod key;
 mod log;
 mod machine;
 mod output;
 mod prompt;
 pub mod serve;
+mod session;
 mod user;
 
 use std::fmt;
@@ -71,7 +74,13 @@ enum Command {
     /// Add, list, change and delete clients and their secrets
     #[command(subcommand)]
     Client(client::Command),
-    /// Migrate the tables, or show where they stand
+    /// List and end sessions
+    #[command(subcommand)]
+    Session(session::Command),
+    /// Rotate the refresh key
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Migrate the tables, show where they stand, or delete what has expired
     #[command(subcommand)]
     Db(database::Command),
     /// Show the effective settings, and prove that the service can start with them
@@ -98,6 +107,8 @@ pub fn main() -> ExitCode {
             Command::Serve(settings) => serve::run(settings).await,
             Command::User(command) => user::run(command).await,
             Command::Client(command) => client::run(command).await,
+            Command::Session(command) => session::run(command).await,
+            Command::Key(command) => key::run(command).await,
             Command::Db(command) => database::run(command).await,
             Command::Check(settings) => check::run(settings, &matches).await,
             Command::Healthcheck(options) => healthcheck::run(&options).await,

@@ -14,6 +14,21 @@ pub(super) fn error_line(text: &str) {
     writeln!(io::stderr().lock(), "{text}").ok();
 }
 
+/// Shows how far something is, in one line that the next one overwrites; to nobody but a person.
+pub(super) fn progress(text: &str) {
+    if is_interactive() {
+        let mut out = io::stderr().lock();
+        write!(out, "\r{text}").and_then(|()| out.flush()).ok();
+    }
+}
+
+/// Ends the line of [`progress`].
+pub(super) fn end_progress() {
+    if is_interactive() {
+        error_line("");
+    }
+}
+
 /// Prints a value as JSON.
 pub(super) fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).expect("results are JSON"));

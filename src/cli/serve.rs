@@ -15,20 +15,26 @@ use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
 use crate::endpoint::client_authentication::ClientAuthentication;
 use crate::endpoint::discovery::Discovery;
+use crate::endpoint::housekeeping::delete_expired_sessions;
 use crate::endpoint::introspection::IntrospectionEndpoint;
+use crate::endpoint::issuance::Issuance;
+use crate::endpoint::keys::{KeySettings, Keys};
 use crate::endpoint::password_grant::PasswordGrantEndpoint;
-use crate::endpoint::signing_keys::{KeySettings, SigningKeys};
+use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
+use crate::endpoint::revocation::RevocationEndpoint;
 use crate::endpoint::token::TokenEndpoint;
 use crate::http::metrics::Metrics;
 use crate::http::server::Server;
 use crate::http::tls::{self, Certificate};
 use crate::http::{Management, PublicService, management_routes, public_routes};
+use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
-use crate::store::clients::FindClient;
 use crate::store::{Store, migration};
 
 /// How often keys, metadata and the certificate are looked at again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
+/// How often expired sessions are deleted.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
 /// How long requests in flight may take to finish when the service stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections the management listener has at once.
@@ -72,6 +78,13 @@ impl Plan {
                 settings.listen
             )));
         }
+        let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
+        if idle > lifetime {
+            return Err(Failure(format!(
+                "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
+                 session lives that long; shorten the first or lengthen the second"
+            )));
+        }
         let default_client = settings.default_client.as_deref().map(str::parse).transpose();
         Ok(Self {
             hashing: machine::hashing_limits(settings)?,
@@ -113,7 +126,7 @@ pub(super) async fn check_default_client(
     id: Option<&ClientId>,
 ) -> Result<(), Failure> {
     let Some(id) = id else { return Ok(()) };
-    match store.perform(FindClient { id: id.clone() }).await? {
+    match store.find_client(id.clone()).await? {
         Some(found) if found.client.settings.public => Ok(()),
         Some(_) => Err(Failure(format!(
             "--default-client {id} is confidential, so nobody could be it without its secret: name \
@@ -149,7 +162,7 @@ impl Service {
             bits: settings.key_bits,
             jwks_max_age: settings.jwks_max_age,
         };
-        let keys = SigningKeys::load(store.clone(), clock.clone(), &key_settings).await?;
+        let keys = Keys::load(store.clone(), clock.clone(), &key_settings).await?;
         let keys = Arc::new(keys);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
@@ -181,7 +194,8 @@ impl Service {
                 DRAIN_TIMEOUT,
             )),
         ];
-        tokio::spawn(parts.keep_fresh(plan.certificate, stopping));
+        tokio::spawn(parts.keep_fresh(plan.certificate, stopping.clone()));
+        tokio::spawn(parts.keep_clean(stopping));
         let service = Self {
             public: public_address,
             management: management_address,
@@ -220,7 +234,7 @@ struct Parts {
     clock: Clock,
     issuer: Issuer,
     store: Store,
-    keys: Arc<SigningKeys>,
+    keys: Arc<Keys>,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
 }
@@ -229,12 +243,36 @@ impl Parts {
     fn public(&self, default_client: Option<ClientId>, hashing: HashingPool) -> PublicService {
         let clients =
             ClientAuthentication::new(self.store.clone(), self.clock.clone(), default_client);
+        let settings = &self.settings;
+        let issuance = Issuance {
+            keys: Arc::clone(&self.keys),
+            issuer: self.issuer.clone(),
+            access_token_lifetime: settings.access_token_lifetime,
+        };
+        let lifetimes = SessionLifetimes {
+            idle: settings.refresh_token_idle,
+            absolute: settings.session_lifetime,
+        };
         let password = PasswordGrantEndpoint {
             store: self.store.clone(),
             hashing: Arc::new(hashing),
+            issuance: issuance.clone(),
+            lifetimes,
+            sessions_max: settings.sessions_per_user_and_client,
+            clock: self.clock.clone(),
+        };
+        let refresh = RefreshGrantEndpoint {
+            store: self.store.clone(),
+            issuance,
+            lifetimes,
+            retry_window: settings.refresh_retry_window,
+            clock: self.clock.clone(),
+        };
+        let revocation = RevocationEndpoint {
+            clients: clients.clone(),
             keys: Arc::clone(&self.keys),
+            store: self.store.clone(),
             issuer: self.issuer.clone(),
-            access_token_lifetime: self.settings.access_token_lifetime,
             clock: self.clock.clone(),
         };
         let introspection = IntrospectionEndpoint {
@@ -245,13 +283,14 @@ impl Parts {
             clock: self.clock.clone(),
         };
         PublicService {
-            token: TokenEndpoint { clients, password },
+            token: TokenEndpoint { clients, password, refresh },
+            revocation,
             introspection,
             discovery: Arc::clone(&self.discovery),
             issuer: self.issuer.clone(),
             metrics: Arc::clone(&self.metrics),
-            cors_origins: self.settings.cors_origin.clone(),
-            trusted_proxies: self.settings.trusted_proxy.clone(),
+            cors_origins: settings.cors_origin.clone(),
+            trusted_proxies: settings.trusted_proxy.clone(),
         }
     }
 
@@ -261,6 +300,35 @@ impl Parts {
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
             clock: self.clock.clone(),
+        }
+    }
+
+    /// Deletes expired sessions now and then.
+    fn keep_clean(
+        &self,
+        mut stop: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let metrics = Arc::clone(&self.metrics);
+        let clean = async move {
+            let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
+            loop {
+                ticks.tick().await;
+                let mut counted = 0;
+                let count = |total| {
+                    metrics.sessions_deleted.inc_by(total - counted);
+                    counted = total;
+                };
+                if let Err(error) = delete_expired_sessions(&store, clock.now(), count).await {
+                    tracing::warn!("cannot delete expired sessions now: {error}");
+                }
+            }
+        };
+        async move {
+            tokio::select! {
+                () = clean => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
         }
     }
 

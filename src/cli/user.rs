@@ -123,6 +123,7 @@ struct Listed {
     password_changed_at: Timestamp,
     disabled_at: Option<Timestamp>,
     mfa_required_at: Option<Timestamp>,
+    last_login_at: Option<Timestamp>,
 }
 
 impl From<User> for Listed {
@@ -136,6 +137,7 @@ impl From<User> for Listed {
             password_changed_at: user.password_changed_at,
             disabled_at: user.disabled_at,
             mfa_required_at: user.mfa_required_at,
+            last_login_at: user.last_login_at,
         }
     }
 }
@@ -264,9 +266,11 @@ fn print(users: Vec<Listed>, json: bool) {
             (None, None) => "enabled".to_owned(),
         };
         let scope = user.scope.unwrap_or_else(|| "(any)".to_owned());
-        [user.username, user.sub, state, scope, user.roles.join(" "), user.created_at.to_string()]
+        let last_login = user.last_login_at.map_or("never".to_owned(), |at| at.to_string());
+        let roles = user.roles.join(" ");
+        [user.username, user.sub, state, scope, roles, user.created_at.to_string(), last_login]
     });
-    let heading = ["NAME", "SUB", "STATE", "SCOPE", "ROLES", "ADDED"];
+    let heading = ["NAME", "SUB", "STATE", "SCOPE", "ROLES", "ADDED", "LAST LOGIN"];
     output::table(heading, &rows.collect::<Vec<_>>());
 }
 

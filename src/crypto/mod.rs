@@ -9,5 +9,6 @@ pub mod key_ring;
 pub mod password;
 pub mod password_policy;
 pub mod random;
+pub mod refresh_keys;
 pub mod sealing;
 pub mod signing;

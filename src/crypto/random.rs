@@ -5,7 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngExt;
 
-use crate::oauth::{SessionId, UserId};
+use crate::oauth::refresh_token::{KEY_ID_LENGTH, SESSION_ID_LENGTH};
+use crate::oauth::{KeyId, SessionId, UserId};
 use crate::secret::Secret;
 
 /// Random octets.
@@ -29,7 +30,13 @@ pub fn user_id() -> UserId {
 /// A new session identifier: 128 random bits.
 #[must_use]
 pub fn session_id() -> SessionId {
-    SessionId::from_text(text::<16>())
+    SessionId::from_text(text::<SESSION_ID_LENGTH>())
+}
+
+/// A new identifier of a refresh key: 72 random bits, a name and no secret.
+#[must_use]
+pub fn refresh_key_id() -> KeyId {
+    KeyId::from_text(text::<KEY_ID_LENGTH>())
 }
 
 /// A new `jti`: 128 random bits (RFC 9068 §2.2).

@@ -1,4 +1,4 @@
-//! Private keys at rest: sealed as JWE (`dir`, A256GCM; RFC 7516) under a master key that is not in
+//! Private and secret keys at rest: sealed as JWE (`dir`, A256GCM; RFC 7516) under a master key that is not in
 //! the database.
 //!
 //! The protected header names the master key (`kid`), what was sealed (`purpose`) and as which key
@@ -30,6 +30,8 @@ const TAG_LENGTH: usize = 16;
 pub enum KeyPurpose {
     /// Signs access tokens.
     Signing,
+    /// Derives refresh tokens.
+    Refresh,
 }
 
 impl KeyPurpose {
@@ -38,6 +40,7 @@ impl KeyPurpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Signing => "signing",
+            Self::Refresh => "refresh",
         }
     }
 }

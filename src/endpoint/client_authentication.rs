@@ -10,7 +10,7 @@ use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::{Client, ClientId, Reason};
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::store::clients::{FindClient, RecordSecretUse, StoredClient, StoredSecret};
+use crate::store::clients::{RecordSecretUse, StoredClient, StoredSecret};
 
 /// How exactly the last use of a secret is recorded.
 const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
@@ -79,7 +79,7 @@ impl ClientAuthentication {
 
     async fn find(&self, id: Option<ClientId>, trail: &mut Trail) -> Result<StoredClient, Refusal> {
         let id = id.ok_or(Reason::UnknownClient)?;
-        let stored = self.store.perform(FindClient { id }).await?.ok_or(Reason::UnknownClient)?;
+        let stored = self.store.find_client(id).await?.ok_or(Reason::UnknownClient)?;
         trail.client = Some(stored.client.id.clone());
         if stored.disabled_at.is_some() {
             return Err(Reason::DisabledClient.into());

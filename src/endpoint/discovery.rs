@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::signing_keys::SigningKeys;
+use super::keys::Keys;
 use crate::clock::Seconds;
 use crate::crypto::key_ring::Document;
 use crate::oauth::metadata::Metadata;
@@ -20,7 +20,7 @@ const METADATA_MAX_AGE: Seconds = Seconds::new(3_600);
 pub struct Discovery {
     store: Store,
     issuer: Issuer,
-    keys: Arc<SigningKeys>,
+    keys: Arc<Keys>,
     metadata: ArcSwap<Document>,
 }
 
@@ -29,11 +29,7 @@ impl Discovery {
     ///
     /// # Errors
     /// If the store cannot tell which scopes there are.
-    pub async fn load(
-        store: Store,
-        issuer: Issuer,
-        keys: Arc<SigningKeys>,
-    ) -> Result<Self, StoreError> {
+    pub async fn load(store: Store, issuer: Issuer, keys: Arc<Keys>) -> Result<Self, StoreError> {
         let metadata = ArcSwap::new(write_metadata(&store, &issuer).await?);
         Ok(Self { store, issuer, keys, metadata })
     }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::client_authentication::ClientAuthentication;
-use super::signing_keys::SigningKeys;
+use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::{Clock, Timestamp};
 use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use crate::oauth::client_credentials::ClientCredentials;
-use crate::oauth::{Client, ClientId, Issuer, Parameter, Parameters, Reason, Scope, UserId};
+use crate::oauth::refresh_token::RefreshTokenClaims;
+use crate::oauth::{
+    Client, ClientId, Issuer, Parameter, Parameters, Reason, Scope, SessionId, UserId,
+};
 use crate::store::Store;
-use crate::store::sessions::FindLiveSession;
+use crate::store::sessions::StoredSession;
 
 /// The answer (RFC 7662 §2.2): for a token that is not active, nothing but that.
 #[derive(Debug, Serialize)]
@@ -40,10 +43,14 @@ struct ActiveToken {
     client_id: ClientId,
     iat: Timestamp,
     exp: Timestamp,
-    jti: String,
+    /// Only of an access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
     auth_time: Timestamp,
     scope: Scope,
-    token_type: &'static str,
+    /// Only of an access token: how to use it (RFC 6749 §7.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +63,7 @@ pub struct IntrospectionEndpoint {
     /// Who may ask.
     pub clients: ClientAuthentication,
     /// Who verifies.
-    pub keys: Arc<SigningKeys>,
+    pub keys: Arc<Keys>,
     /// The sessions.
     pub store: Store,
     /// `iss`.
@@ -88,27 +95,58 @@ impl IntrospectionEndpoint {
         // 4. Verify the token. The hint is not needed: a token tells its kind by its form (§2.1).
         let token = form.require(Parameter::Token)?;
         let now = self.clock.now();
-        let Some(claims) = self.keys.ring().verify(token.expose(), &self.issuer, now) else {
+        let Some(token) = self.keys.recognise(token, &self.issuer, now)? else {
             return Ok(IntrospectionResponse::INACTIVE);
         };
-        // 5. See that it is for the caller: else it must look as if it did not exist (§4).
-        if !is_for(&claims, &caller) {
-            return Ok(IntrospectionResponse::INACTIVE);
+        // 5. See that it is for the caller, and that its session, user and client are good at this
+        //    instant. If not it must look as if it did not exist (§4).
+        let token = match token {
+            GenuineToken::Access(claims) => self.access_token(claims, &caller, now).await?,
+            GenuineToken::Refresh(claims) => self.refresh_token(claims, &caller, now).await?,
+        };
+        trail.user = token.as_ref().map(|token| token.sub.clone());
+        Ok(IntrospectionResponse { active: token.is_some(), token })
+    }
+
+    async fn access_token(
+        &self,
+        claims: Box<AccessTokenClaims>,
+        caller: &Client,
+        now: Timestamp,
+    ) -> Result<Option<ActiveToken>, Refusal> {
+        if !is_for(&claims, caller) {
+            return Ok(None);
         }
-        // 6. Ask whether its session, user and client are good at this instant.
-        let session = FindLiveSession {
-            id: claims.sid.clone(),
-            user_id: claims.sub.clone(),
-            client_id: claims.client_id.clone(),
-            now,
-        };
-        let Some(session) = self.store.perform(session).await? else {
-            return Ok(IntrospectionResponse::INACTIVE);
-        };
-        trail.user = Some(claims.sub.clone());
-        // 7. Say what the caller may know (§5).
-        let username = caller.settings.introspects_username.then_some(session.username);
-        Ok(IntrospectionResponse { active: true, token: Some(ActiveToken::new(claims, username)) })
+        let session = self.live_session(&claims.sid, now).await?;
+        let session = session.filter(|session| {
+            session.user_id == claims.sub && session.client_id == claims.client_id
+        });
+        Ok(session.map(|session| ActiveToken::access(*claims, &session, caller)))
+    }
+
+    /// A refresh token is shown only to the client it belongs to.
+    async fn refresh_token(
+        &self,
+        claims: RefreshTokenClaims,
+        caller: &Client,
+        now: Timestamp,
+    ) -> Result<Option<ActiveToken>, Refusal> {
+        let session = self.live_session(&claims.session, now).await?;
+        let session = session.filter(|session| {
+            // One that is ahead of the row would be accepted too.
+            session.client_id == caller.id && claims.generation >= session.generation
+        });
+        let iss = || self.issuer.as_str().to_owned();
+        Ok(session.map(|session| ActiveToken::refresh(iss(), session, caller)))
+    }
+
+    async fn live_session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<StoredSession>, Refusal> {
+        let session = self.store.find_session(id.clone()).await?;
+        Ok(session.filter(|session| session.dates.are_live(now)))
     }
 }
 
@@ -117,8 +155,13 @@ fn is_for(claims: &AccessTokenClaims, caller: &Client) -> bool {
     claims.aud.audiences().iter().any(|audience| caller.settings.introspects.contains(audience))
 }
 
+/// The user's name, for callers that may know it (§5).
+fn username_for(caller: &Client, session: &StoredSession) -> Option<String> {
+    caller.settings.introspects_username.then(|| session.owner.username.clone())
+}
+
 impl ActiveToken {
-    fn new(claims: AccessTokenClaims, username: Option<String>) -> Self {
+    fn access(claims: AccessTokenClaims, session: &StoredSession, caller: &Client) -> Self {
         Self {
             iss: claims.iss,
             sub: claims.sub,
@@ -126,12 +169,29 @@ impl ActiveToken {
             client_id: claims.client_id,
             iat: claims.iat,
             exp: claims.exp,
-            jti: claims.jti,
+            jti: Some(claims.jti),
             auth_time: claims.auth_time,
             scope: claims.scope,
-            token_type: "Bearer",
-            username,
+            token_type: Some("Bearer"),
+            username: username_for(caller, session),
             roles: claims.roles,
+        }
+    }
+
+    fn refresh(iss: String, session: StoredSession, caller: &Client) -> Self {
+        Self {
+            iss,
+            username: username_for(caller, &session),
+            sub: session.user_id,
+            aud: AudienceClaim::new(session.granted.audiences, caller.settings.audience_array),
+            client_id: session.client_id,
+            iat: session.dates.refreshed_at,
+            exp: session.dates.expires_at,
+            jti: None,
+            auth_time: session.auth_time,
+            scope: session.granted.scope,
+            token_type: None,
+            roles: None,
         }
     }
 }

@@ -5,16 +5,20 @@
 
 pub mod client_authentication;
 pub mod discovery;
+pub mod housekeeping;
 pub mod introspection;
+pub mod issuance;
+pub mod keys;
 pub mod password_grant;
-pub mod signing_keys;
+pub mod refresh_grant;
+pub mod revocation;
 pub mod token;
 
 use bytes::Bytes;
 
 use crate::clock::Seconds;
 use crate::crypto::hashing_pool::NotVerified;
-use crate::oauth::{ClientId, Reason, UserId};
+use crate::oauth::{ClientId, Reason, SessionId, UserId};
 use crate::presence::Presence;
 use crate::secret::Secret;
 use crate::store::StoreError;
@@ -101,6 +105,8 @@ pub struct Trail {
     /// The user, once it is known to exist. A name that no user has may be a mistyped password,
     /// so it is never noted.
     pub user: Option<UserId>,
+    /// The session, once it is known to be or to have been one.
+    pub session: Option<SessionId>,
     /// The grant, once it is known to be one.
     pub grant: Option<&'static str>,
 }

@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::signing_keys::SigningKeys;
+use super::issuance::{Issuance, OfSession, Subject};
 use super::token::TokenResponse;
 use super::{Refusal, Trail};
-use crate::clock::{Clock, Seconds, Timestamp};
+use crate::clock::Clock;
 use crate::crypto::hashing_pool::{HashingPool, Verification};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
-use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use crate::oauth::authorization::{Granted, Requested};
-use crate::oauth::client::OptionalClaim;
+use crate::oauth::client::GrantType;
 use crate::oauth::resource_owner::{Username, prepare_password};
+use crate::oauth::session::{SessionDates, SessionLifetimes};
 use crate::oauth::token_request::PasswordGrant;
-use crate::oauth::{Client, Issuer, Parameters, Reason, SessionId};
+use crate::oauth::{Client, Parameters, Reason, SessionId};
 use crate::presence::Presence;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -31,12 +31,12 @@ pub struct PasswordGrantEndpoint {
     pub store: Store,
     /// Who verifies passwords.
     pub hashing: Arc<HashingPool>,
-    /// Who signs.
-    pub keys: Arc<SigningKeys>,
-    /// `iss`.
-    pub issuer: Issuer,
-    /// How long tokens live, unless the client says otherwise.
-    pub access_token_lifetime: Seconds,
+    /// Who issues.
+    pub issuance: Issuance,
+    /// How long sessions live, unless the client says otherwise.
+    pub lifetimes: SessionLifetimes,
+    /// How many sessions a user may have through one client.
+    pub sessions_max: i64,
     /// What time it is.
     pub clock: Clock,
 }
@@ -94,8 +94,10 @@ impl PasswordGrantEndpoint {
         }
         // 4. What the user may have of it.
         let granted = requested.limit_to(user.scope.as_ref())?;
-        // 5. The token; then the session, so that nothing is answered that is not durable.
-        self.issue(client, user, granted, verification.replacement).await
+        // 5. The tokens and their session.
+        let id = random::session_id();
+        trail.session = Some(id.clone());
+        self.open_session(id, client, user, granted, verification.replacement).await
     }
 
     /// Verifies a password, or does the same work for a user that there is not.
@@ -125,65 +127,41 @@ impl PasswordGrantEndpoint {
         }
     }
 
-    async fn issue(
+    /// Issues the tokens, then opens the session, so that nothing is answered that is not durable.
+    async fn open_session(
         &self,
+        id: SessionId,
         client: &Client,
         user: User,
         granted: Granted,
         replacement_hash: Option<String>,
     ) -> Result<TokenResponse, Refusal> {
         let now = self.clock.now();
-        let lifetime = client.settings.access_token_lifetime.unwrap_or(self.access_token_lifetime);
-        let session = random::session_id();
-        let claims = self.claims(client, &user, &granted, &session, now, lifetime);
-        let access_token = self.keys.ring().sign(&claims).map_err(Refusal::Fault)?;
-        let scope = granted.scope.to_string();
-        let opened = self
-            .store
-            .perform(OpenSession {
-                id: session,
-                user_id: user.id,
-                client_id: client.id.clone(),
-                scope: granted.scope,
-                audiences: granted.audiences,
-                auth_time: now,
-                expires_at: claims.exp,
-                verified_hash: user.password_hash,
-                replacement_hash: replacement_hash.map(Secret::new),
-            })
-            .await?;
-        if !opened {
+        // Without a refresh token a session is of use until its access token expires.
+        let lifetimes = if client.settings.grants.contains(&GrantType::RefreshToken) {
+            client.session_lifetimes(self.lifetimes)
+        } else {
+            let once = self.issuance.access_token_lifetime(client);
+            SessionLifetimes { idle: once, absolute: once }
+        };
+        let dates = SessionDates::opened(now, lifetimes);
+        let subject = Subject { user_id: &user.id, username: &user.username, roles: &user.roles };
+        let session = OfSession { id: &id, generation: 0, auth_time: now, dates };
+        let authorized = granted.whole(&client.settings)?;
+        let answer = self.issuance.issue(client, &subject, &session, authorized, now)?;
+        let open = OpenSession {
+            id,
+            user_id: user.id,
+            client_id: client.id.clone(),
+            granted,
+            dates,
+            verified_hash: user.password_hash,
+            replacement_hash: replacement_hash.map(Secret::new),
+            sessions_max: self.sessions_max,
+        };
+        if !self.store.perform(open).await? {
             return Err(Reason::ChangedMeanwhile.into());
         }
-        let access_token = Secret::new(access_token);
-        Ok(TokenResponse { access_token, expires_in: lifetime.get(), scope })
-    }
-
-    fn claims(
-        &self,
-        client: &Client,
-        user: &User,
-        granted: &Granted,
-        session: &SessionId,
-        now: Timestamp,
-        lifetime: Seconds,
-    ) -> AccessTokenClaims {
-        let settings = &client.settings;
-        let wants = |claim| settings.claims.contains(&claim);
-        AccessTokenClaims {
-            iss: self.issuer.as_str().to_owned(),
-            sub: user.id.clone(),
-            aud: AudienceClaim::new(granted.audiences.clone(), settings.audience_array),
-            client_id: client.id.clone(),
-            iat: now,
-            exp: now.after(lifetime),
-            jti: random::token_id(),
-            auth_time: now,
-            scope: granted.scope.clone(),
-            sid: session.clone(),
-            roles: wants(OptionalClaim::Roles).then(|| user.roles.clone()),
-            preferred_username: wants(OptionalClaim::PreferredUsername)
-                .then(|| user.username.clone()),
-        }
+        Ok(answer)
     }
 }

@@ -2,12 +2,12 @@
 
 use super::client_authentication::ClientAuthentication;
 use super::password_grant::PasswordGrantEndpoint;
+use super::refresh_grant::RefreshGrantEndpoint;
 use super::{FormRequest, Refusal, Trail};
 use crate::oauth::Parameters;
 use crate::oauth::client::GrantType;
 use crate::oauth::client_credentials::ClientCredentials;
-use crate::oauth::error::Reason;
-use crate::oauth::token_request::{PasswordGrant, read_grant_type};
+use crate::oauth::token_request::{PasswordGrant, RefreshGrant, read_grant_type};
 use crate::secret::Secret;
 
 /// A successful answer (RFC 6749 §5.1). The scope is always said.
@@ -17,6 +17,8 @@ pub struct TokenResponse {
     pub access_token: Secret,
     /// Whole seconds from now.
     pub expires_in: i64,
+    /// The token to continue the session with, for clients that may.
+    pub refresh_token: Option<Secret>,
     /// What was granted.
     pub scope: String,
 }
@@ -28,6 +30,8 @@ pub struct TokenEndpoint {
     pub clients: ClientAuthentication,
     /// RFC 6749 §4.3.
     pub password: PasswordGrantEndpoint,
+    /// RFC 6749 §6.
+    pub refresh: RefreshGrantEndpoint,
 }
 
 impl TokenEndpoint {
@@ -57,7 +61,10 @@ impl TokenEndpoint {
                 let grant = PasswordGrant::read(&form)?;
                 self.password.decide(&client, &grant, &form, &request.caller, trail).await
             }
-            GrantType::RefreshToken => Err(Reason::UnsupportedGrantType.into()),
+            GrantType::RefreshToken => {
+                let grant = RefreshGrant::read(&form)?;
+                self.refresh.decide(&client, &grant, &form, trail).await
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use warp::reply::Response;
 use super::metrics::Metrics;
 use super::reply;
 use crate::clock::Clock;
-use crate::endpoint::signing_keys::SigningKeys;
+use crate::endpoint::keys::Keys;
 use crate::store::Store;
 
 /// What the management listener needs.
@@ -22,7 +22,7 @@ pub struct Management {
     /// Whether the database answers, and how busy it is.
     pub store: Store,
     /// Whether a key can sign.
-    pub keys: Arc<SigningKeys>,
+    pub keys: Arc<Keys>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// What time it is.

@@ -30,10 +30,10 @@ pub struct TokenLabels {
     pub outcome: &'static str,
 }
 
-/// What an introspection is counted by.
+/// What a revocation or an introspection is counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct IntrospectionLabels {
-    /// `active`, `inactive`, or the reason of the refusal.
+pub struct OutcomeLabels {
+    /// `revoked` or `nothing`, `active` or `inactive`, or the reason of the refusal.
     pub outcome: &'static str,
 }
 
@@ -45,8 +45,12 @@ pub struct Metrics {
     pub requests: Family<RequestLabels, Counter>,
     /// Token requests by grant and outcome.
     pub token_requests: Family<TokenLabels, Counter>,
+    /// Revocations by outcome.
+    pub revocations: Family<OutcomeLabels, Counter>,
     /// Introspections by outcome.
-    pub introspections: Family<IntrospectionLabels, Counter>,
+    pub introspections: Family<OutcomeLabels, Counter>,
+    /// Expired sessions that this replica deleted.
+    pub sessions_deleted: Counter,
     /// Failures to look at the store for new keys and clients.
     pub reload_failures: Counter,
     /// Connections of the public listener.
@@ -79,7 +83,13 @@ impl Metrics {
         Self {
             requests: register!("http_requests", "Requests by route", Family::default()),
             token_requests: register!("token_requests", "Token requests", Family::default()),
+            revocations: register!("revocations", "Revocations", Family::default()),
             introspections: register!("introspections", "Introspections", Family::default()),
+            sessions_deleted: register!(
+                "expired_sessions_deleted",
+                "Expired sessions deleted",
+                Counter::default()
+            ),
             reload_failures: register!("reload_failures", "Failed reloads", Counter::default()),
             connections: register!("connections", "Open connections", Gauge::default()),
             pool_capacity: register!("database_pool_capacity", "Most at once", Gauge::default()),

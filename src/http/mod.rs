@@ -23,14 +23,15 @@ use crate::config::{CorsOrigin, TrustedProxy};
 use crate::crypto::key_ring::Document;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::introspection::IntrospectionEndpoint;
+use crate::endpoint::revocation::{Revocation, RevocationEndpoint};
 use crate::endpoint::token::TokenEndpoint;
 use crate::endpoint::{FormRequest, Refusal, Trail};
 use crate::oauth::Issuer;
-use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, TOKEN_PATH};
+use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH};
 use crate::secret::Secret;
 use cors::CorsPolicy;
 use forwarded::TrustedProxies;
-use metrics::{IntrospectionLabels, Metrics, TokenLabels};
+use metrics::{Metrics, OutcomeLabels, TokenLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
 
 pub use management::Management;
@@ -40,6 +41,8 @@ pub use management::Management;
 pub struct PublicService {
     /// RFC 6749.
     pub token: TokenEndpoint,
+    /// RFC 7009.
+    pub revocation: RevocationEndpoint,
     /// RFC 7662.
     pub introspection: IntrospectionEndpoint,
     /// RFC 7517, RFC 8414.
@@ -68,9 +71,17 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
     let metadata = || document("metadata", Discovery::metadata);
     let elsewhere = origins.clone();
     let token = Handler::Command(form(&service, PublicService::token));
+    let revocation = Handler::Command(form(&service, PublicService::revocation));
     let introspection = Handler::Query(form(&service, PublicService::introspection));
     let routes = HashMap::from([
-        (issuer.endpoint_path(TOKEN_PATH), Route { name: "token", cors: origins, handler: token }),
+        (
+            issuer.endpoint_path(TOKEN_PATH),
+            Route { name: "token", cors: origins.clone(), handler: token },
+        ),
+        (
+            issuer.endpoint_path(REVOCATION_PATH),
+            Route { name: "revocation", cors: origins, handler: revocation },
+        ),
         (
             issuer.endpoint_path(INTROSPECTION_PATH),
             Route { name: "introspection", cors: CorsPolicy::Nobody, handler: introspection },
@@ -111,6 +122,22 @@ impl PublicService {
         outcome.map_or_else(|refusal| reply::refusal(&refusal), |answer| reply::token(&answer))
     }
 
+    async fn revocation(self: Arc<Self>, request: Request) -> Response {
+        let mut trail = Trail::default();
+        let outcome = self.revocation.respond(&form_request(&request), &mut trail).await;
+        let label = outcome.as_ref().map_or_else(Refusal::label, |done| done.label());
+        self.metrics.revocations.get_or_create(&OutcomeLabels { outcome: label }).inc();
+        let event = match outcome {
+            Ok(Revocation::Revoked) => "token_revoked",
+            Ok(Revocation::Nothing) => "nothing_revoked",
+            Err(_) => "revocation_refused",
+        };
+        report(event, label, &trail, &request, outcome.as_ref().err());
+        // RFC 7009 §2.2: the status says it all; some clients insist on JSON.
+        let nothing = || reply::json(http::StatusCode::OK, &serde_json::json!({}));
+        outcome.map_or_else(|refusal| reply::refusal(&refusal), |_| nothing())
+    }
+
     async fn introspection(self: Arc<Self>, request: Request) -> Response {
         let mut trail = Trail::default();
         let outcome = self.introspection.respond(&form_request(&request), &mut trail).await;
@@ -119,7 +146,7 @@ impl PublicService {
             Ok(_) => "inactive",
             Err(refusal) => refusal.label(),
         };
-        self.metrics.introspections.get_or_create(&IntrospectionLabels { outcome: label }).inc();
+        self.metrics.introspections.get_or_create(&OutcomeLabels { outcome: label }).inc();
         match &outcome {
             // The common case of a gateway: for who wants to see each.
             Ok(_) => tracing::debug!(request_id = %request.id, outcome = label, "introspected"),
@@ -153,9 +180,11 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
         target: "jeton::audit",
         event,
         reason,
+        grant = trail.grant.unwrap_or(""),
         request_id = %request.id,
         client_id = text(trail.client.as_ref().map(crate::oauth::ClientId::as_str)),
         user_id = text(trail.user.as_ref().map(crate::oauth::UserId::as_str)),
+        session_id = text(trail.session.as_ref().map(crate::oauth::SessionId::as_str)),
         source = request.source.map(|address| address.to_string()).unwrap_or_default(),
     );
     match refusal {

@@ -15,6 +15,7 @@ use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;
 use crate::endpoint::token::TokenResponse;
 use crate::oauth::{ErrorCode, Reason};
+use crate::secret::Secret;
 
 /// Headers of every response: nothing here is to be interpreted, framed, referred to or guessed at
 /// by a browser.
@@ -41,6 +42,8 @@ struct TokenBody<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     scope: &'a str,
 }
 
@@ -78,6 +81,7 @@ pub(super) fn token(answer: &TokenResponse) -> Response {
         access_token: answer.access_token.expose(),
         token_type: "Bearer",
         expires_in: answer.expires_in,
+        refresh_token: answer.refresh_token.as_ref().map(Secret::expose),
         scope: &answer.scope,
     };
     json(StatusCode::OK, &body)

@@ -16,9 +16,18 @@ pub struct Requested {
     audiences: Vec<Audience>,
 }
 
-/// What the token will say.
+/// What a login grants: all that its session can ever yield, in one token or in several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
+    /// Never empty.
+    pub scope: Scope,
+    /// Never empty.
+    pub audiences: Vec<Audience>,
+}
+
+/// What one access token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authorized {
     /// Never empty.
     pub scope: Scope,
     /// Never empty.
@@ -31,11 +40,7 @@ impl Requested {
     /// # Errors
     /// The reasons of the `invalid_scope` and `invalid_target` kinds.
     pub fn read(form: &Parameters, client: &ClientSettings) -> Result<Self, Reason> {
-        let asked =
-            form.find(Parameter::Scope).map(|text| Scope::parse(text.expose())).transpose()?;
-        let resources =
-            form.resources().map(Audience::from_resource).collect::<Result<Vec<_>, _>>()?;
-        Self::decide(asked, resources, client)
+        Self::decide(read_scope(form)?, read_resources(form)?, client)
     }
 
     fn decide(
@@ -55,23 +60,11 @@ impl Requested {
             let audience = derive_audience(&scope, client)?;
             return Ok(Self { scope, explicit, audiences: vec![audience] });
         }
-        let mut audiences: Vec<Audience> = Vec::new();
-        for resource in resources {
-            if !client.audiences.contains(&resource) {
-                return Err(Reason::ResourceNotAllowed);
-            }
-            if !audiences.contains(&resource) {
-                audiences.push(resource);
-            }
+        if !resources.iter().all(|resource| client.audiences.contains(resource)) {
+            return Err(Reason::ResourceNotAllowed);
         }
-        // RFC 9068 §2.2.3: every token of the scope must mean something at every audience, so
-        // what one of the resources cannot use is left out, and the response says so.
-        let scope = scope
-            .filter(|token| audiences.iter().all(|audience| has_meaning(token, audience, client)));
-        if scope.is_empty() {
-            return Err(Reason::EmptyScope);
-        }
-        Ok(Self { scope, explicit, audiences })
+        authorize(&scope, &resources, client)?;
+        Ok(Self { scope, explicit, audiences: resources })
     }
 
     /// Cuts the request to what the user may have; `None` for a user without limits of its own.
@@ -92,6 +85,86 @@ impl Requested {
         }
         Ok(Granted { scope, audiences: self.audiences })
     }
+}
+
+impl Granted {
+    /// What the token of the login says.
+    ///
+    /// # Errors
+    /// [`Reason::EmptyScope`] if nothing means something at every audience.
+    pub fn whole(&self, client: &ClientSettings) -> Result<Authorized, Reason> {
+        authorize(&self.scope, &self.audiences, client)
+    }
+
+    /// What a token of a refresh says: no more than was granted (RFC 6749 §6, RFC 8707 §2.2), without
+    /// the rights that client or user have lost since.
+    ///
+    /// # Errors
+    /// The reasons of the `invalid_scope` and `invalid_target` kinds.
+    pub fn narrow(
+        &self,
+        form: &Parameters,
+        client: &ClientSettings,
+        user: Option<&Scope>,
+    ) -> Result<Authorized, Reason> {
+        self.narrow_to(read_scope(form)?.as_ref(), read_resources(form)?, client, user)
+    }
+
+    fn narrow_to(
+        &self,
+        asked: Option<&Scope>,
+        resources: Vec<Audience>,
+        client: &ClientSettings,
+        user: Option<&Scope>,
+    ) -> Result<Authorized, Reason> {
+        let scope = asked.unwrap_or(&self.scope);
+        if !scope.is_within(&self.scope) {
+            return Err(Reason::ScopeNotGranted);
+        }
+        if !resources.iter().all(|resource| self.audiences.contains(resource)) {
+            return Err(Reason::ResourceNotGranted);
+        }
+        let mut audiences = if resources.is_empty() { self.audiences.clone() } else { resources };
+        audiences.retain(|audience| client.audiences.contains(audience));
+        if audiences.is_empty() {
+            return Err(Reason::ResourceNotAllowed);
+        }
+        let is_kept = |token: &str| {
+            client.scope.contains(token) && user.is_none_or(|allowed| allowed.contains(token))
+        };
+        authorize(&scope.filter(is_kept), &audiences, client)
+    }
+}
+
+fn read_scope(form: &Parameters) -> Result<Option<Scope>, Reason> {
+    form.find(Parameter::Scope).map(|text| Scope::parse(text.expose())).transpose()
+}
+
+/// Reads `resource`; one that repeats counts once.
+fn read_resources(form: &Parameters) -> Result<Vec<Audience>, Reason> {
+    let mut resources = Vec::new();
+    for text in form.resources() {
+        let resource = Audience::from_resource(text)?;
+        if !resources.contains(&resource) {
+            resources.push(resource);
+        }
+    }
+    Ok(resources)
+}
+
+/// Brings scope and audience together: every token of the scope must mean something at every audience
+/// (RFC 9068 §2.2.3), so what one of them cannot use is left out, and the response says so.
+fn authorize(
+    scope: &Scope,
+    audiences: &[Audience],
+    client: &ClientSettings,
+) -> Result<Authorized, Reason> {
+    let scope =
+        scope.filter(|token| audiences.iter().all(|audience| has_meaning(token, audience, client)));
+    if scope.is_empty() {
+        return Err(Reason::EmptyScope);
+    }
+    Ok(Authorized { scope, audiences: audiences.to_vec() })
 }
 
 /// The first audience at which all of the scope means something (RFC 9068 §3): the client's
@@ -135,13 +208,21 @@ mod tests {
         }
     }
 
+    fn scope(text: &str) -> Option<Scope> {
+        (!text.is_empty()).then(|| text.parse().expect("a valid scope"))
+    }
+
+    fn say(outcome: Result<Authorized, Reason>) -> Result<String, Reason> {
+        let Authorized { scope, audiences } = outcome?;
+        let audiences: Vec<_> = audiences.iter().map(Audience::as_str).collect();
+        Ok(format!("{scope} @ {}", audiences.join(" ")))
+    }
+
     fn outcome(asked: &str, resources: &[&str], user: Option<&str>) -> Result<String, Reason> {
-        let asked = if asked.is_empty() { None } else { Some(Scope::parse(asked)?) };
         let resources = resources.iter().copied().map(audience).collect();
         let user = user.map(|text| text.parse::<Scope>().expect("a valid scope"));
-        let granted = Requested::decide(asked, resources, &client())?.limit_to(user.as_ref())?;
-        let audiences: Vec<_> = granted.audiences.iter().map(Audience::as_str).collect();
-        Ok(format!("{} @ {}", granted.scope, audiences.join(" ")))
+        let requested = Requested::decide(scope(asked), resources, &client())?;
+        say(requested.limit_to(user.as_ref())?.whole(&client()))
     }
 
     #[test]
@@ -161,5 +242,40 @@ mod tests {
         assert_eq!(outcome("write", &[], Some("read")), Err(Reason::ScopeNotAllowedForUser));
         assert_eq!(outcome("", &[], Some("read")), ok("read @ https://api1"));
         assert_eq!(outcome("", &[], Some("")), Err(Reason::EmptyScope));
+    }
+
+    #[test]
+    fn a_refresh_yields_no_more_than_was_granted_and_nothing_that_was_withdrawn() {
+        let granted = Granted {
+            scope: "read write api1.read api2.read".parse().expect("a valid scope"),
+            audiences: vec![audience("https://api1"), audience("https://api2")],
+        };
+        let narrow = |asked: &str, resources: &[&str], user: &str| {
+            let resources = resources.iter().copied().map(audience).collect();
+            say(granted.narrow_to(
+                scope(asked).as_ref(),
+                resources,
+                &client(),
+                scope(user).as_ref(),
+            ))
+        };
+        let ok = |text: &str| Ok(text.to_owned());
+        assert_eq!(narrow("", &[], ""), ok("read write @ https://api1 https://api2"));
+        assert_eq!(narrow("read", &[], ""), ok("read @ https://api1 https://api2"));
+        assert_eq!(narrow("", &["https://api2"], ""), ok("read write api2.read @ https://api2"));
+        assert_eq!(narrow("api1.read", &["https://api1"], ""), ok("api1.read @ https://api1"));
+        assert_eq!(narrow("", &["https://api1"], "read"), ok("read @ https://api1"));
+        assert_eq!(narrow("read write", &["https://api1"], "read"), ok("read @ https://api1"));
+        assert_eq!(narrow("write", &[], "read"), Err(Reason::EmptyScope));
+        assert_eq!(narrow("read admin", &[], ""), Err(Reason::ScopeNotGranted));
+        assert_eq!(narrow("", &["https://api3"], ""), Err(Reason::ResourceNotGranted));
+        let less = ClientSettings {
+            scope: "read".parse().expect("a valid scope"),
+            audiences: vec![audience("https://api2")],
+            ..client()
+        };
+        let narrow = |resources| granted.narrow_to(None, resources, &less, None);
+        assert_eq!(say(narrow(vec![])), ok("read @ https://api2"));
+        assert_eq!(say(narrow(vec![audience("https://api1")])), Err(Reason::ResourceNotAllowed));
     }
 }

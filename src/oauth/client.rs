@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Reason;
 use super::identifier::ClientId;
 use super::scope::Scope;
+use super::session::SessionLifetimes;
 use crate::clock::Seconds;
 
 /// Declares an enum whose variants have one spelling in settings and on the wire.
@@ -173,6 +174,10 @@ pub struct ClientSettings {
     pub audience_array: bool,
     /// How long its access tokens live; the service's setting if absent.
     pub access_token_lifetime: Option<Seconds>,
+    /// How long its sessions live without being refreshed; the service's setting if absent.
+    pub refresh_token_idle: Option<Seconds>,
+    /// How long its sessions live at all; the service's setting if absent.
+    pub session_lifetime: Option<Seconds>,
     /// The optional claims its tokens carry.
     pub claims: BTreeSet<OptionalClaim>,
     /// The one method it may authenticate with; either if absent (RFC 7591 §2).
@@ -209,6 +214,14 @@ impl ClientSettings {
                         (RFC 6749 §3.3)"
                 .to_owned());
         }
+        if let (Some(idle), Some(lifetime)) = (self.refresh_token_idle, self.session_lifetime)
+            && idle > lifetime
+        {
+            return Err(format!(
+                "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
+                 session lives that long"
+            ));
+        }
         if !self.default_scope.is_within(&self.scope) {
             return Err("--default-scope names tokens that --scope does not".to_owned());
         }
@@ -236,6 +249,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// How long the client's sessions live, where the service says so for those that do not differ.
+    #[must_use]
+    pub fn session_lifetimes(&self, usual: SessionLifetimes) -> SessionLifetimes {
+        SessionLifetimes {
+            idle: self.settings.refresh_token_idle.unwrap_or(usual.idle),
+            absolute: self.settings.session_lifetime.unwrap_or(usual.absolute),
+        }
+    }
+
     /// Requires that this grant was switched on for the client.
     ///
     /// # Errors

@@ -62,6 +62,14 @@ pub enum Reason {
     UnusablePasswordHash,
     /// User or client changed while the password was being verified.
     ChangedMeanwhile,
+    /// The refresh token is none that this service made.
+    ForgedRefreshToken,
+    /// The session has ended, whichever way.
+    NoSession,
+    /// The refresh token belongs to another client.
+    ForeignRefreshToken,
+    /// The refresh token was exchanged before: its session was ended.
+    RefreshTokenReused,
 
     /// The client may not use this grant.
     GrantNotAllowed,
@@ -76,6 +84,8 @@ pub enum Reason {
     ScopeNotAllowedForClient,
     /// The user may not have all of the scope.
     ScopeNotAllowedForUser,
+    /// The session was not granted all of the scope.
+    ScopeNotGranted,
     /// No scope was asked for and the client has no default.
     NoDefaultScope,
     /// The scope belongs to different audiences, so a token for it would be ambiguous.
@@ -87,6 +97,8 @@ pub enum Reason {
     MalformedResource,
     /// A resource is not one of the client's audiences.
     ResourceNotAllowed,
+    /// A resource is not one that the session was granted.
+    ResourceNotGranted,
 
     /// A browser page of a foreign origin sent the request.
     ForeignOrigin,
@@ -141,16 +153,23 @@ impl Reason {
             | Self::DisabledUser
             | Self::SecondFactorRequired
             | Self::UnusablePasswordHash
-            | Self::ChangedMeanwhile => ErrorCode::InvalidGrant,
+            | Self::ChangedMeanwhile
+            | Self::ForgedRefreshToken
+            | Self::NoSession
+            | Self::ForeignRefreshToken
+            | Self::RefreshTokenReused => ErrorCode::InvalidGrant,
             Self::GrantNotAllowed | Self::IntrospectionNotAllowed => ErrorCode::UnauthorizedClient,
             Self::UnsupportedGrantType => ErrorCode::UnsupportedGrantType,
             Self::MalformedScope
             | Self::ScopeNotAllowedForClient
             | Self::ScopeNotAllowedForUser
+            | Self::ScopeNotGranted
             | Self::NoDefaultScope
             | Self::AmbiguousScope
             | Self::EmptyScope => ErrorCode::InvalidScope,
-            Self::MalformedResource | Self::ResourceNotAllowed => ErrorCode::InvalidTarget,
+            Self::MalformedResource | Self::ResourceNotAllowed | Self::ResourceNotGranted => {
+                ErrorCode::InvalidTarget
+            }
         }
     }
 
@@ -220,17 +239,23 @@ impl Reason {
             Self::SecondFactorRequired => "second_factor_required",
             Self::UnusablePasswordHash => "unusable_password_hash",
             Self::ChangedMeanwhile => "changed_meanwhile",
+            Self::ForgedRefreshToken => "forged_refresh_token",
+            Self::NoSession => "no_session",
+            Self::ForeignRefreshToken => "foreign_refresh_token",
+            Self::RefreshTokenReused => "refresh_token_reused",
             Self::GrantNotAllowed => "grant_not_allowed",
             Self::IntrospectionNotAllowed => "introspection_not_allowed",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::MalformedScope => "malformed_scope",
             Self::ScopeNotAllowedForClient => "scope_not_allowed_for_client",
             Self::ScopeNotAllowedForUser => "scope_not_allowed_for_user",
+            Self::ScopeNotGranted => "scope_not_granted",
             Self::NoDefaultScope => "no_default_scope",
             Self::AmbiguousScope => "ambiguous_scope",
             Self::EmptyScope => "empty_scope",
             Self::MalformedResource => "malformed_resource",
             Self::ResourceNotAllowed => "resource_not_allowed",
+            Self::ResourceNotGranted => "resource_not_granted",
             Self::ForeignOrigin => "foreign_origin",
         }
     }

@@ -11,6 +11,8 @@ use super::token_request::SUPPORTED_GRANTS;
 pub const TOKEN_PATH: &str = "/token";
 /// The path of the introspection endpoint.
 pub const INTROSPECTION_PATH: &str = "/introspect";
+/// The path of the revocation endpoint.
+pub const REVOCATION_PATH: &str = "/revoke";
 /// The path of the key set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
@@ -21,6 +23,8 @@ pub struct Metadata {
     issuer: String,
     token_endpoint: String,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint: String,
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint: String,
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     jwks_uri: String,
@@ -34,12 +38,14 @@ impl Metadata {
     #[must_use]
     pub fn new(issuer: &Issuer, scopes: &Scope) -> Self {
         let with_secret = vec![ClientSecretBasic.as_str(), ClientSecretPost.as_str()];
-        let mut at_token_endpoint = with_secret.clone();
-        at_token_endpoint.push("none");
+        let mut with_or_without = with_secret.clone();
+        with_or_without.push("none");
         Self {
             issuer: issuer.as_str().to_owned(),
             token_endpoint: issuer.endpoint(TOKEN_PATH),
-            token_endpoint_auth_methods_supported: at_token_endpoint,
+            token_endpoint_auth_methods_supported: with_or_without.clone(),
+            revocation_endpoint: issuer.endpoint(REVOCATION_PATH),
+            revocation_endpoint_auth_methods_supported: with_or_without,
             introspection_endpoint: issuer.endpoint(INTROSPECTION_PATH),
             introspection_endpoint_auth_methods_supported: with_secret,
             jwks_uri: issuer.endpoint(JWKS_PATH),

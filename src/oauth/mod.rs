@@ -12,8 +12,10 @@ pub mod identifier;
 pub mod issuer;
 pub mod metadata;
 pub mod parameters;
+pub mod refresh_token;
 pub mod resource_owner;
 pub mod scope;
+pub mod session;
 pub mod token_request;
 
 pub use access_token::AccessTokenClaims;

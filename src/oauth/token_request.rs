@@ -5,8 +5,8 @@ use super::error::Reason;
 use super::parameters::{Parameter, Parameters};
 use crate::secret::Secret;
 
-/// The grants this service has; clients can be registered for more.
-pub const SUPPORTED_GRANTS: [GrantType; 1] = [GrantType::Password];
+/// The grants this service has.
+pub const SUPPORTED_GRANTS: [GrantType; 2] = [GrantType::Password, GrantType::RefreshToken];
 
 /// Reads `grant_type`, compared exactly.
 ///
@@ -40,5 +40,22 @@ impl<'a> PasswordGrant<'a> {
             username: form.require(Parameter::Username)?,
             password: form.require(Parameter::Password)?,
         })
+    }
+}
+
+/// The parameter of the refresh grant (RFC 6749 §6). User name and password have no meaning there.
+#[derive(Debug)]
+pub struct RefreshGrant<'a> {
+    /// As presented: not yet verified.
+    pub refresh_token: &'a Secret,
+}
+
+impl<'a> RefreshGrant<'a> {
+    /// Reads the required parameter.
+    ///
+    /// # Errors
+    /// [`Reason::MissingParameter`] if it is absent or empty.
+    pub fn read(form: &'a Parameters) -> Result<Self, Reason> {
+        Ok(Self { refresh_token: form.require(Parameter::RefreshToken)? })
     }
 }

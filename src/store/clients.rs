@@ -1,5 +1,7 @@
 //! Clients and their secrets.
 
+use super::look_up::LookUp;
+use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use crate::clock::Timestamp;
@@ -60,26 +62,38 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     Ok(clients)
 }
 
+/// The values for ending what few sessions of a client there may be.
+fn sessions_of(id: &ClientId) -> [Value; 2] {
+    [id.into(), 10_000.into()]
+}
+
 fn settings_value(settings: &ClientSettings) -> Value {
     Value::Text(serde_json::to_string(settings).expect("settings are JSON"))
 }
 
 /// Finds a client and its secrets.
-#[derive(Debug)]
-pub(crate) struct FindClient {
-    pub(crate) id: ClientId,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FindClient {
+    pub(super) id: ClientId,
 }
 
-impl UseCase for FindClient {
-    type Outcome = Option<StoredClient>;
+impl LookUp for FindClient {
+    type Found = StoredClient;
 
-    fn access(&self) -> Access {
-        Access::Read
+    fn key(&self) -> Value {
+        (&self.id).into()
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<StoredClient>, StoreError> {
-        let rows = tx.query(&sql::FIND_CLIENT, &[(&self.id).into()]).await?;
-        Ok(read_clients(&rows)?.pop())
+    fn statement() -> &'static LookUpStatement {
+        &sql::FIND_CLIENT
+    }
+
+    fn read(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
+        read_clients(rows)
+    }
+
+    fn is_found(&self, found: &StoredClient) -> bool {
+        found.client.id == self.id
     }
 }
 
@@ -121,6 +135,8 @@ impl UseCase for AddClient {
         if tx.execute(&sql::INSERT_CLIENT, &values).await? == 0 {
             return Ok(false);
         }
+        // A login may have been under way while another client of this name was deleted.
+        tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.client.id)).await?;
         if let Some(digest) = &self.secret {
             let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
             tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
@@ -174,7 +190,8 @@ impl UseCase for SetClientDisabled {
     }
 }
 
-/// Deletes a client, its secrets and its sessions; `false` if there is no such client.
+/// Deletes a client and its secrets; `false` if there is no such client. Its sessions are ended before,
+/// in steps; here only those that were opened meanwhile.
 #[derive(Debug)]
 pub(crate) struct DeleteClient {
     pub(crate) id: ClientId,
@@ -188,9 +205,8 @@ impl UseCase for DeleteClient {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let id = [Value::from(&self.id)];
-        let deleted = tx.execute(&sql::DELETE_CLIENT, &id).await? == 1;
-        tx.execute(&sql::DELETE_SESSIONS_OF_CLIENT, &id).await?;
+        let deleted = tx.execute(&sql::DELETE_CLIENT, &[(&self.id).into()]).await? == 1;
+        tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.id)).await?;
         Ok(deleted)
     }
 }

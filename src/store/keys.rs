@@ -11,41 +11,39 @@ pub struct StoredKey {
     /// Its name.
     pub id: KeyId,
     /// What it is for.
-    pub purpose: &'static str,
+    pub purpose: String,
     /// Its number among the keys of its purpose.
     pub generation: i64,
-    /// Its public half, JSON.
+    /// Its public half as JSON; empty for a key that has none.
     pub public_jwk: String,
-    /// Its private half, JWE.
+    /// Its private half, or the secret itself; JWE.
     pub sealed_key: String,
-    /// From when on it is published.
+    /// When it was made; a signing key is published from then on.
     pub created_at: Timestamp,
-    /// From when on it signs.
+    /// From when on it signs or derives.
     pub activates_at: Timestamp,
     /// When it was withdrawn.
     pub revoked_at: Option<Timestamp>,
 }
 
 impl StoredKey {
-    fn read(purpose: &'static str, row: &Row) -> Result<Self, StoreError> {
+    fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
             id: KeyId::from_text(row.text(0)?),
-            purpose,
-            generation: row.integer(1)?,
-            public_jwk: row.text(2)?,
-            sealed_key: row.text(3)?,
-            created_at: row.moment(4)?,
-            activates_at: row.moment(5)?,
-            revoked_at: row.optional_moment(6)?,
+            purpose: row.text(1)?,
+            generation: row.integer(2)?,
+            public_jwk: row.text(3)?,
+            sealed_key: row.text(4)?,
+            created_at: row.moment(5)?,
+            activates_at: row.moment(6)?,
+            revoked_at: row.optional_moment(7)?,
         })
     }
 }
 
-/// Lists the keys of a purpose, oldest first.
+/// Lists the keys of every purpose, oldest first.
 #[derive(Debug)]
-pub(crate) struct ListKeys {
-    pub(crate) purpose: &'static str,
-}
+pub(crate) struct ListKeys;
 
 impl UseCase for ListKeys {
     type Outcome = Vec<StoredKey>;
@@ -55,8 +53,8 @@ impl UseCase for ListKeys {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredKey>, StoreError> {
-        let rows = tx.query(&sql::LIST_KEYS, &[self.purpose.into()]).await?;
-        rows.iter().map(|row| StoredKey::read(self.purpose, row)).collect()
+        let rows = tx.query(&sql::LIST_KEYS, &[]).await?;
+        rows.iter().map(StoredKey::read).collect()
     }
 }
 
@@ -76,7 +74,7 @@ impl UseCase for AddKey {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [
             (&self.key.id).into(),
-            self.key.purpose.into(),
+            (&self.key.purpose).into(),
             self.key.generation.into(),
             (&self.key.public_jwk).into(),
             (&self.key.sealed_key).into(),
@@ -84,22 +82,5 @@ impl UseCase for AddKey {
             self.key.activates_at.into(),
         ];
         Ok(tx.execute(&sql::INSERT_KEY, &values).await? == 1)
-    }
-}
-
-/// Counts the keys of every purpose: whether anything was ever sealed.
-#[derive(Debug)]
-pub(crate) struct CountKeys;
-
-impl UseCase for CountKeys {
-    type Outcome = i64;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
-        let rows = tx.query(&sql::COUNT_KEYS, &[]).await?;
-        rows.first().map_or(Ok(0), |row| row.integer(0))
     }
 }

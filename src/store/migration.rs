@@ -16,11 +16,18 @@ struct Migration {
 }
 
 /// All scripts, in the order of their versions, which have no gap.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    name: "initial",
-    script: include_str!("../../sql/migrations/0001_initial.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        name: "initial",
+        script: include_str!("../../sql/migrations/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "sessions",
+        script: include_str!("../../sql/migrations/0002_sessions.sql"),
+    },
+];
 
 /// What the tables need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

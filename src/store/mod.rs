@@ -6,6 +6,7 @@
 
 pub mod clients;
 pub mod keys;
+mod look_up;
 pub mod migration;
 mod postgres;
 mod postgres_url;
@@ -20,7 +21,11 @@ use std::fmt;
 use std::future::Future;
 
 use crate::config::DatabaseLocation;
+use crate::oauth::{ClientId, SessionId};
+use clients::{FindClient, StoredClient};
+use look_up::{LookUp, LookUpAll, Shared};
 use postgres::Postgres;
+use sessions::{FindSession, StoredSession};
 use sql::Statement;
 use sqlite::Sqlite;
 use value::{Row, Value};
@@ -138,7 +143,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Engine {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres { postgres: Postgres, clients: Shared<FindClient>, sessions: Shared<FindSession> },
 }
 
 impl Store {
@@ -150,7 +155,9 @@ impl Store {
         let opened = match location {
             DatabaseLocation::Sqlite(path) => Sqlite::open(path).map(Engine::Sqlite),
             DatabaseLocation::Postgres(url) => {
-                Postgres::open(url.expose()).await.map(Engine::Postgres)
+                let (clients, sessions) = (Shared::default(), Shared::default());
+                let opened = Postgres::open(url.expose()).await;
+                opened.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
         opened.map(|engine| Self { engine }).map_err(|problem| {
@@ -165,7 +172,37 @@ impl Store {
     pub(crate) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
-            Engine::Postgres(postgres) => postgres.perform(use_case).await,
+            Engine::Postgres { postgres, .. } => postgres.perform(use_case).await,
+        }
+    }
+
+    /// Finds a client and its secrets, as they are now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub(crate) async fn find_client(
+        &self,
+        id: ClientId,
+    ) -> Result<Option<StoredClient>, StoreError> {
+        let look_up = FindClient { id };
+        match &self.engine {
+            Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
+            Engine::Postgres { postgres, clients, .. } => clients.find(look_up, postgres).await,
+        }
+    }
+
+    /// Finds a session, as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub(crate) async fn find_session(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let look_up = FindSession { id };
+        match &self.engine {
+            Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
+            Engine::Postgres { postgres, sessions, .. } => sessions.find(look_up, postgres).await,
         }
     }
 
@@ -182,9 +219,16 @@ impl Store {
     pub fn pool_use(&self) -> PoolUse {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.pool_use(),
-            Engine::Postgres(postgres) => postgres.pool_use(),
+            Engine::Postgres { postgres, .. } => postgres.pool_use(),
         }
     }
+}
+
+async fn find_alone<L: LookUp>(
+    sqlite: &Sqlite,
+    look_up: L,
+) -> Result<Option<L::Found>, StoreError> {
+    Ok(sqlite.perform(LookUpAll(vec![look_up])).await?.pop())
 }
 
 struct Ping;

@@ -1,91 +1,350 @@
-//! Sessions: a row for each login.
+//! Sessions: a row for each login, as long as it lives. To end a session is to delete its row.
 
-use super::value::Value;
+use super::look_up::LookUp;
+use super::sql::LookUpStatement;
+use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use crate::clock::Timestamp;
+use crate::oauth::authorization::Granted;
 use crate::oauth::client::Audience;
+use crate::oauth::session::SessionDates;
 use crate::oauth::{ClientId, Scope, SessionId, UserId};
 use crate::secret::Secret;
 
-/// Opens a session for a user whose password was verified, and puts a better hash of the same
-/// password in the place of the old one. `false`, and nothing done, if user or client changed since
-/// they were read.
+/// Opens a session for a user whose password was verified, puts a better hash of the same password in
+/// the place of the old one, and ends the oldest sessions beyond the number that is allowed. `false`,
+/// and no session, if user or client changed since they were read.
 #[derive(Debug)]
 pub(crate) struct OpenSession {
     pub(crate) id: SessionId,
     pub(crate) user_id: UserId,
     pub(crate) client_id: ClientId,
-    pub(crate) scope: Scope,
-    pub(crate) audiences: Vec<Audience>,
-    pub(crate) auth_time: Timestamp,
-    pub(crate) expires_at: Timestamp,
+    pub(crate) granted: Granted,
+    pub(crate) dates: SessionDates,
     /// The stored hash that the password matched.
     pub(crate) verified_hash: Secret,
     pub(crate) replacement_hash: Option<Secret>,
+    /// How many sessions this user may have through this client.
+    pub(crate) sessions_max: i64,
 }
 
 impl UseCase for OpenSession {
     type Outcome = bool;
 
     fn access(&self) -> Access {
-        if self.replacement_hash.is_some() { Access::Transaction } else { Access::Write }
+        Access::Transaction
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let audiences = serde_json::to_string(&self.audiences).expect("strings are JSON");
-        let values = [
+        let opened_at = self.dates.refreshed_at;
+        let replacement = self.replacement_hash.as_ref().map(Secret::expose);
+        let login = [
+            (&self.user_id).into(),
+            self.verified_hash.expose().into(),
+            opened_at.into(),
+            replacement.into(),
+        ];
+        if tx.execute(&sql::RECORD_LOGIN, &login).await? == 0 {
+            return Ok(false);
+        }
+        let audiences = serde_json::to_string(&self.granted.audiences).expect("strings are JSON");
+        let session = [
             (&self.id).into(),
             (&self.user_id).into(),
             (&self.client_id).into(),
-            (&self.scope.to_string()).into(),
+            (&self.granted.scope.to_string()).into(),
             Value::Text(audiences),
-            self.auth_time.into(),
-            self.expires_at.into(),
-            self.verified_hash.expose().into(),
+            opened_at.into(),
+            self.dates.expires_at.into(),
+            self.dates.ends_at.into(),
+            self.dates.deletable_at().into(),
         ];
-        if tx.execute(&sql::INSERT_SESSION, &values).await? == 0 {
+        if tx.execute(&sql::INSERT_SESSION, &session).await? == 0 {
+            // Only the client can have changed. The login that was recorded did happen.
             return Ok(false);
         }
-        if let Some(replacement) = &self.replacement_hash {
-            let values = [
-                (&self.user_id).into(),
-                self.verified_hash.expose().into(),
-                replacement.expose().into(),
-            ];
-            tx.execute(&sql::REPLACE_PASSWORD_HASH, &values).await?;
-        }
+        let others_max = self.sessions_max.saturating_sub(1).max(0);
+        let surplus = [
+            (&self.user_id).into(),
+            (&self.client_id).into(),
+            (&self.id).into(),
+            others_max.into(),
+        ];
+        tx.execute(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
         Ok(true)
     }
 }
 
-/// Finds a session of this user and client that is good at this moment: not expired, not revoked,
-/// its user and client neither disabled nor deleted.
+/// A session as stored, whose user and client are neither disabled nor deleted. Whether it has
+/// expired is for the reader's clock.
+#[derive(Clone, Debug)]
+pub struct StoredSession {
+    /// `sid`.
+    pub id: SessionId,
+    /// `sub`.
+    pub user_id: UserId,
+    /// The client that opened it.
+    pub client_id: ClientId,
+    /// How often it was refreshed: which refresh token is the good one.
+    pub generation: i64,
+    /// What was granted at the login.
+    pub granted: Granted,
+    /// When the password was checked.
+    pub auth_time: Timestamp,
+    /// When it was last refreshed, and when it ends.
+    pub dates: SessionDates,
+    /// The user, as of now.
+    pub owner: SessionOwner,
+}
+
+/// What a session's tokens say of its user.
+#[derive(Clone, Debug)]
+pub struct SessionOwner {
+    /// The mapped name.
+    pub username: String,
+    /// The most that any client can get; `None` for no limit beside the client's.
+    pub scope: Option<Scope>,
+    /// The roles.
+    pub roles: Vec<String>,
+    /// Since when a second factor is required, which no session here has seen.
+    pub mfa_required_at: Option<Timestamp>,
+}
+
+impl StoredSession {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let limit = row.optional_text(11)?.map(Scope::try_from).transpose();
+        Ok(Self {
+            id: SessionId::from_text(row.text(0)?),
+            user_id: UserId::from_text(row.text(1)?),
+            client_id: ClientId::try_from(row.text(2)?).map_err(StoreError::Corrupt)?,
+            generation: row.integer(3)?,
+            granted: Granted {
+                scope: Scope::try_from(row.text(4)?).map_err(StoreError::Corrupt)?,
+                audiences: row.json(5)?,
+            },
+            auth_time: row.moment(6)?,
+            dates: SessionDates {
+                refreshed_at: row.moment(7)?,
+                expires_at: row.moment(8)?,
+                ends_at: row.moment(9)?,
+            },
+            owner: SessionOwner {
+                username: row.text(10)?,
+                scope: limit.map_err(StoreError::Corrupt)?,
+                roles: row.json(12)?,
+                mfa_required_at: row.optional_moment(13)?,
+            },
+        })
+    }
+}
+
+/// Finds a session by its identifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct FindSession {
+    pub(super) id: SessionId,
+}
+
+impl LookUp for FindSession {
+    type Found = StoredSession;
+
+    fn key(&self) -> Value {
+        (&self.id).into()
+    }
+
+    fn statement() -> &'static LookUpStatement {
+        &sql::FIND_SESSION
+    }
+
+    fn read(rows: &[Row]) -> Result<Vec<StoredSession>, StoreError> {
+        rows.iter().map(StoredSession::read).collect()
+    }
+
+    fn is_found(&self, found: &StoredSession) -> bool {
+        found.id == self.id
+    }
+}
+
+/// Refreshes a session; `false`, and nothing done, if it is not as it was read.
 #[derive(Debug)]
-pub(crate) struct FindLiveSession {
+pub(crate) struct RefreshSession {
     pub(crate) id: SessionId,
+    /// The generation that was read.
+    pub(crate) from: i64,
+    /// The generation that it gets.
+    pub(crate) to: i64,
+    pub(crate) dates: SessionDates,
+}
+
+impl UseCase for RefreshSession {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [
+            (&self.id).into(),
+            self.from.into(),
+            self.to.into(),
+            self.dates.refreshed_at.into(),
+            self.dates.expires_at.into(),
+            self.dates.deletable_at().into(),
+        ];
+        Ok(tx.execute(&sql::REFRESH_SESSION, &values).await? == 1)
+    }
+}
+
+/// Ends a session; `false` if there is none, or not of this client.
+#[derive(Debug)]
+pub(crate) struct EndSession {
+    pub(crate) id: SessionId,
+    /// The one client whose session it may be; any if absent.
+    pub(crate) client_id: Option<ClientId>,
+}
+
+impl UseCase for EndSession {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [(&self.id).into(), self.client_id.as_ref().into()];
+        Ok(tx.execute(&sql::END_SESSION, &values).await? == 1)
+    }
+}
+
+/// Ends all sessions of a user, or those through one client, and returns how many there were.
+#[derive(Debug)]
+pub(crate) struct EndSessionsOfUser {
     pub(crate) user_id: UserId,
+    pub(crate) client_id: Option<ClientId>,
+}
+
+impl UseCase for EndSessionsOfUser {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        let values = [(&self.user_id).into(), self.client_id.as_ref().into()];
+        tx.execute(&sql::END_SESSIONS_OF_USER, &values).await
+    }
+}
+
+/// Ends so many of the sessions of a client, and returns how many there were to end.
+#[derive(Debug)]
+pub(crate) struct EndSessionsOfClient {
     pub(crate) client_id: ClientId,
+    pub(crate) limit: i64,
+}
+
+impl UseCase for EndSessionsOfClient {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        let values = [(&self.client_id).into(), self.limit.into()];
+        tx.execute(&sql::END_SESSIONS_OF_CLIENT, &values).await
+    }
+}
+
+/// A session in a list.
+#[derive(Clone, Debug)]
+pub struct ListedSession {
+    /// `sid`.
+    pub id: SessionId,
+    /// The client that opened it.
+    pub client_id: ClientId,
+    /// How often it was refreshed.
+    pub generation: i64,
+    /// What was granted, as stored.
+    pub scope: String,
+    /// The resource servers that its tokens may be for.
+    pub audiences: Vec<Audience>,
+    /// When the password was checked.
+    pub auth_time: Timestamp,
+    /// When it was last refreshed, and when it ends.
+    pub dates: SessionDates,
+}
+
+/// Lists the sessions of a user that have not expired, or those through one client.
+#[derive(Debug)]
+pub(crate) struct ListSessionsOfUser {
+    pub(crate) user_id: UserId,
+    pub(crate) client_id: Option<ClientId>,
     pub(crate) now: Timestamp,
 }
 
-/// A session that is good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveSession {
-    /// The user's name.
-    pub username: String,
-}
-
-impl UseCase for FindLiveSession {
-    type Outcome = Option<LiveSession>;
+impl UseCase for ListSessionsOfUser {
+    type Outcome = Vec<ListedSession>;
 
     fn access(&self) -> Access {
         Access::Read
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<LiveSession>, StoreError> {
-        let values =
-            [(&self.id).into(), (&self.user_id).into(), (&self.client_id).into(), self.now.into()];
-        let rows = tx.query(&sql::FIND_LIVE_SESSION, &values).await?;
-        rows.first().map(|row| Ok(LiveSession { username: row.text(0)? })).transpose()
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ListedSession>, StoreError> {
+        let values = [(&self.user_id).into(), self.client_id.as_ref().into(), self.now.into()];
+        let read = |row: &Row| {
+            Ok(ListedSession {
+                id: SessionId::from_text(row.text(0)?),
+                client_id: ClientId::try_from(row.text(1)?).map_err(StoreError::Corrupt)?,
+                generation: row.integer(2)?,
+                scope: row.text(3)?,
+                audiences: row.json(4)?,
+                auth_time: row.moment(5)?,
+                dates: SessionDates {
+                    refreshed_at: row.moment(6)?,
+                    expires_at: row.moment(7)?,
+                    ends_at: row.moment(8)?,
+                },
+            })
+        };
+        tx.query(&sql::LIST_SESSIONS_OF_USER, &values).await?.iter().map(read).collect()
+    }
+}
+
+/// Deletes so many of the sessions that have expired, and returns how many there were to delete.
+#[derive(Debug)]
+pub(crate) struct DeleteExpiredSessions {
+    pub(crate) now: Timestamp,
+    pub(crate) limit: i64,
+}
+
+impl UseCase for DeleteExpiredSessions {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &[self.now.into(), self.limit.into()]).await
+    }
+}
+
+/// Counts the sessions that wait for their deletion.
+#[derive(Debug)]
+pub(crate) struct CountExpiredSessions {
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for CountExpiredSessions {
+    type Outcome = i64;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        let rows = tx.query(&sql::COUNT_EXPIRED_SESSIONS, &[self.now.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.integer(0))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use super::value::Value;
+
 /// One statement in the spelling of each engine, without comments.
 pub(crate) struct Statement {
     /// With `$1`, `$2`, …
@@ -18,51 +20,97 @@ impl Statement {
     }
 }
 
+/// How many keys a statement looks up at most.
+pub(super) const WIDTH: usize = 16;
+
+/// A statement that looks rows up by primary keys, written with `IN ($1)` for one key.
+pub(crate) struct LookUpStatement {
+    one: Statement,
+    many: Statement,
+}
+
+impl LookUpStatement {
+    fn new(text: &str) -> Self {
+        let numbers: Vec<String> = (1..=WIDTH).map(|number| format!("${number}")).collect();
+        let many = text.replace("IN ($1)", &format!("IN ({})", numbers.join(", ")));
+        Self { one: Statement::new(text), many: Statement::new(&many) }
+    }
+
+    /// The statement for so many keys, of which there are at most [`WIDTH`]; the last is repeated to
+    /// fill the places, which finds nothing more.
+    pub(super) fn for_keys(&self, keys: &mut Vec<Value>) -> &Statement {
+        match keys.last() {
+            Some(last) if keys.len() > 1 => {
+                let last = last.clone();
+                keys.resize(WIDTH, last);
+                &self.many
+            }
+            _ => &self.one,
+        }
+    }
+}
+
 macro_rules! statements {
-    ($($name:ident = $file:literal;)+) => {
+    (
+        statements { $($name:ident = $file:literal;)+ }
+        look_ups { $($look_up:ident = $look_up_file:literal;)+ }
+    ) => {
         $(pub(crate) static $name: LazyLock<Statement> =
             LazyLock::new(|| Statement::new(include_str!(concat!("../../sql/", $file, ".sql"))));)+
+        $(pub(crate) static $look_up: LazyLock<LookUpStatement> = LazyLock::new(|| {
+            LookUpStatement::new(include_str!(concat!("../../sql/", $look_up_file, ".sql")))
+        });)+
 
         #[cfg(test)]
-        const ALL: &[(&str, &str)] =
-            &[$(($file, include_str!(concat!("../../sql/", $file, ".sql")))),+];
+        const ALL: &[(&str, &str)] = &[
+            $(($file, include_str!(concat!("../../sql/", $file, ".sql"))),)+
+            $(($look_up_file, include_str!(concat!("../../sql/", $look_up_file, ".sql"))),)+
+        ];
     };
 }
 
 statements! {
-    COUNT_KEYS = "count_keys";
-    CREATE_MIGRATION_TABLE = "create_migration_table";
-    DELETE_CLIENT = "delete_client";
-    DELETE_CLIENT_SECRET = "delete_client_secret";
-    DELETE_SESSIONS_OF_CLIENT = "delete_sessions_of_client";
-    DELETE_SESSIONS_OF_USER = "delete_sessions_of_user";
-    DELETE_USER = "delete_user";
-    DISABLE_CLIENT = "disable_client";
-    DISABLE_USER = "disable_user";
-    ENABLE_CLIENT = "enable_client";
-    ENABLE_USER = "enable_user";
-    FIND_CLIENT = "find_client";
-    FIND_LIVE_SESSION = "find_live_session";
-    FIND_USER = "find_user";
-    INSERT_CLIENT = "insert_client";
-    INSERT_CLIENT_SECRET = "insert_client_secret";
-    INSERT_KEY = "insert_key";
-    INSERT_MIGRATION = "insert_migration";
-    INSERT_MIGRATION_GUARD = "insert_migration_guard";
-    INSERT_SESSION = "insert_session";
-    INSERT_USER = "insert_user";
-    LIST_CLIENTS = "list_clients";
-    LIST_KEYS = "list_keys";
-    LIST_MIGRATIONS = "list_migrations";
-    LIST_USERS = "list_users";
-    LOCK_MIGRATION_GUARD = "lock_migration_guard";
-    PING = "ping";
-    RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
-    REPLACE_PASSWORD_HASH = "replace_password_hash";
-    REVOKE_SESSIONS_OF_USER = "revoke_sessions_of_user";
-    UPDATE_CLIENT = "update_client";
-    UPDATE_USER = "update_user";
-    UPDATE_USER_PASSWORD = "update_user_password";
+    statements {
+        COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
+        CREATE_MIGRATION_TABLE = "create_migration_table";
+        DELETE_CLIENT = "delete_client";
+        DELETE_CLIENT_SECRET = "delete_client_secret";
+        DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
+        DELETE_USER = "delete_user";
+        DISABLE_CLIENT = "disable_client";
+        DISABLE_USER = "disable_user";
+        ENABLE_CLIENT = "enable_client";
+        ENABLE_USER = "enable_user";
+        END_SESSION = "end_session";
+        END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
+        END_SESSIONS_OF_USER = "end_sessions_of_user";
+        END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_USER = "find_user";
+        INSERT_CLIENT = "insert_client";
+        INSERT_CLIENT_SECRET = "insert_client_secret";
+        INSERT_KEY = "insert_key";
+        INSERT_MIGRATION = "insert_migration";
+        INSERT_MIGRATION_GUARD = "insert_migration_guard";
+        INSERT_SESSION = "insert_session";
+        INSERT_USER = "insert_user";
+        LIST_CLIENTS = "list_clients";
+        LIST_KEYS = "list_keys";
+        LIST_MIGRATIONS = "list_migrations";
+        LIST_SESSIONS_OF_USER = "list_sessions_of_user";
+        LIST_USERS = "list_users";
+        LOCK_MIGRATION_GUARD = "lock_migration_guard";
+        PING = "ping";
+        RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
+        RECORD_LOGIN = "record_login";
+        REFRESH_SESSION = "refresh_session";
+        UPDATE_CLIENT = "update_client";
+        UPDATE_USER = "update_user";
+        UPDATE_USER_PASSWORD = "update_user_password";
+    }
+    look_ups {
+        FIND_CLIENT = "find_client";
+        FIND_SESSION = "find_session";
+    }
 }
 
 #[cfg(test)]

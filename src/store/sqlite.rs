@@ -258,15 +258,21 @@ fn classify(error: rusqlite::Error) -> StoreError {
 mod tests {
     use rusqlite::StatementStatus;
 
-    use super::super::sql::{FIND_CLIENT, FIND_LIVE_SESSION, FIND_USER};
+    use super::super::sql::{FIND_CLIENT, FIND_SESSION, FIND_USER, REFRESH_SESSION};
     use super::*;
 
     #[test]
     fn a_statement_is_planned_once() {
         let connection = connect(Path::new(":memory:")).expect("memory");
-        let tables = include_str!("../../sql/migrations/0001_initial.sql");
-        connection.execute_batch(tables).expect("tables");
-        for statement in [&FIND_CLIENT, &FIND_USER, &FIND_LIVE_SESSION] {
+        for script in [
+            include_str!("../../sql/migrations/0001_initial.sql"),
+            include_str!("../../sql/migrations/0002_sessions.sql"),
+        ] {
+            connection.execute_batch(script).expect("tables");
+        }
+        let mut one = vec![Value::Null];
+        let (client, session) = (FIND_CLIENT.for_keys(&mut one), FIND_SESSION.for_keys(&mut one));
+        for statement in [client, session, &FIND_USER, &REFRESH_SESSION] {
             for round in ["a", "b", "c"] {
                 let count = connection.prepare(&statement.sqlite).expect("SQL").parameter_count();
                 let values = vec![Value::from(round); count];

@@ -1,6 +1,5 @@
 //! Users.
 
-use super::sql::Statement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use crate::clock::Timestamp;
@@ -29,6 +28,8 @@ pub struct User {
     pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor, which the password grant cannot carry.
     pub mfa_required_at: Option<Timestamp>,
+    /// When the user last logged in.
+    pub last_login_at: Option<Timestamp>,
 }
 
 impl User {
@@ -44,6 +45,7 @@ impl User {
             created_at: row.moment(6)?,
             disabled_at: row.optional_moment(7)?,
             mfa_required_at: row.optional_moment(8)?,
+            last_login_at: row.optional_moment(9)?,
         })
     }
 }
@@ -173,7 +175,7 @@ impl UseCase for ChangePassword {
         let values =
             [self.username.as_str().into(), self.password_hash.expose().into(), self.now.into()];
         let rows = tx.query(&sql::UPDATE_USER_PASSWORD, &values).await?;
-        then_for_sessions(tx, &rows, &sql::REVOKE_SESSIONS_OF_USER, Some(self.now)).await
+        end_sessions(tx, &rows).await
     }
 }
 
@@ -199,7 +201,7 @@ impl UseCase for SetUserDisabled {
             return Ok(!tx.query(&sql::ENABLE_USER, &[name]).await?.is_empty());
         }
         let rows = tx.query(&sql::DISABLE_USER, &[name, self.now.into()]).await?;
-        then_for_sessions(tx, &rows, &sql::REVOKE_SESSIONS_OF_USER, Some(self.now)).await
+        end_sessions(tx, &rows).await
     }
 }
 
@@ -218,20 +220,14 @@ impl UseCase for DeleteUser {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::DELETE_USER, &[self.username.as_str().into()]).await?;
-        then_for_sessions(tx, &rows, &sql::DELETE_SESSIONS_OF_USER, None).await
+        end_sessions(tx, &rows).await
     }
 }
 
-/// Goes on with the sessions of the user that a statement has just returned; `false` if none.
-async fn then_for_sessions(
-    tx: &mut Tx<'_>,
-    users: &[Row],
-    statement: &Statement,
-    now: Option<Timestamp>,
-) -> Result<bool, StoreError> {
+/// Ends the sessions of the user that a statement has just returned; `false` if it returned none. A
+/// login of the user at this moment has written the user's row before or will find it changed.
+async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<bool, StoreError> {
     let Some(user) = users.first() else { return Ok(false) };
-    let user_id = Value::from(&user.text(0)?);
-    let values = std::iter::once(user_id).chain(now.map(Value::from));
-    tx.execute(statement, &values.collect::<Vec<_>>()).await?;
+    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&user.text(0)?).into(), Value::Null]).await?;
     Ok(true)
 }

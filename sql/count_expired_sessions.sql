@@ -1,0 +1,1 @@
+SELECT COUNT(*) FROM sessions WHERE deletable_at <= $1

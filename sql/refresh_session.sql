@@ -1,0 +1,20 @@
+-- Compare and set: of all who refresh a session at once, one finds the generation it read.
+UPDATE sessions
+SET generation = $3, refreshed_at = $4, expires_at = $5, deletable_at = $6
+WHERE
+    session_id = $1
+    AND generation = $2
+    AND expires_at > $4
+    AND EXISTS (
+        SELECT 1
+        FROM users AS u
+        WHERE
+            u.user_id = sessions.user_id
+            AND u.disabled_at IS NULL
+            AND u.mfa_required_at IS NULL
+    )
+    AND EXISTS (
+        SELECT 1
+        FROM clients AS c
+        WHERE c.client_id = sessions.client_id AND c.disabled_at IS NULL
+    )

@@ -1,0 +1,116 @@
+//! What `jeton client add` and `jeton client set` decide about a client.
+
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::Failure;
+use crate::clock::Seconds;
+use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, session_lifetime};
+use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
+use crate::oauth::{ClientSettings, Scope};
+
+/// What is decided about a client. Each replaces what was decided before.
+#[derive(Args, Debug)]
+pub(super) struct Decisions {
+    /// A grant that the client may use: password or `refresh_token`; repeatable
+    #[arg(long, value_name = "GRANT")]
+    grant: Option<Vec<GrantType>>,
+    /// What the client may ask for; repeatable
+    #[arg(long, value_name = "SCOPE")]
+    scope: Option<Vec<Scope>>,
+    /// What the client gets when it asks for nothing; repeatable. Without it such a request is
+    /// `invalid_scope`
+    #[arg(long, value_name = "SCOPE")]
+    default_scope: Option<Vec<Scope>>,
+    /// A resource server that the client's tokens are for; repeatable, the first is the default,
+    /// and those that are URLs can be asked for with `resource`
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Option<Vec<Audience>>,
+    /// Scope that means something at one audience only, as AUDIENCE=SCOPE; repeatable
+    #[arg(long, value_name = "AUDIENCE=SCOPE")]
+    audience_scope: Option<Vec<AudienceScope>>,
+    /// Whether `aud` is an array even when it holds one audience
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    audience_array: Option<bool>,
+    /// How long the client's access tokens live, at most 1h, instead of the service's setting
+    #[arg(long, value_name = "DURATION", value_parser = lifetime)]
+    access_token_lifetime: Option<Seconds>,
+    /// How long the client's sessions live without being refreshed, instead of the service's setting
+    #[arg(long, value_name = "DURATION", value_parser = session_lifetime)]
+    refresh_token_idle: Option<Seconds>,
+    /// How long the client's sessions live at all, instead of the service's setting
+    #[arg(long, value_name = "DURATION", value_parser = session_lifetime)]
+    session_lifetime: Option<Seconds>,
+    /// A claim that the client's tokens carry: roles or `preferred_username`; repeatable
+    #[arg(long, value_name = "CLAIM")]
+    claim: Option<Vec<OptionalClaim>>,
+    /// The one way the client may authenticate: `client_secret_basic` or `client_secret_post`
+    #[arg(long, value_name = "METHOD")]
+    authentication_method: Option<ClientAuthenticationMethod>,
+    /// An audience whose tokens the client may introspect; repeatable
+    #[arg(long, value_name = "AUDIENCE")]
+    introspects: Option<Vec<Audience>>,
+    /// Whether introspection tells the client the user's name
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    introspects_username: Option<bool>,
+}
+
+/// `AUDIENCE=SCOPE` on the command line.
+#[derive(Clone, Debug)]
+struct AudienceScope(Audience, Scope);
+
+impl FromStr for AudienceScope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (audience, scope) =
+            text.rsplit_once('=').ok_or("write it as AUDIENCE=SCOPE".to_owned())?;
+        Ok(Self(audience.parse()?, scope.parse()?))
+    }
+}
+
+fn lifetime(text: &str) -> Result<Seconds, String> {
+    let span: Seconds = text.parse()?;
+    if span == Seconds::default() || span > ACCESS_TOKEN_LIFETIME_MAX {
+        return Err(format!("it must be 1s to {ACCESS_TOKEN_LIFETIME_MAX}"));
+    }
+    Ok(span)
+}
+
+impl Decisions {
+    /// Puts what was decided into the settings, and checks that they make sense together.
+    pub(super) fn apply(self, settings: &mut ClientSettings) -> Result<(), Failure> {
+        /// Replaces a setting if there is something to replace it with.
+        fn replace<T>(place: &mut T, new: Option<T>) {
+            if let Some(new) = new {
+                *place = new;
+            }
+        }
+        let join = |scopes: Vec<Scope>| scopes.iter().fold(Scope::default(), Scope::union);
+        replace(&mut settings.grants, self.grant.map(|all| all.into_iter().collect()));
+        replace(&mut settings.scope, self.scope.map(join));
+        replace(&mut settings.default_scope, self.default_scope.map(join));
+        replace(&mut settings.audiences, self.audience);
+        replace(&mut settings.audience_array, self.audience_array);
+        replace(&mut settings.claims, self.claim.map(|all| all.into_iter().collect()));
+        replace(&mut settings.introspects, self.introspects.map(|all| all.into_iter().collect()));
+        replace(&mut settings.introspects_username, self.introspects_username);
+        if let Some(bindings) = self.audience_scope {
+            settings.audience_scopes.clear();
+            for AudienceScope(audience, scope) in bindings {
+                let bound = settings.audience_scopes.entry(audience).or_default();
+                *bound = std::mem::take(bound).union(&scope);
+            }
+        }
+        settings.access_token_lifetime =
+            self.access_token_lifetime.or(settings.access_token_lifetime);
+        settings.refresh_token_idle = self.refresh_token_idle.or(settings.refresh_token_idle);
+        settings.session_lifetime = self.session_lifetime.or(settings.session_lifetime);
+        settings.authentication_method =
+            self.authentication_method.or(settings.authentication_method);
+        Ok(settings.check()?)
+    }
+}

@@ -1,0 +1,141 @@
+//! `jeton session`: who is logged in where, and ending it.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Failure, open_existing_store, output};
+use crate::clock::{Clock, Timestamp};
+use crate::config::DatabaseSettings;
+use crate::oauth::client::Audience;
+use crate::oauth::resource_owner::Username;
+use crate::oauth::{ClientId, SessionId, UserId};
+use crate::store::Store;
+use crate::store::sessions::{EndSession, EndSessionsOfUser, ListSessionsOfUser, ListedSession};
+use crate::store::users::FindUser;
+
+/// The commands of `jeton session`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the sessions of a user
+    List {
+        /// The user's name
+        #[arg(long, value_name = "NAME")]
+        user: Username,
+        /// Only the sessions through this client
+        #[arg(long, value_name = "CLIENT_ID")]
+        client: Option<ClientId>,
+        #[command(flatten)]
+        database: DatabaseSettings,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a session, or all sessions of a user: refresh and access tokens are refused from now on
+    Revoke {
+        #[command(flatten)]
+        which: Which,
+        /// Of the user, only the sessions through this client
+        #[arg(long, value_name = "CLIENT_ID", requires = "user")]
+        client: Option<ClientId>,
+        #[command(flatten)]
+        database: DatabaseSettings,
+    },
+}
+
+/// What is to be ended.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    /// The session's id, as `jeton session list` and the claim `sid` have it
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// All sessions of this user
+    #[arg(long, value_name = "NAME")]
+    user: Option<Username>,
+}
+
+/// A session as printed.
+#[derive(Serialize)]
+struct Listed {
+    session_id: SessionId,
+    client_id: ClientId,
+    scope: String,
+    audiences: Vec<Audience>,
+    generation: i64,
+    auth_time: Timestamp,
+    refreshed_at: Timestamp,
+    expires_at: Timestamp,
+    ends_at: Timestamp,
+}
+
+impl From<ListedSession> for Listed {
+    fn from(session: ListedSession) -> Self {
+        Self {
+            session_id: session.id,
+            client_id: session.client_id,
+            scope: session.scope,
+            audiences: session.audiences,
+            generation: session.generation,
+            auth_time: session.auth_time,
+            refreshed_at: session.dates.refreshed_at,
+            expires_at: session.dates.expires_at,
+            ends_at: session.dates.ends_at,
+        }
+    }
+}
+
+pub(super) async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::List { user, client, database, json } => {
+            let store = open_existing_store(&database).await?;
+            let user_id = find_user(&store, &user).await?;
+            let list = ListSessionsOfUser { user_id, client_id: client, now: Clock::System.now() };
+            let sessions = store.perform(list).await?;
+            print(sessions.into_iter().map(Listed::from).collect(), json);
+        }
+        Command::Revoke { which: Which { id: Some(id), .. }, database, .. } => {
+            let store = open_existing_store(&database).await?;
+            let end = EndSession { id: SessionId::from_text(id.clone()), client_id: None };
+            if !store.perform(end).await? {
+                return Err(Failure(format!(
+                    "there is no session {id}: it has ended, or `jeton session list` has its id"
+                )));
+            }
+            output::line(&format!("The session {id} was ended."));
+        }
+        Command::Revoke { which: Which { user: Some(user), .. }, client, database } => {
+            let store = open_existing_store(&database).await?;
+            let user_id = find_user(&store, &user).await?;
+            let ended = store.perform(EndSessionsOfUser { user_id, client_id: client }).await?;
+            output::line(&format!("Ended {ended} sessions of the user {user}."));
+        }
+        Command::Revoke { .. } => return Err("name a session, or --user NAME".into()),
+    }
+    Ok(())
+}
+
+async fn find_user(store: &Store, username: &Username) -> Result<UserId, Failure> {
+    let found = store.perform(FindUser { username: username.clone() }).await?;
+    let user = found
+        .ok_or_else(|| Failure(format!("there is no user {username}: see `jeton user list`")))?;
+    Ok(user.id)
+}
+
+fn print(sessions: Vec<Listed>, json: bool) {
+    if json {
+        return output::json(&sessions);
+    }
+    let rows = sessions.into_iter().map(|session| {
+        [
+            session.session_id.to_string(),
+            session.client_id.to_string(),
+            session.auth_time.to_string(),
+            session.refreshed_at.to_string(),
+            session.generation.to_string(),
+            session.expires_at.to_string(),
+            session.scope,
+        ]
+    });
+    let heading = ["SESSION", "CLIENT", "LOGIN", "LAST REFRESH", "REFRESHES", "EXPIRES", "SCOPE"];
+    output::table(heading, &rows.collect::<Vec<_>>());
+}

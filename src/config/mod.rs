@@ -1,0 +1,291 @@
+//! Every setting: its name, its meaning, its default and what it may be.
+//!
+//! A setting is a flag and an environment variable `JETON_…` of the same name. Values are parsed
+//! into types that cannot hold a wrong one; what settings must satisfy together, and with the
+//! machine, is checked where the parts are put together (`cli/serve.rs`).
+
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::clock::Seconds;
+pub use value::{ByteSize, CorsOrigin, DatabaseLocation, ScryptCost, TrustedProxy};
+
+/// Where the data is; common to all commands.
+#[derive(Args, Clone, Debug)]
+pub struct DatabaseSettings {
+    /// The database: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/NAME` with sslmode,
+    /// sslrootcert, `target_session_attrs` and several hosts as libpq knows them
+    #[arg(
+        long,
+        env = "JETON_DATABASE",
+        default_value = "sqlite:jeton.db",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub database: DatabaseLocation,
+}
+
+/// The settings of `jeton serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeSettings {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseSettings,
+
+    /// The address of the public listener, which carries the protocol
+    #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+
+    /// The address of the management listener: /livez, /readyz and /metrics
+    #[arg(
+        long,
+        env = "JETON_MANAGEMENT_LISTEN",
+        default_value = "127.0.0.1:8081",
+        value_name = "ADDRESS"
+    )]
+    pub management_listen: SocketAddr,
+
+    /// The issuer identifier: `iss` in tokens and the base of the URLs in the metadata; https,
+    /// or http on a loopback host [default: `http://localhost:PORT` on a loopback listener]
+    #[arg(long, env = "JETON_ISSUER", value_name = "URL")]
+    pub issuer: Option<String>,
+
+    /// A file with a key that seals the private keys in the database; repeatable: the first
+    /// seals, all open. The first is made if it does not exist and nothing was sealed yet
+    #[arg(
+        long,
+        env = "JETON_MASTER_KEY_FILE",
+        default_value = "keys/master.jwk",
+        value_delimiter = ',',
+        value_name = "PATH"
+    )]
+    pub master_key_file: Vec<PathBuf>,
+
+    /// How long access tokens live, at most 1h
+    #[arg(
+        long,
+        env = "JETON_ACCESS_TOKEN_LIFETIME",
+        default_value = "10m",
+        value_parser = access_token_lifetime,
+        value_name = "DURATION"
+    )]
+    pub access_token_lifetime: Seconds,
+
+    /// How long a session lives without being refreshed; clients can have their own
+    #[arg(
+        long,
+        env = "JETON_REFRESH_TOKEN_IDLE",
+        default_value = "14d",
+        value_parser = session_lifetime,
+        value_name = "DURATION"
+    )]
+    pub refresh_token_idle: Seconds,
+
+    /// How long a session lives however often it is refreshed, at most 365d; clients can have
+    /// their own
+    #[arg(
+        long,
+        env = "JETON_SESSION_LIFETIME",
+        default_value = "30d",
+        value_parser = session_lifetime,
+        value_name = "DURATION"
+    )]
+    pub session_lifetime: Seconds,
+
+    /// For how long a refresh token that was just exchanged is answered with the same successor
+    /// again, at most 10m; 0s for never
+    #[arg(
+        long,
+        env = "JETON_REFRESH_RETRY_WINDOW",
+        default_value = "30s",
+        value_parser = refresh_retry_window,
+        value_name = "DURATION"
+    )]
+    pub refresh_retry_window: Seconds,
+
+    /// How many sessions a user has at once through one client; one more ends the oldest
+    #[arg(
+        long,
+        env = "JETON_SESSIONS_PER_USER_AND_CLIENT",
+        default_value = "50",
+        value_parser = sessions_per_user_and_client,
+        value_name = "NUMBER"
+    )]
+    pub sessions_per_user_and_client: i64,
+
+    /// The size of new signing keys: 2048, 3072 or 4096
+    #[arg(
+        long,
+        env = "JETON_KEY_BITS",
+        default_value = "2048",
+        value_parser = key_bits,
+        value_name = "BITS"
+    )]
+    pub key_bits: u32,
+
+    /// How long verifiers may cache the JWKS, 1m to 1h
+    #[arg(
+        long,
+        env = "JETON_JWKS_MAX_AGE",
+        default_value = "10m",
+        value_parser = jwks_max_age,
+        value_name = "DURATION"
+    )]
+    pub jwks_max_age: Seconds,
+
+    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent
+    #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
+    pub scrypt: ScryptCost,
+
+    /// How many passwords are hashed at once [default: one a core, as far as memory allows]
+    #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
+    pub hash_threads: Option<usize>,
+
+    /// The memory that password hashing may use, all threads together [default: 128MiB, or one
+    /// hash's need if greater, a thread; at most half of the memory limit of the cgroup or machine]
+    #[arg(long, env = "JETON_HASH_MEMORY", value_name = "SIZE")]
+    pub hash_memory: Option<ByteSize>,
+
+    /// The longest wait for a password to be verified, 1s to 1m; a login that would wait longer is
+    /// answered 503 at once
+    #[arg(
+        long,
+        env = "JETON_LOGIN_DEADLINE",
+        default_value = "3s",
+        value_parser = login_deadline,
+        value_name = "DURATION"
+    )]
+    pub login_deadline: Seconds,
+
+    /// A public client for password requests that name none
+    #[arg(long, env = "JETON_DEFAULT_CLIENT", value_name = "CLIENT_ID")]
+    pub default_client: Option<String>,
+
+    /// A browser origin that may call /token, as `https://app.example.com`; repeatable. "loopback"
+    /// stands for every origin on this machine, for development
+    #[arg(long, env = "JETON_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
+    pub cors_origin: Vec<CorsOrigin>,
+
+    /// A network of proxies whose X-Forwarded-For is believed, as 10.0.0.0/8; repeatable
+    #[arg(long, env = "JETON_TRUSTED_PROXY", value_delimiter = ',', value_name = "CIDR")]
+    pub trusted_proxy: Vec<TrustedProxy>,
+
+    /// The certificate chain of the public listener, PEM; read again when it changes
+    #[arg(long, env = "JETON_TLS_CERTIFICATE", requires = "tls_key", value_name = "PATH")]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// The private key of the certificate, PEM; read again when it changes
+    #[arg(long, env = "JETON_TLS_KEY", requires = "tls_certificate", value_name = "PATH")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Allow plain HTTP on a listener that is not loopback, because a proxy speaks TLS before it
+    #[arg(long, env = "JETON_BEHIND_TLS_PROXY")]
+    pub behind_tls_proxy: bool,
+
+    /// How many connections are open at once, on the public listener
+    #[arg(
+        long,
+        env = "JETON_MAX_CONNECTIONS",
+        default_value = "10000",
+        value_parser = max_connections,
+        value_name = "NUMBER"
+    )]
+    pub max_connections: usize,
+
+    /// Logging.
+    #[command(flatten)]
+    pub log: LogSettings,
+}
+
+/// The settings of the log.
+#[derive(Args, Clone, Debug)]
+pub struct LogSettings {
+    /// What is logged: a filter such as info,jeton=debug
+    #[arg(long, env = "JETON_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+
+    /// The form of the log: text or json [default: text on a terminal, else json]
+    #[arg(long, env = "JETON_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON objects, one a line.
+    Json,
+}
+
+/// Parses a duration between two bounds.
+fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, String> {
+    let span: Seconds = text.parse()?;
+    if span < least || span > most {
+        return Err(format!("it must be {least} to {most}"));
+    }
+    Ok(span)
+}
+
+fn access_token_lifetime(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX)
+}
+
+/// The longest life of an access token, wherever it is set (RFC 6750 §5.3).
+pub const ACCESS_TOKEN_LIFETIME_MAX: Seconds = Seconds::new(3_600);
+
+/// The longest life of a session, wherever it is set.
+pub const SESSION_LIFETIME_MAX: Seconds = Seconds::new(365 * 86_400);
+
+/// Reads how long a session may live, or live without being refreshed.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn session_lifetime(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), SESSION_LIFETIME_MAX)
+}
+
+fn refresh_retry_window(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(0), Seconds::new(600))
+}
+
+fn sessions_per_user_and_client(text: &str) -> Result<i64, String> {
+    Ok(i64::try_from(number(text, 1, 10_000)?).unwrap_or(i64::MAX))
+}
+
+fn jwks_max_age(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(60), Seconds::new(3_600))
+}
+
+fn login_deadline(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), Seconds::new(60))
+}
+
+fn key_bits(text: &str) -> Result<u32, String> {
+    match text {
+        "2048" => Ok(2_048),
+        "3072" => Ok(3_072),
+        "4096" => Ok(4_096),
+        _ => Err("it must be 2048, 3072 or 4096".to_owned()),
+    }
+}
+
+/// Parses a number between two bounds.
+fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("it must be a number from {least} to {most}")),
+    }
+}
+
+fn hash_threads(text: &str) -> Result<usize, String> {
+    number(text, 1, 1_024)
+}
+
+fn max_connections(text: &str) -> Result<usize, String> {
+    number(text, 1, 1_000_000)
+}

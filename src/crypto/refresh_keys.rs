@@ -1,0 +1,215 @@
+//! Refresh tokens: derived from their session and generation with a refresh key (HMAC-SHA-256), so that
+//! none is stored and a forged one is refused before the database is asked.
+//!
+//! Which key derives the token of a generation follows from when the session got to it. So every
+//! replica answers a retry with the same octets, before and after the keys were rotated.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::key_lifecycle::KeyDates;
+use super::random;
+use crate::clock::Timestamp;
+use crate::config::SESSION_LIFETIME_MAX;
+use crate::oauth::KeyId;
+use crate::oauth::refresh_token::{
+    self, MESSAGE_LENGTH, RefreshTokenClaims, UnverifiedRefreshToken,
+};
+use crate::secret::Secret;
+
+/// Octets of a refresh key.
+const KEY_LENGTH: usize = 32;
+
+/// A key that derives and authenticates refresh tokens.
+#[derive(Clone)]
+pub struct RefreshKey {
+    id: KeyId,
+    dates: KeyDates,
+    /// Keyed once; a copy of it computes each MAC.
+    mac: Hmac<Sha256>,
+}
+
+impl std::fmt::Debug for RefreshKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RefreshKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Makes the secret form of a new key: 256 random bits.
+#[must_use]
+pub fn generate() -> (KeyId, Zeroizing<Vec<u8>>) {
+    (random::refresh_key_id(), Zeroizing::new(random::octets::<KEY_LENGTH>().to_vec()))
+}
+
+impl RefreshKey {
+    /// Builds a key from its secret form.
+    ///
+    /// # Errors
+    /// A sentence if the secret has another length.
+    pub fn from_secret(id: KeyId, dates: KeyDates, secret: &[u8]) -> Result<Self, String> {
+        if secret.len() != KEY_LENGTH {
+            return Err(format!("it has {} octets instead of {KEY_LENGTH}", secret.len()));
+        }
+        let mac = Hmac::new_from_slice(secret).map_err(|error| error.to_string())?;
+        Ok(Self { id, dates, mac })
+    }
+
+    /// The key's name.
+    #[must_use]
+    pub fn id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// The same key with the dates that its row has now.
+    #[must_use]
+    pub fn dated(self, dates: KeyDates) -> Self {
+        Self { dates, ..self }
+    }
+
+    fn authenticate(&self, message: &[u8; MESSAGE_LENGTH]) -> Hmac<Sha256> {
+        let mut mac = self.mac.clone();
+        mac.update(message);
+        mac
+    }
+}
+
+/// What a presented refresh token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerifiedRefreshToken {
+    /// This service made it.
+    Genuine(RefreshTokenClaims),
+    /// It names a key that is not here. Nobody can say whether it is genuine who does not know every
+    /// key.
+    OfUnknownKey,
+    /// Nobody made it.
+    Forged,
+}
+
+/// The refresh keys in hand.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshKeys(Vec<RefreshKey>);
+
+impl RefreshKeys {
+    /// Takes the keys that are good at this moment: not withdrawn, and not superseded for so long
+    /// that every session whose token they derived has ended.
+    #[must_use]
+    pub fn new(keys: impl IntoIterator<Item = RefreshKey>, now: Timestamp) -> Self {
+        let live: Vec<RefreshKey> =
+            keys.into_iter().filter(|key| key.dates.revoked_at.is_none()).collect();
+        let activations: Vec<Timestamp> = live.iter().map(|key| key.dates.activates_at).collect();
+        let is_good = |key: &RefreshKey| {
+            let later = activations.iter().filter(|at| **at > key.dates.activates_at);
+            later.min().is_none_or(|at| now < at.after(SESSION_LIFETIME_MAX))
+        };
+        Self(live.into_iter().filter(is_good).collect())
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &[RefreshKey] {
+        &self.0
+    }
+
+    /// Derives the token of a session that got to this generation at this moment.
+    ///
+    /// # Errors
+    /// A sentence for the log if there is no key, or the session's identifier is not one of ours.
+    pub fn derive(
+        &self,
+        claims: &RefreshTokenClaims,
+        refreshed_at: Timestamp,
+    ) -> Result<Secret, String> {
+        let active = self.0.iter().filter(|key| key.dates.activates_at <= refreshed_at);
+        let key = active
+            .max_by_key(|key| key.dates.activates_at)
+            // A clock that is behind can see no key that is active yet.
+            .or_else(|| self.0.iter().min_by_key(|key| key.dates.activates_at))
+            .ok_or("there is no refresh key")?;
+        let message = claims.message().ok_or("the session has an identifier of another form")?;
+        let mac = key.authenticate(&message).finalize().into_bytes();
+        refresh_token::encode(&key.id, &message, &mac)
+            .map(Secret::new)
+            .ok_or_else(|| "the refresh key has an identifier of another form".to_owned())
+    }
+
+    /// Verifies a presented token. The comparison takes the same time wherever it fails.
+    #[must_use]
+    pub fn verify(&self, token: &Secret) -> VerifiedRefreshToken {
+        let Some(token) = UnverifiedRefreshToken::read(token.expose()) else {
+            return VerifiedRefreshToken::Forged;
+        };
+        let Some(key) = self.0.iter().find(|key| key.id == token.key) else {
+            return VerifiedRefreshToken::OfUnknownKey;
+        };
+        let message = token.claims.message();
+        let genuine = message
+            .is_some_and(|message| key.authenticate(&message).verify_slice(&token.mac).is_ok());
+        if genuine {
+            VerifiedRefreshToken::Genuine(token.claims)
+        } else {
+            VerifiedRefreshToken::Forged
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::clock::Seconds;
+
+    fn key(activates_at: i64) -> RefreshKey {
+        let (id, secret) = generate();
+        let activates_at = Timestamp(activates_at);
+        let dates = KeyDates { created_at: Timestamp(0), activates_at, revoked_at: None };
+        RefreshKey::from_secret(id, dates, &secret).expect("a key of the right length")
+    }
+
+    /// RFC 6749 §10.10: 256 bits that nobody can guess, and no two tokens alike. [TR-24]
+    #[test]
+    fn tokens_do_not_repeat() {
+        let keys = RefreshKeys::new([key(0)], Timestamp(0));
+        let derive = |session, generation| {
+            let claims = RefreshTokenClaims { session, generation };
+            keys.derive(&claims, Timestamp(1)).expect("a key").expose().to_owned()
+        };
+        let session = random::session_id();
+        let of_one = (0..50_000).map(|generation| derive(session.clone(), generation));
+        let of_many = (0..50_000).map(|_| derive(random::session_id(), 0));
+        assert_eq!(of_one.chain(of_many).collect::<HashSet<_>>().len(), 100_000);
+    }
+
+    #[test]
+    fn a_token_is_derived_with_the_key_of_its_time_and_verified_with_any() {
+        let (old, new) = (key(0), key(100));
+        let claims = RefreshTokenClaims { session: random::session_id(), generation: 3 };
+        let now = Timestamp(100);
+        let before = RefreshKeys::new([old.clone()], now);
+        let both = RefreshKeys::new([old.clone(), new.clone()], now);
+        let derive = |keys: &RefreshKeys, at| keys.derive(&claims, Timestamp(at)).expect("a key");
+
+        assert_eq!(derive(&before, 99).expose(), derive(&both, 99).expose());
+        assert_ne!(derive(&both, 99).expose(), derive(&both, 100).expose());
+        assert_eq!(derive(&both, -1).expose(), derive(&before, 0).expose(), "a clock behind");
+        for at in [0, 99, 100] {
+            let genuine = VerifiedRefreshToken::Genuine(claims.clone());
+            assert_eq!(both.verify(&derive(&both, at)), genuine);
+        }
+        let of_new = derive(&both, 100);
+        assert_eq!(before.verify(&of_new), VerifiedRefreshToken::OfUnknownKey);
+
+        let revoked_at = Some(Timestamp(100).after(Seconds::new(1)));
+        let withdrawn = new.clone().dated(KeyDates { revoked_at, ..new.dates });
+        let left = RefreshKeys::new([old.clone(), withdrawn], now);
+        assert_eq!(left.verify(&of_new), VerifiedRefreshToken::OfUnknownKey);
+        let of_old = derive(&both, 0);
+        for (last, held) in [(Timestamp(99), true), (now, false)] {
+            let at = last.after(SESSION_LIFETIME_MAX);
+            let keys = RefreshKeys::new([old.clone(), new.clone()], at);
+            assert_eq!(keys.verify(&of_old) != VerifiedRefreshToken::OfUnknownKey, held);
+        }
+        assert!(RefreshKeys::default().derive(&claims, Timestamp(0)).is_err());
+    }
+}

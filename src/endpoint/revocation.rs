@@ -1,0 +1,80 @@
+//! Token revocation (RFC 7009). What is revoked is the session: its refresh token and all its access
+//! tokens, whichever of them is presented (§2.1).
+
+use std::sync::Arc;
+
+use super::client_authentication::ClientAuthentication;
+use super::keys::{GenuineToken, Keys};
+use super::{FormRequest, Refusal, Trail};
+use crate::clock::Clock;
+use crate::oauth::client_credentials::ClientCredentials;
+use crate::oauth::{Issuer, Parameter, Parameters};
+use crate::store::Store;
+use crate::store::sessions::EndSession;
+
+/// What came of a revocation. The caller is told the same (§2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// A session was ended.
+    Revoked,
+    /// There was nothing to revoke: an unknown, foreign, expired or revoked token.
+    Nothing,
+}
+
+impl Revocation {
+    /// A stable word for logs and metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// Answers revocation requests.
+#[derive(Debug)]
+pub struct RevocationEndpoint {
+    /// Who may ask.
+    pub clients: ClientAuthentication,
+    /// Who verifies.
+    pub keys: Arc<Keys>,
+    /// The sessions.
+    pub store: Store,
+    /// `iss`.
+    pub issuer: Issuer,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl RevocationEndpoint {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the client is not who it says, the request is malformed, or the revocation could
+    /// not be stored.
+    pub async fn respond(
+        &self,
+        request: &FormRequest,
+        trail: &mut Trail,
+    ) -> Result<Revocation, Refusal> {
+        // 1. Read the form, as strictly as at the token endpoint.
+        let form = Parameters::read(&request.content)?;
+        // 2. Find out who calls: a public client need only say so (§2.1).
+        let credentials = ClientCredentials::read(&request.authorization, &form)?;
+        let client = self.clients.identify(credentials, trail).await?;
+        // 3. See that this service made the token. The hint is not needed: a token tells its kind by
+        //    its form, and a refresh token of any generation ends its session.
+        let token = form.require(Parameter::Token)?;
+        let id = match self.keys.recognise(token, &self.issuer, self.clock.now())? {
+            Some(GenuineToken::Refresh(claims)) => claims.session,
+            Some(GenuineToken::Access(claims)) => claims.sid,
+            None => return Ok(Revocation::Nothing),
+        };
+        trail.session = Some(id.clone());
+        // 4. End the session, if it is the client's own.
+        let end = EndSession { id, client_id: Some(client.id) };
+        let ended = self.store.perform(end).await?;
+        Ok(if ended { Revocation::Revoked } else { Revocation::Nothing })
+    }
+}

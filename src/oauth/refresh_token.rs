@@ -1,0 +1,120 @@
+//! The refresh token: opaque to clients (RFC 6749 §1.5), derived and never stored. Here is its form;
+//! `crypto/` authenticates it.
+//!
+//! ```text
+//! version (1) ‖ key id (9) ‖ session id (16) ‖ generation (8, big endian) ‖ MAC (32)
+//! ```
+//!
+//! 66 octets are 88 characters of base64url with no bit to spare, so that no two texts are the same
+//! token.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::identifier::{KeyId, SessionId};
+
+/// The one version there is. Another layout, or another MAC, gets another number.
+const VERSION: u8 = 1;
+
+/// Octets of the identifier of a refresh key.
+pub const KEY_ID_LENGTH: usize = 9;
+/// Octets of a session's identifier.
+pub const SESSION_ID_LENGTH: usize = 16;
+/// Octets of the MAC: HMAC-SHA-256 (RFC 2104).
+pub const MAC_LENGTH: usize = 32;
+
+/// What the MAC is over: version, session and generation.
+pub const MESSAGE_LENGTH: usize = 1 + SESSION_ID_LENGTH + 8;
+
+/// Octets of a token.
+const LENGTH: usize = KEY_ID_LENGTH + MESSAGE_LENGTH + MAC_LENGTH;
+
+/// What a refresh token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshTokenClaims {
+    /// The session that it continues.
+    pub session: SessionId,
+    /// How often the session had been refreshed when it was issued.
+    pub generation: i64,
+}
+
+impl RefreshTokenClaims {
+    /// What the MAC is over; `None` if the session's identifier is not one that this service makes.
+    #[must_use]
+    pub fn message(&self) -> Option<[u8; MESSAGE_LENGTH]> {
+        let session = URL_SAFE_NO_PAD.decode(self.session.as_str()).ok()?;
+        let session: [u8; SESSION_ID_LENGTH] = session.try_into().ok()?;
+        let mut message = [0; MESSAGE_LENGTH];
+        let (version, rest) = message.split_at_mut(1);
+        let (session_part, generation_part) = rest.split_at_mut(SESSION_ID_LENGTH);
+        version.copy_from_slice(&[VERSION]);
+        session_part.copy_from_slice(&session);
+        generation_part.copy_from_slice(&self.generation.to_be_bytes());
+        Some(message)
+    }
+}
+
+/// Joins the parts to a token; `None` if the key's identifier is not one that this service makes.
+#[must_use]
+pub fn encode(key: &KeyId, message: &[u8; MESSAGE_LENGTH], mac: &[u8]) -> Option<String> {
+    let key = URL_SAFE_NO_PAD.decode(key.as_str()).ok()?;
+    let (version, rest) = message.split_at(1);
+    let octets = [version, &key, rest, mac].concat();
+    (octets.len() == LENGTH).then(|| URL_SAFE_NO_PAD.encode(octets))
+}
+
+/// A presented token, taken apart but not yet authenticated.
+#[derive(Debug)]
+pub struct UnverifiedRefreshToken {
+    /// The key it claims to be derived with: a name to look up, nothing else.
+    pub key: KeyId,
+    /// What it claims.
+    pub claims: RefreshTokenClaims,
+    /// The MAC that it claims to have.
+    pub mac: [u8; MAC_LENGTH],
+}
+
+impl UnverifiedRefreshToken {
+    /// Takes a token apart; `None` for anything that this service cannot have made.
+    #[must_use]
+    pub fn read(token: &str) -> Option<Self> {
+        let octets = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let (version, rest) = octets.split_first_chunk::<1>()?;
+        let (key, rest) = rest.split_first_chunk::<KEY_ID_LENGTH>()?;
+        let (session, rest) = rest.split_first_chunk::<SESSION_ID_LENGTH>()?;
+        let (generation, rest) = rest.split_first_chunk::<8>()?;
+        let mac = rest.try_into().ok()?;
+        (*version == [VERSION]).then(|| Self {
+            key: KeyId::from_text(URL_SAFE_NO_PAD.encode(key)),
+            claims: RefreshTokenClaims {
+                session: SessionId::from_text(URL_SAFE_NO_PAD.encode(session)),
+                generation: i64::from_be_bytes(*generation),
+            },
+            mac,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back_as_what_it_was_made_of_and_in_no_other_spelling() {
+        let key = KeyId::from_text(URL_SAFE_NO_PAD.encode([7; KEY_ID_LENGTH]));
+        let session = SessionId::from_text(URL_SAFE_NO_PAD.encode([9; SESSION_ID_LENGTH]));
+        let claims = RefreshTokenClaims { session, generation: 258 };
+        let message = claims.message().expect("an identifier of 16 octets");
+        let token = encode(&key, &message, &[5; MAC_LENGTH]).expect("identifiers of our own");
+        assert_eq!(token.len(), 88);
+
+        let read = UnverifiedRefreshToken::read(&token).expect("the form it was made in");
+        assert_eq!((read.key, read.claims, read.mac), (key, claims, [5; MAC_LENGTH]));
+        for other in [format!("{token}="), format!(" {token}"), format!("{token}AAAA"), "B".into()]
+        {
+            assert!(UnverifiedRefreshToken::read(&other).is_none(), "{other}");
+        }
+        let another_version = format!("Ag{}", &token[2..]);
+        assert!(UnverifiedRefreshToken::read(&another_version).is_none());
+    }
+}
