@@ -4,9 +4,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,12 @@ impl Seconds {
     #[must_use]
     pub const fn get(self) -> i64 {
         self.0
+    }
+
+    /// How much longer this is than another span; zero if it is not.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Self {
+        Self::new(self.0.saturating_sub(earlier.0))
     }
 }
 
@@ -107,14 +113,22 @@ pub enum Clock {
     /// The machine's clock.
     System,
     /// A clock that stands still until it is moved.
-    Settable(Arc<AtomicI64>),
+    Settable(Arc<SettableClock>),
+}
+
+/// A clock for tests: what it shows, and how long it has run.
+#[derive(Debug)]
+pub struct SettableClock {
+    shown: AtomicI64,
+    elapsed: AtomicI64,
 }
 
 impl Clock {
     /// A clock that shows `now` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn settable(now: Timestamp) -> Self {
-        Self::Settable(Arc::new(AtomicI64::new(now.0)))
+        let (shown, elapsed) = (AtomicI64::new(now.0), AtomicI64::new(0));
+        Self::Settable(Arc::new(SettableClock { shown, elapsed }))
     }
 
     /// The present moment.
@@ -126,14 +140,35 @@ impl Clock {
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
             }
-            Self::Settable(now) => Timestamp(now.load(Ordering::SeqCst)),
+            Self::Settable(clock) => Timestamp(clock.shown.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a settable clock, backwards too; the system's clock does not obey.
+    /// How long the clock has run, whatever it was set to meanwhile; since when does not matter.
+    #[must_use]
+    pub fn elapsed(&self) -> Seconds {
+        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => {
+                Seconds::new(i64::try_from(BEGINNING.elapsed().as_secs()).unwrap_or(i64::MAX))
+            }
+            Self::Settable(clock) => Seconds::new(clock.elapsed.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Lets time pass on a settable clock; backwards it only changes what is shown. The system's clock
+    /// does not obey.
     pub fn advance(&self, seconds: i64) {
-        if let Self::Settable(now) = self {
-            now.fetch_add(seconds, Ordering::SeqCst);
+        if let Self::Settable(clock) = self {
+            clock.shown.fetch_add(seconds, Ordering::SeqCst);
+            clock.elapsed.fetch_add(seconds.max(0), Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a settable clock forward or back by so much, without any time passing.
+    pub fn jump(&self, seconds: i64) {
+        if let Self::Settable(clock) = self {
+            clock.shown.fetch_add(seconds, Ordering::SeqCst);
         }
     }
 }

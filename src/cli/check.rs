@@ -4,10 +4,11 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 
-use super::serve::{Plan, bind, check_default_client};
+use super::serve::{Plan, bind, check_default_client, key_vault};
 use super::{Arguments, Failure, output, unknown_variables};
+use crate::clock::Clock;
 use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
-use crate::endpoint::keys::{KeySettings, Keys};
+use crate::endpoint::keys::Keys;
 use crate::store::{Store, migration};
 
 /// A setting as printed.
@@ -78,12 +79,8 @@ async fn check_database(settings: &ServeSettings, plan: &Plan) -> Result<(), Fai
         return Ok(());
     }
     check_default_client(&store, plan.default_client.as_ref()).await?;
-    let key_settings = KeySettings {
-        master_key_files: settings.master_key_file.clone(),
-        bits: settings.key_bits,
-        jwks_max_age: settings.jwks_max_age,
-    };
-    let opened = Keys::try_open(&store, &key_settings).await?;
+    let vault = key_vault(store, &settings.keys);
+    let opened = Keys::try_open(&vault, Clock::System.now()).await?;
     output::line(&match opened {
         0 => "ok  the first keys will be made at the first start".to_owned(),
         count => format!("ok  {count} keys open with the master key and work"),

@@ -1,44 +1,289 @@
-//! `jeton key`: the keys that tokens depend on.
+//! `jeton key`: the keys that tokens depend on. Every command that verifiers can notice says so first,
+//! and asks.
 
+use std::io::Read;
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use super::{Failure, open_existing_store, output};
-use crate::clock::Clock;
-use crate::config::DatabaseSettings;
-use crate::endpoint::keys::rotate_refresh_key;
+use super::serve::key_vault;
+use super::{Failure, key_picture, open_existing_store, open_store, output, prompt};
+use crate::clock::{Clock, Seconds, Timestamp};
+use crate::config::{DatabaseSettings, KeySettings};
+use crate::crypto::sealing::KeyPurpose;
+use crate::endpoint::key_administration::{
+    KeyAdministration, ListedKey, Rotation, read_private_key,
+};
+use crate::oauth::KeyId;
+
+/// What all commands about keys take. The settings must be those of `jeton serve`.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    keys: KeySettings,
+}
+
+/// What commands take that ask before they act.
+#[derive(Args, Debug)]
+pub(super) struct Asking {
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
 
 /// The commands of `jeton key`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a new key; the one before goes on verifying what it made
-    Rotate {
-        /// The key that refresh tokens are derived with
-        #[arg(long, required = true)]
+    /// List the keys, with a picture of their lives
+    List {
+        /// The keys that refresh tokens are derived with, instead of those that sign
+        #[arg(long)]
         refresh: bool,
-        /// The file of the master key; repeatable: the first seals, all open
-        #[arg(
-            long,
-            env = "JETON_MASTER_KEY_FILE",
-            default_value = "keys/master.jwk",
-            value_delimiter = ',',
-            value_name = "PATH"
-        )]
-        master_key_file: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
-        database: DatabaseSettings,
+        common: Common,
+    },
+    /// Make the next key now; the one before goes on verifying what it made
+    Rotate {
+        /// The key that refresh tokens are derived with, instead of the one that signs
+        #[arg(long, conflicts_with = "emergency")]
+        refresh: bool,
+        /// Let the next key sign at once, although verifiers may not know it yet
+        #[arg(long)]
+        emergency: bool,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Withdraw a key at once: what it made is good no longer
+    Revoke {
+        /// The key, as `jeton key list` has it
+        kid: String,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Add a private RSA key that was made elsewhere, as the next key that signs
+    Import {
+        /// A file with the key, as PEM (PKCS #1 or PKCS #8, not encrypted) or JWK; - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        asking: Asking,
+    },
+    /// Print the public halves of the keys that sign and verify: a JWK Set, or PEM
+    Export {
+        /// Private halves are never printed, so this must be said
+        #[arg(long, required = true)]
+        public: bool,
+        /// Print PEM
+        #[arg(long)]
+        pem: bool,
+        /// Only this key, as a JWK or PEM
+        kid: Option<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Seal all keys in the database under the first --master-key-file; the others open them
+    Rewrap {
+        #[command(flatten)]
+        asking: Asking,
     },
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
-    let Command::Rotate { refresh: _, master_key_file, database } = command;
-    let store = open_existing_store(&database).await?;
+    match command {
+        Command::List { refresh, json, common } => {
+            let keys = administration(&common).await?;
+            let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
+            list(&listed, &common.keys, keys.now, refresh, json);
+            Ok(())
+        }
+        Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,
+        Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
+        Command::Revoke { kid, asking } => revoke(KeyId::from_text(kid), &asking).await,
+        Command::Import { file, asking } => import(&file, &asking).await,
+        Command::Export { pem, kid, common, .. } => {
+            export(&administration(&common).await?, kid.map(KeyId::from_text), pem).await
+        }
+        Command::Rewrap { asking } => rewrap(&asking).await,
+    }
+}
+
+async fn administration(common: &Common) -> Result<KeyAdministration, Failure> {
+    let store = open_existing_store(&common.database).await?;
     let now = Clock::System.now();
-    let (kid, activates_at) = rotate_refresh_key(&store, now, &master_key_file).await?;
+    Ok(KeyAdministration { vault: key_vault(store, &common.keys), now })
+}
+
+fn list(keys: &[ListedKey], settings: &KeySettings, now: Timestamp, refresh: bool, json: bool) {
+    if json {
+        return output::json(&keys);
+    }
+    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+    let rows = keys.iter().map(|key| {
+        [
+            key.kid.to_string(),
+            key.state.to_owned(),
+            key.created_at.to_string(),
+            key.activates_at.to_string(),
+            time(key.retires_at),
+            time(key.gone_at),
+            key.sealed_under.clone().unwrap_or_default(),
+        ]
+    });
+    let heading = ["KID", "STATE", "CREATED", "ACTIVATES", "RETIRES", "GONE", "SEALED UNDER"];
+    output::table(heading, &rows.collect::<Vec<_>>());
+    if !refresh {
+        output::line("");
+        for line in key_picture::draw(keys, now, settings.key_rotation) {
+            output::line(&line);
+        }
+    }
+}
+
+/// Nobody notices it, so nobody is asked.
+async fn rotate_refresh(common: &Common) -> Result<(), Failure> {
+    let (kid, activates_at) = administration(common).await?.rotate_refresh().await?;
     output::line(&format!(
         "The refresh key {kid} was made. Refresh tokens are derived with it from {activates_at} on; \
-         those that clients have stay good."
+         those that clients hold stay good."
     ));
     Ok(())
+}
+
+/// What verifiers experience when a key signs that their cached key sets may lack.
+fn surprise(unknown_for: Seconds) -> String {
+    if unknown_for == Seconds::default() {
+        return "Every verifier can know it already: nothing breaks.".to_owned();
+    }
+    format!(
+        "For up to {unknown_for}, verifiers that go by their cached key set and do not fetch it again \
+         for an unknown kid will refuse new tokens."
+    )
+}
+
+/// What a rotation means for those who verify.
+fn describe(plan: &Rotation) -> String {
+    match plan {
+        Rotation::Announced { signs_at } => format!(
+            "A new key will be published now and sign from {signs_at} on. Verifiers that honour the \
+             Cache-Control of the JWKS know it by then: nothing breaks."
+        ),
+        Rotation::Promoted { kid, unknown_for } => format!(
+            "The next key {kid} is published already and will sign now. {}",
+            surprise(*unknown_for)
+        ),
+        Rotation::Sudden { unknown_for } => {
+            format!("A new key will be published and sign now. {}", surprise(*unknown_for))
+        }
+    }
+}
+
+async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
+    let keys = administration(&asking.common).await?;
+    let plan = keys.plan_rotation(emergency).await?;
+    ask(asking, &describe(&plan))?;
+    let kid = keys.rotate(&plan).await?;
+    output::line(&match plan {
+        Rotation::Announced { signs_at } => format!("The key {kid} signs from {signs_at} on."),
+        Rotation::Promoted { .. } | Rotation::Sudden { .. } => {
+            format!("The key {kid} signs on every replica within seconds.")
+        }
+    });
+    Ok(())
+}
+
+async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
+    let keys = administration(&asking.common).await?;
+    let max_age = asking.common.keys.jwks_max_age;
+    let consequence = match keys.is_in_use(&kid).await? {
+        (KeyPurpose::Signing, in_use) => {
+            let mut text = format!(
+                "The key {kid} leaves the JWKS now. Its tokens are inactive at introspection within \
+                 seconds; verifiers go on accepting them until their cached key set expires, up to \
+                 {max_age}."
+            );
+            if in_use {
+                text.push(' ');
+                text.push_str(&describe(&keys.plan_rotation(true).await?));
+            }
+            text
+        }
+        (KeyPurpose::Refresh, _) => format!(
+            "Every refresh token that was derived with the key {kid} is refused from now on: whoever \
+             holds one must log in again. Access tokens stay good until they expire."
+        ),
+    };
+    ask(asking, &consequence)?;
+    keys.revoke(&kid).await?;
+    output::line(&format!("The key {kid} was revoked."));
+    Ok(())
+}
+
+async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
+    let mut text = zeroize::Zeroizing::new(Vec::new());
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().lock().read_to_end(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text))
+    };
+    read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let key =
+        read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
+    let store = open_store(&asking.common.database).await?;
+    let vault = key_vault(store, &asking.common.keys);
+    let keys = KeyAdministration { vault, now: Clock::System.now() };
+    let lead = keys.vault.schedule.lead();
+    ask(
+        asking,
+        &format!(
+            "The key {} will be published now and sign in {lead}, when verifiers that honour the \
+             Cache-Control of the JWKS know it; at once if there is no key yet. Destroy other copies \
+             of its private half.",
+            key.public.kid
+        ),
+    )?;
+    let (kid, signs_at) = keys.import(key).await?;
+    output::line(&format!("The key {kid} was added and signs from {signs_at} on."));
+    Ok(())
+}
+
+async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Result<(), Failure> {
+    let public = keys.public(kid.as_ref()).await?;
+    if pem {
+        for key in &public {
+            output::line(key.to_pem()?.trim_end());
+        }
+    } else if let (Some(_), [one]) = (&kid, public.as_slice()) {
+        output::json(one);
+    } else {
+        output::json(&serde_json::json!({ "keys": public }));
+    }
+    Ok(())
+}
+
+async fn rewrap(asking: &Asking) -> Result<(), Failure> {
+    let keys = administration(&asking.common).await?;
+    ask(
+        asking,
+        "All keys in the database will be sealed under the first --master-key-file. Replicas that run \
+         keep what they have opened; give them the new master key before they next start or make a \
+         key. Verifiers notice nothing.",
+    )?;
+    let (count, master) = keys.rewrap().await?;
+    output::line(&format!("{count} keys were sealed anew; all are under the master key {master}."));
+    Ok(())
+}
+
+/// Says what will happen, and asks whether it may.
+fn ask(asking: &Asking, consequence: &str) -> Result<(), Failure> {
+    output::error_line(consequence);
+    if asking.yes || prompt::confirm()? {
+        return Ok(());
+    }
+    Err("nothing was changed".into())
 }

@@ -9,6 +9,7 @@ mod database;
 pub mod demo;
 mod healthcheck;
 mod key;
+mod key_picture;
 mod log;
 mod machine;
 mod output;
@@ -77,9 +78,9 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
-    /// Rotate the refresh key
+    /// List, rotate, revoke, import, export and rewrap keys
     #[command(subcommand)]
-    Key(key::Command),
+    Key(Box<key::Command>),
     /// Migrate the tables, show where they stand, or delete what has expired
     #[command(subcommand)]
     Db(database::Command),
@@ -108,7 +109,7 @@ pub fn main() -> ExitCode {
             Command::User(command) => user::run(command).await,
             Command::Client(command) => client::run(command).await,
             Command::Session(command) => session::run(command).await,
-            Command::Key(command) => key::run(command).await,
+            Command::Key(command) => key::run(*command).await,
             Command::Db(command) => database::run(command).await,
             Command::Check(settings) => check::run(settings, &matches).await,
             Command::Healthcheck(options) => healthcheck::run(&options).await,

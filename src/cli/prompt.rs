@@ -1,6 +1,6 @@
-//! Secrets from the person at the terminal: never as arguments, never shown.
+//! What is asked of the person at the terminal: secrets, never shown, and whether to go on.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::Failure;
 use crate::oauth::resource_owner::prepare_password;
@@ -15,6 +15,21 @@ pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
              script, digits, signs and spaces",
         )
     })
+}
+
+/// Asks whether to go on.
+pub(super) fn confirm() -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err("there is nobody to ask: say --yes to go on, nothing was changed".into());
+    }
+    let ask = || -> io::Result<String> {
+        write!(io::stderr().lock(), "Go on? [y/N] ")?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|error| format!("cannot ask: {error}"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn read_line() -> Result<Secret, Failure> {

@@ -2,7 +2,7 @@
 //!
 //! A setting is a flag and an environment variable `JETON_…` of the same name. Values are parsed
 //! into types that cannot hold a wrong one; what settings must satisfy together, and with the
-//! machine, is checked where the parts are put together (`cli/serve.rs`).
+//! machine, is checked where the parts are put together (`cli/serve/`).
 
 mod value;
 
@@ -53,17 +53,6 @@ pub struct ServeSettings {
     /// or http on a loopback host [default: `http://localhost:PORT` on a loopback listener]
     #[arg(long, env = "JETON_ISSUER", value_name = "URL")]
     pub issuer: Option<String>,
-
-    /// A file with a key that seals the private keys in the database; repeatable: the first
-    /// seals, all open. The first is made if it does not exist and nothing was sealed yet
-    #[arg(
-        long,
-        env = "JETON_MASTER_KEY_FILE",
-        default_value = "keys/master.jwk",
-        value_delimiter = ',',
-        value_name = "PATH"
-    )]
-    pub master_key_file: Vec<PathBuf>,
 
     /// How long access tokens live, at most 1h
     #[arg(
@@ -117,25 +106,9 @@ pub struct ServeSettings {
     )]
     pub sessions_per_user_and_client: i64,
 
-    /// The size of new signing keys: 2048, 3072 or 4096
-    #[arg(
-        long,
-        env = "JETON_KEY_BITS",
-        default_value = "2048",
-        value_parser = key_bits,
-        value_name = "BITS"
-    )]
-    pub key_bits: u32,
-
-    /// How long verifiers may cache the JWKS, 1m to 1h
-    #[arg(
-        long,
-        env = "JETON_JWKS_MAX_AGE",
-        default_value = "10m",
-        value_parser = jwks_max_age,
-        value_name = "DURATION"
-    )]
-    pub jwks_max_age: Seconds,
+    /// The keys.
+    #[command(flatten)]
+    pub keys: KeySettings,
 
     /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent
     #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
@@ -201,6 +174,60 @@ pub struct ServeSettings {
     pub log: LogSettings,
 }
 
+/// The settings that decide about keys; the same for `jeton serve` on every replica and for `jeton key`.
+#[derive(Args, Clone, Debug)]
+pub struct KeySettings {
+    /// The master key.
+    #[command(flatten)]
+    pub master: MasterKeySettings,
+
+    /// How long a signing key signs, at most 365d
+    #[arg(
+        long,
+        env = "JETON_KEY_ROTATION",
+        default_value = "30d",
+        value_parser = key_rotation,
+        value_name = "DURATION"
+    )]
+    pub key_rotation: Seconds,
+
+    /// The size of new signing keys: 2048, 3072 or 4096
+    #[arg(
+        long,
+        env = "JETON_KEY_BITS",
+        default_value = "2048",
+        value_parser = key_bits,
+        value_name = "BITS"
+    )]
+    pub key_bits: u32,
+
+    /// How long verifiers may cache the JWKS, 1s to 1h; a new key is published 2 x this + 1m before it
+    /// signs
+    #[arg(
+        long,
+        env = "JETON_JWKS_MAX_AGE",
+        default_value = "10m",
+        value_parser = jwks_max_age,
+        value_name = "DURATION"
+    )]
+    pub jwks_max_age: Seconds,
+}
+
+/// Where the master keys are.
+#[derive(Args, Clone, Debug)]
+pub struct MasterKeySettings {
+    /// A file with a key that seals the private keys in the database; repeatable: the first
+    /// seals, all open. The first is made if it does not exist and nothing was sealed yet
+    #[arg(
+        long,
+        env = "JETON_MASTER_KEY_FILE",
+        default_value = "keys/master.jwk",
+        value_delimiter = ',',
+        value_name = "PATH"
+    )]
+    pub master_key_file: Vec<PathBuf>,
+}
+
 /// The settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
@@ -258,7 +285,11 @@ fn sessions_per_user_and_client(text: &str) -> Result<i64, String> {
 }
 
 fn jwks_max_age(text: &str) -> Result<Seconds, String> {
-    duration(text, Seconds::new(60), Seconds::new(3_600))
+    duration(text, Seconds::new(1), Seconds::new(3_600))
+}
+
+fn key_rotation(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
 }
 
 fn login_deadline(text: &str) -> Result<Seconds, String> {

@@ -4,14 +4,62 @@
 //! created ── published ──> activates ── signs ──> successor activates ── verifies ──> gone
 //! ```
 //!
-//! Everything here is pure, so that replicas which share the rows and a clock agree without
-//! talking to each other.
+//! Everything here is pure, so that replicas which share the rows and a clock agree without talking to
+//! each other. The slack in [`Schedule::lead`] and [`Schedule::retention`] lets their clocks disagree by
+//! half a minute, and jump by as much as verifiers may cache the key set.
 
 use crate::clock::{Seconds, Timestamp};
 use crate::config::ACCESS_TOKEN_LIFETIME_MAX;
 
-/// How far the clocks of this service and its verifiers may be apart.
+/// How far the clocks of this service and its verifiers may be apart, and what it takes until every
+/// replica has read a new row.
 const CLOCK_SKEW: Seconds = Seconds::new(60);
+
+/// When keys follow each other, and for how long verifiers may cache the key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// How long a key signs.
+    pub rotation: Seconds,
+    /// For how long a verifier may go on with a key set that it fetched.
+    pub jwks_max_age: Seconds,
+}
+
+impl Schedule {
+    /// For how long a key is published before it signs: a verifier that never asks before its cache has
+    /// expired knows it by then, wherever it asked.
+    #[must_use]
+    pub fn lead(&self) -> Seconds {
+        Seconds::new(2 * self.jwks_max_age.get() + CLOCK_SKEW.get())
+    }
+
+    /// For how long a key is published after its successor began to sign: until the last token that it
+    /// can have signed has expired.
+    #[must_use]
+    pub fn retention(&self) -> Seconds {
+        let last_token = ACCESS_TOKEN_LIFETIME_MAX.get() + CLOCK_SKEW.get();
+        Seconds::new(last_token + self.jwks_max_age.get())
+    }
+
+    /// Checks that there is time for a key to be announced and retired before the next one is: so three
+    /// keys are published at the most.
+    ///
+    /// # Errors
+    /// A sentence that names the settings, with the arithmetic.
+    pub fn check(&self) -> Result<(), String> {
+        let (lead, retention) = (self.lead(), self.retention());
+        let least = Seconds::new(lead.get() + retention.get());
+        if self.rotation >= least {
+            return Ok(());
+        }
+        Err(format!(
+            "--key-rotation {} is too short: a key is published {lead} before it signs (2 x \
+             --jwks-max-age {} + {CLOCK_SKEW}) and {retention} after its successor does (the longest \
+             life of an access token {ACCESS_TOKEN_LIFETIME_MAX} + {CLOCK_SKEW} + --jwks-max-age); make \
+             it at least {least}, or shorten --jwks-max-age",
+            self.rotation, self.jwks_max_age,
+        ))
+    }
+}
 
 /// The dates of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +73,7 @@ pub struct KeyDates {
 }
 
 /// Where a key stands in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyState {
     /// In the key set, so that verifiers know it before it signs.
     Published,
@@ -37,33 +85,94 @@ pub enum KeyState {
     Gone,
 }
 
-/// Derives the state of every key, in the order given.
+impl KeyState {
+    /// All of them, in the order of a life.
+    pub const ALL: [Self; 4] = [Self::Published, Self::Signing, Self::Verifying, Self::Gone];
+
+    /// A stable word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Signing => "signing",
+            Self::Verifying => "verifying",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// A key and what is known of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Where it stands now.
+    pub state: KeyState,
+    /// When its successor begins to sign, if there is one.
+    pub retires_at: Option<Timestamp>,
+    /// When it leaves the key set, if that is known.
+    pub gone_at: Option<Timestamp>,
+}
+
+/// Derives the life of every key, in the order given. The key that signs is one that is in the key set,
+/// by construction: there is no state in between.
 ///
-/// `jwks_max_age` is how long a verifier may go on with a key set that it fetched.
+/// `signed_last` is when the key activated with which this process signed last, if it did: a clock that
+/// jumps back does not make it go back to a key that others may have forgotten.
 #[must_use]
-pub fn states(keys: &[KeyDates], now: Timestamp, jwks_max_age: Seconds) -> Vec<KeyState> {
-    let retention = ACCESS_TOKEN_LIFETIME_MAX.get() + CLOCK_SKEW.get() + jwks_max_age.get();
-    let is_live = |key: &&KeyDates| key.revoked_at.is_none();
-    let activations = || keys.iter().filter(is_live).map(|key| key.activates_at);
+pub fn lives(
+    keys: &[KeyDates],
+    now: Timestamp,
+    schedule: &Schedule,
+    signed_last: Option<Timestamp>,
+) -> Vec<Life> {
+    let live = || keys.iter().filter(|key| key.revoked_at.is_none());
+    let activations = || live().map(|key| key.activates_at);
+    let reached = signed_last.map_or(now, |last| last.max(now));
     // Before the first activation, which a clock that is behind can see, the first key signs.
-    let signing = activations().filter(|at| *at <= now).max().or_else(|| activations().min());
+    let signing = activations().filter(|at| *at <= reached).max().or_else(|| activations().min());
     keys.iter()
         .map(|key| {
-            let superseded_at = activations().filter(|at| *at > key.activates_at).min();
-            match superseded_at {
+            let retires_at = activations().filter(|at| *at > key.activates_at).min();
+            let gone_at = match key.revoked_at {
+                Some(at) => Some(at),
+                None => retires_at.map(|at| at.after(schedule.retention())),
+            };
+            let state = match gone_at {
                 _ if key.revoked_at.is_some() => KeyState::Gone,
                 _ if Some(key.activates_at) == signing => KeyState::Signing,
-                _ if key.activates_at > now => KeyState::Published,
-                Some(at) if at.after(Seconds::new(retention)) > now => KeyState::Verifying,
-                _ => KeyState::Gone,
-            }
+                _ if signing.is_some_and(|at| key.activates_at > at) => KeyState::Published,
+                Some(at) if at <= now => KeyState::Gone,
+                _ => KeyState::Verifying,
+            };
+            Life { state, retires_at, gone_at }
         })
         .collect()
+}
+
+/// When the next key is to begin to sign, if it is to be made now.
+///
+/// A key of an absurdly distant future, which a clock that was wrong may have made, is not waited for.
+#[must_use]
+pub fn next_activation(
+    keys: &[KeyDates],
+    now: Timestamp,
+    schedule: &Schedule,
+) -> Option<Timestamp> {
+    let horizon = now.after(schedule.rotation);
+    let live = keys.iter().filter(|key| key.revoked_at.is_none());
+    let newest = live.map(|key| key.activates_at).filter(|at| *at <= horizon).max();
+    // Nothing signs: better a key that verifiers have yet to fetch than none.
+    let Some(newest) = newest else { return Some(now) };
+    let planned = newest.after(schedule.rotation);
+    let announced = now.after(schedule.lead());
+    (planned <= announced).then_some(announced)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SCHEDULE: Schedule =
+        Schedule { rotation: Seconds::new(100_000), jwks_max_age: Seconds::new(600) };
 
     fn key(created_at: i64, activates_at: i64) -> KeyDates {
         KeyDates {
@@ -73,10 +182,14 @@ mod tests {
         }
     }
 
+    fn states(keys: &[KeyDates], now: i64, signed_last: Option<i64>) -> Vec<KeyState> {
+        let lives = lives(keys, Timestamp(now), &SCHEDULE, signed_last.map(Timestamp));
+        lives.iter().map(|life| life.state).collect()
+    }
+
     #[test]
     fn a_key_is_published_then_signs_then_verifies_then_is_gone() {
         use KeyState::{Gone, Published, Signing, Verifying};
-        let max_age = Seconds::new(600);
         let gone = 10_000 + 3_600 + 60 + 600;
         for (now, expected) in [
             (0, [Signing, Published]),
@@ -86,12 +199,49 @@ mod tests {
             (gone, [Gone, Signing]),
         ] {
             let keys = [key(0, 0), key(5_000, 10_000)];
-            assert_eq!(states(&keys, Timestamp(now), max_age), expected, "at {now}");
+            assert_eq!(states(&keys, now, None), expected, "at {now}");
         }
         let mut keys = [key(0, 0), key(5_000, 10_000)];
+        assert_eq!(
+            states(&keys, 9_000, Some(10_000)),
+            [Verifying, Signing],
+            "a clock that went back"
+        );
         keys[1].revoked_at = Some(Timestamp(11_000));
-        assert_eq!(states(&keys, Timestamp(12_000), max_age), [Signing, Gone]);
-        assert_eq!(states(&[key(0, 50)], Timestamp(10), max_age), [Signing]);
-        assert_eq!(states(&[], Timestamp(10), max_age), []);
+        assert_eq!(states(&keys, 12_000, Some(10_000)), [Signing, Gone]);
+        assert_eq!(states(&[key(0, 50)], 10, None), [Signing]);
+        assert_eq!(states(&[], 10, None), []);
+    }
+
+    #[test]
+    fn the_next_key_is_made_in_time_to_be_known_when_the_current_one_has_signed_long_enough() {
+        let lead = SCHEDULE.lead().get();
+        let next = |keys: &[KeyDates], now| {
+            next_activation(keys, Timestamp(now), &SCHEDULE).map(|at| at.0)
+        };
+        let keys = [key(0, 0)];
+        assert_eq!(next(&keys, 100_000 - lead - 1), None);
+        assert_eq!(next(&keys, 100_000 - lead), Some(100_000));
+        assert_eq!(next(&keys, 900_000), Some(900_000 + lead), "after a long sleep");
+        let announced = [key(0, 0), key(100_000 - lead, 100_000)];
+        assert_eq!(next(&announced, 100_000), None);
+        let absurd = [key(0, 0), key(0, 90_000_000)];
+        assert_eq!(next(&absurd, 100_000 - lead), Some(100_000));
+        assert_eq!(next(&[], 7), Some(7));
+    }
+
+    #[test]
+    fn a_rotation_that_leaves_no_time_is_refused_with_the_arithmetic() {
+        let schedule = |rotation: &str, max_age: &str| Schedule {
+            rotation: rotation.parse().expect("a duration"),
+            jwks_max_age: max_age.parse().expect("a duration"),
+        };
+        assert_eq!(schedule("30d", "1h").check(), Ok(()));
+        // 21 minutes before, and 71 minutes after.
+        assert_eq!(schedule("92m", "10m").check(), Ok(()));
+        let error = schedule("91m", "10m").check().expect_err("one minute too short");
+        for part in ["91m", "21m", "10m", "71m", "92m", "--key-rotation", "--jwks-max-age"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
     }
 }

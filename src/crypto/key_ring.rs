@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::digest;
-use super::key_lifecycle::{self, KeyDates, KeyState};
+use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use super::signing::{PublicJwk, SigningKey};
 use crate::clock::{Seconds, Timestamp};
 use crate::oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
@@ -48,8 +48,10 @@ impl Document {
 /// The keys as they stand at one moment.
 #[derive(Debug)]
 pub struct KeyRing {
+    /// Signs; one of those that are published.
     signing: Option<DatedKey>,
-    verifying: HashMap<KeyId, Arc<SigningKey>>,
+    published: HashMap<KeyId, Arc<SigningKey>>,
+    states: Vec<KeyState>,
     jwks: Document,
 }
 
@@ -59,23 +61,31 @@ struct JwkSet<'a> {
 }
 
 impl KeyRing {
-    /// Sorts the keys by what they are good for at this moment.
+    /// Sorts the keys by what they are good for at this moment. `before` is the ring of this process
+    /// until now; `jwks_max_age` is for how long what is published may be relied on.
     #[must_use]
-    pub fn new(keys: &[DatedKey], now: Timestamp, jwks_max_age: Seconds) -> Self {
+    pub fn new(
+        keys: &[DatedKey],
+        now: Timestamp,
+        schedule: &Schedule,
+        jwks_max_age: Seconds,
+        before: Option<&Self>,
+    ) -> Self {
         let dates: Vec<KeyDates> = keys.iter().map(|key| key.dates).collect();
-        let states = key_lifecycle::states(&dates, now, jwks_max_age);
-        let in_state = |wanted: &'static [KeyState]| {
-            let pairs = keys.iter().zip(&states);
-            pairs.filter(move |(_, state)| wanted.contains(state)).map(|(key, _)| key)
-        };
-        let published = || in_state(&[KeyState::Published, KeyState::Signing, KeyState::Verifying]);
-        let set = JwkSet { keys: published().map(|dated| dated.key.public()).collect() };
+        let signed_last = before.and_then(Self::signing).map(|key| key.dates.activates_at);
+        let lives = key_lifecycle::lives(&dates, now, schedule, signed_last);
+        let states: Vec<KeyState> = lives.iter().map(|life| life.state).collect();
+        let published = keys.iter().zip(&states).filter(|(_, state)| **state != KeyState::Gone);
+        let set = JwkSet { keys: published.clone().map(|(key, _)| key.key.public()).collect() };
+        let jwks = Document::new(&set, jwks_max_age);
+        let mut signing = published.clone().filter(|(_, state)| **state == KeyState::Signing);
         Self {
-            signing: in_state(&[KeyState::Signing]).next().cloned(),
-            verifying: published()
-                .map(|dated| (dated.key.public().kid.clone(), Arc::clone(&dated.key)))
+            signing: signing.next().map(|(key, _)| key.clone()),
+            published: published
+                .map(|(key, _)| (key.key.public().kid.clone(), Arc::clone(&key.key)))
                 .collect(),
-            jwks: Document::new(&set, jwks_max_age),
+            states,
+            jwks,
         }
     }
 
@@ -91,10 +101,10 @@ impl KeyRing {
         self.signing.as_ref()
     }
 
-    /// How many keys are published.
+    /// How many keys are in a state.
     #[must_use]
-    pub fn published(&self) -> usize {
-        self.verifying.len()
+    pub fn count(&self, state: KeyState) -> usize {
+        self.states.iter().filter(|own| **own == state).count()
     }
 
     /// Signs an access token.
@@ -119,7 +129,7 @@ impl KeyRing {
         now: Timestamp,
     ) -> Option<AccessTokenClaims> {
         let token = UnverifiedToken::read(token)?;
-        let key = self.verifying.get(&token.key)?;
+        let key = self.published.get(&token.key)?;
         if !key.verify(token.signing_input, &token.signature) {
             return None;
         }

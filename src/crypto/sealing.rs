@@ -43,6 +43,12 @@ impl KeyPurpose {
             Self::Refresh => "refresh",
         }
     }
+
+    /// The purpose of this word.
+    #[must_use]
+    pub fn find(word: &str) -> Option<Self> {
+        [Self::Signing, Self::Refresh].into_iter().find(|purpose| purpose.as_str() == word)
+    }
 }
 
 /// The master keys: the first seals, all open.
@@ -92,6 +98,12 @@ impl MasterKeys {
         }
         let keys = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { keys, first_file: first_file.clone() })
+    }
+
+    /// The name of the first, which seals.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        self.keys.first().map_or("", |key| &key.id)
     }
 
     /// Seals the secret form of a key.

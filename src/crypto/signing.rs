@@ -5,8 +5,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
+use josekit::jwk::alg::rsa::RsaKeyPair;
 use josekit::jws::alg::rsassa::{RsassaJwsSigner, RsassaJwsVerifier};
 use josekit::jws::{JwsSigner, JwsVerifier, RS256};
+use openssl::bn::BigNum;
+use openssl::rsa::Rsa;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -58,6 +61,61 @@ pub fn generate(bits: u32) -> Result<NewSigningKey, String> {
     let secret = Zeroizing::new(jwk.to_string().into_bytes());
     let key = SigningKey::from_secret(&secret)?;
     Ok(NewSigningKey { public: key.public, secret })
+}
+
+/// Reads a private RSA key that was made elsewhere: PEM (PKCS #1 or PKCS #8, not encrypted) or a JWK.
+///
+/// # Errors
+/// A sentence that says what is wrong with it; nothing of the key is in the text.
+pub fn import(text: &[u8]) -> Result<NewSigningKey, String> {
+    let not_a_key = |_| {
+        "it is not a private RSA key: it must be PEM (PKCS #1 or PKCS #8, not encrypted) or a JWK"
+            .to_owned()
+    };
+    let pair = if text.trim_ascii_start().starts_with(b"{") {
+        let jwk = Jwk::from_bytes(text).map_err(not_a_key)?;
+        // RFC 8725 §3.1: a key is used with one algorithm.
+        if jwk.algorithm().is_some_and(|own| own != "RS256") {
+            return Err("it is meant for another algorithm than RS256".to_owned());
+        }
+        RsaKeyPair::from_jwk(&jwk)
+    } else {
+        RsaKeyPair::from_pem(text)
+    };
+    let jwk = pair.map_err(not_a_key)?.to_jwk_private_key();
+    // What was named or said of the key elsewhere is not kept.
+    let mut plain = Jwk::new("RSA");
+    for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
+        let value = jwk.parameter(name).cloned();
+        plain.set_parameter(name, value).map_err(|_| format!("its member {name} is malformed"))?;
+    }
+    let modulus = jwk.parameter("n").and_then(Value::as_str).unwrap_or_default();
+    let bits = URL_SAFE_NO_PAD.decode(modulus).map_or(0, |octets| octets.len() * 8);
+    if !(2_048..=8_192).contains(&bits) {
+        return Err(format!("it has {bits} bits: from 2048 to 8192 are accepted (RFC 7518 §3.3)"));
+    }
+    if jwk.parameter("e").and_then(Value::as_str) != Some("AQAB") {
+        return Err("its public exponent is not 65537, which some verifiers insist on".to_owned());
+    }
+    let secret = Zeroizing::new(plain.to_string().into_bytes());
+    let key = SigningKey::from_secret(&secret)?;
+    Ok(NewSigningKey { public: key.public, secret })
+}
+
+impl PublicJwk {
+    /// The key as PEM (`SubjectPublicKeyInfo`), for what reads no JWK.
+    ///
+    /// # Errors
+    /// If OpenSSL refuses it.
+    pub fn to_pem(&self) -> Result<String, String> {
+        let number = |text: &str| {
+            let octets = URL_SAFE_NO_PAD.decode(text).map_err(|error| error.to_string())?;
+            BigNum::from_slice(&octets).map_err(|error| error.to_string())
+        };
+        let key = Rsa::from_public_components(number(&self.n)?, number(&self.e)?);
+        let pem = key.and_then(|key| key.public_key_to_pem()).map_err(|error| error.to_string())?;
+        String::from_utf8(pem).map_err(|error| error.to_string())
+    }
 }
 
 impl SigningKey {

@@ -8,6 +8,8 @@ pub mod discovery;
 pub mod housekeeping;
 pub mod introspection;
 pub mod issuance;
+pub mod key_administration;
+pub mod key_vault;
 pub mod keys;
 pub mod password_grant;
 pub mod refresh_grant;

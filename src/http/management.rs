@@ -35,6 +35,10 @@ struct Readiness {
     status: &'static str,
     database: &'static str,
     signing_key: &'static str,
+    /// How old what is known of the keys is.
+    keys_age_seconds: i64,
+    /// For how long the key set is said to be good.
+    jwks_max_age_seconds: i64,
 }
 
 pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
@@ -66,17 +70,20 @@ impl Management {
         let (database, signing_key) =
             (self.store.ping().await.is_ok(), self.keys.ring().signing().is_some());
         let ready = database && signing_key;
+        let health = self.keys.health();
         let body = Readiness {
             status: if ready { "ready" } else { "not ready" },
             database: if database { "reachable" } else { "unreachable" },
             signing_key: if signing_key { "usable" } else { "missing" },
+            keys_age_seconds: health.age.get(),
+            jwks_max_age_seconds: health.jwks_max_age.get(),
         };
         reply::json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
     }
 
     fn metrics(&self) -> Response {
-        let ring = self.keys.ring();
-        let page = self.metrics.render(self.store.pool_use(), &ring, self.clock.now());
+        let (ring, health) = (self.keys.ring(), self.keys.health());
+        let page = self.metrics.render(self.store.pool_use(), &ring, &health, self.clock.now());
         text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     }
 }

@@ -9,7 +9,9 @@ use prometheus_client::registry::Registry;
 
 use crate::clock::Timestamp;
 use crate::crypto::hashing_pool::HashingMetrics;
+use crate::crypto::key_lifecycle::KeyState;
 use crate::crypto::key_ring::KeyRing;
+use crate::endpoint::keys::KeyHealth;
 use crate::store::PoolUse;
 
 /// What a request is counted by. No label names a user, an address or a token.
@@ -37,6 +39,13 @@ pub struct OutcomeLabels {
     pub outcome: &'static str,
 }
 
+/// What keys are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StateLabels {
+    /// `published`, `signing` or `verifying`.
+    pub state: &'static str,
+}
+
 /// All that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -59,7 +68,10 @@ pub struct Metrics {
     pool_in_use: Gauge,
     pool_waiting: Gauge,
     signing_key_age: Gauge,
-    published_keys: Gauge,
+    signing_keys: Family<StateLabels, Gauge>,
+    keys_age: Gauge,
+    next_key_published: Gauge,
+    next_key_signs: Gauge,
 }
 
 impl Metrics {
@@ -100,19 +112,47 @@ impl Metrics {
                 "Since the signing key began to sign",
                 Gauge::default()
             ),
-            published_keys: register!("published_keys", "Keys in the JWKS", Gauge::default()),
+            signing_keys: register!("signing_keys", "Keys by state", Family::default()),
+            keys_age: register!(
+                "keys_age_seconds",
+                "Since the keys were last read from the database",
+                Gauge::default()
+            ),
+            next_key_published: register!(
+                "next_signing_key_published_seconds",
+                "Until the next key is in the JWKS; 0 if it is",
+                Gauge::default()
+            ),
+            next_key_signs: register!(
+                "next_signing_key_signs_seconds",
+                "Until the next key signs",
+                Gauge::default()
+            ),
             registry,
         }
     }
 
     /// Everything as text, with what is only known when asked.
     #[must_use]
-    pub fn render(&self, pool: PoolUse, keys: &KeyRing, now: Timestamp) -> String {
+    pub fn render(
+        &self,
+        pool: PoolUse,
+        keys: &KeyRing,
+        health: &KeyHealth,
+        now: Timestamp,
+    ) -> String {
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.pool_capacity.set(gauge(pool.capacity));
         self.pool_in_use.set(gauge(pool.in_use));
         self.pool_waiting.set(gauge(pool.waiting));
-        self.published_keys.set(gauge(keys.published()));
+        for state in [KeyState::Published, KeyState::Signing, KeyState::Verifying] {
+            let labels = StateLabels { state: state.as_str() };
+            self.signing_keys.get_or_create(&labels).set(gauge(keys.count(state)));
+        }
+        let until = |at: Option<Timestamp>| at.map_or(0, |at| at.since(now).get());
+        self.keys_age.set(health.age.get());
+        self.next_key_published.set(until(health.next_published_at));
+        self.next_key_signs.set(until(health.next_signs_at));
         if let Some(key) = keys.signing() {
             self.signing_key_age.set(now.since(key.dates.activates_at).get());
         }

@@ -84,3 +84,69 @@ impl UseCase for AddKey {
         Ok(tx.execute(&sql::INSERT_KEY, &values).await? == 1)
     }
 }
+
+/// Lets a key that waits begin its work at once; `false` if it has begun, was withdrawn, or is not there.
+#[derive(Debug)]
+pub(crate) struct ActivateKey {
+    pub(crate) id: KeyId,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for ActivateKey {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        Ok(tx.execute(&sql::ACTIVATE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
+    }
+}
+
+/// Withdraws a key; `false` if it was withdrawn before, or is not there.
+#[derive(Debug)]
+pub(crate) struct RevokeKey {
+    pub(crate) id: KeyId,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for RevokeKey {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        Ok(tx.execute(&sql::REVOKE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
+    }
+}
+
+/// Puts other sealed forms of the same keys in the place of those that were read: all of them, or
+/// none if one of them is no longer as it was read.
+#[derive(Debug)]
+pub(crate) struct ResealKeys {
+    /// The key, its sealed form as it was read, and the new one.
+    pub(crate) keys: Vec<(KeyId, String, String)>,
+}
+
+impl UseCase for ResealKeys {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for (id, before, after) in &self.keys {
+            let values = [id.into(), before.into(), after.into()];
+            if tx.execute(&sql::RESEAL_KEY, &values).await? != 1 {
+                let detail =
+                    format!("the key {id} was changed meanwhile: nothing was changed here");
+                return Err(StoreError::Refused(detail));
+            }
+        }
+        Ok(())
+    }
+}

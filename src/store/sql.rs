@@ -71,6 +71,7 @@ macro_rules! statements {
 
 statements! {
     statements {
+        ACTIVATE_KEY = "activate_key";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         CREATE_MIGRATION_TABLE = "create_migration_table";
         DELETE_CLIENT = "delete_client";
@@ -103,6 +104,8 @@ statements! {
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
         RECORD_LOGIN = "record_login";
         REFRESH_SESSION = "refresh_session";
+        RESEAL_KEY = "reseal_key";
+        REVOKE_KEY = "revoke_key";
         UPDATE_CLIENT = "update_client";
         UPDATE_USER = "update_user";
         UPDATE_USER_PASSWORD = "update_user_password";

@@ -1,5 +1,8 @@
 //! `jeton serve`, and the one place that puts the parts together.
 
+mod plan;
+mod upkeep;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +12,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Failure, log, machine, unknown_variables};
+use super::{Failure, log, unknown_variables};
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
 use crate::endpoint::client_authentication::ClientAuthentication;
 use crate::endpoint::discovery::Discovery;
-use crate::endpoint::housekeeping::delete_expired_sessions;
 use crate::endpoint::introspection::IntrospectionEndpoint;
 use crate::endpoint::issuance::Issuance;
-use crate::endpoint::keys::{KeySettings, Keys};
+use crate::endpoint::keys::Keys;
 use crate::endpoint::password_grant::PasswordGrantEndpoint;
 use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
 use crate::endpoint::revocation::RevocationEndpoint;
@@ -30,11 +32,10 @@ use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
 use crate::store::{Store, migration};
+use plan::issuer;
+pub(super) use plan::{Plan, key_vault};
+use upkeep::Upkeep;
 
-/// How often keys, metadata and the certificate are looked at again.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
-/// How often expired sessions are deleted.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
 /// How long requests in flight may take to finish when the service stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections the management listener has at once.
@@ -49,65 +50,9 @@ pub struct Service {
     pub management: SocketAddr,
     /// The issuer.
     pub issuer: Issuer,
+    upkeep: Arc<Upkeep>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-}
-
-/// Settings that were held against each other and the machine.
-pub(super) struct Plan {
-    pub(super) hashing: HashingLimits,
-    pub(super) certificate: Option<Arc<Certificate>>,
-    pub(super) default_client: Option<ClientId>,
-}
-
-impl Plan {
-    /// Checks all that can be checked without the database and the network.
-    pub(super) fn make(settings: &ServeSettings) -> Result<Self, Failure> {
-        issuer(settings, settings.listen.port())?;
-        let certificate = match (&settings.tls_certificate, &settings.tls_key) {
-            (Some(chain), Some(key)) => {
-                Some(Arc::new(Certificate::load(chain.clone(), key.clone())?))
-            }
-            _ => None,
-        };
-        let protected = certificate.is_some() || settings.behind_tls_proxy;
-        if !protected && !settings.listen.ip().is_loopback() {
-            return Err(Failure(format!(
-                "--listen {} would carry passwords in the clear: name --tls-certificate and \
-                 --tls-key, or say --behind-tls-proxy if a proxy speaks TLS before it",
-                settings.listen
-            )));
-        }
-        let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
-        if idle > lifetime {
-            return Err(Failure(format!(
-                "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
-                 session lives that long; shorten the first or lengthen the second"
-            )));
-        }
-        let default_client = settings.default_client.as_deref().map(str::parse).transpose();
-        Ok(Self {
-            hashing: machine::hashing_limits(settings)?,
-            certificate,
-            default_client: default_client
-                .map_err(|problem: String| format!("--default-client: {problem}"))?,
-        })
-    }
-}
-
-/// The issuer as set, or as it follows from the listener.
-fn issuer(settings: &ServeSettings, port: u16) -> Result<Issuer, Failure> {
-    match &settings.issuer {
-        Some(text) => Ok(text.parse().map_err(|problem| format!("--issuer: {problem}"))?),
-        None if settings.listen.ip().is_loopback() && settings.tls_certificate.is_none() => {
-            Ok(format!("http://localhost:{port}").parse()?)
-        }
-        None => {
-            Err("--issuer is missing: name the URL under which clients reach this service, as \
-                     https://auth.example.com"
-                .into())
-        }
-    }
 }
 
 /// Takes an address, before anything else is touched.
@@ -157,13 +102,8 @@ impl Service {
         let store = Store::open(location).await?;
         migration::migrate(&store, clock.now()).await.map_err(in_database)?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
-        let key_settings = KeySettings {
-            master_key_files: settings.master_key_file.clone(),
-            bits: settings.key_bits,
-            jwks_max_age: settings.jwks_max_age,
-        };
-        let keys = Keys::load(store.clone(), clock.clone(), &key_settings).await?;
-        let keys = Arc::new(keys);
+        let vault = key_vault(store.clone(), &settings.keys);
+        let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing)
@@ -194,9 +134,10 @@ impl Service {
                 DRAIN_TIMEOUT,
             )),
         ];
-        tokio::spawn(parts.keep_fresh(plan.certificate, stopping.clone()));
-        tokio::spawn(parts.keep_clean(stopping));
+        let upkeep = Arc::new(parts.upkeep(plan.certificate));
+        tokio::spawn(Arc::clone(&upkeep).run(stopping));
         let service = Self {
+            upkeep,
             public: public_address,
             management: management_address,
             issuer: parts.issuer,
@@ -217,6 +158,11 @@ impl Service {
             scrypt = %hashing.cost,
             "serving"
         );
+    }
+
+    /// Looks again at keys, metadata and certificate, without waiting for the next time that is due.
+    pub async fn reload(&self) {
+        self.upkeep.look_again().await;
     }
 
     /// Stops: takes no more connections and finishes what is in flight, for a bounded time.
@@ -294,78 +240,23 @@ impl Parts {
         }
     }
 
+    fn upkeep(&self, certificate: Option<Arc<Certificate>>) -> Upkeep {
+        Upkeep {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            keys: Arc::clone(&self.keys),
+            discovery: Arc::clone(&self.discovery),
+            certificate,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
     fn management(&self) -> Management {
         Management {
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
             clock: self.clock.clone(),
-        }
-    }
-
-    /// Deletes expired sessions now and then.
-    fn keep_clean(
-        &self,
-        mut stop: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let (store, clock) = (self.store.clone(), self.clock.clone());
-        let metrics = Arc::clone(&self.metrics);
-        let clean = async move {
-            let mut ticks = tokio::time::interval(HOUSEKEEPING_INTERVAL);
-            loop {
-                ticks.tick().await;
-                let mut counted = 0;
-                let count = |total| {
-                    metrics.sessions_deleted.inc_by(total - counted);
-                    counted = total;
-                };
-                if let Err(error) = delete_expired_sessions(&store, clock.now(), count).await {
-                    tracing::warn!("cannot delete expired sessions now: {error}");
-                }
-            }
-        };
-        async move {
-            tokio::select! {
-                () = clean => {}
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        }
-    }
-
-    /// Looks again, now and then, at what other replicas, the command line or the administrator of
-    /// the certificate may have changed.
-    fn keep_fresh(
-        &self,
-        certificate: Option<Arc<Certificate>>,
-        mut stop: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let (keys, discovery) = (Arc::clone(&self.keys), Arc::clone(&self.discovery));
-        let metrics = Arc::clone(&self.metrics);
-        async move {
-            let mut ticks = tokio::time::interval(RELOAD_INTERVAL);
-            loop {
-                tokio::select! {
-                    _ = ticks.tick() => {}
-                    _ = stop.wait_for(|stop| *stop) => return,
-                }
-                let failed = |what: &str, problem: String| {
-                    metrics.reload_failures.inc();
-                    tracing::warn!(
-                        "cannot reload {what}, going on with what is in hand: {problem}"
-                    );
-                };
-                if let Err(problem) = keys.reload().await {
-                    failed("the keys", problem);
-                }
-                if let Err(error) = discovery.reload().await {
-                    failed("the metadata", error.to_string());
-                }
-                match certificate.as_ref().map(|certificate| certificate.reload()) {
-                    Some(Ok(true)) => tracing::info!("the certificate was read again"),
-                    Some(Err(problem)) => failed("the certificate", problem),
-                    Some(Ok(false)) | None => {}
-                }
-            }
         }
     }
 }
@@ -389,11 +280,21 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
     // Before it says that it serves: whoever reads that may tell it to stop at once.
     let told_to_stop = told_to_stop()?;
+    let mut hangups = signal(SignalKind::hangup())
+        .map_err(|error| format!("cannot wait for the signal to reload: {error}"))?;
     for name in unknown_variables() {
         tracing::warn!("the environment variable {name} is no setting");
     }
     let service = Service::start(settings, Clock::System).await?;
-    told_to_stop.await;
+    let hung_up = async {
+        while hangups.recv().await.is_some() {
+            service.reload().await;
+        }
+    };
+    tokio::select! {
+        () = told_to_stop => {}
+        () = hung_up => {}
+    }
     tracing::info!("stopping");
     service.stop().await;
     tracing::info!("stopped");

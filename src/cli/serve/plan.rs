@@ -1,0 +1,84 @@
+//! Settings held against each other and the machine, before anything is touched.
+
+use std::sync::Arc;
+
+use super::super::{Failure, machine};
+use crate::config::{KeySettings, ServeSettings};
+use crate::crypto::hashing_pool::HashingLimits;
+use crate::crypto::key_lifecycle::Schedule;
+use crate::endpoint::key_vault::KeyVault;
+use crate::http::tls::Certificate;
+use crate::oauth::{ClientId, Issuer};
+use crate::store::Store;
+
+/// Settings that were held against each other and the machine.
+pub(in crate::cli) struct Plan {
+    pub(in crate::cli) hashing: HashingLimits,
+    pub(in crate::cli) certificate: Option<Arc<Certificate>>,
+    pub(in crate::cli) default_client: Option<ClientId>,
+}
+
+impl Plan {
+    /// Checks all that can be checked without the database and the network.
+    pub(in crate::cli) fn make(settings: &ServeSettings) -> Result<Self, Failure> {
+        issuer(settings, settings.listen.port())?;
+        let certificate = match (&settings.tls_certificate, &settings.tls_key) {
+            (Some(chain), Some(key)) => {
+                Some(Arc::new(Certificate::load(chain.clone(), key.clone())?))
+            }
+            _ => None,
+        };
+        let protected = certificate.is_some() || settings.behind_tls_proxy;
+        if !protected && !settings.listen.ip().is_loopback() {
+            return Err(Failure(format!(
+                "--listen {} would carry passwords in the clear: name --tls-certificate and \
+                 --tls-key, or say --behind-tls-proxy if a proxy speaks TLS before it",
+                settings.listen
+            )));
+        }
+        schedule(&settings.keys).check()?;
+        let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
+        if idle > lifetime {
+            return Err(Failure(format!(
+                "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
+                 session lives that long; shorten the first or lengthen the second"
+            )));
+        }
+        let default_client = settings.default_client.as_deref().map(str::parse).transpose();
+        Ok(Self {
+            hashing: machine::hashing_limits(settings)?,
+            certificate,
+            default_client: default_client
+                .map_err(|problem: String| format!("--default-client: {problem}"))?,
+        })
+    }
+}
+
+/// The issuer as set, or as it follows from the listener.
+pub(super) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issuer, Failure> {
+    match &settings.issuer {
+        Some(text) => Ok(text.parse().map_err(|problem| format!("--issuer: {problem}"))?),
+        None if settings.listen.ip().is_loopback() && settings.tls_certificate.is_none() => {
+            Ok(format!("http://localhost:{port}").parse()?)
+        }
+        None => {
+            Err("--issuer is missing: name the URL under which clients reach this service, as \
+                     https://auth.example.com"
+                .into())
+        }
+    }
+}
+
+/// The keys of a database, as the settings have them.
+pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyVault {
+    KeyVault {
+        store,
+        master_key_files: settings.master.master_key_file.clone(),
+        bits: settings.key_bits,
+        schedule: schedule(settings),
+    }
+}
+
+fn schedule(settings: &KeySettings) -> Schedule {
+    Schedule { rotation: settings.key_rotation, jwks_max_age: settings.jwks_max_age }
+}

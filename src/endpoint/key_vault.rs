@@ -1,0 +1,173 @@
+//! Keys as they are stored: listed, opened with the master keys, sealed and added.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::clock::{Seconds, Timestamp};
+use crate::crypto::key_lifecycle::{KeyDates, Schedule};
+use crate::crypto::refresh_keys::{self, RefreshKey};
+use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
+use crate::crypto::signing::{self, NewSigningKey, SigningKey};
+use crate::oauth::KeyId;
+use crate::store::Store;
+use crate::store::keys::{AddKey, ListKeys, StoredKey};
+
+/// How long a new refresh key waits before it derives tokens, so that every replica knows it by then.
+pub(super) const REFRESH_KEY_LEAD: Seconds = Seconds::new(60);
+
+/// The keys in the database, and the files of the master keys that open them.
+#[derive(Clone, Debug)]
+pub struct KeyVault {
+    /// The database.
+    pub store: Store,
+    /// The files of the master keys: the first seals, all open. Read whenever something is to be
+    /// opened or sealed, so that they can be replaced while the service runs.
+    pub master_key_files: Vec<PathBuf>,
+    /// The size of new signing keys.
+    pub bits: u32,
+    /// When signing keys follow each other.
+    pub schedule: Schedule,
+}
+
+/// A key that was just made, or came from elsewhere.
+pub(super) struct NewKey {
+    purpose: KeyPurpose,
+    id: KeyId,
+    public_jwk: String,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+impl NewKey {
+    pub(super) fn signing(key: NewSigningKey) -> Self {
+        Self {
+            purpose: KeyPurpose::Signing,
+            public_jwk: serde_json::to_string(&key.public).expect("strings are JSON"),
+            id: key.public.kid,
+            secret: key.secret,
+        }
+    }
+
+    fn refresh() -> Self {
+        let (id, secret) = refresh_keys::generate();
+        Self { purpose: KeyPurpose::Refresh, id, public_jwk: String::new(), secret }
+    }
+}
+
+pub(super) fn is_for(purpose: KeyPurpose) -> impl Fn(&&StoredKey) -> bool {
+    move |key| key.purpose == purpose.as_str()
+}
+
+pub(super) fn dates(key: &StoredKey) -> KeyDates {
+    KeyDates {
+        created_at: key.created_at,
+        activates_at: key.activates_at,
+        revoked_at: key.revoked_at,
+    }
+}
+
+impl KeyVault {
+    /// Every key, sealed.
+    pub(super) async fn list(&self) -> Result<Vec<StoredKey>, String> {
+        self.store.perform(ListKeys).await.map_err(|error| error.to_string())
+    }
+
+    /// Reads the master keys, and makes the first if nothing was ever sealed; where something was,
+    /// says which one is needed.
+    pub(super) fn masters(&self, stored: &[StoredKey]) -> Result<MasterKeys, String> {
+        MasterKeys::load(&self.master_key_files, !stored.is_empty()).map_err(|problem| match stored
+            .first()
+            .and_then(|key| sealing::sealed_under(&key.sealed_key))
+        {
+            Some(id) => format!("{problem}; the key that is needed is the master key {id}"),
+            None => problem,
+        })
+    }
+
+    /// Makes a signing key, seals and stores it. Never on the async runtime: it takes up to seconds.
+    /// `None` if another replica was first to make the key of this generation.
+    pub(super) async fn make_signing_key(
+        &self,
+        masters: &MasterKeys,
+        generation: i64,
+        dates: impl FnOnce() -> (Timestamp, Timestamp) + Send,
+    ) -> Result<Option<KeyId>, String> {
+        let bits = self.bits;
+        let made = tokio::task::spawn_blocking(move || signing::generate(bits)).await;
+        let made = made.map_err(|error| format!("cannot make a signing key: {error}"))??;
+        // Only now: making it took time, and it is published from when it was created.
+        let (created_at, activates_at) = dates();
+        self.add(masters, NewKey::signing(made), generation, created_at, activates_at).await
+    }
+
+    /// Makes a refresh key, seals and stores it; `None` if another replica was first.
+    pub(super) async fn make_refresh_key(
+        &self,
+        masters: &MasterKeys,
+        generation: i64,
+        created_at: Timestamp,
+        activates_at: Timestamp,
+    ) -> Result<Option<KeyId>, String> {
+        self.add(masters, NewKey::refresh(), generation, created_at, activates_at).await
+    }
+
+    /// Seals and stores a key; `None` if another key of its generation was first.
+    pub(super) async fn add(
+        &self,
+        masters: &MasterKeys,
+        new: NewKey,
+        generation: i64,
+        created_at: Timestamp,
+        activates_at: Timestamp,
+    ) -> Result<Option<KeyId>, String> {
+        let (id, purpose) = (new.id, new.purpose.as_str());
+        let key = StoredKey {
+            sealed_key: masters.seal(new.purpose, &id, &new.secret),
+            id: id.clone(),
+            purpose: purpose.to_owned(),
+            generation,
+            public_jwk: new.public_jwk,
+            created_at,
+            activates_at,
+            revoked_at: None,
+        };
+        let won = self.store.perform(AddKey { key }).await.map_err(|error| error.to_string())?;
+        if won {
+            let activates_at = activates_at.to_string();
+            tracing::info!(
+                target: "jeton::audit",
+                event = "key_created", purpose, kid = %id, activates_at
+            );
+        }
+        Ok(won.then_some(id))
+    }
+}
+
+/// Opens a signing key, and lets it sign and verify once.
+pub(super) fn open_signing_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<SigningKey, String> {
+    let secret = masters.open(KeyPurpose::Signing, &stored.id, &stored.sealed_key)?;
+    let key = SigningKey::from_secret(&secret)
+        .map_err(|error| format!("the signing key {} cannot be used: {error}", stored.id))?;
+    if key.public().kid != stored.id {
+        return Err(format!("the signing key {} is another key than its name says", stored.id));
+    }
+    Ok(key)
+}
+
+/// Opens a refresh key.
+pub(super) fn open_refresh_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<RefreshKey, String> {
+    let secret = masters.open(KeyPurpose::Refresh, &stored.id, &stored.sealed_key)?;
+    RefreshKey::from_secret(stored.id.clone(), dates(stored), &secret)
+        .map_err(|error| format!("the refresh key {} cannot be used: {error}", stored.id))
+}
+
+/// The number of the next key of a purpose.
+pub(super) fn next_generation(stored: &[StoredKey], purpose: KeyPurpose) -> i64 {
+    stored.iter().filter(is_for(purpose)).map(|key| key.generation).max().unwrap_or(0) + 1
+}
