@@ -237,7 +237,7 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     let store = open_store(&asking.common.database).await?;
     let vault = key_vault(store, &asking.common.keys);
     let keys = KeyAdministration { vault, now: Clock::System.now() };
-    let lead = keys.vault.schedule.lead();
+    let lead = keys.vault.schedule.lead;
     ask(
         asking,
         &format!(

@@ -6,7 +6,8 @@
 //!
 //! Everything here is pure, so that replicas which share the rows and a clock agree without talking to
 //! each other. The slack in [`Schedule::lead`] and [`Schedule::retention`] lets their clocks disagree by
-//! half a minute, and jump by as much as verifiers may cache the key set.
+//! half a minute, and jump forward by half the time for which verifiers may cache the key set; a jump
+//! back may be of any size. `tests/it/key_simulation.rs` puts ten years of that to the proof.
 
 use crate::clock::{Seconds, Timestamp};
 use crate::config::ACCESS_TOKEN_LIFETIME_MAX;
@@ -22,14 +23,25 @@ pub struct Schedule {
     pub rotation: Seconds,
     /// For how long a verifier may go on with a key set that it fetched.
     pub jwks_max_age: Seconds,
+    /// For how long a key is published before it signs.
+    pub lead: Seconds,
 }
 
 impl Schedule {
-    /// For how long a key is published before it signs: a verifier that never asks before its cache has
-    /// expired knows it by then, wherever it asked.
+    /// The schedule that breaks no verifier: one that never asks before its cache has expired knows a
+    /// key when it begins to sign, wherever it asked.
     #[must_use]
-    pub fn lead(&self) -> Seconds {
-        Seconds::new(2 * self.jwks_max_age.get() + CLOCK_SKEW.get())
+    pub fn new(rotation: Seconds, jwks_max_age: Seconds) -> Self {
+        let lead = Seconds::new(2 * jwks_max_age.get() + CLOCK_SKEW.get());
+        Self { rotation, jwks_max_age, lead }
+    }
+
+    /// For how long a key set may be cached by what a replica read this long ago. A key that it has not
+    /// read of was made later, and signs no earlier than its lead after that; the set is good until then.
+    #[must_use]
+    pub fn vouched(&self, age: Seconds) -> Seconds {
+        let slack = CLOCK_SKEW.get() + self.jwks_max_age.get() / 2;
+        Seconds::new(self.lead.get() - slack - age.get()).min(self.jwks_max_age)
     }
 
     /// For how long a key is published after its successor began to sign: until the last token that it
@@ -46,7 +58,7 @@ impl Schedule {
     /// # Errors
     /// A sentence that names the settings, with the arithmetic.
     pub fn check(&self) -> Result<(), String> {
-        let (lead, retention) = (self.lead(), self.retention());
+        let (lead, retention) = (self.lead, self.retention());
         let least = Seconds::new(lead.get() + retention.get());
         if self.rotation >= least {
             return Ok(());
@@ -163,7 +175,7 @@ pub fn next_activation(
     // Nothing signs: better a key that verifiers have yet to fetch than none.
     let Some(newest) = newest else { return Some(now) };
     let planned = newest.after(schedule.rotation);
-    let announced = now.after(schedule.lead());
+    let announced = now.after(schedule.lead);
     (planned <= announced).then_some(announced)
 }
 
@@ -171,8 +183,11 @@ pub fn next_activation(
 mod tests {
     use super::*;
 
-    const SCHEDULE: Schedule =
-        Schedule { rotation: Seconds::new(100_000), jwks_max_age: Seconds::new(600) };
+    const SCHEDULE: Schedule = Schedule {
+        rotation: Seconds::new(100_000),
+        jwks_max_age: Seconds::new(600),
+        lead: Seconds::new(1_260),
+    };
 
     fn key(created_at: i64, activates_at: i64) -> KeyDates {
         KeyDates {
@@ -215,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_next_key_is_made_in_time_to_be_known_when_the_current_one_has_signed_long_enough() {
-        let lead = SCHEDULE.lead().get();
+        let lead = SCHEDULE.lead.get();
         let next = |keys: &[KeyDates], now| {
             next_activation(keys, Timestamp(now), &SCHEDULE).map(|at| at.0)
         };
@@ -231,11 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_set_is_vouched_for_until_a_key_may_sign_that_is_not_in_it() {
+        for (age, vouched) in [(0, 600), (300, 600), (301, 599), (899, 1), (900, 0), (9_999, 0)] {
+            assert_eq!(SCHEDULE.vouched(Seconds::new(age)), Seconds::new(vouched), "after {age} s");
+        }
+    }
+
+    #[test]
     fn a_rotation_that_leaves_no_time_is_refused_with_the_arithmetic() {
-        let schedule = |rotation: &str, max_age: &str| Schedule {
-            rotation: rotation.parse().expect("a duration"),
-            jwks_max_age: max_age.parse().expect("a duration"),
-        };
+        let duration = |text: &str| text.parse().expect("a duration");
+        let schedule = |rotation, max_age| Schedule::new(duration(rotation), duration(max_age));
+        assert_eq!(schedule("100000s", "10m"), SCHEDULE);
         assert_eq!(schedule("30d", "1h").check(), Ok(()));
         // 21 minutes before, and 71 minutes after.
         assert_eq!(schedule("92m", "10m").check(), Ok(()));

@@ -164,9 +164,7 @@ impl KeyAdministration {
                 next.stored.id, next.dates.activates_at
             )),
             None if emergency => Ok(Rotation::Sudden { unknown_for: max_age }),
-            None => {
-                Ok(Rotation::Announced { signs_at: self.now.after(self.vault.schedule.lead()) })
-            }
+            None => Ok(Rotation::Announced { signs_at: self.now.after(self.vault.schedule.lead) }),
         }
     }
 
@@ -214,7 +212,7 @@ impl KeyAdministration {
         let masters = self.vault.masters(&stored)?;
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let is_first = generation == 1;
-        let lead = if is_first { Seconds::default() } else { self.vault.schedule.lead() };
+        let lead = if is_first { Seconds::default() } else { self.vault.schedule.lead };
         let signs_at = unlike_others(&stored, self.now.after(lead));
         let new = NewKey::signing(key);
         let added = self.vault.add(&masters, new, generation, self.now, signs_at).await?;

@@ -21,10 +21,6 @@ use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::secret::Secret;
 use crate::store::keys::StoredKey;
 
-/// How much of its lead a new key may have lost until this replica reads of it: the interval between
-/// two looks at the database, and the disagreement of clocks.
-const LEAD_LOST_MAX: Seconds = Seconds::new(60);
-
 /// A token that this service made.
 #[derive(Debug)]
 pub enum GenuineToken {
@@ -123,7 +119,7 @@ impl Keys {
         let next_signs_at = of(KeyState::Published);
         let planned = of(KeyState::Signing).map(|at| at.after(schedule.rotation));
         let to_come = planned.filter(|_| next_signs_at.is_none());
-        let published = |at: Timestamp| Timestamp(at.0.saturating_sub(schedule.lead().get()));
+        let published = |at: Timestamp| Timestamp(at.0.saturating_sub(schedule.lead.get()));
         KeyHealth {
             age: self.clock.elapsed().since(in_hand.loaded.1),
             jwks_max_age: in_hand.ring.jwks().max_age,
@@ -200,12 +196,8 @@ impl Keys {
             Ok(opened) => (opened.clone(), (Instant::now(), self.clock.elapsed())),
             Err(_) => (before.opened.clone(), before.loaded),
         };
-        // A key that this replica has not read of was made after it last read, and signs no earlier
-        // than its lead later. Until then the key set may be relied on.
         let schedule = &self.vault.schedule;
-        let age = self.clock.elapsed().since(loaded.1);
-        let vouched = schedule.lead().get() - LEAD_LOST_MAX.get() - age.get();
-        let max_age = schedule.jwks_max_age.min(Seconds::new(vouched));
+        let max_age = schedule.vouched(self.clock.elapsed().since(loaded.1));
         let now = self.clock.now();
         let ring = KeyRing::new(&opened.signing, now, schedule, max_age, Some(&before.ring));
         let signs = |ring: &KeyRing| ring.signing().map(|key| key.key.public().kid.clone());

@@ -10,6 +10,7 @@ mod architecture;
 mod demo;
 mod documents;
 mod harness;
+mod key_simulation;
 mod on_postgres;
 mod on_sqlite;
 mod prepared_statements;

@@ -80,5 +80,5 @@ pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyVaul
 }
 
 fn schedule(settings: &KeySettings) -> Schedule {
-    Schedule { rotation: settings.key_rotation, jwks_max_age: settings.jwks_max_age }
+    Schedule::new(settings.key_rotation, settings.jwks_max_age)
 }
