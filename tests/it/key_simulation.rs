@@ -267,6 +267,8 @@ impl World {
             (_, None) => (0, 0),
             (Cache::MaxAge, Some((set, _))) => (set.max_age, 0),
             (Cache::Fixed(lifetime) | Cache::Refetching { lifetime, .. }, _) => (lifetime, 0),
+            // What may not be kept at all is not used stale either.
+            (_, Some((set, _))) if set.max_age == 0 => (0, 0),
             (Cache::StaleWhileRevalidating(stale), Some((set, _))) => (set.max_age, stale),
         };
         let age = verifier.held.as_ref().map_or(i64::MAX, |(_, at)| time - at);
