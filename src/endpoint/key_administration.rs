@@ -177,7 +177,8 @@ impl KeyAdministration {
     pub async fn rotate(&self, plan: &Rotation) -> Result<KeyId, String> {
         match plan {
             Rotation::Promoted { kid, .. } => {
-                let activate = ActivateKey { id: kid.clone(), now: self.now };
+                let now = unlike_others(&self.vault.list().await?, self.now);
+                let activate = ActivateKey { id: kid.clone(), now };
                 let done = self.vault.store.perform(activate).await;
                 if !done.map_err(|error| error.to_string())? {
                     return Err(format!("the key {kid} was changed meanwhile: look again"));
