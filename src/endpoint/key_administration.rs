@@ -283,14 +283,14 @@ impl KeyAdministration {
         made.ok_or_else(another_was_first)
     }
 
-    /// Seals every key under the first master key, all or none, and returns how many were under
-    /// another one, and its name. What replicas have opened stays open.
+    /// Seals every key under the first master key, which is made if only others exist, all or none, and
+    /// returns how many were under another one, and its name. What replicas have opened stays open.
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
     pub async fn rewrap(&self) -> Result<(usize, String), String> {
         let stored = self.vault.list().await?;
-        let masters = self.vault.masters(&stored)?;
+        let masters = self.vault.masters_to_seal_anew(&stored)?;
         let mut keys = Vec::new();
         for key in &stored {
             if sealing::sealed_under(&key.sealed_key).as_deref() == Some(masters.first()) {
