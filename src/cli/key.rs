@@ -87,7 +87,8 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Seal all keys in the database under the first --master-key-file; the others open them
+    /// Seal all keys in the database under the first --master-key-file, which is made if it does not
+    /// exist; the others open them
     Rewrap {
         #[command(flatten)]
         asking: Asking,

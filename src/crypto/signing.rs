@@ -82,15 +82,20 @@ pub fn import(text: &[u8]) -> Result<NewSigningKey, String> {
     } else {
         RsaKeyPair::from_pem(text)
     };
-    let jwk = pair.map_err(not_a_key)?.to_jwk_private_key();
+    let pair = pair.map_err(not_a_key)?;
+    // OpenSSL signs with a key whose parts do not belong together, only slower.
+    let key = Rsa::private_key_from_der(&Zeroizing::new(pair.to_raw_private_key()));
+    let bits = match key.and_then(|key| Ok((key.check_key()?, key.n().num_bits()))) {
+        Ok((true, bits)) => bits,
+        _ => return Err("its parts do not belong together: it is damaged or was altered".into()),
+    };
+    let jwk = pair.to_jwk_private_key();
     // What was named or said of the key elsewhere is not kept.
     let mut plain = Jwk::new("RSA");
     for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
         let value = jwk.parameter(name).cloned();
         plain.set_parameter(name, value).map_err(|_| format!("its member {name} is malformed"))?;
     }
-    let modulus = jwk.parameter("n").and_then(Value::as_str).unwrap_or_default();
-    let bits = URL_SAFE_NO_PAD.decode(modulus).map_or(0, |octets| octets.len() * 8);
     if !(2_048..=8_192).contains(&bits) {
         return Err(format!("it has {bits} bits: from 2048 to 8192 are accepted (RFC 7518 §3.3)"));
     }

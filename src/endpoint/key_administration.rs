@@ -175,7 +175,8 @@ impl KeyAdministration {
     pub async fn rotate(&self, plan: &Rotation) -> Result<KeyId, String> {
         match plan {
             Rotation::Promoted { kid, .. } => {
-                let activate = ActivateKey { id: kid.clone(), now: self.now };
+                let now = unlike_others(&self.vault.list().await?, self.now);
+                let activate = ActivateKey { id: kid.clone(), now };
                 let done = self.vault.store.perform(activate).await;
                 if !done.map_err(|error| error.to_string())? {
                     return Err(format!("the key {kid} was changed meanwhile: look again"));
@@ -280,14 +281,14 @@ impl KeyAdministration {
         made.ok_or_else(another_was_first)
     }
 
-    /// Seals every key under the first master key, all or none, and returns how many were under
-    /// another one, and its name. What replicas have opened stays open.
+    /// Seals every key under the first master key, which is made if only others exist, all or none, and
+    /// returns how many were under another one, and its name. What replicas have opened stays open.
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
     pub async fn rewrap(&self) -> Result<(usize, String), String> {
         let stored = self.vault.list().await?;
-        let masters = self.vault.masters(&stored)?;
+        let masters = self.vault.masters_to_seal_anew(&stored)?;
         let mut keys = Vec::new();
         for key in &stored {
             if sealing::sealed_under(&key.sealed_key).as_deref() == Some(masters.first()) {

@@ -84,6 +84,23 @@ impl KeyVault {
         })
     }
 
+    /// Reads the master keys to seal everything anew. The first is made if it does not exist and the
+    /// others open everything: it is to be a new one.
+    pub(super) fn masters_to_seal_anew(&self, stored: &[StoredKey]) -> Result<MasterKeys, String> {
+        match self.master_key_files.as_slice() {
+            [first, others @ ..] if !others.is_empty() && !first.exists() => {
+                let others = MasterKeys::load(others, true)?;
+                for key in stored {
+                    if let Some(purpose) = KeyPurpose::find(&key.purpose) {
+                        others.open(purpose, &key.id, &key.sealed_key)?;
+                    }
+                }
+                MasterKeys::load(&self.master_key_files, false)
+            }
+            _ => self.masters(stored),
+        }
+    }
+
     /// Makes a signing key, seals and stores it. Never on the async runtime: it takes up to seconds.
     /// `None` if another replica was first to make the key of this generation.
     pub(super) async fn make_signing_key(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 
 use super::Refusal;
 use super::key_vault::{
@@ -36,6 +37,8 @@ pub struct Keys {
     vault: KeyVault,
     clock: Clock,
     in_hand: ArcSwap<InHand>,
+    /// One look at the database at a time: what an earlier one read never replaces what a later one did.
+    looking: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -82,7 +85,8 @@ impl Keys {
             opened,
             loaded: (Instant::now(), clock.elapsed()),
         };
-        Ok(Self { vault, clock, in_hand: ArcSwap::from_pointee(in_hand) })
+        let in_hand = ArcSwap::from_pointee(in_hand);
+        Ok(Self { vault, clock, in_hand, looking: Mutex::default() })
     }
 
     /// Opens the keys that are stored, makes none, and says how many there are.
@@ -190,6 +194,7 @@ impl Keys {
     /// # Errors
     /// A sentence for the log.
     pub async fn reload(&self) -> Result<(), String> {
+        let _turn = self.looking.lock().await;
         let before = self.in_hand.load_full();
         let outcome = read_and_make(&self.vault, &self.clock, &before.opened).await;
         let (opened, loaded) = match &outcome {
