@@ -63,6 +63,8 @@ pub(super) enum Command {
     /// Withdraw a key at once: what it made is good no longer
     Revoke {
         /// The key, as `jeton key list` has it
+        // One of 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         #[command(flatten)]
         asking: Asking,
@@ -83,6 +85,7 @@ pub(super) enum Command {
         #[arg(long)]
         pem: bool,
         /// Only this key, as a JWK or PEM
+        #[arg(allow_hyphen_values = true)]
         kid: Option<String>,
         #[command(flatten)]
         common: Common,
