@@ -69,6 +69,7 @@ impl UseCase for OpenSession {
             (&self.client_id).into(),
             (&self.id).into(),
             others_max.into(),
+            opened_at.into(),
         ];
         tx.execute(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
         Ok(true)
