@@ -68,8 +68,8 @@ impl RevocationEndpoint {
         let token = form.require(Parameter::Token)?;
         let id = match self.keys.recognise(token, &self.issuer, self.clock.now())? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
-            Some(GenuineToken::Access(claims)) => claims.sid,
-            None => return Ok(Revocation::Nothing),
+            Some(GenuineToken::Access(claims)) if claims.client_id == client.id => claims.sid,
+            Some(GenuineToken::Access(_)) | None => return Ok(Revocation::Nothing),
         };
         trail.session = Some(id.clone());
         // 4. End the session, if it is the client's own.
