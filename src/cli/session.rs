@@ -96,7 +96,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke { which: Which { id: Some(id), .. }, database, .. } => {
             let store = open_existing_store(&database).await?;
             let end = EndSession { id: SessionId::from_text(id.clone()), client_id: None };
-            if !store.perform(end).await? {
+            if store.perform(end).await?.is_none() {
                 return Err(Failure(format!(
                     "there is no session {id}: it has ended, or `jeton session list` has its id"
                 )));

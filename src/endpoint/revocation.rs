@@ -74,7 +74,7 @@ impl RevocationEndpoint {
         trail.session = Some(id.clone());
         // 4. End the session, if it is the client's own.
         let end = EndSession { id, client_id: Some(client.id) };
-        let ended = self.store.perform(end).await?;
-        Ok(if ended { Revocation::Revoked } else { Revocation::Nothing })
+        trail.user = self.store.perform(end).await?;
+        Ok(if trail.user.is_some() { Revocation::Revoked } else { Revocation::Nothing })
     }
 }
