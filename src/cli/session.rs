@@ -47,7 +47,8 @@ pub(super) enum Command {
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
     /// The session's id, as `jeton session list` and the claim `sid` have it
-    #[arg(value_name = "ID")]
+    // One of 64 begins with a hyphen.
+    #[arg(value_name = "ID", allow_hyphen_values = true)]
     id: Option<String>,
     /// All sessions of this user
     #[arg(long, value_name = "NAME")]
