@@ -26,6 +26,8 @@ mod refresh_grant;
 mod refresh_reuse;
 mod refresh_scope;
 mod resource;
+mod revocation;
+mod revocation_form;
 mod scope;
 mod service_commands;
 mod shut_down;
