@@ -14,6 +14,7 @@ mod forged_token;
 mod health_and_metrics;
 mod http_edge;
 mod introspection;
+mod introspection_refresh;
 mod jwks;
 mod metadata;
 mod odd_token;
