@@ -47,7 +47,8 @@ pub(super) enum Command {
 #[group(required = true, multiple = false)]
 pub(super) struct Which {
     /// The session's id, as `jeton session list` and the claim `sid` have it
-    #[arg(value_name = "ID")]
+    // One of 64 begins with a hyphen.
+    #[arg(value_name = "ID", allow_hyphen_values = true)]
     id: Option<String>,
     /// All sessions of this user
     #[arg(long, value_name = "NAME")]
@@ -96,7 +97,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke { which: Which { id: Some(id), .. }, database, .. } => {
             let store = open_existing_store(&database).await?;
             let end = EndSession { id: SessionId::from_text(id.clone()), client_id: None };
-            if !store.perform(end).await? {
+            if store.perform(end).await?.is_none() {
                 return Err(Failure(format!(
                     "there is no session {id}: it has ended, or `jeton session list` has its id"
                 )));

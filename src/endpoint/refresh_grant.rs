@@ -117,6 +117,8 @@ impl RefreshGrantEndpoint {
                 target: "jeton::audit",
                 event = "session_caught_up",
                 session_id = %session.id,
+                client_id = %session.client_id,
+                user_id = %session.user_id,
                 presented = claims.generation,
                 stored,
                 "a genuine refresh token was ahead of the database, which seems to have lost writes"

@@ -68,13 +68,13 @@ impl RevocationEndpoint {
         let token = form.require(Parameter::Token)?;
         let id = match self.keys.recognise(token, &self.issuer, self.clock.now())? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
-            Some(GenuineToken::Access(claims)) => claims.sid,
-            None => return Ok(Revocation::Nothing),
+            Some(GenuineToken::Access(claims)) if claims.client_id == client.id => claims.sid,
+            Some(GenuineToken::Access(_)) | None => return Ok(Revocation::Nothing),
         };
         trail.session = Some(id.clone());
         // 4. End the session, if it is the client's own.
         let end = EndSession { id, client_id: Some(client.id) };
-        let ended = self.store.perform(end).await?;
-        Ok(if ended { Revocation::Revoked } else { Revocation::Nothing })
+        trail.user = self.store.perform(end).await?;
+        Ok(if trail.user.is_some() { Revocation::Revoked } else { Revocation::Nothing })
     }
 }

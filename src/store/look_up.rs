@@ -125,7 +125,13 @@ impl<L: LookUp> Shared<L> {
                     distinct.push(waiting.look_up.clone());
                 }
             }
+            let shared = distinct.len() > 1;
             let outcome = postgres.perform(LookUpAll(distinct)).await;
+            if shared && matches!(outcome, Err(StoreError::Corrupt(_))) {
+                // One row that cannot be read is no reason to refuse the others.
+                answer_one_by_one(batch, postgres).await;
+                continue;
+            }
             for Waiting { look_up, reply } in batch {
                 let pick = |found: &Vec<L::Found>| {
                     found.iter().find(|found| look_up.is_found(found)).cloned()
@@ -146,5 +152,13 @@ impl<L: LookUp> Shared<L> {
         queue.retain(|waiting| !waiting.reply.is_closed());
         let count = queue.len().min(WIDTH);
         queue.drain(..count).collect()
+    }
+}
+
+/// Looks each up in a statement of its own.
+async fn answer_one_by_one<L: LookUp>(batch: Vec<Waiting<L>>, postgres: &Postgres) {
+    for Waiting { look_up, reply } in batch {
+        let found = postgres.perform(LookUpAll(vec![look_up])).await;
+        reply.send(found.map(|rows| rows.into_iter().next())).ok();
     }
 }

@@ -69,6 +69,7 @@ impl UseCase for OpenSession {
             (&self.client_id).into(),
             (&self.id).into(),
             others_max.into(),
+            opened_at.into(),
         ];
         tx.execute(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
         Ok(true)
@@ -195,7 +196,7 @@ impl UseCase for RefreshSession {
     }
 }
 
-/// Ends a session; `false` if there is none, or not of this client.
+/// Ends a session, and returns whose it was; `None` if there is none, or not of this client.
 #[derive(Debug)]
 pub(crate) struct EndSession {
     pub(crate) id: SessionId,
@@ -204,15 +205,16 @@ pub(crate) struct EndSession {
 }
 
 impl UseCase for EndSession {
-    type Outcome = bool;
+    type Outcome = Option<UserId>;
 
     fn access(&self) -> Access {
         Access::Write
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, StoreError> {
         let values = [(&self.id).into(), self.client_id.as_ref().into()];
-        Ok(tx.execute(&sql::END_SESSION, &values).await? == 1)
+        let rows = tx.query(&sql::END_SESSION, &values).await?;
+        rows.first().map(|row| Ok(UserId::from_text(row.text(0)?))).transpose()
     }
 }
 

@@ -51,6 +51,12 @@ impl Request {
         self
     }
 
+    /// The same request to another replica.
+    pub(crate) fn at(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
+    }
+
     /// HTTP Basic of `user:password`, as it is.
     pub(crate) fn basic(self, user: &str, password: &str) -> Self {
         let encoded = STANDARD.encode(format!("{user}:{password}"));
@@ -223,6 +229,13 @@ impl Reply {
     pub(crate) fn access_token(&self) -> String {
         assert_eq!(self.status, 200, "{}", self.text());
         self.member("access_token")
+    }
+
+    /// Asserts a token response, and returns the refresh token.
+    #[track_caller]
+    pub(crate) fn refresh_token(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.member("refresh_token")
     }
 
     /// What can be compared of two answers that must look alike: everything but date and request id.

@@ -49,6 +49,11 @@ impl Fixtures {
         &self.secrets[client_id]
     }
 
+    /// The secret of a client that has one.
+    pub(crate) fn find_secret(&self, client_id: &str) -> Option<&str> {
+        self.secrets.get(client_id).map(String::as_str)
+    }
+
     /// The `sub` of a user.
     pub(crate) fn sub(&self, username: &str) -> &str {
         &self.subs[username]

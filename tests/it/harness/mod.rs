@@ -6,8 +6,10 @@ pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod forge;
 pub(crate) mod service;
+pub(crate) mod sessions;
 
 pub(crate) use client::{Reply, Request, percent_encode};
 pub(crate) use database::{Database, Engine, Fixtures};
 pub(crate) use executable::{Executable, run, run_with_input};
 pub(crate) use service::Jeton;
+pub(crate) use sessions::RefreshTokenParts;

@@ -86,8 +86,14 @@ impl Jeton {
 
     /// Starts one more replica on the same database and clock, with the same issuer.
     pub(crate) async fn replica(&self) -> Service {
+        self.replica_with(&[]).await
+    }
+
+    /// Starts one more replica with further settings.
+    pub(crate) async fn replica_with(&self, arguments: &[&str]) -> Service {
         let issuer = ["--issuer", self.service.issuer.as_str()];
-        start(&self.database.url, self.fixtures, self.clock.clone(), &issuer).await
+        let all = [arguments, &issuer].concat();
+        start(&self.database.url, self.fixtures, self.clock.clone(), &all).await
     }
 
     /// A request to the public listener.
@@ -105,9 +111,12 @@ impl Jeton {
         self.request("POST", target).form(form)
     }
 
-    /// A form posted with the Basic credentials of a client.
+    /// A form posted with the Basic credentials of a client, or with its name if it has no secret.
     pub(crate) fn post_as(&self, client_id: &str, target: &str, form: &str) -> Request {
-        self.post(target, form).basic(client_id, self.fixtures.secret(client_id))
+        match self.fixtures.find_secret(client_id) {
+            Some(secret) => self.post(target, form).basic(client_id, secret),
+            None => self.post(target, &format!("{form}&client_id={client_id}")),
+        }
     }
 
     /// A token request of `web`.

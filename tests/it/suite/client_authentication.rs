@@ -122,6 +122,7 @@ async fn a_confidential_client_must_authenticate() {
         ("/token", &password, "web"),
         ("/token", &refresh, "web"),
         ("/introspect", &introspection, "rs1"),
+        ("/revoke", &introspection, "web"),
         // A public client cannot authenticate, so it cannot introspect.
         ("/introspect", &introspection, "spa"),
     ] {
@@ -242,7 +243,7 @@ async fn all_failed_authentications_look_the_same() {
 }
 
 /// The client comes first: whoever is none learns nothing of users, and tries no password. RFC
-/// 6749 §4.3.2, §10.10.
+/// 6749 §4.3.2, §10.10. [TC-32]
 #[tokio::test]
 async fn the_client_is_authenticated_before_anything_else() {
     let jeton = jeton().await;

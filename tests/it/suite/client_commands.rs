@@ -121,6 +121,8 @@ async fn wrong_settings_are_refused_with_the_name_of_the_option() {
         (["--audience-scope", "read"], "--audience-scope"),
         (["--access-token-lifetime", "61m"], "--access-token-lifetime"),
         (["--access-token-lifetime", "0s"], "--access-token-lifetime"),
+        (["--refresh-token-idle", "0s"], "--refresh-token-idle"),
+        (["--session-lifetime", "soon"], "--session-lifetime"),
         (["--claim", "email"], "--claim"),
         (["--authentication-method", "none"], "--authentication-method"),
         (["--introspects", "with blank"], "--introspects"),
@@ -171,6 +173,8 @@ async fn set_changes_what_it_names() {
         (&["--audience-array"], json!({"audience_array": true})),
         (&["--audience-array=false"], json!({"audience_array": false})),
         (&["--access-token-lifetime", "2m"], json!({"access_token_lifetime": 120})),
+        (&["--refresh-token-idle", "7d"], json!({"refresh_token_idle": 604_800})),
+        (&["--session-lifetime", "8d"], json!({"session_lifetime": 691_200})),
         (&["--claim", "roles"], json!({"claims": ["roles"]})),
         (
             &["--authentication-method", "client_secret_post"],

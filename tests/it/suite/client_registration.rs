@@ -121,7 +121,7 @@ async fn a_disabled_or_deleted_client_is_refused_at_once() {
 }
 
 /// A secret is replaced without a gap: two work side by side, until the old one is taken away or
-/// runs out; the client's sessions do not notice. RFC 6749 §3.2.1.
+/// runs out; the client's sessions do not notice. RFC 6749 §3.2.1. [TC-30]
 #[tokio::test]
 async fn a_secret_is_replaced_with_an_overlap() {
     let jeton = jeton().await;

@@ -273,7 +273,8 @@ async fn a_token_ends_exactly_at_exp() {
 }
 
 /// RFC 7662 §4: what an operator ends is inactive with the next question, whichever replica is
-/// asked, and whichever way it was ended. [I-18]
+/// asked, and whichever way it was ended. Other ways are in `revocation.rs`, `refresh_reuse.rs` and
+/// `session_ends.rs`. [I-18]
 #[tokio::test]
 async fn what_was_ended_is_inactive_on_every_replica_at_once() {
     let jeton = jeton().await;
@@ -295,9 +296,7 @@ async fn what_was_ended_is_inactive_on_every_replica_at_once() {
         assert!(jeton.is_active(&token).await, "before {command}");
         if command.is_empty() {
             let sid = claims(&token)["sid"].as_str().expect("text").to_owned();
-            let now = jeton.clock.now().0;
-            let end = format!("UPDATE sessions SET revoked_at = {now} WHERE session_id = '{sid}'");
-            jeton.database.query(&end).await;
+            jeton.command(&format!("session revoke {sid}")).await;
         } else {
             jeton.command(command).await;
         }
@@ -335,11 +334,13 @@ async fn an_outage_is_neither_active_nor_inactive() {
     assert_eq!(introspect(&jeton, "garbage", "").await.text(), INACTIVE);
 }
 
-/// RFC 7662 §2: to ask is not to use: however often, the answer and the database stay as they are.
+/// RFC 7662 §2: to ask is not to use: however often, the answer and the database stay as they are,
+/// and the refresh token of the session works. [I-40]
 #[tokio::test]
 async fn introspection_changes_nothing() {
     let jeton = jeton().await;
-    let token = jeton.access_token().await;
+    let login = jeton.login_through("web", "").await;
+    let token = login.access_token();
     // The first request notes that the caller's secret was used.
     let first = introspect(&jeton, &token, "").await;
     let noted = "SELECT 1 FROM client_secrets WHERE client_id = 'rs1' AND last_used_at IS NOT NULL";
@@ -352,4 +353,5 @@ async fn introspection_changes_nothing() {
         assert_eq!(reply.comparable(), first.comparable());
     }
     assert_eq!(jeton.database.dump().await, before);
+    jeton.refresh("web", &login.refresh_token(), "").await.refresh_token();
 }

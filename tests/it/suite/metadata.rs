@@ -23,9 +23,9 @@ fn at(jeton: &Jeton, method: &str, document: &Value, member: &str) -> Request {
 }
 
 /// RFC 8414 §2, §3.2; RFC 9068 §4: what the document says is the configured issuer, what works,
-/// and nothing else: no empty lists, no nulls, nothing of grants that are not served. [M-01] [M-04]
-/// [M-05] [M-06] [M-07] [M-08] [M-10] [M-12] [M-15] [M-16] [M-17] [M-19] [M-22] [M-24] [M-25]
-/// [M-26] [M-27]
+/// and nothing else: no empty lists, no nulls, nothing of grants that are not served; each address is
+/// as safe as the issuer's. [M-01] [M-04] [M-05] [M-06] [M-07] [M-08] [M-10] [M-12] [M-15] [M-16]
+/// [M-17] [M-19] [M-22] [M-24] [M-25] [M-26] [M-27] [R-20]
 #[tokio::test]
 async fn the_document_says_what_is_served_and_nothing_else() {
     let issuer = "https://auth.example.com";
@@ -69,23 +69,30 @@ async fn the_document_says_what_is_served_and_nothing_else() {
     assert!(keys.json()["keys"].is_array(), "{}", keys.text());
     let form = login_form("alice", PASSWORD);
     let login = at(&jeton, "POST", &metadata, "token_endpoint").form(&form);
-    login.basic("web", jeton.fixtures.secret("web")).send().await.access_token();
+    let login = login.basic("web", jeton.fixtures.secret("web")).send().await;
+    let revoke = format!("token={}", login.refresh_token());
+    let revoke = at(&jeton, "POST", &metadata, "revocation_endpoint").form(&revoke);
+    revoke.basic("web", jeton.fixtures.secret("web")).send().await;
+    jeton.refresh("web", &login.refresh_token(), "").await.assert_error(400, "invalid_grant");
     assert_eq!(document(&jeton, OPENID).await, metadata);
 }
 
 /// RFC 8414 §2: each authentication method of the lists works, and the others do not. Where the
-/// document says nothing of `none`, a public client is refused. [M-11] [M-14]
+/// document says nothing of `none`, a public client is refused. [M-11] [M-13] [M-14]
 #[tokio::test]
 async fn the_authentication_methods_listed_are_those_that_work() {
     let jeton = jeton().await;
     let metadata = document(&jeton, OAUTH).await;
     let grant = login_form("alice", PASSWORD);
     let question = "token=x".to_owned();
+    let revocation = question.clone();
     let assertion = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3A\
                      jwt-bearer&client_assertion=e30.e30.";
-    for (endpoint, form, confidential) in
-        [("token_endpoint", grant, "web"), ("introspection_endpoint", question, "rs1")]
-    {
+    for (endpoint, form, confidential) in [
+        ("token_endpoint", grant, "web"),
+        ("introspection_endpoint", question, "rs1"),
+        ("revocation_endpoint", revocation, "web"),
+    ] {
         let member = format!("{endpoint}_auth_methods_supported");
         let listed = metadata[&member].as_array().expect("an array");
         let secret = jeton.fixtures.secret(confidential);
@@ -108,19 +115,22 @@ async fn the_authentication_methods_listed_are_those_that_work() {
                 assert!(!reply.error().is_empty(), "{endpoint} {method}: {}", reply.text());
             }
         }
-        assert_eq!(listed.contains(&json!("none")), endpoint == "token_endpoint");
+        assert_eq!(listed.contains(&json!("none")), endpoint != "introspection_endpoint");
         assert!(listed.len() >= 2);
     }
 }
 
 /// RFC 8414 §2: the grants listed are those that the token endpoint takes; were the list absent,
-/// it would mean others.
+/// it would mean others. [M-09]
 #[tokio::test]
 async fn the_grants_listed_are_those_that_work() {
     let jeton = jeton().await;
     let listed = document(&jeton, OAUTH).await["grant_types_supported"].clone();
-    for grant in ["password", "authorization_code", "client_credentials", "implicit"] {
-        let form = format!("grant_type={grant}&username=alice&password=x&code=x");
+    assert_eq!(listed, json!(["password", "refresh_token"]));
+    for grant in
+        ["password", "refresh_token", "authorization_code", "client_credentials", "implicit"]
+    {
+        let form = format!("grant_type={grant}&username=alice&password=x&code=x&refresh_token=x");
         let reply = jeton.token(&form).await;
         let refused = reply.error() == "unsupported_grant_type";
         assert_eq!(
@@ -141,12 +151,16 @@ async fn the_path_of_an_issuer_is_inserted() {
         assert_eq!(metadata["issuer"], issuer);
         let base = issuer.trim_end_matches('/');
         assert_eq!(metadata["token_endpoint"], format!("{base}/token"));
+        assert_eq!(metadata["revocation_endpoint"], format!("{base}/revoke"));
         // OpenID Connect Discovery §4 appends, so that name is served in both places.
         assert_eq!(document(&jeton, &format!("{OPENID}/t1")).await, metadata);
         assert_eq!(document(&jeton, &format!("/t1{OPENID}")).await, metadata);
         let form = login_form("alice", PASSWORD);
         let login = jeton.post_as("web", "/t1/token", &form).send().await;
         assert_eq!(claims(&login.access_token())["iss"], issuer);
+        let revoke = format!("token={}", login.refresh_token());
+        assert_eq!(jeton.post_as("web", "/t1/revoke", &revoke).send().await.status, 200);
+        assert_eq!(jeton.sessions().await.len(), 0);
         assert_eq!(at(&jeton, "GET", &metadata, "jwks_uri").send().await.status, 200);
         for path in [OAUTH, OPENID, &format!("/t1{OAUTH}"), &format!("{OAUTH}/t1/"), "/token"] {
             jeton.request("GET", path).send().await.assert_error(404, "invalid_request");

@@ -132,14 +132,17 @@ async fn parameters_of_other_grants_are_ignored() {
         }
         assert_eq!(own, other, "{further}");
         let (mut own, mut other) = (reply.json(), plain.json());
-        assert_ne!(own["access_token"].take(), other["access_token"].take(), "{further}");
+        for unique in ["access_token", "refresh_token"] {
+            assert_ne!(own[unique].take(), other[unique].take(), "{further}");
+        }
         assert_eq!(own, other, "{further}");
         assert!(!reply.has("location"), "{further}");
     }
     assert!(jeton.is_active(&token).await);
 }
 
-/// RFC 9700 §4.14.2: a new password ends what the old one began.
+/// RFC 9700 §4.14.2: a new password ends what the old one began. Refresh tokens are in
+/// `session_ends.rs`.
 #[tokio::test]
 async fn another_password_ends_the_sessions_of_the_user() {
     let jeton = jeton().await;

@@ -304,19 +304,26 @@ async fn a_sealed_key_that_was_altered_stops_the_start() {
     let (database, fixtures) = Database::filled(ENGINE).await;
     let master_key = fixtures.master_key.display().to_string();
     let arguments = ["--database", &database.url, "--master-key-file", &master_key];
-    let rows = database.query("SELECT kid, sealed_key FROM keys").await;
-    let (kid, sealed) = (rows[0][0].clone().expect("a kid"), rows[0][1].clone().expect("a JWE"));
-    let middle = sealed.len() / 2;
-    let other = if sealed.as_bytes()[middle] == b'A' { "B" } else { "A" };
-    let altered = format!("{}{other}{}", &sealed[..middle], &sealed[middle + 1..]);
-    for value in [altered.as_str(), "", "a.b.c.d.e", &sealed[..sealed.len() - 4]] {
-        database.query(&format!("UPDATE keys SET sealed_key = '{value}'")).await;
-        assert_refuses(&arguments, &[&kid, "damaged or was altered", "backup"]);
+    for purpose in ["signing", "refresh"] {
+        let query = format!("SELECT kid, sealed_key FROM keys WHERE purpose = '{purpose}'");
+        let rows = database.query(&query).await;
+        let (kid, sealed) =
+            (rows[0][0].clone().expect("a kid"), rows[0][1].clone().expect("a JWE"));
+        let middle = sealed.len() / 2;
+        let other = if sealed.as_bytes()[middle] == b'A' { "B" } else { "A" };
+        let altered = format!("{}{other}{}", &sealed[..middle], &sealed[middle + 1..]);
+        let set = async |what: String| {
+            database.query(&format!("UPDATE keys SET {what} WHERE purpose = '{purpose}'")).await;
+        };
+        for value in [altered.as_str(), "", "a.b.c.d.e", &sealed[..sealed.len() - 4]] {
+            set(format!("sealed_key = '{value}'")).await;
+            assert_refuses(&arguments, &[&kid, "damaged or was altered", "backup"]);
+        }
+        set(format!("sealed_key = '{sealed}', kid = 'moved'")).await;
+        assert_refuses(&arguments, &["moved", "damaged or was altered"]);
+        set(format!("kid = '{kid}'")).await;
+        drop(Executable::serve(&arguments));
     }
-    database.query(&format!("UPDATE keys SET sealed_key = '{sealed}', kid = 'moved'")).await;
-    assert_refuses(&arguments, &["moved", "damaged or was altered"]);
-    database.query(&format!("UPDATE keys SET kid = '{kid}'")).await;
-    drop(Executable::serve(&arguments));
 }
 
 /// A master key that cannot be written stops the first start, and once it can be the same database

@@ -1,6 +1,7 @@
 //! The tables: how they are made and brought up to date.
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::harness::executable::run_for_json;
@@ -50,7 +51,11 @@ async fn migrations_are_applied_once() {
         assert_eq!(service.wait(), Some(0));
     }
     assert_eq!(database.query(APPLIED).await, applied);
-    assert_eq!(database.query("SELECT kid FROM keys").await.len(), 1, "one first key");
+    let keys = "SELECT kid FROM keys WHERE purpose";
+    for purpose in ["signing", "refresh"] {
+        let keys = database.query(&format!("{keys} = '{purpose}'")).await;
+        assert_eq!(keys.len(), 1, "one first key for {purpose}");
+    }
 }
 
 /// Commands that run at once on an empty database all find its tables made.
@@ -122,6 +127,26 @@ async fn a_service_needs_no_right_to_change_tables() {
     assert!(errors.contains("a role that may create tables"), "{errors}");
     database.query(&format!("DROP OWNED BY {role}")).await;
     database.query(&format!("DROP ROLE {role}")).await;
+}
+
+/// A row that nobody can read harms the requests that need it, and none that are asked at the same
+/// time: those that share a statement with them included.
+#[tokio::test]
+async fn an_unreadable_row_harms_no_other() {
+    let jeton = jeton().await;
+    let good = jeton.login_through("web", "").await.access_token();
+    let bad = jeton.login_through("other", "").await.access_token();
+    jeton.database.query("UPDATE sessions SET audiences = 'x' WHERE client_id = 'other'").await;
+    let mut asking = JoinSet::new();
+    for number in 0..100 {
+        let expected = if number % 2 == 0 { 200 } else { 500 };
+        let token = if number % 2 == 0 { &good } else { &bad };
+        let request = jeton.post_as("rs1", "/introspect", &format!("token={token}"));
+        asking.spawn(async move { (request.send().await.status, expected) });
+    }
+    for (status, expected) in asking.join_all().await {
+        assert_eq!(status, expected);
+    }
 }
 
 /// ASVS 5.0 §13.3.2: the file of the embedded store, which holds password hashes, is readable by its

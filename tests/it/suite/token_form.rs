@@ -218,7 +218,7 @@ async fn names_and_values_are_case_sensitive() {
 
 /// Nothing written behind a name, or no content at all, is as if the name had not been written:
 /// harmless for what is optional, a malformed request for what is not. No password is tried.
-/// RFC 6749 §3.2, §5.2. [TP-14] [TP-36]
+/// RFC 6749 §3.2, §5.2. [TP-14] [TP-15] [TP-36]
 #[tokio::test]
 async fn an_empty_value_is_no_value() {
     let jeton = jeton().await;

@@ -5,8 +5,8 @@ use crate::harness::forge::claims;
 use crate::harness::{Database, Executable};
 
 /// RFC 6749 §5.1, RFC 8259: the response is plain JSON with these members and no others, typed as
-/// the RFC has them, never null; it is stored nowhere and sets no cookie. No refresh token means no
-/// such member.
+/// the RFC has them, never null; it is stored nowhere and sets no cookie. A client without refresh
+/// tokens gets no such member.
 /// [TK-01] [TK-02] [TK-03] [TK-05] [TK-07] [TK-08] [TK-09] [TK-10] [TK-11] [TK-12] [TK-13] [TG-18]
 #[tokio::test]
 async fn a_token_response_has_the_shape_of_the_rfc() {
@@ -29,8 +29,15 @@ async fn a_token_response_has_the_shape_of_the_rfc() {
         assert_eq!(reply.content.first(), Some(&b'{'), "{case}: no byte order mark");
         // `json` panics on what is no UTF-8 and on members that repeat.
         let body = reply.json();
-        let members: Vec<_> = body.as_object().expect("an object").keys().cloned().collect();
-        assert_eq!(members, ["access_token", "token_type", "expires_in", "scope"], "{case}");
+        let mut members: Vec<_> = body.as_object().expect("an object").keys().collect();
+        members.sort_unstable();
+        let mut expected = vec!["access_token", "expires_in", "scope", "token_type"];
+        if case != "norefresh" {
+            expected.insert(2, "refresh_token");
+            let refresh_token = body["refresh_token"].as_str().expect("a string");
+            assert!(refresh_token.bytes().all(|octet| (0x21..=0x7e).contains(&octet)), "{case}");
+        }
+        assert_eq!(members, expected, "{case}");
         assert_eq!(body["token_type"], "Bearer", "{case}");
         assert!(body["expires_in"].is_u64() && body["scope"].is_string(), "{case}");
         // RFC 6749 Appendix A.12: VSCHAR. Common servers take 8 KiB for all headers together.

@@ -1,0 +1,128 @@
+//! How many sessions a user has through one client: the oldest ends when there are too many.
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// Which of these are still good, by introspection.
+async fn good(jeton: &Jeton, logins: &[Reply]) -> Vec<usize> {
+    let mut good = Vec::new();
+    for (number, login) in logins.iter().enumerate() {
+        if jeton.is_active(&login.access_token()).await {
+            good.push(number);
+        }
+    }
+    good
+}
+
+/// ASVS 7.1.2: beyond the limit each login ends the oldest session of that user at that client, and no
+/// other; its refresh token is refused like one that never was.
+#[tokio::test]
+async fn a_login_beyond_the_limit_ends_the_oldest() {
+    let jeton = Jeton::start_with(ENGINE, &["--sessions-per-user-and-client", "3"]).await;
+    let bystanders = [
+        ("other", jeton.login_through("other", "").await),
+        ("spa", jeton.login_through("spa", "").await),
+        ("web", jeton.token(&login_form("bob", PASSWORD)).await),
+    ];
+    let mut logins = Vec::new();
+    for number in 0..6_usize {
+        logins.push(jeton.login_through("web", "").await);
+        let first = number.saturating_sub(2);
+        assert_eq!(good(&jeton, &logins).await, (first..=number).collect::<Vec<_>>());
+        jeton.clock.advance(1);
+    }
+    for (number, login) in logins.iter().enumerate() {
+        let reply = jeton.refresh("web", &login.refresh_token(), "").await;
+        if number < 3 {
+            reply.assert_error(400, "invalid_grant");
+        } else {
+            reply.refresh_token();
+        }
+    }
+    for (client, login) in &bystanders {
+        assert!(jeton.is_active(&login.access_token()).await, "{client}");
+        jeton.refresh(client, &login.refresh_token(), "").await.refresh_token();
+    }
+}
+
+/// The session that a login has just opened is never the one that ends: not within one second, and not
+/// when the clock was set back and the others look younger.
+#[tokio::test]
+async fn a_new_session_is_never_the_one_that_ends() {
+    let jeton = Jeton::start_with(ENGINE, &["--sessions-per-user-and-client", "1"]).await;
+    let mut logins = Vec::new();
+    for passed in [0, 0, 0, 0, -3_600, 0, -1, 1] {
+        jeton.clock.advance(passed);
+        logins.push(jeton.login_through("web", "").await);
+        assert_eq!(good(&jeton, &logins).await, [logins.len() - 1]);
+    }
+    assert_eq!(jeton.sessions().await.len(), 1);
+    let last = logins.last().expect("one").refresh_token();
+    jeton.refresh("web", &last, "").await.refresh_token();
+}
+
+/// A session that has expired counts as none: it does not end an older one that was kept alive.
+#[tokio::test]
+async fn an_expired_session_takes_no_place() {
+    let setting = ["--sessions-per-user-and-client", "2", "--refresh-token-idle", "1h"];
+    let jeton = Jeton::start_with(ENGINE, &setting).await;
+    let mut kept = jeton.login_through("web", "").await;
+    jeton.clock.advance(1);
+    jeton.login_through("web", "").await;
+    jeton.clock.advance(3_598);
+    kept = jeton.refresh("web", &kept.refresh_token(), "").await;
+    jeton.clock.advance(2);
+    let new = jeton.login_through("web", "").await;
+    for login in [kept, new] {
+        assert!(jeton.is_active(&login.access_token()).await);
+        jeton.refresh("web", &login.refresh_token(), "").await.refresh_token();
+    }
+}
+
+/// Fifty sessions are the limit unless it is set.
+#[tokio::test]
+async fn fifty_is_the_limit_unless_set() {
+    let jeton = jeton().await;
+    let login = jeton.login_through("web", "").await;
+    // Logins take too long for this many: the others are copies of the first, as old as it.
+    let columns = "user_id, client_id, generation, scope, audiences, auth_time, refreshed_at, \
+                   ends_at, expires_at, deletable_at";
+    for number in 10..59 {
+        let copy = format!(
+            "INSERT INTO sessions (session_id, {columns}) \
+             SELECT '{number}AAAAAAAAAAAAAAAAAAAA', {columns} FROM sessions \
+             WHERE session_id NOT LIKE '%AAAAAAAAAAAAAAAAAAAA'"
+        );
+        jeton.database.query(&copy).await;
+    }
+    assert_eq!(jeton.sessions().await.len(), 50);
+    assert!(jeton.is_active(&login.access_token()).await);
+    jeton.clock.advance(1);
+    for _ in 0..2 {
+        jeton.login_through("web", "").await.refresh_token();
+        assert_eq!(jeton.sessions().await.len(), 50);
+    }
+}
+
+/// ASVS 15.4.2: logins at once, at two replicas, all succeed and do not leave more sessions than the
+/// limit between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn logins_at_once_keep_to_the_limit() {
+    let setting = ["--sessions-per-user-and-client", "3"];
+    let jeton = Jeton::start_with(ENGINE, &setting).await;
+    let replica = jeton.replica_with(&setting).await;
+    let mut running = JoinSet::new();
+    for number in 0..12 {
+        let address = [jeton.service.public, replica.public][number % 2];
+        let form = login_form("alice", PASSWORD);
+        let request = jeton.post_as("web", "/token", &form).at(address);
+        running.spawn(async move { request.send().await });
+    }
+    let logins = running.join_all().await;
+    for login in &logins {
+        login.refresh_token();
+    }
+    assert_eq!(good(&jeton, &logins).await.len(), 3);
+    assert_eq!(jeton.sessions().await.len(), 3);
+}
