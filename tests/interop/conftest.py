@@ -1,9 +1,12 @@
 """A running `jeton serve` for clients and resource servers that no one here wrote."""
 
+import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
+import threading
 import uuid
 
 import pytest
@@ -13,6 +16,9 @@ JETON = ROOT / "target" / "debug" / "jeton"
 USERNAME = "johndoe"
 PASSWORD = "tuesday fern lamp"
 AUDIENCE = "https://api.example"
+GETS_TOKENS = ["--grant", "password", "--grant", "refresh_token", "--audience", AUDIENCE]
+GETS_TOKENS += ["--scope", "read write", "--default-scope", "read"]
+ENGINES = ["sqlite", "postgres"]
 
 
 class Service:
@@ -24,12 +30,17 @@ class Service:
         self.secrets = secrets
 
 
+def command(*arguments, stdin=""):
+    """Runs a command of the executable and returns what it prints."""
+    arguments = [str(argument) for argument in arguments]
+    done = subprocess.run([JETON, *arguments], input=stdin, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
 def jeton(*arguments, stdin=""):
     """Runs a command of the executable and returns its JSON."""
-    done = subprocess.run(
-        [JETON, *arguments, "--json"], input=stdin, capture_output=True, text=True, check=True
-    )
-    return json.loads(done.stdout)
+    return json.loads(command(*arguments, "--json", stdin=stdin))
 
 
 def new_database(engine, folder):
@@ -41,33 +52,48 @@ def new_database(engine, folder):
     return f"{server.rsplit('/', 1)[0]}/{name}"
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+@contextlib.contextmanager
+def serving(log, *options):
+    """Runs `jeton serve` until the end of the block, which gets where it listens."""
+    process = subprocess.Popen(
+        [JETON, "serve", "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]
+        + ["--log-format", "json", "--login-deadline", "1m", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with open(log, "w", encoding="utf-8") as kept:
+        for line in process.stderr:
+            kept.write(line)
+            entry = json.loads(line)
+            if entry.get("message") == "serving":
+                break
+        else:
+            raise AssertionError(f"it does not serve, see {log}")
+        # A pipe that nobody reads would stop the service when it is full.
+        reader = threading.Thread(target=shutil.copyfileobj, args=(process.stderr, kept))
+        reader.start()
+        try:
+            yield entry
+        finally:
+            process.terminate()
+            status = process.wait(timeout=30)
+            reader.join()
+    assert status == 0
+
+
+@pytest.fixture(scope="session", params=ENGINES)
 def service(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     database = ["--database", new_database(request.param, folder)]
     jeton("user", "add", USERNAME, "--password-stdin", *database, stdin=PASSWORD + "\n")
-    gets_tokens = ["--grant", "password", "--scope", "read write", "--default-scope", "read"]
-    gets_tokens += ["--audience", AUDIENCE]
     secrets = {}
     for client_id, options in {
-        "web": gets_tokens,
-        "app": [*gets_tokens, "--public"],
+        "web": GETS_TOKENS,
+        "app": [*GETS_TOKENS, "--public"],
         "api": ["--introspects", AUDIENCE, "--introspects-username"],
     }.items():
         added = jeton("client", "add", client_id, *options, *database)
         secrets[client_id] = added.get("client_secret")
-    process = subprocess.Popen(
-        [JETON, "serve", *database, "--master-key-file", folder / "master.jwk"]
-        + ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]
-        + ["--log-format", "json", "--login-deadline", "1m"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    for line in process.stderr:
-        entry = json.loads(line)
-        if entry.get("message") == "serving":
-            yield Service(entry["issuer"], entry["management"], secrets)
-            break
-    process.terminate()
-    process.communicate(timeout=30)
-    assert process.returncode == 0
+    master = ["--master-key-file", folder / "master.jwk"]
+    with serving(folder / "log", *database, *master) as entry:
+        yield Service(entry["issuer"], entry["management"], secrets)
