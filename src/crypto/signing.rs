@@ -80,7 +80,7 @@ pub fn import(text: &[u8]) -> Result<NewSigningKey, String> {
         }
         RsaKeyPair::from_jwk(&jwk)
     } else {
-        RsaKeyPair::from_pem(text)
+        RsaKeyPair::from_pem(text.trim_ascii())
     };
     let pair = pair.map_err(not_a_key)?;
     // OpenSSL signs with a key whose parts do not belong together, only slower.
