@@ -40,7 +40,8 @@ pub(crate) struct ServiceKey {
 
 impl ServiceKey {
     pub(crate) async fn of(jeton: &Jeton) -> Self {
-        let rows = jeton.database.query("SELECT kid, sealed_key FROM keys").await;
+        let rows = "SELECT kid, sealed_key FROM keys WHERE purpose = 'signing'";
+        let rows = jeton.database.query(rows).await;
         let (kid, sealed) = (rows[0][0].clone(), rows[0][1].clone());
         let master = std::fs::read(&jeton.fixtures.master_key).expect("the master key");
         let master: Value = serde_json::from_slice(&master).expect("JSON");

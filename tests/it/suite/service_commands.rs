@@ -61,7 +61,7 @@ async fn check_proves_that_the_service_can_start() {
     let output = run_with_environment(&free, &variables);
     let printed = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(printed.contains("1 signing keys open"), "{printed}");
+    assert!(printed.contains("2 keys open"), "{printed}");
     assert!(!printed.contains("s3cr3t"), "{printed}");
     for refused in [
         &["--issuer", "http://auth.example"][..],
