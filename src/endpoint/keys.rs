@@ -81,13 +81,14 @@ impl Keys {
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub async fn load(vault: KeyVault, clock: Clock) -> Result<Self, String> {
+        let loaded = (Instant::now(), clock.elapsed());
         let opened = read_and_make(&vault, &clock, &Opened::default()).await?;
         let (now, max_age) = (clock.now(), vault.schedule.jwks_max_age);
         let in_hand = InHand {
             ring: Arc::new(KeyRing::new(&opened.signing, now, &vault.schedule, max_age, None)),
             refresh: Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now)),
             opened,
-            loaded: (Instant::now(), clock.elapsed()),
+            loaded,
         };
         let in_hand = ArcSwap::from_pointee(in_hand);
         Ok(Self { vault, clock, in_hand, looking: Mutex::default() })
@@ -200,9 +201,10 @@ impl Keys {
     pub async fn reload(&self) -> Result<(), String> {
         let _turn = self.looking.lock().await;
         let before = self.in_hand.load_full();
+        let asked = (Instant::now(), self.clock.elapsed());
         let outcome = read_and_make(&self.vault, &self.clock, &before.opened).await;
         let (opened, loaded) = match &outcome {
-            Ok(opened) => (opened.clone(), (Instant::now(), self.clock.elapsed())),
+            Ok(opened) => (opened.clone(), asked),
             Err(_) => (before.opened.clone(), before.loaded),
         };
         // A key that this replica has not read of was made after it last read, and signs no earlier
