@@ -55,23 +55,28 @@ pub(super) fn draw(keys: &[ListedKey], now: Timestamp, rotation: Seconds) -> Vec
     lines
 }
 
-/// The phases of one key; each that there is gets a column at least, however short it is.
+/// The phases of one key, one after the other; each that there is gets a column at least, however short
+/// it is.
 fn bar(key: &ListedKey, span: &Span, end: Timestamp) -> Vec<char> {
     let mut bar = vec![GONE; WIDTH];
     let end = key.revoked_at.unwrap_or(end);
-    let mut paint = |from: Timestamp, to: Timestamp, phase: char| {
+    let activates_at = key.activates_at.min(end);
+    let retires_at = key.retires_at.unwrap_or(end).min(end);
+    let mut painted = 0;
+    for (from, to, phase) in [
+        (key.created_at, activates_at, PUBLISHED),
+        (activates_at, retires_at, SIGNING),
+        (retires_at, end, VERIFYING),
+    ] {
         if from >= to || to.0 <= span.from {
-            return;
+            continue;
         }
-        let (first, last) = (span.column(from), span.column(to));
-        for column in bar.iter_mut().take(last.max(first + 1)).skip(first) {
+        let first = span.column(from).max(painted).min(WIDTH - 1);
+        painted = span.column(to).max(first + 1);
+        for column in bar.iter_mut().take(painted).skip(first) {
             *column = phase;
         }
-    };
-    let retires_at = key.retires_at.unwrap_or(end).min(end);
-    paint(key.activates_at.min(retires_at), retires_at, SIGNING);
-    paint(retires_at, end, VERIFYING);
-    paint(key.created_at, key.activates_at.min(end), PUBLISHED);
+    }
     bar
 }
 
@@ -106,5 +111,10 @@ mod tests {
         assert_eq!(column(&lines[2], VERIFYING), column(&lines[3], SIGNING));
         assert!(column(&lines[1], '▼') >= column(&lines[3], PUBLISHED));
         assert!(column(&lines[1], '▼') <= column(&lines[3], SIGNING));
+
+        // The first key of a database, just followed by another: its end is too near to be seen.
+        let keys = [key("old", 0, 0, Some(10)), key("new", 1, 10, None)];
+        let lines = draw(&keys, Timestamp(2), Seconds::new(1_000_000));
+        assert_eq!([phases(&lines[2]), phases(&lines[3])], ["█▒", "░█"]);
     }
 }

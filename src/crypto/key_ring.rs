@@ -24,6 +24,18 @@ pub struct DatedKey {
     pub dates: KeyDates,
 }
 
+/// What a presented token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified<T> {
+    /// This service made it, and it says this.
+    Genuine(T),
+    /// It names a key that is not here. Nobody can say whether it is genuine who does not know every
+    /// key.
+    OfUnknownKey,
+    /// Nobody made it, or it is good no longer.
+    Forged,
+}
+
 /// A document that is served as it is.
 #[derive(Clone, Debug)]
 pub struct Document {
@@ -120,21 +132,22 @@ impl KeyRing {
 
     /// Verifies an access token that this issuer is said to have made: form, key, signature,
     /// issuer and lifetime (RFC 9068 §4). Whether it is for the caller, and whether its session
-    /// still lives, is the caller's to decide. `None` for whatever is wrong.
+    /// still lives, is the caller's to decide.
     #[must_use]
     pub fn verify(
         &self,
         token: &str,
         issuer: &Issuer,
         now: Timestamp,
-    ) -> Option<AccessTokenClaims> {
-        let token = UnverifiedToken::read(token)?;
-        let key = self.published.get(&token.key)?;
+    ) -> Verified<AccessTokenClaims> {
+        let Some(token) = UnverifiedToken::read(token) else { return Verified::Forged };
+        let Some(key) = self.published.get(&token.key) else { return Verified::OfUnknownKey };
         if !key.verify(token.signing_input, &token.signature) {
-            return None;
+            return Verified::Forged;
         }
-        let claims = token.claims()?;
         // One clock issued it and reads it, so there is no leeway (RFC 7519 §4.1.4).
-        (claims.iss == issuer.as_str() && now < claims.exp).then_some(claims)
+        let is_good =
+            |claims: &AccessTokenClaims| claims.iss == issuer.as_str() && now < claims.exp;
+        token.claims().filter(is_good).map_or(Verified::Forged, Verified::Genuine)
     }
 }

@@ -9,6 +9,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::key_lifecycle::KeyDates;
+use super::key_ring::Verified;
 use super::random;
 use crate::clock::Timestamp;
 use crate::config::SESSION_LIFETIME_MAX;
@@ -74,18 +75,6 @@ impl RefreshKey {
     }
 }
 
-/// What a presented refresh token is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VerifiedRefreshToken {
-    /// This service made it.
-    Genuine(RefreshTokenClaims),
-    /// It names a key that is not here. Nobody can say whether it is genuine who does not know every
-    /// key.
-    OfUnknownKey,
-    /// Nobody made it.
-    Forged,
-}
-
 /// The refresh keys in hand.
 #[derive(Clone, Debug, Default)]
 pub struct RefreshKeys(Vec<RefreshKey>);
@@ -135,21 +124,17 @@ impl RefreshKeys {
 
     /// Verifies a presented token. The comparison takes the same time wherever it fails.
     #[must_use]
-    pub fn verify(&self, token: &Secret) -> VerifiedRefreshToken {
+    pub fn verify(&self, token: &Secret) -> Verified<RefreshTokenClaims> {
         let Some(token) = UnverifiedRefreshToken::read(token.expose()) else {
-            return VerifiedRefreshToken::Forged;
+            return Verified::Forged;
         };
         let Some(key) = self.0.iter().find(|key| key.id == token.key) else {
-            return VerifiedRefreshToken::OfUnknownKey;
+            return Verified::OfUnknownKey;
         };
         let message = token.claims.message();
         let genuine = message
             .is_some_and(|message| key.authenticate(&message).verify_slice(&token.mac).is_ok());
-        if genuine {
-            VerifiedRefreshToken::Genuine(token.claims)
-        } else {
-            VerifiedRefreshToken::Forged
-        }
+        if genuine { Verified::Genuine(token.claims) } else { Verified::Forged }
     }
 }
 
@@ -194,21 +179,21 @@ mod tests {
         assert_ne!(derive(&both, 99).expose(), derive(&both, 100).expose());
         assert_eq!(derive(&both, -1).expose(), derive(&before, 0).expose(), "a clock behind");
         for at in [0, 99, 100] {
-            let genuine = VerifiedRefreshToken::Genuine(claims.clone());
+            let genuine = Verified::Genuine(claims.clone());
             assert_eq!(both.verify(&derive(&both, at)), genuine);
         }
         let of_new = derive(&both, 100);
-        assert_eq!(before.verify(&of_new), VerifiedRefreshToken::OfUnknownKey);
+        assert_eq!(before.verify(&of_new), Verified::OfUnknownKey);
 
         let revoked_at = Some(Timestamp(100).after(Seconds::new(1)));
         let withdrawn = new.clone().dated(KeyDates { revoked_at, ..new.dates });
         let left = RefreshKeys::new([old.clone(), withdrawn], now);
-        assert_eq!(left.verify(&of_new), VerifiedRefreshToken::OfUnknownKey);
+        assert_eq!(left.verify(&of_new), Verified::OfUnknownKey);
         let of_old = derive(&both, 0);
         for (last, held) in [(Timestamp(99), true), (now, false)] {
             let at = last.after(SESSION_LIFETIME_MAX);
             let keys = RefreshKeys::new([old.clone(), new.clone()], at);
-            assert_eq!(keys.verify(&of_old) != VerifiedRefreshToken::OfUnknownKey, held);
+            assert_eq!(keys.verify(&of_old) != Verified::OfUnknownKey, held);
         }
         assert!(RefreshKeys::default().derive(&claims, Timestamp(0)).is_err());
     }

@@ -80,15 +80,15 @@ pub fn import(text: &[u8]) -> Result<NewSigningKey, String> {
         }
         RsaKeyPair::from_jwk(&jwk)
     } else {
-        RsaKeyPair::from_pem(text)
+        RsaKeyPair::from_pem(text.trim_ascii())
     };
     let pair = pair.map_err(not_a_key)?;
     // OpenSSL signs with a key whose parts do not belong together, only slower.
     let key = Rsa::private_key_from_der(&Zeroizing::new(pair.to_raw_private_key()));
-    let bits = match key.and_then(|key| Ok((key.check_key()?, key.n().num_bits()))) {
-        Ok((true, bits)) => bits,
-        _ => return Err("its parts do not belong together: it is damaged or was altered".into()),
+    let Some(key) = key.ok().filter(|key| key.check_key().unwrap_or(false)) else {
+        return Err("its parts do not belong together: it is damaged or was altered".to_owned());
     };
+    let bits = key.n().num_bits();
     let jwk = pair.to_jwk_private_key();
     // What was named or said of the key elsewhere is not kept.
     let mut plain = Jwk::new("RSA");

@@ -9,6 +9,7 @@ use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::{Clock, Timestamp};
 use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
+use crate::oauth::client::GrantType;
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::{
@@ -95,7 +96,7 @@ impl IntrospectionEndpoint {
         // 4. Verify the token. The hint is not needed: a token tells its kind by its form (§2.1).
         let token = form.require(Parameter::Token)?;
         let now = self.clock.now();
-        let Some(token) = self.keys.recognise(token, &self.issuer, now)? else {
+        let Some(token) = self.keys.recognise(token, &self.issuer, now).await? else {
             return Ok(IntrospectionResponse::INACTIVE);
         };
         // 5. See that it is for the caller, and that its session, user and client are good at this
@@ -134,7 +135,9 @@ impl IntrospectionEndpoint {
         let session = self.live_session(&claims.session, now).await?;
         let session = session.filter(|session| {
             // One that is ahead of the row would be accepted too.
-            session.client_id == caller.id && claims.generation >= session.generation
+            session.client_id == caller.id
+                && caller.settings.grants.contains(&GrantType::RefreshToken)
+                && claims.generation >= session.generation
         });
         let iss = || self.issuer.as_str().to_owned();
         Ok(session.map(|session| ActiveToken::refresh(iss(), session, caller)))

@@ -2,25 +2,28 @@
 //! access tokens, the other derives refresh tokens.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use super::Refusal;
 use super::key_vault::{
-    KeyVault, REFRESH_KEY_LEAD, dates, is_for, next_generation, open_refresh_key, open_signing_key,
+    KeyVault, dates, is_for, next_generation, open_refresh_key, open_signing_key,
 };
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState};
-use crate::crypto::key_ring::{DatedKey, KeyRing};
-use crate::crypto::refresh_keys::{RefreshKey, RefreshKeys, VerifiedRefreshToken};
+use crate::crypto::key_ring::{DatedKey, KeyRing, Verified};
+use crate::crypto::refresh_keys::{RefreshKey, RefreshKeys};
 use crate::crypto::sealing::{KeyPurpose, MasterKeys};
 use crate::oauth::Issuer;
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::secret::Secret;
 use crate::store::keys::StoredKey;
+
+/// How long after a look at the database a token of an unknown key does not lead to another.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A token that this service made.
 #[derive(Debug)]
@@ -77,13 +80,14 @@ impl Keys {
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub async fn load(vault: KeyVault, clock: Clock) -> Result<Self, String> {
+        let loaded = (Instant::now(), clock.elapsed());
         let opened = read_and_make(&vault, &clock, &Opened::default()).await?;
         let (now, max_age) = (clock.now(), vault.schedule.jwks_max_age);
         let in_hand = InHand {
             ring: Arc::new(KeyRing::new(&opened.signing, now, &vault.schedule, max_age, None)),
             refresh: Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now)),
             opened,
-            loaded: (Instant::now(), clock.elapsed()),
+            loaded,
         };
         let in_hand = ArcSwap::from_pointee(in_hand);
         Ok(Self { vault, clock, in_hand, looking: Mutex::default() })
@@ -144,37 +148,24 @@ impl Keys {
         self.in_hand.load().refresh.derive(claims, refreshed_at).map_err(Refusal::Fault)
     }
 
-    /// Verifies a presented refresh token, without asking the database; `None` if nobody made it.
+    /// Verifies a presented refresh token; `None` if nobody made it. Only one that names a key which is
+    /// not in hand makes this replica look at the database, and no more than once a second.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if it names a key that is not in hand, and the database could not be
-    /// asked for so long that the key may be a new one.
-    pub fn verify_refresh_token(
+    /// [`Refusal::Unavailable`] if the database cannot tell whether there is such a key: `None` would
+    /// make a client throw a good token away.
+    pub async fn verify_refresh_token(
         &self,
         token: &Secret,
     ) -> Result<Option<RefreshTokenClaims>, Refusal> {
-        let in_hand = self.in_hand.load();
-        let age = in_hand.loaded.0.elapsed().as_secs();
-        let age = Seconds::new(i64::try_from(age).unwrap_or(i64::MAX));
-        match in_hand.refresh.verify(token) {
-            VerifiedRefreshToken::Genuine(claims) => Ok(Some(claims)),
-            VerifiedRefreshToken::OfUnknownKey if age >= REFRESH_KEY_LEAD => {
-                Err(Refusal::Unavailable {
-                    retry_after: Seconds::new(5),
-                    detail: format!(
-                        "a refresh token of an unknown key, and the keys were last read {age} ago"
-                    ),
-                })
-            }
-            VerifiedRefreshToken::OfUnknownKey | VerifiedRefreshToken::Forged => Ok(None),
-        }
+        self.verify(|in_hand| in_hand.refresh.verify(token)).await
     }
 
-    /// Verifies a token of either kind, without asking the database; `None` if it is none.
+    /// Verifies a token of either kind; `None` if it is none. Sessions are not looked at.
     ///
     /// # Errors
     /// As [`Keys::verify_refresh_token`].
-    pub fn recognise(
+    pub async fn recognise(
         &self,
         token: &Secret,
         issuer: &Issuer,
@@ -182,10 +173,33 @@ impl Keys {
     ) -> Result<Option<GenuineToken>, Refusal> {
         // Only a JWS has dots.
         if token.expose().contains('.') {
-            let claims = self.ring().verify(token.expose(), issuer, now);
+            let verify = |in_hand: &InHand| in_hand.ring.verify(token.expose(), issuer, now);
+            let claims = self.verify(verify).await?;
             return Ok(claims.map(|claims| GenuineToken::Access(Box::new(claims))));
         }
-        Ok(self.verify_refresh_token(token)?.map(GenuineToken::Refresh))
+        Ok(self.verify_refresh_token(token).await?.map(GenuineToken::Refresh))
+    }
+
+    /// Verifies with the keys in hand, and once more after a look at the database if a key is missing
+    /// that another replica or the command line may just have made.
+    async fn verify<T>(
+        &self,
+        verify: impl Fn(&InHand) -> Verified<T>,
+    ) -> Result<Option<T>, Refusal> {
+        let in_hand = self.in_hand.load_full();
+        match verify(&in_hand) {
+            Verified::Genuine(claims) => return Ok(Some(claims)),
+            Verified::Forged => return Ok(None),
+            Verified::OfUnknownKey => {}
+        }
+        self.look_again_after(LOOK_INTERVAL_MIN).await.map_err(|problem| Refusal::Unavailable {
+            retry_after: Seconds::new(1),
+            detail: format!("a token of an unknown key, and no look at the keys: {problem}"),
+        })?;
+        match verify(&self.in_hand.load_full()) {
+            Verified::Genuine(claims) => Ok(Some(claims)),
+            Verified::OfUnknownKey | Verified::Forged => Ok(None),
+        }
     }
 
     /// Looks at the database again, and makes the next signing key if it is due. Whatever fails, the
@@ -194,11 +208,20 @@ impl Keys {
     /// # Errors
     /// A sentence for the log.
     pub async fn reload(&self) -> Result<(), String> {
+        self.look_again_after(Duration::ZERO).await
+    }
+
+    /// Looks again unless that was done so short a time ago.
+    async fn look_again_after(&self, interval: Duration) -> Result<(), String> {
         let _turn = self.looking.lock().await;
+        if self.in_hand.load().loaded.0.elapsed() < interval {
+            return Ok(());
+        }
         let before = self.in_hand.load_full();
+        let asked = (Instant::now(), self.clock.elapsed());
         let outcome = read_and_make(&self.vault, &self.clock, &before.opened).await;
         let (opened, loaded) = match &outcome {
-            Ok(opened) => (opened.clone(), (Instant::now(), self.clock.elapsed())),
+            Ok(opened) => (opened.clone(), asked),
             Err(_) => (before.opened.clone(), before.loaded),
         };
         let schedule = &self.vault.schedule;

@@ -99,6 +99,19 @@ impl From<NotVerified> for Refusal {
     }
 }
 
+/// What a refresh token told of its session that an operator wants to know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// A stable word.
+    pub event: &'static str,
+    /// The generation that was presented.
+    pub presented: i64,
+    /// The generation of the row.
+    pub stored: i64,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
 /// Who took part in a request, noted step by step for the log.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
@@ -109,6 +122,8 @@ pub struct Trail {
     pub user: Option<UserId>,
     /// The session, once it is known to be or to have been one.
     pub session: Option<SessionId>,
+    /// Something that deserves an event of its own.
+    pub incident: Option<Incident>,
     /// The grant, once it is known to be one.
     pub grant: Option<&'static str>,
 }

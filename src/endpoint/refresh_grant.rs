@@ -2,14 +2,14 @@
 
 use super::issuance::{Issuance, OfSession, Subject};
 use super::token::TokenResponse;
-use super::{Refusal, Trail};
+use super::{Incident, Refusal, Trail};
 use crate::clock::{Clock, Seconds};
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::session::{Presented, SessionLifetimes};
 use crate::oauth::token_request::RefreshGrant;
 use crate::oauth::{Client, Parameters, Reason};
 use crate::store::Store;
-use crate::store::sessions::{EndSession, RefreshSession, StoredSession};
+use crate::store::sessions::{EndSession, RefreshSession};
 
 /// How often a grant is decided when its session is refreshed by another request meanwhile. The second
 /// time finds a retry or a reuse, unless the session was refreshed yet again.
@@ -44,7 +44,7 @@ impl RefreshGrantEndpoint {
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. See that this service made the token; a forged one never gets to the database.
-        let claims = self.issuance.keys.verify_refresh_token(grant.refresh_token)?;
+        let claims = self.issuance.keys.verify_refresh_token(grant.refresh_token).await?;
         let claims = claims.ok_or(Reason::ForgedRefreshToken)?;
         trail.session = Some(claims.session.clone());
         // 2. All that follows from what is stored; again, if that changed meanwhile.
@@ -81,12 +81,17 @@ impl RefreshGrantEndpoint {
         let presented =
             Presented::judge(claims.generation, stored, refreshed_at, now, self.retry_window);
         if presented == Presented::Reused {
-            return Err(self.end(&session, claims).await?.into());
+            // Somebody has a copy of its tokens: it ends, its access tokens included.
+            self.store.perform(EndSession { id: session.id, client_id: None }).await?;
+            trail.incident = Some(Incident {
+                event: "refresh_token_reused",
+                presented: claims.generation,
+                stored,
+                meaning: "a refresh token came again after it was exchanged: its session was ended",
+            });
+            return Err(Reason::RefreshTokenReused.into());
         }
         // 3. What user and client may still have of what was granted.
-        if session.owner.mfa_required_at.is_some() {
-            return Err(Reason::SecondFactorRequired.into());
-        }
         let authorized =
             session.granted.narrow(form, &client.settings, session.owner.scope.as_ref())?;
         // 4. The session as it will be: as it is, for a retry.
@@ -113,37 +118,13 @@ impl RefreshGrantEndpoint {
             return Ok(None);
         }
         if presented == Presented::Ahead {
-            tracing::warn!(
-                target: "jeton::audit",
-                event = "session_caught_up",
-                session_id = %session.id,
-                client_id = %session.client_id,
-                user_id = %session.user_id,
-                presented = claims.generation,
+            trail.incident = Some(Incident {
+                event: "session_caught_up",
+                presented: claims.generation,
                 stored,
-                "a genuine refresh token was ahead of the database, which seems to have lost writes"
-            );
+                meaning: "a genuine refresh token was ahead of the database, which lost writes",
+            });
         }
         Ok(Some(answer))
-    }
-
-    /// Ends a session of whose tokens somebody has a copy, its access tokens included.
-    async fn end(
-        &self,
-        session: &StoredSession,
-        claims: &RefreshTokenClaims,
-    ) -> Result<Reason, Refusal> {
-        self.store.perform(EndSession { id: session.id.clone(), client_id: None }).await?;
-        tracing::warn!(
-            target: "jeton::audit",
-            event = "refresh_token_reused",
-            session_id = %session.id,
-            client_id = %session.client_id,
-            user_id = %session.user_id,
-            presented = claims.generation,
-            stored = session.generation,
-            "a refresh token was presented again after it was exchanged: the session was ended"
-        );
-        Ok(Reason::RefreshTokenReused)
     }
 }

@@ -66,7 +66,7 @@ impl RevocationEndpoint {
         // 3. See that this service made the token. The hint is not needed: a token tells its kind by
         //    its form, and a refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;
-        let id = match self.keys.recognise(token, &self.issuer, self.clock.now())? {
+        let id = match self.keys.recognise(token, &self.issuer, self.clock.now()).await? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
             Some(GenuineToken::Access(claims)) if claims.client_id == client.id => claims.sid,
             Some(GenuineToken::Access(_)) | None => return Ok(Revocation::Nothing),

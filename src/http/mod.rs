@@ -25,7 +25,7 @@ use crate::endpoint::discovery::Discovery;
 use crate::endpoint::introspection::IntrospectionEndpoint;
 use crate::endpoint::revocation::{Revocation, RevocationEndpoint};
 use crate::endpoint::token::TokenEndpoint;
-use crate::endpoint::{FormRequest, Refusal, Trail};
+use crate::endpoint::{FormRequest, Incident, Refusal, Trail};
 use crate::oauth::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH};
 use crate::secret::Secret;
@@ -176,24 +176,28 @@ fn form_request(request: &Request) -> FormRequest {
 /// Logs what came of a request, once, with who took part. What is our fault is an error beside.
 fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: Option<&Refusal>) {
     let text = |id: Option<&str>| id.unwrap_or("").to_owned();
+    let client_id = text(trail.client.as_ref().map(crate::oauth::ClientId::as_str));
+    let user_id = text(trail.user.as_ref().map(crate::oauth::UserId::as_str));
+    let session_id = text(trail.session.as_ref().map(crate::oauth::SessionId::as_str));
+    let source = request.source.map(|address| address.to_string()).unwrap_or_default();
+    let request_id = &*request.id;
+    if let Some(Incident { event, presented, stored, meaning }) = trail.incident {
+        tracing::warn!(
+            target: "jeton::audit",
+            event, request_id, client_id, user_id, session_id, source, presented, stored,
+            "{meaning}"
+        );
+    }
+    let grant = trail.grant.unwrap_or("");
     tracing::info!(
         target: "jeton::audit",
-        event,
-        reason,
-        grant = trail.grant.unwrap_or(""),
-        request_id = %request.id,
-        client_id = text(trail.client.as_ref().map(crate::oauth::ClientId::as_str)),
-        user_id = text(trail.user.as_ref().map(crate::oauth::UserId::as_str)),
-        session_id = text(trail.session.as_ref().map(crate::oauth::SessionId::as_str)),
-        source = request.source.map(|address| address.to_string()).unwrap_or_default(),
+        event, reason, grant, request_id, client_id, user_id, session_id, source
     );
     match refusal {
         Some(Refusal::Unavailable { detail, .. }) => {
-            tracing::warn!(request_id = %request.id, "cannot decide: {detail}");
+            tracing::warn!(request_id, "cannot decide: {detail}");
         }
-        Some(Refusal::Fault(detail)) => {
-            tracing::error!(request_id = %request.id, "fault: {detail}");
-        }
+        Some(Refusal::Fault(detail)) => tracing::error!(request_id, "fault: {detail}"),
         Some(Refusal::Protocol(_) | Refusal::Forbidden(_)) | None => {}
     }
 }

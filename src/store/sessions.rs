@@ -76,8 +76,8 @@ impl UseCase for OpenSession {
     }
 }
 
-/// A session as stored, whose user and client are neither disabled nor deleted. Whether it has
-/// expired is for the reader's clock.
+/// A session as stored, whose user may log in with a password and whose client is neither disabled nor
+/// deleted. Whether it has expired is for the reader's clock.
 #[derive(Clone, Debug)]
 pub struct StoredSession {
     /// `sid`.
@@ -107,8 +107,6 @@ pub struct SessionOwner {
     pub scope: Option<Scope>,
     /// The roles.
     pub roles: Vec<String>,
-    /// Since when a second factor is required, which no session here has seen.
-    pub mfa_required_at: Option<Timestamp>,
 }
 
 impl StoredSession {
@@ -133,7 +131,6 @@ impl StoredSession {
                 username: row.text(10)?,
                 scope: limit.map_err(StoreError::Corrupt)?,
                 roles: row.json(12)?,
-                mfa_required_at: row.optional_moment(13)?,
             },
         })
     }

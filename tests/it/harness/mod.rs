@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod forge;
+pub(crate) mod keys;
 pub(crate) mod service;
 pub(crate) mod sessions;
 

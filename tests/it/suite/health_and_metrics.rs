@@ -9,7 +9,10 @@ use crate::harness::{Engine, Executable, Request};
 #[tokio::test]
 async fn readiness_follows_the_database_and_liveness_does_not() {
     let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
-    let ready = json!({"status": "ready", "database": "reachable", "signing_key": "usable"});
+    let ready = json!({
+        "status": "ready", "database": "reachable", "signing_key": "usable",
+        "keys_age_seconds": 0, "jwks_max_age_seconds": 600
+    });
     let before = jeton.manage("/readyz").send().await;
     assert_eq!((before.status, before.json()), (200, ready.clone()));
     outage.begin();
@@ -73,7 +76,7 @@ async fn what_happens_is_counted_and_names_nobody() {
         ("jeton_hashing_queue_depth", 0.0),
         ("jeton_hashing_wait_seconds_count", 3.0),
         ("jeton_hashing_duration_seconds_count", 3.0),
-        ("jeton_published_keys", 1.0),
+        (r#"jeton_signing_keys{state="signing"}"#, 1.0),
     ] {
         assert!((value(page, metric) - expected).abs() < 0.5, "{metric} in {page}");
     }

@@ -10,8 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jeton::cli::serve::Service;
 use jeton::crypto::sealing::{KeyPurpose, MasterKeys};
 use jeton::crypto::signing;
-use josekit::jwk::Jwk;
-use josekit::jws::{JwsVerifier, RS256};
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::sha::sha256;
 use serde_json::{Value, json};
@@ -19,16 +17,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::harness::database::Database;
 use crate::harness::forge::{ServiceKey, decode};
+use crate::harness::keys::{JWKS, KeySet, verifies};
 use crate::harness::service::{clock, settings};
 use crate::harness::{Request, run};
 
-const PATH: &str = "/.well-known/jwks.json";
-
 /// The key set of a service.
 async fn key_set(service: &Service) -> Value {
-    let reply = Request::new(service.public, "GET", PATH).send().await;
-    assert_eq!(reply.status, 200, "{}", reply.text());
-    reply.json()
+    KeySet::of(service.public).await.json
 }
 
 /// Starts a service on this database and master key.
@@ -37,19 +32,6 @@ async fn start_on(database: &Database, master_key: &Path, further: &[&str]) -> S
     let mut all = vec!["--database", &database.url, "--master-key-file", &master_key];
     all.extend(further);
     Service::start(settings(&all), clock()).await.expect("it starts")
-}
-
-/// What a resource server does: takes the key that the token names, whatever its place in the set.
-fn verifies(token: &str, set: &Value) -> bool {
-    let (header, _) = decode(token);
-    let (input, signature) = token.rsplit_once('.').expect("a JWS");
-    let signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
-    let keys = set["keys"].as_array().expect("an array");
-    keys.iter().filter(|key| key["kid"] == header["kid"]).any(|key| {
-        let key = Jwk::from_bytes(key.to_string()).expect("a JWK");
-        let verifier = RS256.verifier_from_jwk(&key).expect("a public key");
-        verifier.verify(input.as_bytes(), &signature).is_ok()
-    })
 }
 
 fn octets(key: &Value, member: &str) -> Vec<u8> {
@@ -146,7 +128,7 @@ async fn the_order_of_keys_means_nothing() {
 async fn the_set_is_a_public_document() {
     let jeton = jeton().await;
     let get = |target: &str| jeton.request("GET", target);
-    let plain = get(PATH).send().await;
+    let plain = get(JWKS).send().await;
     assert_eq!(plain.status, 200);
     for (name, value) in [
         ("content-type", "application/json"),
@@ -156,18 +138,18 @@ async fn the_set_is_a_public_document() {
         assert_eq!(plain.header(name), value, "{name}");
     }
     for (case, request) in [
-        ("a query", get(&format!("{PATH}?kid=x&kid=y"))),
-        ("a bare query", get(&format!("{PATH}?"))),
-        ("a wrong secret", get(PATH).basic("web", "wrong")),
-        ("a broken header", get(PATH).header("Authorization", "Bearer \"")),
-        ("a foreign origin", get(PATH).header("Origin", "https://x.example")),
-        ("another tag", get(PATH).header("If-None-Match", "\"x\"")),
-        ("a cookie", get(PATH).header("Cookie", "a=b")),
+        ("a query", get(&format!("{JWKS}?kid=x&kid=y"))),
+        ("a bare query", get(&format!("{JWKS}?"))),
+        ("a wrong secret", get(JWKS).basic("web", "wrong")),
+        ("a broken header", get(JWKS).header("Authorization", "Bearer \"")),
+        ("a foreign origin", get(JWKS).header("Origin", "https://x.example")),
+        ("another tag", get(JWKS).header("If-None-Match", "\"x\"")),
+        ("a cookie", get(JWKS).header("Cookie", "a=b")),
     ] {
         assert_eq!(request.send().await.comparable(), plain.comparable(), "{case}");
     }
 
-    let head = jeton.request("HEAD", PATH).send().await;
+    let head = jeton.request("HEAD", JWKS).send().await;
     assert_eq!((head.status, head.content.len()), (200, 0));
     for name in ["content-type", "cache-control", "etag", "content-length"] {
         assert_eq!(head.all(name), plain.all(name), "{name}");
@@ -177,7 +159,7 @@ async fn the_set_is_a_public_document() {
     assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 10, "strong: {etag}");
     for tags in [etag.to_owned(), format!("\"x\", W/{etag}"), "*".to_owned()] {
         for method in ["GET", "HEAD"] {
-            let request = jeton.request(method, PATH).header("If-None-Match", &tags);
+            let request = jeton.request(method, JWKS).header("If-None-Match", &tags);
             let reply = request.send().await;
             assert_eq!((reply.status, reply.content.len()), (304, 0), "{method} {tags}");
             assert_eq!(reply.header("etag"), etag);
@@ -191,7 +173,7 @@ async fn the_set_is_a_public_document() {
 async fn the_set_can_only_be_read() {
     let jeton = jeton().await;
     for method in ["POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"] {
-        let reply = jeton.request(method, PATH).send().await;
+        let reply = jeton.request(method, JWKS).send().await;
         reply.assert_error(405, "invalid_request");
         assert_eq!(reply.header("allow"), "GET, HEAD, OPTIONS", "{method}");
     }
@@ -201,9 +183,9 @@ async fn the_set_can_only_be_read() {
 #[tokio::test]
 async fn the_lifetime_of_the_set_is_a_setting() {
     let jeton = Jeton::start_with(ENGINE, &["--jwks-max-age", "2m"]).await;
-    let reply = jeton.request("GET", PATH).send().await;
+    let reply = jeton.request("GET", JWKS).send().await;
     assert_eq!(reply.header("cache-control"), "public, max-age=120");
-    for wrong in ["59s", "61m", "0s"] {
+    for wrong in ["0s", "61m"] {
         let output = run(&["serve", "--jwks-max-age", wrong, "--database", &jeton.database.url]);
         assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
@@ -340,7 +322,7 @@ fn new_keys_are_independent_and_sound() {
 #[tokio::test]
 async fn documents_are_served_through_an_outage() {
     let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
-    let paths = [PATH, "/.well-known/oauth-authorization-server"];
+    let paths = [JWKS, "/.well-known/oauth-authorization-server"];
     let before = [jeton.request("GET", paths[0]), jeton.request("GET", paths[1])];
     let before = [before[0].send().await, before[1].send().await];
     outage.begin();

@@ -138,7 +138,7 @@ async fn impossible_values_are_wrong_usage() {
         (&["--hash-threads", "0"], &["--hash-threads", "1 to 1024"]),
         (&["--access-token-lifetime", "2h"], &["--access-token-lifetime", "1h"]),
         (&["--access-token-lifetime", "10"], &["--access-token-lifetime", "10m"]),
-        (&["--jwks-max-age", "1s"], &["--jwks-max-age", "1m to 1h"]),
+        (&["--jwks-max-age", "0s"], &["--jwks-max-age", "1s to 1h"]),
         (&["--key-bits", "1024"], &["--key-bits", "2048, 3072 or 4096"]),
         (&["--cors-origin", "*"], &["--cors-origin", "https://app.example.com"]),
         (&["--trusted-proxy", "everyone"], &["--trusted-proxy", "10.0.0.0/8"]),
@@ -346,8 +346,8 @@ async fn a_folder_that_cannot_be_written_stops_the_first_start() {
     assert_eq!(folder.count(), 1, "no draft is left");
 }
 
-/// Many replicas may start at once on one empty database: one makes the tables and the first key,
-/// and all serve the same key.
+/// Many replicas may start at once on one empty database: one makes the tables and the first key of
+/// each kind, and all serve the same key. [K-27]
 #[tokio::test]
 async fn replicas_that_start_at_once_agree() {
     let database = Database::empty(ENGINE).await;
@@ -365,6 +365,8 @@ async fn replicas_that_start_at_once_agree() {
     }
     assert_eq!(key_sets[0]["keys"].as_array().map(Vec::len), Some(1));
     assert!(key_sets.iter().all(|set| set == &key_sets[0]), "{key_sets:?}");
+    assert_eq!(database.keys("signing").await.len(), 1);
+    assert_eq!(database.keys("refresh").await.len(), 1);
     let applied = database.query("SELECT version FROM schema_migrations WHERE version > 0").await;
     let status = crate::harness::run(&["db", "status", "--json", "--database", &database.url]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
