@@ -16,7 +16,7 @@ const BALANCER_LAG: i64 = 20;
 /// How long after a key was stored every replica has read of it.
 const RELOAD: i64 = 3;
 
-/// SplitMix64: the simulation is the same each time.
+/// `SplitMix64`: the simulation is the same each time.
 struct Chance(u64);
 
 impl Chance {
@@ -357,7 +357,7 @@ fn schedule() -> Schedule {
     Schedule::new(Seconds::new(ROTATION), Seconds::new(MAX_AGE))
 }
 
-/// RFC 7517 §4.5, OpenID Connect Core §10.1.1: keys roll over without a token that fails. [K-20] [K-22]
+/// RFC 7517 §4.5: keys roll over without a token that fails. [K-20] [K-22]
 /// [K-23]
 #[test]
 fn no_verifier_misses_a_key_in_ten_years() {
