@@ -302,7 +302,8 @@ impl Opened {
                 })?;
             }
         }
-        for row in stored.iter().filter(is_for(KeyPurpose::Refresh)) {
+        let refresh = stored.iter().filter(is_for(KeyPurpose::Refresh));
+        for row in refresh.filter(|row| row.revoked_at.is_none()) {
             if let Some(known) = before.refresh.iter().find(|known| *known.id() == row.id) {
                 opened.refresh.push(known.clone().dated(dates(row)));
             } else {

@@ -188,6 +188,23 @@ async fn a_running_service_survives_the_loss_of_its_master_key() {
     assert_eq!(KeySet::of(jeton.service.public).await.kids().len(), 2);
 }
 
+/// Keys that were withdrawn are not opened, so that one whose master key is gone too stops no start.
+#[tokio::test]
+async fn a_withdrawn_key_need_not_open() {
+    let jeton = jeton().await;
+    for purpose in ["signing", "refresh"] {
+        let kid = jeton.database.keys(purpose).await.remove(0).kid;
+        jeton.key(&["revoke", &kid, "--yes"]).await;
+        let damage = format!("UPDATE keys SET sealed_key = 'a.b.c.d.e' WHERE kid = '{kid}'");
+        jeton.database.query(&damage).await;
+    }
+    let replica = jeton.replica().await;
+    let token = jeton.access_token_of(&replica).await;
+    assert!(KeySet::of(jeton.service.public).await.verifies(&token));
+    jeton.service.reload().await;
+    assert_eq!(jeton.number("jeton_reload_failures_total").await, 0);
+}
+
 /// ASVS 5.0 §13.3: nothing in the database but the sealed keys holds anything of the private ones, of
 /// whatever kind and state, in any spelling. [K-30]
 #[tokio::test]
