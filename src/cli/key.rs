@@ -15,6 +15,7 @@ use crate::endpoint::key_administration::{
     KeyAdministration, ListedKey, Rotation, read_private_key,
 };
 use crate::oauth::KeyId;
+use crate::store::Store;
 
 /// What all commands about keys take. The settings must be those of `jeton serve`.
 #[derive(Args, Debug)]
@@ -118,9 +119,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 async fn administration(common: &Common) -> Result<KeyAdministration, Failure> {
-    let store = open_existing_store(&common.database).await?;
-    let now = Clock::System.now();
-    Ok(KeyAdministration { vault: key_vault(store, &common.keys), now })
+    administer(open_existing_store(&common.database).await?, common)
+}
+
+fn administer(store: Store, common: &Common) -> Result<KeyAdministration, Failure> {
+    let vault = key_vault(store, &common.keys);
+    vault.schedule.check()?;
+    Ok(KeyAdministration { vault, now: Clock::System.now() })
 }
 
 fn list(keys: &[ListedKey], settings: &KeySettings, now: Timestamp, refresh: bool, json: bool) {
@@ -238,9 +243,7 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let key =
         read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    let store = open_store(&asking.common.database).await?;
-    let vault = key_vault(store, &asking.common.keys);
-    let keys = KeyAdministration { vault, now: Clock::System.now() };
+    let keys = administer(open_store(&asking.common.database).await?, &asking.common)?;
     let lead = keys.vault.schedule.lead;
     ask(
         asking,

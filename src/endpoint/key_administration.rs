@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::key_vault::{KeyVault, NewKey, REFRESH_KEY_LEAD, dates, is_for, next_generation};
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Life};
-use crate::crypto::sealing::{self, KeyPurpose};
+use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{self, NewSigningKey, PublicJwk};
 use crate::oauth::KeyId;
 use crate::store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
@@ -151,7 +151,12 @@ impl KeyAdministration {
     pub async fn plan_rotation(&self, emergency: bool) -> Result<Rotation, String> {
         let known = self.known(&self.vault.list().await?);
         let max_age = self.vault.schedule.jwks_max_age;
-        let next = known.iter().find(|key| key.life.state == KeyState::Published);
+        // One of an absurdly distant future, which a wrong clock may have made, is not waited for.
+        let horizon = self.now.after(self.vault.schedule.rotation);
+        let is_next = |key: &&Known| {
+            key.life.state == KeyState::Published && key.dates.activates_at <= horizon
+        };
+        let next = known.iter().find(is_next);
         match next {
             Some(next) if emergency => {
                 let known_for = self.now.since(next.dates.created_at);
@@ -287,26 +292,20 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
     pub async fn rewrap(&self) -> Result<(usize, String), String> {
-        let stored = self.vault.list().await?;
-        let masters = self.vault.masters_to_seal_anew(&stored)?;
-        let mut keys = Vec::new();
-        for key in &stored {
-            if sealing::sealed_under(&key.sealed_key).as_deref() == Some(masters.first()) {
-                continue;
+        let mut total = 0;
+        loop {
+            let stored = self.vault.list().await?;
+            let masters = self.vault.masters_to_seal_anew(&stored)?;
+            let keys = seal_anew(&stored, &masters)?;
+            let (count, master) = (keys.len(), masters.first().to_owned());
+            // A replica may have sealed a key under another master key meanwhile.
+            if count == 0 {
+                return Ok((total, master));
             }
-            let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
-                format!("the key {} is for something that only a later version knows", key.id)
-            })?;
-            let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
-            let sealed = masters.seal(purpose, &key.id, &secret);
-            keys.push((key.id.clone(), key.sealed_key.clone(), sealed));
+            let reseal = ResealKeys { keys };
+            self.vault.store.perform(reseal).await.map_err(|error| error.to_string())?;
+            total += count;
         }
-        let count = keys.len();
-        let reseal = ResealKeys { keys };
-        self.vault.store.perform(reseal).await.map_err(|error| error.to_string())?;
-        let master = masters.first().to_owned();
-        tracing::info!(target: "jeton::audit", event = "keys_rewrapped", count, master_kid = master);
-        Ok((count, master))
     }
 
     fn known(&self, stored: &[StoredKey]) -> Vec<Known> {
@@ -316,6 +315,26 @@ impl KeyAdministration {
         let pairs = keys.into_iter().zip(all).zip(lives);
         pairs.map(|((stored, dates), life)| Known { stored: stored.clone(), dates, life }).collect()
     }
+}
+
+/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
+/// are to be.
+fn seal_anew(
+    stored: &[StoredKey],
+    masters: &MasterKeys,
+) -> Result<Vec<(KeyId, String, String)>, String> {
+    let is_other = |key: &&StoredKey| {
+        sealing::sealed_under(&key.sealed_key).as_deref() != Some(masters.first())
+    };
+    let seal = |key: &StoredKey| {
+        let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
+            format!("the key {} is for something that only a later version knows", key.id)
+        })?;
+        let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
+        let sealed = masters.seal(purpose, &key.id, &secret);
+        Ok((key.id.clone(), key.sealed_key.clone(), sealed))
+    };
+    stored.iter().filter(is_other).map(seal).collect()
 }
 
 /// Reads a private key for [`KeyAdministration::import`].
