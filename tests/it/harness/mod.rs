@@ -5,9 +5,11 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod forge;
+pub(crate) mod refresh_token;
 pub(crate) mod service;
 
 pub(crate) use client::{Reply, Request, percent_encode};
 pub(crate) use database::{Database, Engine, Fixtures};
 pub(crate) use executable::{Executable, run, run_with_input};
+pub(crate) use refresh_token::{RefreshToken, refresh_form};
 pub(crate) use service::Jeton;

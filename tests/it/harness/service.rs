@@ -86,8 +86,13 @@ impl Jeton {
 
     /// Starts one more replica on the same database and clock, with the same issuer.
     pub(crate) async fn replica(&self) -> Service {
-        let issuer = ["--issuer", self.service.issuer.as_str()];
-        start(&self.database.url, self.fixtures, self.clock.clone(), &issuer).await
+        self.replica_with(&[]).await
+    }
+
+    /// Starts one more replica with further settings.
+    pub(crate) async fn replica_with(&self, arguments: &[&str]) -> Service {
+        let all = [&["--issuer", self.service.issuer.as_str()], arguments].concat();
+        start(&self.database.url, self.fixtures, self.clock.clone(), &all).await
     }
 
     /// A request to the public listener.
