@@ -1,10 +1,12 @@
 //! What the tests stand on: databases, a service, a client that sends what it likes.
 
+pub(crate) mod chance;
 pub(crate) mod chaos_proxy;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod forge;
+pub(crate) mod postgres_server;
 pub(crate) mod refresh_token;
 pub(crate) mod service;
 
