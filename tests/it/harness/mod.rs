@@ -9,6 +9,7 @@ pub(crate) mod forge;
 pub(crate) mod postgres_server;
 pub(crate) mod refresh_token;
 pub(crate) mod service;
+pub(crate) mod session_model;
 
 pub(crate) use client::{Reply, Request, percent_encode};
 pub(crate) use database::{Database, Engine, Fixtures};

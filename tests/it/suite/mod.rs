@@ -25,6 +25,7 @@ mod refresh_races;
 mod resource;
 mod scope;
 mod service_commands;
+mod session_model;
 mod shut_down;
 mod start_up;
 mod store;
