@@ -116,12 +116,23 @@ impl Request {
         assert_eq!(replies.len(), 1, "one request, one response: {replies:?}");
         replies.remove(0)
     }
+
+    /// Sends the request to a service that may be killed at any moment; nothing if it did not answer
+    /// to the end.
+    pub(crate) async fn try_send(&self) -> Option<Reply> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        exchange_on(stream, &self.octets(), self.method == "HEAD").await.pop()
+    }
 }
 
 /// Sends octets, and reads every response until the other side closes or has nothing more to say.
 /// The last octets sent should make it close, or belong to the only request.
 pub(crate) async fn exchange(address: SocketAddr, octets: &[u8], head: bool) -> Vec<Reply> {
-    let mut stream = TcpStream::connect(address).await.expect("the service listens");
+    let stream = TcpStream::connect(address).await.expect("the service listens");
+    exchange_on(stream, octets, head).await
+}
+
+async fn exchange_on(mut stream: TcpStream, octets: &[u8], head: bool) -> Vec<Reply> {
     // The service may refuse and close before it has read everything.
     stream.write_all(octets).await.ok();
     let mut received = Vec::new();

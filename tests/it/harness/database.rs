@@ -109,6 +109,14 @@ impl Database {
         (Self { url, folder }, &template.fixtures)
     }
 
+    /// The empty database at this URL, filled like the template.
+    pub(crate) async fn fill(url: &str) -> (Self, Fixtures) {
+        let database = Self { url: url.to_owned(), folder: new_folder() };
+        let (url, folder) = (database.url.clone(), database.folder.clone());
+        let filling = tokio::task::spawn_blocking(move || fill(&url, &folder));
+        (database, filling.await.expect("it can be filled"))
+    }
+
     /// A path in the test's own folder.
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()

@@ -1,16 +1,20 @@
 //! What the tests stand on: databases, a service, a client that sends what it likes.
 
+pub(crate) mod chance;
 pub(crate) mod chaos_proxy;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod forge;
 pub(crate) mod keys;
+pub(crate) mod postgres_server;
+pub(crate) mod refresh_token;
 pub(crate) mod service;
+pub(crate) mod session_model;
 pub(crate) mod sessions;
 
 pub(crate) use client::{Reply, Request, percent_encode};
 pub(crate) use database::{Database, Engine, Fixtures};
 pub(crate) use executable::{Executable, run, run_with_input};
+pub(crate) use refresh_token::{RefreshToken, refresh_form};
 pub(crate) use service::Jeton;
-pub(crate) use sessions::RefreshTokenParts;

@@ -91,8 +91,7 @@ impl Jeton {
 
     /// Starts one more replica with further settings.
     pub(crate) async fn replica_with(&self, arguments: &[&str]) -> Service {
-        let issuer = ["--issuer", self.service.issuer.as_str()];
-        let all = [arguments, &issuer].concat();
+        let all = [&["--issuer", self.service.issuer.as_str()], arguments].concat();
         start(&self.database.url, self.fixtures, self.clock.clone(), &all).await
     }
 

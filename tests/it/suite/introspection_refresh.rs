@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::harness::RefreshTokenParts;
+use crate::harness::RefreshToken;
 
 const INACTIVE: &str = r#"{"active":false}"#;
 const API1: &str = "https://api1.example";
@@ -144,9 +144,9 @@ async fn every_unusable_refresh_token_is_inactive() {
     let third = jeton.refresh("web", &second, "").await.refresh_token();
     jeton.refresh("web", &reused, "").await.assert_error(400, "invalid_grant");
     let good = login().await;
-    let mut forged = RefreshTokenParts::of(&good);
+    let mut forged = RefreshToken::of(&good);
     forged.mac[0] ^= 1;
-    let mut ahead = RefreshTokenParts::of(&good);
+    let mut ahead = RefreshToken::of(&good);
     ahead.generation = 7;
     for (case, token) in [
         ("of a disabled user", bob),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::harness::forge::claims;
-use crate::harness::sessions::refresh_form;
+use crate::harness::refresh_form;
 
 /// Logs alice in through `web` and returns the refresh token.
 async fn refresh_token(jeton: &Jeton) -> String {

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 
 use super::*;
-use crate::harness::RefreshTokenParts;
-use crate::harness::sessions::refresh_form;
+use crate::harness::RefreshToken;
+use crate::harness::refresh_form;
 
 /// A service without a retry window, where one genuine use too many would end the session.
 struct Target {
@@ -137,7 +137,7 @@ async fn a_token_has_one_spelling() {
     let escaped = in_hexadecimal(target.current.as_bytes(), "%");
     let form = refresh_form("x").replace("=x", &format!("={escaped}"));
     let reply = target.jeton.post_as("web", "/token", &form).send().await;
-    assert_eq!(RefreshTokenParts::of(&reply.refresh_token()).generation, 2);
+    assert_eq!(RefreshToken::of(&reply.refresh_token()).generation, 2);
 }
 
 /// RFC 6749 §10.4: each part of a token is bound to all the others: parts of genuine tokens make no
@@ -148,33 +148,33 @@ async fn genuine_parts_make_no_genuine_token() {
     let other = target.jeton.login_through("other", "").await.refresh_token();
     let second = target.jeton.login_through("web", "").await.refresh_token();
     let target = Target { before: target.jeton.sessions().await, ..target };
-    let parts = RefreshTokenParts::of(&target.current);
-    let old = RefreshTokenParts::of(&target.old);
+    let parts = RefreshToken::of(&target.current);
+    let old = RefreshToken::of(&target.old);
     assert_eq!(parts.join(), target.current);
-    for stranger in [RefreshTokenParts::of(&second), RefreshTokenParts::of(&other)] {
+    for stranger in [RefreshToken::of(&second), RefreshToken::of(&other)] {
         let mac = stranger.mac.clone();
-        target.refuses("another's code", &RefreshTokenParts { mac, ..parts.clone() }.join()).await;
+        target.refuses("another's code", &RefreshToken { mac, ..parts.clone() }.join()).await;
         let session = stranger.session.clone();
-        let moved = RefreshTokenParts { session, ..parts.clone() };
+        let moved = RefreshToken { session, ..parts.clone() };
         target.refuses("another session", &moved.join()).await;
-        let moved = RefreshTokenParts { generation: 1, ..stranger };
+        let moved = RefreshToken { generation: 1, ..stranger };
         target.refuses("another generation", &moved.join()).await;
     }
     let mac = old.mac.clone();
-    target.refuses("the old code", &RefreshTokenParts { mac, ..parts.clone() }.join()).await;
-    for generation in [0, 2, 3, 255, 256, u64::from(u32::MAX), 1 << 63, u64::MAX] {
-        let guessed = RefreshTokenParts { generation, ..parts.clone() };
+    target.refuses("the old code", &RefreshToken { mac, ..parts.clone() }.join()).await;
+    for generation in [0, 2, 3, 255, 256, i64::from(u32::MAX), i64::MIN, i64::MAX, -1] {
+        let guessed = RefreshToken { generation, ..parts.clone() };
         target.refuses(&format!("generation {generation}"), &guessed.join()).await;
     }
     for version in [0, 2, 127, 255] {
-        let other = RefreshTokenParts { version, ..parts.clone() };
+        let other = RefreshToken { version, ..parts.clone() };
         target.refuses(&format!("version {version}"), &other.join()).await;
     }
     for key in [vec![0; 9], vec![255; 9], parts.key.iter().rev().copied().collect()] {
-        target.refuses("an unknown key", &RefreshTokenParts { key, ..parts.clone() }.join()).await;
+        target.refuses("an unknown key", &RefreshToken { key, ..parts.clone() }.join()).await;
     }
     for mac in [vec![0; 32], vec![255; 32], parts.mac.iter().rev().copied().collect()] {
-        target.refuses("no code", &RefreshTokenParts { mac, ..parts.clone() }.join()).await;
+        target.refuses("no code", &RefreshToken { mac, ..parts.clone() }.join()).await;
     }
     target.refuses("nothing but zeros", &"A".repeat(88)).await;
     target.refuses("nothing but ones", &"_".repeat(88)).await;

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::*;
 use crate::harness::forge::claims;
-use crate::harness::sessions::refresh_form;
-use crate::harness::{RefreshTokenParts, Request};
+use crate::harness::refresh_form;
+use crate::harness::{RefreshToken, Request};
 
 const API1: &str = "https://api1.example";
 
@@ -83,14 +83,14 @@ async fn a_refreshed_token_tells_of_the_same_login() {
 async fn refresh_tokens_are_long_plain_and_unpredictable() {
     let jeton = jeton().await;
     let mut token = refresh_token(&jeton).await;
-    let first = RefreshTokenParts::of(&token);
+    let first = RefreshToken::of(&token);
     let mut codes = HashSet::new();
     let (mut ever_set, mut ever_clear) = ([0_u8; 32], [0_u8; 32]);
     for generation in 0..128 {
         assert_eq!(token.len(), 88);
         let plain = |octet: u8| octet.is_ascii_alphanumeric() || b"_-".contains(&octet);
         assert!(token.bytes().all(plain), "{token}");
-        let parts = RefreshTokenParts::of(&token);
+        let parts = RefreshToken::of(&token);
         assert_eq!((parts.version, parts.generation), (1, generation));
         assert_eq!((&parts.key, &parts.session), (&first.key, &first.session));
         for ((set, clear), octet) in ever_set.iter_mut().zip(&mut ever_clear).zip(&parts.mac) {
@@ -106,7 +106,7 @@ async fn refresh_tokens_are_long_plain_and_unpredictable() {
     let sessions: HashSet<String> =
         (0..100_000).map(|_| jeton::crypto::random::session_id().to_string()).collect();
     assert_eq!(sessions.len(), 100_000);
-    let other = RefreshTokenParts::of(&refresh_token(&jeton).await);
+    let other = RefreshToken::of(&refresh_token(&jeton).await);
     assert_ne!(other.session, first.session);
     assert_ne!(other.mac, first.mac);
 }
@@ -152,7 +152,7 @@ async fn every_bad_refresh_token_looks_like_one_that_never_was() {
     let bob = jeton.token(&login_form("bob", PASSWORD)).await.refresh_token();
     jeton.command("user disable bob").await;
     let foreign = jeton.login_through("other", "").await.refresh_token();
-    let mut random = RefreshTokenParts::of(&revoked);
+    let mut random = RefreshToken::of(&revoked);
     random.session = jeton::crypto::random::session_id().to_string();
     random.mac = jeton::crypto::random::octets::<32>().to_vec();
     let expired = refresh_token(&jeton).await;
@@ -219,7 +219,7 @@ async fn a_failed_refresh_consumes_nothing() {
         assert_eq!(jeton.sessions().await, before, "{case}");
     }
     let good = jeton.refresh("web", &token, "").await;
-    assert_eq!(RefreshTokenParts::of(&good.refresh_token()).generation, 1);
+    assert_eq!(RefreshToken::of(&good.refresh_token()).generation, 1);
 }
 
 /// RFC 6749 §3.2: parameters of other grants mean nothing here, and no password is looked at.
@@ -273,9 +273,9 @@ async fn the_database_holds_no_refresh_token() {
         tokens.push(next);
     }
     let dump = jeton.database.dump().await;
-    assert!(dump.contains(&RefreshTokenParts::of(&tokens[0]).session), "the session is there");
+    assert!(dump.contains(&RefreshToken::of(&tokens[0]).session), "the session is there");
     for token in &tokens {
-        let mac = RefreshTokenParts::of(token).mac;
+        let mac = RefreshToken::of(token).mac;
         let hexadecimal: Vec<String> = mac.iter().map(|octet| format!("{octet:02x}")).collect();
         for absent in [
             token.clone(),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::harness::{Database, Executable, RefreshTokenParts, Request};
+use crate::harness::{Database, Executable, RefreshToken, Request};
 
 const INACTIVE: &str = r#"{"active":false}"#;
 /// The default of `--refresh-retry-window`, in seconds.
@@ -208,9 +208,9 @@ async fn a_database_that_lost_rotations_catches_up() {
         let reply = jeton.refresh("web", &tokens[presented], "").await;
         assert!(jeton.is_active(&reply.access_token()).await);
         let next = reply.refresh_token();
-        let expected = u64::try_from(presented).expect("small") + 1;
-        assert_eq!(RefreshTokenParts::of(&next).generation, expected);
-        assert_eq!(jeton.of_session("generation").await, i64::try_from(expected).expect("small"));
+        let expected = i64::try_from(presented).expect("small") + 1;
+        assert_eq!(RefreshToken::of(&next).generation, expected);
+        assert_eq!(jeton.of_session("generation").await, expected);
         // The answer may be lost again.
         let retry = jeton.refresh("web", &tokens[presented], "").await;
         assert_eq!(retry.refresh_token(), next);
@@ -237,7 +237,7 @@ async fn the_log_tells_of_reuse_and_never_the_token() {
     let mut seen = Vec::new();
     let mut refresh = async |token: &str, status: u16| {
         seen.push(token.to_owned());
-        let form = crate::harness::sessions::refresh_form(token);
+        let form = crate::harness::refresh_form(token);
         let reply = as_web("/token", &form).send().await;
         assert_eq!(reply.status, status, "{}", reply.text());
         if status == 200 { reply.refresh_token() } else { String::new() }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::harness::forge::claims;
-use crate::harness::{RefreshTokenParts, Request, run};
+use crate::harness::{RefreshToken, Request, run};
 
 const API1: &str = "https://api1.example";
 const API2: &str = "https://api2.example";
@@ -57,11 +57,11 @@ async fn refresh_until_another_key(
     token: &str,
     address: SocketAddr,
 ) -> String {
-    let old = RefreshTokenParts::of(token).key;
+    let old = RefreshToken::of(token).key;
     let mut token = token.to_owned();
     for _ in 0..600 {
         token = jeton.refreshing(client_id, &token, "").at(address).send().await.refresh_token();
-        if RefreshTokenParts::of(&token).key != old {
+        if RefreshToken::of(&token).key != old {
             return token;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -201,14 +201,14 @@ async fn the_refresh_key_is_rotated_without_a_gap() {
     let replica = jeton.replica().await;
     let [here, there] = [jeton.service.public, replica.public];
     let waiting = jeton.login_through("other", "").await.refresh_token();
-    let old = RefreshTokenParts::of(&waiting).key;
+    let old = RefreshToken::of(&waiting).key;
     let mut web = jeton.login_through("web", "").await.refresh_token();
     let mut spa = jeton.login_through("spa", "").await.refresh_token();
     let used_at = rotate_refresh_key(&jeton).await;
     jeton.clock.advance(used_at - 1 - jeton.clock.now().0);
     for address in [here, there] {
         web = jeton.refreshing("web", &web, "").at(address).send().await.refresh_token();
-        assert_eq!(RefreshTokenParts::of(&web).key, old, "not yet");
+        assert_eq!(RefreshToken::of(&web).key, old, "not yet");
     }
     let used = web.clone();
     web = jeton.refresh("web", &web, "").await.refresh_token();
@@ -217,15 +217,15 @@ async fn the_refresh_key_is_rotated_without_a_gap() {
     jeton.clock.advance(1);
     web = refresh_until_another_key(&jeton, "web", &web, here).await;
     spa = refresh_until_another_key(&jeton, "spa", &spa, there).await;
-    let new = RefreshTokenParts::of(&web).key;
-    assert_eq!(RefreshTokenParts::of(&spa).key, new, "the same key");
+    let new = RefreshToken::of(&web).key;
+    assert_eq!(RefreshToken::of(&spa).key, new, "the same key");
     web = jeton.refreshing("web", &web, "").at(there).send().await.refresh_token();
     jeton.refreshing("spa", &spa, "").at(here).send().await.refresh_token();
 
     // The old key verifies on: that its tokens are good, and that they were used before.
     jeton.clock.advance(13 * 86_400);
     let reply = jeton.refreshing("other", &waiting, "").at(there).send().await;
-    assert_eq!(RefreshTokenParts::of(&reply.refresh_token()).key, new);
+    assert_eq!(RefreshToken::of(&reply.refresh_token()).key, new);
     jeton.refresh("web", &used, "").await.assert_error(400, "invalid_grant");
     jeton.refresh("web", &web, "").await.assert_error(400, "invalid_grant");
 }
