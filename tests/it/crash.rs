@@ -65,7 +65,7 @@ impl Holder {
             secret,
             sub: fixtures.sub("alice").to_owned(),
             sid: claims["sid"].as_str().expect("a sid").to_owned(),
-            token: Mutex::new(reply.member("refresh_token")),
+            token: Mutex::new(reply.refresh_token()),
             answered: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
         }
@@ -98,7 +98,7 @@ impl Holder {
             (claims["sub"].as_str(), claims["sid"].as_str()),
             (Some(&*self.sub), Some(&*self.sid))
         );
-        let successor = reply.member("refresh_token");
+        let successor = reply.refresh_token();
         let (before, after) = (RefreshToken::of(presented), RefreshToken::of(&successor));
         assert_eq!((after.session, after.generation), (before.session, before.generation + 1));
         successor

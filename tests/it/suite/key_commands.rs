@@ -192,7 +192,7 @@ async fn a_withdrawn_key_is_good_for_nothing() {
     let jeton = jeton().await;
     let replica = jeton.replica().await;
     let login = jeton.login_through("web", "").await;
-    let (token, refresh_token) = (login.access_token(), login.member("refresh_token"));
+    let (token, refresh_token) = (login.access_token(), login.refresh_token());
     let first = kid_of(&token);
     assert!(jeton.is_active(&token).await);
     let (said, _) = jeton.key(&["revoke", &first, "--yes"]).await;
@@ -242,7 +242,7 @@ async fn a_withdrawn_refresh_key_ends_its_tokens_only() {
         jeton.token(&format!("grant_type=refresh_token&refresh_token={token}")).await
     };
     let login = jeton.login_through("web", "").await;
-    let (old, access) = (login.member("refresh_token"), login.access_token());
+    let (old, access) = (login.refresh_token(), login.access_token());
     let kid = jeton.database.keys("refresh").await.remove(0).kid;
     let (said, _) = jeton.key(&["revoke", &kid, "--yes"]).await;
     for part in [&kid, "must log in again", "Access tokens stay good"] {
@@ -251,7 +251,7 @@ async fn a_withdrawn_refresh_key_ends_its_tokens_only() {
     refresh(&old).await.assert_error(400, "invalid_grant");
     assert!(jeton.is_active(&access).await);
     let login = jeton.login_through("web", "").await;
-    let kept = refresh(&login.member("refresh_token")).await.member("refresh_token");
+    let kept = refresh(&login.refresh_token()).await.member("refresh_token");
     assert_eq!(jeton.database.keys("refresh").await.len(), 2);
 
     let (_, printed) = jeton.key(&["rotate", "--refresh"]).await;

@@ -121,7 +121,7 @@ async fn refresh_and_verify(
         let request = Request::new(service.public, "POST", "/token").form(&form);
         let reply = request.basic("web", jeton.fixtures.secret("web")).send().await;
         let token = reply.access_token();
-        refresh_token = reply.member("refresh_token");
+        refresh_token = reply.refresh_token();
         for service in [&jeton.service, replica] {
             let set = KeySet::of(service.public).await;
             assert!(set.verifies(&token), "{} in {:?}", kid_of(&token), set.kids());
@@ -141,7 +141,7 @@ async fn rotation_under_load_never_shows_a_verifier_an_unknown_key() {
     let replica = jeton.replica_by(&jeton.clock, &hurry).await;
     let mut sessions = Vec::new();
     for _ in 0..4 {
-        sessions.push(jeton.login_through("web", "").await.member("refresh_token"));
+        sessions.push(jeton.login_through("web", "").await.refresh_token());
     }
     let mut signed = HashSet::new();
     // At each step one of them looks, and the other goes by what it knew half a minute ago.

@@ -1,7 +1,7 @@
 //! A session that is refreshed for a very long time.
 
 use super::*;
-use crate::harness::{RefreshToken, refresh_form};
+use crate::harness::RefreshToken;
 
 /// How often.
 const ROTATIONS: i64 = 10_000;
@@ -21,14 +21,10 @@ async fn row_counts(jeton: &Jeton) -> Vec<(&'static str, Option<String>)> {
 #[tokio::test]
 async fn a_session_refreshed_ten_thousand_times_is_one_row() {
     let jeton = jeton().await;
-    let form = login_form("alice", PASSWORD) + "&client_id=spa";
-    let login = jeton.post("/token", &form).send().await;
-    let mut token = login.member("refresh_token");
+    let mut token = jeton.login_through("spa", "").await.refresh_token();
     let before = row_counts(&jeton).await;
     for _ in 0..ROTATIONS {
-        let reply = jeton.post("/token", &(refresh_form(&token) + "&client_id=spa")).send().await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        token = reply.member("refresh_token");
+        token = jeton.refresh("spa", &token, "").await.refresh_token();
     }
     assert_eq!(RefreshToken::of(&token).generation, ROTATIONS);
     assert_eq!(row_counts(&jeton).await, before);

@@ -84,7 +84,7 @@ struct Tokens {
 
 impl Tokens {
     fn of(reply: &Reply) -> Self {
-        Self { access: reply.access_token(), refresh: reply.member("refresh_token") }
+        Self { access: reply.access_token(), refresh: reply.refresh_token() }
     }
 }
 

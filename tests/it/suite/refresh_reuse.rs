@@ -158,43 +158,6 @@ async fn a_clock_that_was_set_back_ends_nothing() {
     jeton.refresh("web", tokens.last().expect("one"), "").await.refresh_token();
 }
 
-/// RFC 9700 §4.14.2, ASVS 15.4.2: fifty uses of one token at once, at two replicas, make one
-/// successor between them, and the session has moved on by one. Without a retry window one of them
-/// wins, and the others give the token away as stolen. [TR-17]
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn uses_of_one_token_at_once_make_one_successor() {
-    for (window, forgiven) in [("30s", true), ("0s", false)] {
-        let setting = ["--refresh-retry-window", window];
-        let jeton = Jeton::start_with(ENGINE, &setting).await;
-        let replica = jeton.replica_with(&setting).await;
-        let token = jeton.login_through("web", "").await.refresh_token();
-        let mut refreshing = JoinSet::new();
-        for number in 0..50 {
-            let address = [jeton.service.public, replica.public][number % 2];
-            let request = jeton.refreshing("web", &token, "").at(address);
-            refreshing.spawn(async move { request.send().await });
-        }
-        let (won, lost): (Vec<_>, Vec<_>) =
-            refreshing.join_all().await.into_iter().partition(|reply| reply.status == 200);
-        let successors: HashSet<_> = won.iter().map(Reply::refresh_token).collect();
-        assert_eq!(successors.len(), 1, "{window}");
-        let successor = successors.into_iter().next().expect("one");
-        if forgiven {
-            assert_eq!((won.len(), lost.len()), (50, 0));
-            assert_eq!(jeton.of_session("generation").await, 1);
-            jeton.refresh("web", &successor, "").await.refresh_token();
-        } else {
-            assert_eq!(won.len(), 1);
-            for reply in &lost {
-                reply.assert_error(400, "invalid_grant");
-            }
-            assert_eq!(jeton.sessions().await.len(), 0);
-            jeton.refresh("web", &successor, "").await.assert_error(400, "invalid_grant");
-            assert!(!jeton.is_active(&won[0].access_token()).await);
-        }
-    }
-}
-
 /// A token that is ahead of the database, and genuine, proves that the database lost what it had
 /// answered, in a failover or from a backup: the session catches up, and no one is logged out. What
 /// was rotated away before stays so.

@@ -224,33 +224,3 @@ async fn an_outage_revokes_nothing_and_says_so() {
     jeton.revoke("web", &reply.refresh_token()).await;
     assert_over(&jeton, "web", &reply, "after the outage").await;
 }
-
-/// ASVS 15.4.2: a token that is refreshed and revoked at the same time is revoked, whichever came
-/// first, with whatever the refresh was answered.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_race_of_refresh_and_revocation_ends_revoked() {
-    let jeton = jeton().await;
-    let replica = jeton.replica().await;
-    let login = jeton.login_through("web", "").await;
-    // A login for each race would take minutes: each begins from the same backup.
-    jeton.database.query("CREATE TABLE saved AS SELECT * FROM sessions").await;
-    for number in 0..100 {
-        let [here, there] = [jeton.service.public, replica.public];
-        let [here, there] = if number % 2 == 0 { [here, there] } else { [there, here] };
-        let refresh = jeton.refreshing("web", &login.refresh_token(), "").at(here);
-        let revoke = jeton.revoking("web", &login.refresh_token()).at(there);
-        let refreshing = tokio::spawn(async move { refresh.send().await });
-        let revoking = tokio::spawn(async move { revoke.send().await });
-        let (refreshed, revoked) = (refreshing.await, revoking.await);
-        let (refreshed, revoked) = (refreshed.expect("no panic"), revoked.expect("no panic"));
-        assert_eq!(revoked.status, 200, "{}", revoked.text());
-        if refreshed.status == 200 {
-            assert_over(&jeton, "web", &refreshed, "the refresh won").await;
-        } else {
-            refreshed.assert_error(400, "invalid_grant");
-        }
-        assert_over(&jeton, "web", &login, "either won").await;
-        assert_eq!(jeton.sessions().await.len(), 0);
-        jeton.database.query("INSERT INTO sessions SELECT * FROM saved").await;
-    }
-}

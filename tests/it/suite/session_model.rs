@@ -357,7 +357,7 @@ impl Life<'_> {
             }
         };
         prop_assert_eq!(reply.status, 200, "{}", reply.text());
-        let (access_token, refresh_token) = (reply.access_token(), reply.member("refresh_token"));
+        let (access_token, refresh_token) = (reply.access_token(), reply.refresh_token());
         let (claims, read) = (claims(&access_token), RefreshToken::of(&refresh_token));
         if refresh.session == self.sids.len() {
             self.sids.push(read.session.clone());
