@@ -77,7 +77,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(hashing: &HashingMetrics) -> Self {
+    pub fn new(hashing: &HashingMetrics, statements: &Counter) -> Self {
         let mut registry = Registry::with_prefix("jeton");
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
@@ -92,6 +92,11 @@ impl Metrics {
         register!("hashing_verified", "Passwords verified", hashing.verified.clone());
         register!("hashing_refused", "Logins refused for load", hashing.refused.clone());
         register!("hashing_abandoned", "Logins whose caller left", hashing.abandoned.clone());
+        register!(
+            "database_statements",
+            "Statements run, BEGIN and COMMIT apart",
+            statements.clone()
+        );
         Self {
             requests: register!("http_requests", "Requests by route", Family::default()),
             token_requests: register!("token_requests", "Token requests", Family::default()),

@@ -20,6 +20,8 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 
+use prometheus_client::metrics::counter::Counter;
+
 use crate::config::DatabaseLocation;
 use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
@@ -84,7 +86,12 @@ pub(crate) trait UseCase: Send + Sync + 'static {
 }
 
 /// Runs the statements of one use case.
-pub(crate) enum Tx<'a> {
+pub(crate) struct Tx<'a> {
+    connection: EngineConnection<'a>,
+    statements: &'a Counter,
+}
+
+enum EngineConnection<'a> {
     Sqlite(&'a mut rusqlite::Connection),
     Postgres(&'a postgres::Connection),
 }
@@ -96,9 +103,10 @@ impl Tx<'_> {
         statement: &Statement,
         values: &[Value],
     ) -> Result<Vec<Row>, StoreError> {
-        match self {
-            Self::Sqlite(connection) => sqlite::query(connection, statement, values),
-            Self::Postgres(connection) => connection.query(statement, values).await,
+        self.statements.inc();
+        match &mut self.connection {
+            EngineConnection::Sqlite(connection) => sqlite::query(connection, statement, values),
+            EngineConnection::Postgres(connection) => connection.query(statement, values).await,
         }
     }
 
@@ -108,17 +116,18 @@ impl Tx<'_> {
         statement: &Statement,
         values: &[Value],
     ) -> Result<u64, StoreError> {
-        match self {
-            Self::Sqlite(connection) => sqlite::execute(connection, statement, values),
-            Self::Postgres(connection) => connection.execute(statement, values).await,
+        self.statements.inc();
+        match &mut self.connection {
+            EngineConnection::Sqlite(connection) => sqlite::execute(connection, statement, values),
+            EngineConnection::Postgres(connection) => connection.execute(statement, values).await,
         }
     }
 
     /// Runs a script of statements without parameters.
     async fn run_script(&mut self, script: &str) -> Result<(), StoreError> {
-        match self {
-            Self::Sqlite(connection) => sqlite::run_script(connection, script),
-            Self::Postgres(connection) => connection.run_script(script).await,
+        match &mut self.connection {
+            EngineConnection::Sqlite(connection) => sqlite::run_script(connection, script),
+            EngineConnection::Postgres(connection) => connection.run_script(script).await,
         }
     }
 }
@@ -138,6 +147,7 @@ pub struct PoolUse {
 #[derive(Clone, Debug)]
 pub struct Store {
     engine: Engine,
+    statements: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -152,15 +162,18 @@ impl Store {
     /// # Errors
     /// A sentence that names the setting and what to do.
     pub async fn open(location: &DatabaseLocation) -> Result<Self, String> {
+        let statements = Counter::default();
         let opened = match location {
-            DatabaseLocation::Sqlite(path) => Sqlite::open(path).map(Engine::Sqlite),
+            DatabaseLocation::Sqlite(path) => {
+                Sqlite::open(path, statements.clone()).map(Engine::Sqlite)
+            }
             DatabaseLocation::Postgres(url) => {
                 let (clients, sessions) = (Shared::default(), Shared::default());
-                let opened = Postgres::open(url.expose()).await;
+                let opened = Postgres::open(url.expose(), statements.clone()).await;
                 opened.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        opened.map(|engine| Self { engine }).map_err(|problem| {
+        opened.map(|engine| Self { engine, statements }).map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
     }
@@ -212,6 +225,12 @@ impl Store {
     /// [`StoreError`] if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.perform(Ping).await
+    }
+
+    /// Counts the statements that are run, but for those that only begin or end a transaction.
+    #[must_use]
+    pub fn statements(&self) -> &Counter {
+        &self.statements
     }
 
     /// How busy the way to the database is.

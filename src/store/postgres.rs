@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -34,10 +35,11 @@ const ATTEMPTS_MAX: usize = 4;
 pub(super) struct Postgres {
     pool: Pool,
     prepares: bool,
+    statements: Counter,
 }
 
 impl Postgres {
-    pub(super) async fn open(url: &str) -> Result<Self, String> {
+    pub(super) async fn open(url: &str, statements: Counter) -> Result<Self, String> {
         let Location { config, tls, prepares } = read_url(url)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let manager = Manager::from_config(config, tls, recycling);
@@ -49,7 +51,7 @@ impl Postgres {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| error.to_string())?;
-        let postgres = Self { pool, prepares };
+        let postgres = Self { pool, prepares, statements };
         // A wrong address or password shows now, not at the first login.
         let first = postgres.connection().await.map_err(|error| match error {
             StoreError::Unavailable(detail) => format!(
@@ -75,13 +77,35 @@ impl Postgres {
 
     async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
         let connection = self.connection().await?;
-        if let Ok(outcome) = timeout(USE_CASE_TIMEOUT, run(&connection, use_case)).await {
+        if let Ok(outcome) = timeout(USE_CASE_TIMEOUT, self.run(&connection, use_case)).await {
             return outcome;
         }
         // What the server is doing is unknown: this connection is not used again.
         drop(Object::take(connection.object));
         let detail = "the database did not answer in time".to_owned();
         Err(Failure::Final(StoreError::Unavailable(detail)))
+    }
+
+    async fn run<U: UseCase>(
+        &self,
+        connection: &Connection,
+        use_case: &U,
+    ) -> Result<U::Outcome, Failure> {
+        let (connection, statements) =
+            (super::EngineConnection::Postgres(connection), &self.statements);
+        let mut tx = Tx { connection, statements };
+        if use_case.access() != Access::Transaction {
+            // One statement is a transaction of its own.
+            return Ok(use_case.run(&mut tx).await?);
+        }
+        tx.run_script("BEGIN").await?;
+        let outcome = use_case.run(&mut tx).await;
+        match &outcome {
+            Ok(_) => tx.run_script("COMMIT").await?,
+            // If even this fails the connection is closed, and the server rolls back by itself.
+            Err(_) => tx.run_script("ROLLBACK").await.unwrap_or_default(),
+        }
+        Ok(outcome?)
     }
 
     async fn connection(&self) -> Result<Connection, StoreError> {
@@ -123,22 +147,6 @@ impl From<StoreError> for Failure {
 
 /// Marks a collision on its way through a use case, which passes errors on as they are.
 const COLLISION: &str = "collision: ";
-
-async fn run<U: UseCase>(connection: &Connection, use_case: &U) -> Result<U::Outcome, Failure> {
-    let mut tx = Tx::Postgres(connection);
-    if use_case.access() != Access::Transaction {
-        // One statement is a transaction of its own.
-        return Ok(use_case.run(&mut tx).await?);
-    }
-    tx.run_script("BEGIN").await?;
-    let outcome = use_case.run(&mut tx).await;
-    match &outcome {
-        Ok(_) => tx.run_script("COMMIT").await?,
-        // If even this fails the connection is closed, and the server rolls back by itself.
-        Err(_) => tx.run_script("ROLLBACK").await.unwrap_or_default(),
-    }
-    Ok(outcome?)
-}
 
 /// A connection, and how it is to be spoken to.
 pub(crate) struct Connection {

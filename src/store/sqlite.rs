@@ -16,6 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
@@ -41,6 +42,7 @@ pub(super) struct Sqlite {
     waiting: Arc<AtomicUsize>,
     readers: Arc<Mutex<Vec<Connection>>>,
     path: Arc<PathBuf>,
+    statements: Counter,
 }
 
 /// A write: runs in a transaction, if there is one, and returns how to tell its caller what came of
@@ -51,7 +53,7 @@ type Job = Box<dyn FnOnce(Result<&mut Connection, StoreError>) -> Delivery + Sen
 type Delivery = Box<dyn FnOnce(Result<(), StoreError>)>;
 
 impl Sqlite {
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    pub(super) fn open(path: &Path, statements: Counter) -> Result<Self, String> {
         let explain = |error: rusqlite::Error| {
             format!(
                 "{error}; its folder must exist and be writable for this process, and the file must \
@@ -72,7 +74,7 @@ impl Sqlite {
             .spawn(move || write_until_closed(&mut connection, &jobs, &in_queue))
             .map_err(|error| format!("cannot start its thread: {error}"))?;
         let readers = Arc::new(Mutex::new(Vec::new()));
-        Ok(Self { writer, waiting, readers, path: Arc::new(path.to_owned()) })
+        Ok(Self { writer, waiting, readers, path: Arc::new(path.to_owned()), statements })
     }
 
     pub(super) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
@@ -80,9 +82,10 @@ impl Sqlite {
             return self.read(&use_case);
         }
         let (reply, outcome) = oneshot::channel();
+        let statements = self.statements.clone();
         let job: Job = Box::new(move |transaction| {
             let result = transaction.and_then(|connection| {
-                let result = complete(use_case.run(&mut Tx::Sqlite(connection)));
+                let result = complete(use_case.run(&mut tx(connection, &statements)));
                 if result.is_err() {
                     // Undoes this use case and no other of the batch.
                     run_script(connection, "ROLLBACK TO use_case").ok();
@@ -114,7 +117,7 @@ impl Sqlite {
             Some(connection) => connection,
             None => connect(&self.path).map_err(classify)?,
         };
-        let outcome = complete(use_case.run(&mut Tx::Sqlite(&mut connection)));
+        let outcome = complete(use_case.run(&mut tx(&mut connection, &self.statements)));
         let mut idle = idle();
         // A connection that met trouble is not kept: the file may have been replaced.
         if outcome.is_ok() && idle.len() < READERS_MAX {
@@ -173,6 +176,10 @@ fn write_until_closed(connection: &mut Connection, jobs: &Receiver<Job>, waiting
             deliver(committed.clone());
         }
     }
+}
+
+fn tx<'a>(connection: &'a mut Connection, statements: &'a Counter) -> Tx<'a> {
+    Tx { connection: super::EngineConnection::Sqlite(connection), statements }
 }
 
 /// Completes a use case whose statements do not wait: on this engine none does.

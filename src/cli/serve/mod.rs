@@ -108,7 +108,7 @@ impl Service {
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing)
             .map_err(|error| format!("cannot start the hashing threads: {error}"))?;
-        let metrics = Arc::new(Metrics::new(hashing.metrics()));
+        let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
 
         let parts = Parts { settings, clock, issuer, store, keys, discovery, metrics };
         let routes = public_routes(parts.public(plan.default_client, hashing));

@@ -80,6 +80,8 @@ async fn what_happens_is_counted_and_names_nobody() {
     ] {
         assert!((value(page, metric) - expected).abs() < 0.5, "{metric} in {page}");
     }
+    // A login is five, an introspection two.
+    assert!(value(page, "jeton_database_statements_total") >= 7.0);
     assert!(value(page, "jeton_database_pool_capacity") >= 1.0);
     // The note of a secret's last use may be under way.
     assert!(value(page, "jeton_database_pool_in_use") <= 1.0);
