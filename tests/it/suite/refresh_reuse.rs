@@ -2,8 +2,6 @@
 
 use std::collections::HashSet;
 
-use tokio::task::JoinSet;
-
 use super::*;
 use crate::harness::{Database, Executable, RefreshToken, Request};
 
