@@ -41,7 +41,14 @@ pub struct Keys {
     clock: Clock,
     in_hand: ArcSwap<InHand>,
     /// One look at the database at a time: what an earlier one read never replaces what a later one did.
-    looking: Mutex<()>,
+    looked: Mutex<Look>,
+}
+
+/// A look at the database: when it was over, and what came of it.
+#[derive(Debug)]
+struct Look {
+    ended: Instant,
+    outcome: Result<(), String>,
 }
 
 #[derive(Debug)]
@@ -49,8 +56,8 @@ struct InHand {
     opened: Opened,
     ring: Arc<KeyRing>,
     refresh: Arc<RefreshKeys>,
-    /// When the database was last asked for them, by the machine's time and by the clock's.
-    loaded: (Instant, Seconds),
+    /// When the database was last asked for them, as the clock has run.
+    loaded: Seconds,
 }
 
 /// Keys that were opened.
@@ -80,7 +87,7 @@ impl Keys {
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub async fn load(vault: KeyVault, clock: Clock) -> Result<Self, String> {
-        let loaded = (Instant::now(), clock.elapsed());
+        let loaded = clock.elapsed();
         let opened = read_and_make(&vault, &clock, &Opened::default()).await?;
         let (now, max_age) = (clock.now(), vault.schedule.jwks_max_age);
         let in_hand = InHand {
@@ -90,7 +97,8 @@ impl Keys {
             loaded,
         };
         let in_hand = ArcSwap::from_pointee(in_hand);
-        Ok(Self { vault, clock, in_hand, looking: Mutex::default() })
+        let looked = Mutex::new(Look { ended: Instant::now(), outcome: Ok(()) });
+        Ok(Self { vault, clock, in_hand, looked })
     }
 
     /// Opens the keys that are stored, makes none, and says how many there are.
@@ -129,7 +137,7 @@ impl Keys {
         let to_come = planned.filter(|_| next_signs_at.is_none());
         let published = |at: Timestamp| Timestamp(at.0.saturating_sub(schedule.lead.get()));
         KeyHealth {
-            age: self.clock.elapsed().since(in_hand.loaded.1),
+            age: self.clock.elapsed().since(in_hand.loaded),
             jwks_max_age: in_hand.ring.jwks().max_age,
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
@@ -211,21 +219,28 @@ impl Keys {
         self.look_again_after(Duration::ZERO).await
     }
 
-    /// Looks again unless that was done so short a time ago.
+    /// Looks again, unless that was done so short a time ago: then what came of that counts, so that a
+    /// flood of forged tokens does not queue before a database that is gone.
     async fn look_again_after(&self, interval: Duration) -> Result<(), String> {
-        let _turn = self.looking.lock().await;
-        if self.in_hand.load().loaded.0.elapsed() < interval {
-            return Ok(());
+        let mut last = self.looked.lock().await;
+        if last.ended.elapsed() < interval {
+            return last.outcome.clone();
         }
+        let outcome = self.look().await;
+        *last = Look { ended: Instant::now(), outcome: outcome.clone() };
+        outcome
+    }
+
+    async fn look(&self) -> Result<(), String> {
         let before = self.in_hand.load_full();
-        let asked = (Instant::now(), self.clock.elapsed());
+        let asked = self.clock.elapsed();
         let outcome = read_and_make(&self.vault, &self.clock, &before.opened).await;
         let (opened, loaded) = match &outcome {
             Ok(opened) => (opened.clone(), asked),
             Err(_) => (before.opened.clone(), before.loaded),
         };
         let schedule = &self.vault.schedule;
-        let max_age = schedule.vouched(self.clock.elapsed().since(loaded.1));
+        let max_age = schedule.vouched(self.clock.elapsed().since(loaded));
         let now = self.clock.now();
         let ring = KeyRing::new(&opened.signing, now, schedule, max_age, Some(&before.ring));
         let signs = |ring: &KeyRing| ring.signing().map(|key| key.key.public().kid.clone());
