@@ -89,7 +89,7 @@ async fn a_clock_that_jumps_forward_breaks_no_verifier() {
 }
 
 /// Replicas whose clocks are half a minute apart publish what each of them signs with, before, while
-/// and after a key follows another; introspection agrees.
+/// and after a key follows another; introspection agrees. RFC 7519 §4.1.4. [S-22]
 #[tokio::test]
 async fn replicas_half_a_minute_apart_agree() {
     let jeton = Jeton::start_with(ENGINE, &["--access-token-lifetime", "1h"]).await;

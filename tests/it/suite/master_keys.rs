@@ -206,7 +206,7 @@ async fn a_withdrawn_key_need_not_open() {
 }
 
 /// ASVS 5.0 §13.3: nothing in the database but the sealed keys holds anything of the private ones, of
-/// whatever kind and state, in any spelling. [K-30]
+/// whatever kind and state, in any spelling. [K-30] [S-03]
 #[tokio::test]
 async fn a_dump_holds_no_private_key() {
     let jeton = jeton().await;
