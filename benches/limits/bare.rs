@@ -1,6 +1,9 @@
 //! The limits: what the machine does when nothing else is asked of it.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,19 +61,76 @@ pub(crate) async fn hashes_per_second(time: Duration) -> f64 {
     .await
 }
 
-/// RS256 verifications of a text as long as a token, with a key of 2048 bits.
-pub(crate) async fn verifications_per_second(time: Duration) -> f64 {
+/// How long one call of a function runs, whatever else the machine does meanwhile.
+fn processor_time(mut work: impl FnMut()) -> Duration {
+    const CALLS: u32 = 2_000;
+    let so_far = || {
+        let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+        let nanoseconds = times.split(' ').next().and_then(|text| text.parse().ok());
+        Duration::from_nanos(nanoseconds.expect("a number"))
+    };
+    let before = so_far();
+    (0..CALLS).for_each(|_| work());
+    so_far().saturating_sub(before) / CALLS
+}
+
+/// Verifies an RS256 signature of a text as long as a token, with a key of 2048 bits.
+fn verification() -> impl Fn() -> Box<dyn FnMut()> + Send + Sync {
     let key = RS256.generate_key_pair(2_048).expect("a key");
     let message = [b'x'; 500];
     let signer = RS256.signer_from_jwk(&key.to_jwk_private_key()).expect("a private key");
     let signature = signer.sign(&message).expect("a signature");
     let public = key.to_jwk_public_key();
-    per_second(time, move || {
+    move || {
         let verifier = RS256.verifier_from_jwk(&public).expect("a public key");
         let signature = signature.clone();
-        move || verifier.verify(&message, &signature).expect("a good signature")
-    })
-    .await
+        Box::new(move || verifier.verify(&message, &signature).expect("a good signature"))
+    }
+}
+
+/// Signs a text as long as a token with RS256 and a key of 2048 bits.
+fn signature() -> impl Fn() -> Box<dyn FnMut()> + Send + Sync {
+    let key = RS256.generate_key_pair(2_048).expect("a key").to_jwk_private_key();
+    move || {
+        let signer = RS256.signer_from_jwk(&key).expect("a private key");
+        Box::new(move || {
+            std::hint::black_box(signer.sign(&[b'x'; 500]).expect("a signature"));
+        })
+    }
+}
+
+/// Verifications per second.
+pub(crate) async fn verifications_per_second(time: Duration) -> f64 {
+    per_second(time, verification()).await
+}
+
+/// How long one verification runs.
+pub(crate) fn verification_time() -> Duration {
+    processor_time(verification()())
+}
+
+/// Signatures per second.
+pub(crate) async fn signatures_per_second(time: Duration) -> f64 {
+    per_second(time, signature()).await
+}
+
+/// How long one signature runs.
+pub(crate) fn signature_time() -> Duration {
+    processor_time(signature()())
+}
+
+/// Writes of 4 KiB to the end of a file in this folder, each flushed to the disk before the next.
+pub(crate) fn flushes_per_second(folder: &Path, time: Duration) -> f64 {
+    let path = folder.join(format!("jeton-bench-flush-{}", std::process::id()));
+    let mut file = File::create(&path).expect("a file");
+    let (started, mut done) = (Instant::now(), 0_u32);
+    while started.elapsed() < time {
+        file.write_all(&[1; 4_096]).expect("space");
+        file.sync_data().expect("a disk");
+        done += 1;
+    }
+    std::fs::remove_file(&path).ok();
+    f64::from(done) / started.elapsed().as_secs_f64()
 }
 
 /// A server that runs as long as this is held.

@@ -8,10 +8,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// A request, and how many callers make it.
+/// Requests, and how many callers make one or another of them.
 pub(crate) struct Load {
     address: SocketAddr,
-    request: Arc<Vec<u8>>,
+    requests: Arc<Vec<Vec<u8>>>,
     callers: usize,
 }
 
@@ -20,6 +20,8 @@ pub(crate) struct Load {
 pub(crate) struct Rate {
     /// Answers with 200, per second.
     pub(crate) per_second: f64,
+    /// Answers with 200.
+    pub(crate) served: usize,
     /// Answers with 503.
     pub(crate) refused: usize,
 }
@@ -52,7 +54,12 @@ pub(crate) async fn fetch(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 
 impl Load {
     pub(crate) fn new(address: SocketAddr, request: Vec<u8>, callers: usize) -> Self {
-        Self { address, request: Arc::new(request), callers }
+        Self::of_any(address, vec![request], callers)
+    }
+
+    /// Each time another of these requests, by chance.
+    pub(crate) fn of_any(address: SocketAddr, requests: Vec<Vec<u8>>, callers: usize) -> Self {
+        Self { address, requests: Arc::new(requests), callers }
     }
 
     /// Makes the load for so long. A caller that is refused comes back when it was told to.
@@ -61,11 +68,12 @@ impl Load {
         let end = started + time;
         let callers: Vec<_> = (0..self.callers)
             .map(|_| {
-                let (address, request) = (self.address, Arc::clone(&self.request));
+                let (address, requests) = (self.address, Arc::clone(&self.requests));
                 tokio::spawn(async move {
                     let mut caller = Caller::connect(address).await;
                     let (mut served, mut refused) = (0_usize, 0_usize);
-                    while let Ok(Some(status)) = timeout_at(end, caller.ask(&request)).await {
+                    let any = || &requests[rand::random_range(0..requests.len())];
+                    while let Ok(Some(status)) = timeout_at(end, caller.ask(any())).await {
                         match status {
                             200 => served += 1,
                             503 => {
@@ -87,26 +95,27 @@ impl Load {
             served += own_served;
             refused += own_refused;
         }
-        Rate { per_second: served as f64 / started.elapsed().as_secs_f64(), refused }
+        Rate { per_second: served as f64 / started.elapsed().as_secs_f64(), served, refused }
     }
 }
 
 /// One connection.
-struct Caller {
+pub(crate) struct Caller {
     stream: TcpStream,
     received: Vec<u8>,
-    content: Vec<u8>,
+    /// The content of the last answer.
+    pub(crate) content: Vec<u8>,
 }
 
 impl Caller {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the service listens");
         stream.set_nodelay(true).expect("a TCP socket");
         Self { stream, received: Vec::with_capacity(4_096), content: Vec::new() }
     }
 
     /// Sends a request and reads the answer; its status, or nothing if the connection ended.
-    async fn ask(&mut self, request: &[u8]) -> Option<u16> {
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Option<u16> {
         self.stream.write_all(request).await.ok()?;
         self.received.clear();
         loop {

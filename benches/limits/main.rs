@@ -2,8 +2,9 @@
 //!
 //! Everything is measured against a limit in the same run and printed as a ratio; the two sides take
 //! turns, and the median of the rounds counts. `cargo bench --bench limits` measures all;
-//! `cargo bench --bench limits -- login jwks introspection resources` measures what is named. With
-//! `JETON_TEST_POSTGRES` naming a server, introspection is measured on PostgreSQL too.
+//! `cargo bench --bench limits -- login jwks refresh introspection rows purge resources` measures what
+//! is named. With `JETON_TEST_POSTGRES` naming a server, what needs a database is measured on PostgreSQL
+//! too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 #![expect(
@@ -17,11 +18,15 @@
 mod bare;
 mod load;
 mod process;
+mod purge;
+mod rows;
+mod sessions;
 
 use std::time::Duration;
 
 use load::{Load, Rate};
-use process::Jeton;
+use process::{Engine, Jeton};
+use sessions::WithSessions;
 
 /// The service itself runs on it, so the limits are measured with it too.
 #[global_allocator]
@@ -30,24 +35,53 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How often the two sides take turns.
 const ROUNDS: usize = 5;
 
+/// How long a database is under load before it is measured, and how long in each round.
+const WARM_UP: Duration = Duration::from_secs(1);
+const TURN: Duration = Duration::from_secs(3);
+
+/// How many callers there are at once.
+const CALLERS: [usize; 2] = [1, 64];
+
+/// How many access tokens are introspected in turn.
+const TOKENS: usize = 8_192;
+
+/// How many users there are, and sessions, where the number does not matter.
+const FEW: usize = 1_024;
+
+/// How many there are where it does.
+fn many() -> usize {
+    let set = std::env::var("JETON_BENCH_ROWS").ok();
+    set.map_or(1_000_000, |number| number.parse().expect("JETON_BENCH_ROWS is a number"))
+}
+
 #[tokio::main]
 async fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let wants = |name: &str| named.is_empty() || named.iter().any(|own| own == name);
     println!("cores: {}", bare::cores());
+    let flushes = bare::flushes_per_second(&std::env::temp_dir(), Duration::from_secs(2));
+    println!("writes of 4 KiB flushed to the disk, one after the other: {flushes:.0}/s");
+    if let Some(durability) = process::postgres_durability().await {
+        println!("PostgreSQL: {durability}");
+    }
     if wants("login") {
         logins().await;
     }
     if wants("jwks") {
         jwks().await;
     }
-    if wants("introspection") {
-        introspections("SQLite", &Jeton::start_sqlite()).await;
-        for statements in ["unnamed", "prepared"] {
-            if let Some(jeton) = Jeton::start_postgres(statements).await {
-                let engine = format!("PostgreSQL, statements={statements}");
-                introspections(&engine, &jeton).await;
-            }
+    for engine in Engine::ALL {
+        if wants("refresh") {
+            refreshes(engine).await;
+        }
+        if wants("introspection") {
+            introspections(engine).await;
+        }
+        if wants("rows") {
+            rows(engine, many()).await;
+        }
+        if wants("purge") && !matches!(engine, Engine::Postgres("prepared")) {
+            purge::purge(engine, many()).await;
         }
     }
     if wants("resources") {
@@ -94,20 +128,105 @@ async fn jwks() {
     rounds.print("JWKS, 32 connections / bare warp handler", "requests/s", "requests/s");
 }
 
-/// Introspections, against raw RSA verifications of the same token on all cores.
-async fn introspections(engine: &str, jeton: &Jeton) {
-    let token = jeton.token().await;
-    for callers in [1, 64] {
-        let load = Load::new(jeton.public, jeton.introspection_request(&token), callers);
-        load.run(Duration::from_secs(1)).await;
+/// Refreshes, each caller of a session of its own, against raw RSA signatures on all cores.
+async fn refreshes(engine: Engine) {
+    let Some(own) = WithSessions::start(engine, FEW).await else { return };
+    for callers in CALLERS {
+        own.refreshes(callers, callers, WARM_UP).await;
         let mut rounds = Rounds::default();
+        let mut cost = Cost::begin(&own.jeton).await;
+        for _ in 0..ROUNDS {
+            let limit = bare::signatures_per_second(Duration::from_secs(2)).await;
+            let rate = own.refreshes(callers, callers, TURN).await;
+            rounds.push(&rate, limit);
+            cost.requests += rate.served;
+        }
+        let name = format!("refreshes on {engine}, {callers} callers / raw signatures");
+        rounds.print(&name, "requests/s", "signatures/s");
+        cost.print(&own.jeton, "a refresh", bare::signature_time()).await;
+    }
+}
+
+/// Introspections, against raw RSA verifications on all cores.
+async fn introspections(engine: Engine) {
+    let Some(own) = WithSessions::start(engine, FEW).await else { return };
+    let tokens = own.access_tokens(FEW).await;
+    for callers in CALLERS {
+        let load = own.introspections(&tokens, callers);
+        load.run(WARM_UP).await;
+        let mut rounds = Rounds::default();
+        let mut cost = Cost::begin(&own.jeton).await;
         for _ in 0..ROUNDS {
             let limit = bare::verifications_per_second(Duration::from_secs(2)).await;
-            let rate = load.run(Duration::from_secs(3)).await;
+            let rate = load.run(TURN).await;
             rounds.push(&rate, limit);
+            cost.requests += rate.served;
         }
         let name = format!("introspections on {engine}, {callers} callers / raw verifications");
         rounds.print(&name, "requests/s", "verifications/s");
+        cost.print(&own.jeton, "an introspection", bare::verification_time()).await;
+    }
+}
+
+/// Introspections and refreshes of sessions that are chosen by chance: among very many, against the same
+/// among few.
+async fn rows(engine: Engine, many: usize) {
+    let Some(few) = WithSessions::start(engine, FEW).await else { return };
+    let Some(many) = WithSessions::start(engine, many).await else { return };
+    let name = format!("{} users and sessions / {FEW}", many.sessions);
+    let tokens = [few.access_tokens(TOKENS).await, many.access_tokens(TOKENS).await];
+    for callers in CALLERS {
+        let of_few = few.introspections(&tokens[0], callers);
+        let of_many = many.introspections(&tokens[1], callers);
+        of_few.run(WARM_UP).await;
+        of_many.run(WARM_UP).await;
+        let mut rounds = Rounds::default();
+        for _ in 0..ROUNDS {
+            let limit = of_few.run(TURN).await;
+            rounds.push(&of_many.run(TURN).await, limit.per_second);
+        }
+        let name = format!("introspections on {engine}, {callers} callers, {name}");
+        rounds.print(&name, "requests/s", "requests/s");
+    }
+    for callers in CALLERS {
+        few.refreshes(callers, few.sessions, WARM_UP).await;
+        many.refreshes(callers, many.sessions, WARM_UP).await;
+        let mut rounds = Rounds::default();
+        for _ in 0..ROUNDS {
+            let limit = few.refreshes(callers, few.sessions, TURN).await;
+            let rate = many.refreshes(callers, many.sessions, TURN).await;
+            rounds.push(&rate, limit.per_second);
+        }
+        let name = format!("refreshes on {engine}, {callers} callers, {name}");
+        rounds.print(&name, "requests/s", "requests/s");
+    }
+}
+
+/// What the requests took.
+struct Cost {
+    statements: f64,
+    processor: Duration,
+    requests: usize,
+}
+
+impl Cost {
+    /// Begins to count.
+    async fn begin(jeton: &Jeton) -> Self {
+        let statements = jeton.metric("jeton_database_statements_total").await;
+        Self { statements, processor: jeton.processor_time(), requests: 0 }
+    }
+
+    /// Prints what was counted.
+    async fn print(self, jeton: &Jeton, what: &str, limit: Duration) {
+        let end = Self::begin(jeton).await;
+        let requests = self.requests as f64;
+        let statements = (end.statements - self.statements) / requests;
+        let processor = end.processor.saturating_sub(self.processor).as_secs_f64() * 1e6 / requests;
+        println!(
+            "  {what}: {statements:.2} statements; {processor:.0} µs of the service's processor time, of \
+             which the limit takes {:.0} µs",
+            limit.as_secs_f64() * 1e6
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,67 @@ use super::load;
 
 const USERNAME: &str = "johndoe";
 const PASSWORD: &str = "tuesday fern lamp";
-const AUDIENCE: &str = "https://api.example";
+pub(crate) const AUDIENCE: &str = "https://api.example";
+
+/// Whose password hash other users may be given.
+pub(crate) const PASSWORD_HASH_OF: &str = USERNAME;
+
+/// What the service stores in.
+#[derive(Clone, Copy)]
+pub(crate) enum Engine {
+    Sqlite,
+    /// With this value of `statements` in the URL.
+    Postgres(&'static str),
+}
+
+impl Engine {
+    pub(crate) const ALL: [Self; 3] =
+        [Self::Sqlite, Self::Postgres("unnamed"), Self::Postgres("prepared")];
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite => write!(formatter, "SQLite"),
+            Self::Postgres(statements) => write!(formatter, "PostgreSQL, statements={statements}"),
+        }
+    }
+}
+
+/// The URL of the PostgreSQL that is to be measured, if there is one.
+fn postgres_url() -> Option<String> {
+    std::env::var("JETON_TEST_POSTGRES").ok()
+}
+
+/// A connection to a database of PostgreSQL.
+pub(crate) async fn connect(database: &str) -> tokio_postgres::Client {
+    let url = database.split('?').next().unwrap_or_default();
+    let (client, connection) =
+        tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("the server");
+    tokio::spawn(connection);
+    client
+}
+
+/// What the PostgreSQL that is measured promises of a commit.
+pub(crate) async fn postgres_durability() -> Option<String> {
+    let server = connect(&postgres_url()?).await;
+    let mut settings = Vec::new();
+    for name in ["fsync", "synchronous_commit", "full_page_writes"] {
+        let row = server.query_one(&format!("SHOW {name}"), &[]).await.expect("a setting");
+        settings.push(format!("{name}={}", row.get::<_, String>(0)));
+    }
+    Some(settings.join(" "))
+}
 
 /// A running service with a user, a client and a resource server.
 pub(crate) struct Jeton {
     process: Child,
     folder: PathBuf,
-    database: String,
+    pub(crate) database: String,
+    postgres_name: Option<String>,
     secrets: [String; 2],
     pub(crate) public: SocketAddr,
+    management: SocketAddr,
     pub(crate) hashing_threads: usize,
     pub(crate) hashing_memory_mib: u64,
     /// From the start of the process to its first answer.
@@ -32,7 +84,22 @@ impl Drop for Jeton {
         self.process.kill().ok();
         self.process.wait().ok();
         std::fs::remove_dir_all(&self.folder).ok();
+        if let Some(name) = self.postgres_name.take() {
+            drop_database(name);
+        }
     }
+}
+
+/// Drops a database of PostgreSQL, so that a million rows do not stay behind.
+fn drop_database(name: String) {
+    let drop_it = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a thread").block_on(async {
+            let server = connect(&postgres_url().expect("it was there")).await;
+            server.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.ok();
+        });
+    };
+    std::thread::spawn(drop_it).join().ok();
 }
 
 fn jeton(arguments: &[&str]) -> Command {
@@ -52,6 +119,10 @@ fn run(arguments: &[&str], input: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+fn master_key_file(folder: &Path) -> String {
+    folder.join("master.jwk").display().to_string()
+}
+
 /// A new folder for one service.
 fn new_folder() -> PathBuf {
     static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
@@ -65,39 +136,46 @@ impl Jeton {
     pub(crate) fn start_sqlite() -> Self {
         let folder = new_folder();
         let database = format!("sqlite:{}", folder.join("jeton.db").display());
-        Self::start(folder, database)
+        Self::start(folder, database, None)
     }
 
-    /// On the server that `JETON_TEST_POSTGRES` names, if it names one.
-    pub(crate) async fn start_postgres(statements: &str) -> Option<Self> {
-        let server = std::env::var("JETON_TEST_POSTGRES").ok()?;
-        let (client, connection) =
-            tokio_postgres::connect(&server, tokio_postgres::NoTls).await.expect("the server");
-        tokio::spawn(connection);
-        let name = format!("jeton_bench_{statements}_{}", std::process::id());
-        client.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
+    /// PostgreSQL is the server that `JETON_TEST_POSTGRES` names, if it names one.
+    pub(crate) async fn start_on(engine: Engine) -> Option<Self> {
+        let Engine::Postgres(statements) = engine else { return Some(Self::start_sqlite()) };
+        let server = postgres_url()?;
+        let folder = new_folder();
+        let name = folder.file_name().and_then(|name| name.to_str()).expect("plain names");
+        let name = name.replace('-', "_");
+        let create = format!("CREATE DATABASE {name}");
+        connect(&server).await.batch_execute(&create).await.expect("a database");
         let (before, _) = server.rsplit_once('/').expect("a URL that names a database");
-        Some(Self::start(new_folder(), format!("{before}/{name}?statements={statements}")))
+        let database = format!("{before}/{name}?statements={statements}");
+        Some(Self::start(folder, database, Some(name)))
     }
 
-    fn start(folder: PathBuf, database: String) -> Self {
+    fn start(folder: PathBuf, database: String, postgres_name: Option<String>) -> Self {
         let at = ["--database", &database, "--json"];
         let user = ["user", "add", USERNAME, "--password-stdin"];
         run(&[&user[..], &at].concat(), PASSWORD);
-        let web = ["client", "add", "web", "--grant", "password", "--scope", "read"];
-        let further = ["--default-scope", "read", "--audience", AUDIENCE];
+        let web = ["client", "add", "web", "--grant", "password", "--grant", "refresh_token"];
+        let further = ["--scope", "read", "--default-scope", "read", "--audience", AUDIENCE];
         let api = ["client", "add", "api", "--introspects", AUDIENCE];
         let secret = |arguments: &[&str]| {
             run(arguments, "")["client_secret"].as_str().expect("a secret").to_owned()
         };
         let secrets =
             [secret(&[&web[..], &further, &at].concat()), secret(&[&api[..], &at].concat())];
-        Self::serve(folder, database, secrets)
+        Self::serve(folder, database, postgres_name, secrets)
     }
 
-    fn serve(folder: PathBuf, database: String, secrets: [String; 2]) -> Self {
+    fn serve(
+        folder: PathBuf,
+        database: String,
+        postgres_name: Option<String>,
+        secrets: [String; 2],
+    ) -> Self {
         let started = Instant::now();
-        let master_key = folder.join("master.jwk").display().to_string();
+        let master_key = master_key_file(&folder);
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
         let rest = ["--database", &database, "--master-key-file", &master_key];
         // The audit log of a service is on; where it goes costs what it costs there.
@@ -112,8 +190,10 @@ impl Jeton {
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        let public: SocketAddr =
-            entry["public"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        let address = |name: &str| -> SocketAddr {
+            entry[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
+        };
+        let public = address("public");
         let mut stream = std::net::TcpStream::connect(public).expect("it listens");
         stream.write_all(&load::get(public, "/.well-known/jwks.json")).expect("it reads");
         std::io::Read::read(&mut stream, &mut [0; 16]).expect("it answers");
@@ -123,8 +203,10 @@ impl Jeton {
             process,
             folder,
             database,
+            postgres_name,
             secrets,
             public,
+            management: address("management"),
             hashing_threads: number("hashing_threads") as usize,
             hashing_memory_mib: number("hashing_memory_mib"),
         }
@@ -135,24 +217,75 @@ impl Jeton {
         self.process.kill().ok();
         self.process.wait().ok();
         let folder = std::mem::take(&mut self.folder);
-        Self::serve(folder, self.database.clone(), self.secrets.clone())
+        let postgres_name = self.postgres_name.take();
+        Self::serve(folder, self.database.clone(), postgres_name, self.secrets.clone())
+    }
+
+    /// Deletes what has expired, as an administrator would, and returns what the command says.
+    pub(crate) async fn purge(&self) -> String {
+        let mut purge = jeton(&["db", "purge", "--database", &self.database]);
+        let ended = tokio::task::spawn_blocking(move || purge.output().expect("it ends"));
+        let output = ended.await.expect("no panic");
+        assert!(output.status.success(), "jeton db purge");
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     pub(crate) fn login_request(&self) -> Vec<u8> {
+        self.login_request_of(USERNAME)
+    }
+
+    pub(crate) fn login_request_of(&self, username: &str) -> Vec<u8> {
         let password = PASSWORD.replace(' ', "+");
-        let form = format!("grant_type=password&username={USERNAME}&password={password}");
+        let form = format!("grant_type=password&username={username}&password={password}");
         load::post(self.public, "/token", ("web", &self.secrets[0]), &form)
     }
 
-    pub(crate) async fn token(&self) -> String {
-        let content = load::fetch(self.public, &self.login_request()).await;
-        let answer: Value = serde_json::from_slice(&content).expect("JSON");
-        answer["access_token"].as_str().expect("a token").to_owned()
+    pub(crate) fn refresh_request(&self, token: &str) -> Vec<u8> {
+        let form = format!("grant_type=refresh_token&refresh_token={token}");
+        load::post(self.public, "/token", ("web", &self.secrets[0]), &form)
     }
 
     pub(crate) fn introspection_request(&self, token: &str) -> Vec<u8> {
         let form = format!("token={token}");
         load::post(self.public, "/introspect", ("api", &self.secrets[1]), &form)
+    }
+
+    /// The name of the refresh key, and the key as it is stored.
+    pub(crate) async fn sealed_refresh_key(&self) -> (String, String) {
+        let statement = "SELECT kid, sealed_key FROM keys WHERE purpose = 'refresh'";
+        if let Some(path) = self.database.strip_prefix("sqlite:") {
+            let connection = rusqlite::Connection::open(path).expect("the database");
+            let read = |row: &rusqlite::Row| Ok((row.get(0)?, row.get(1)?));
+            return connection.query_row(statement, [], read).expect("a key");
+        }
+        let row = connect(&self.database).await.query_one(statement, &[]).await.expect("a key");
+        (row.get(0), row.get(1))
+    }
+
+    pub(crate) fn master_key_file(&self) -> String {
+        master_key_file(&self.folder)
+    }
+
+    /// What the service counts under this name.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let request = load::get(self.management, "/metrics");
+        let page = load::fetch(self.management, &request).await;
+        let page = String::from_utf8(page).expect("text");
+        let mut lines = page.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)).expect("a metric");
+        value.trim().parse().expect("a number")
+    }
+
+    /// How long its threads have run, all together.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let status = std::fs::read_to_string(path).expect("Linux");
+        // In ticks, of which there are a hundred a second: what follows the name in parentheses is its
+        // 3rd field, and the times in user and kernel mode are the 14th and the 15th.
+        let (_, fields) = status.rsplit_once(')').expect("a name in parentheses");
+        let times = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = times.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
     }
 
     /// A line of the process's status, in MiB.

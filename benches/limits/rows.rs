@@ -1,0 +1,139 @@
+//! Rows in numbers that no load could make in time: written by SQL, as the service would have written
+//! them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rusqlite::params;
+use sha2::{Digest, Sha256};
+
+use super::process::{AUDIENCE, PASSWORD_HASH_OF, connect};
+
+/// What sessions are added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    Live,
+    Expired,
+}
+
+impl Sessions {
+    /// What their identifiers are made of.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// `refreshed_at`, `expires_at`, `ends_at` and `deletable_at`.
+    fn dates(self) -> [i64; 4] {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+        let now = i64::try_from(since.as_secs()).expect("a clock");
+        let hours = |seconds: i64| seconds / 3_600 * 3_600;
+        match self {
+            Self::Live => {
+                let expires_at = now + 14 * 86_400;
+                [now, expires_at, now + 30 * 86_400, hours(expires_at) + 3_600]
+            }
+            Self::Expired => {
+                let expires_at = now - 7_200;
+                [expires_at - 86_400, expires_at, now + 86_400, hours(expires_at) + 3_600]
+            }
+        }
+    }
+}
+
+/// The identifier of a session: as random as those that the service makes.
+pub(crate) fn session_id(sessions: Sessions, number: usize) -> String {
+    id(sessions.name(), number)
+}
+
+/// The name of a user.
+pub(crate) fn username(number: usize) -> String {
+    format!("user{number}")
+}
+
+fn id(of: &str, number: usize) -> String {
+    let digest = Sha256::digest(format!("{of}{number}"));
+    URL_SAFE_NO_PAD.encode(&digest[..16])
+}
+
+/// The same in PostgreSQL, of the number `n`.
+fn id_in_postgres(of: &str) -> String {
+    format!(
+        "rtrim(translate(encode(substring(sha256(convert_to('{of}' || n, 'UTF8')) FROM 1 FOR 16), \
+         'base64'), '+/', '-_'), '=')"
+    )
+}
+
+/// Adds users, who all have the same password, and sessions of theirs. It ends when nothing of it is
+/// left to be written.
+pub(crate) async fn add(database: &str, users: usize, kind: Sessions, sessions: usize) {
+    if let Some(path) = database.strip_prefix("sqlite:") {
+        add_to_sqlite(path, users, kind, sessions).expect("SQLite takes it");
+    } else {
+        add_to_postgres(database, users, kind, sessions).await.expect("PostgreSQL takes it");
+    }
+}
+
+fn add_to_sqlite(
+    path: &str,
+    users: usize,
+    kind: Sessions,
+    sessions: usize,
+) -> rusqlite::Result<()> {
+    let mut connection = rusqlite::Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "cache_size", -1_000_000)?;
+    let transaction = connection.transaction()?;
+    {
+        let mut user = transaction.prepare(&format!(
+            "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
+             created_at) SELECT ?1, ?2, password_hash, 0, '[]', 0 FROM users WHERE username = \
+             '{PASSWORD_HASH_OF}' ON CONFLICT DO NOTHING"
+        ))?;
+        for number in 0..users {
+            user.execute(params![id("user", number), username(number)])?;
+        }
+        let mut session = transaction.prepare(&format!(
+            "INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
+             auth_time, refreshed_at, expires_at, ends_at, deletable_at) VALUES (?1, ?2, 'web', 0, \
+             'read', '[\"{AUDIENCE}\"]', ?3, ?3, ?4, ?5, ?6)"
+        ))?;
+        let [refreshed_at, expires_at, ends_at, deletable_at] = kind.dates();
+        for number in 0..sessions {
+            let (own, user) = (session_id(kind, number), id("user", number % users));
+            session.execute(params![own, user, refreshed_at, expires_at, ends_at, deletable_at])?;
+        }
+    }
+    transaction.commit()?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+async fn add_to_postgres(
+    database: &str,
+    users: usize,
+    kind: Sessions,
+    sessions: usize,
+) -> Result<(), tokio_postgres::Error> {
+    let connection = connect(database).await;
+    let [refreshed_at, expires_at, ends_at, deletable_at] = kind.dates();
+    let (session_id, user_id) = (id_in_postgres(kind.name()), id_in_postgres("user"));
+    connection
+        .batch_execute(&format!(
+            "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
+             created_at) SELECT {user_id}, 'user' || n, u.password_hash, 0, '[]', 0 \
+             FROM generate_series(0, {users} - 1) AS n, users AS u \
+             WHERE u.username = '{PASSWORD_HASH_OF}' ON CONFLICT DO NOTHING; \
+             INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
+             auth_time, refreshed_at, expires_at, ends_at, deletable_at) \
+             SELECT s.id, {user_id}, 'web', 0, 'read', '[\"{AUDIENCE}\"]', {refreshed_at}, \
+             {refreshed_at}, {expires_at}, {ends_at}, {deletable_at} \
+             FROM (SELECT {session_id} AS id, n % {users} AS n \
+             FROM generate_series(0, {sessions} - 1) AS n) AS s"
+        ))
+        .await?;
+    for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {
+        connection.batch_execute(statement).await?;
+    }
+    Ok(())
+}
