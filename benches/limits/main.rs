@@ -2,8 +2,8 @@
 //!
 //! Everything is measured against a limit in the same run and printed as a ratio; the two sides take
 //! turns, and the median of the rounds counts. `cargo bench --bench limits` measures all;
-//! `cargo bench --bench limits -- login jwks refresh introspection rows purge resources` measures what
-//! is named. With `JETON_TEST_POSTGRES` naming a server, what needs a database is measured on PostgreSQL
+//! `cargo bench --bench limits -- login jwks keys refresh introspection rows purge resources` measures
+//! what is named. With `JETON_TEST_POSTGRES` naming a server, what needs a database is measured on PostgreSQL
 //! too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
@@ -16,6 +16,7 @@
 )]
 
 mod bare;
+mod keys;
 mod load;
 mod process;
 mod purge;
@@ -70,7 +71,13 @@ async fn main() {
     if wants("jwks") {
         jwks().await;
     }
+    if wants("keys") {
+        keys::generation().await;
+    }
     for engine in Engine::ALL {
+        if wants("keys") {
+            keys::reload(engine).await;
+        }
         if wants("refresh") {
             refreshes(engine).await;
         }
