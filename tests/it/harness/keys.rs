@@ -113,6 +113,7 @@ impl Jeton {
     /// Runs `jeton key …` on the service's database, lets the service's clock catch up with the
     /// command's, and has the service look. It must succeed; returns what it said and what it printed.
     pub(crate) async fn key(&self, arguments: &[&str]) -> (String, String) {
+        self.let_keys_begin().await;
         let master_key = self.fixtures.master_key.display().to_string();
         let output = key_command(&self.database, &master_key, arguments, "");
         let text = |octets| String::from_utf8(octets).expect("UTF-8");
@@ -121,6 +122,19 @@ impl Jeton {
         self.clock.jump((Clock::System.now().0 + 1 - self.clock.now().0).max(0));
         self.service.reload().await;
         (said, printed)
+    }
+
+    /// Waits until every key but one that was announced has begun by the commands' clock: keys begin by
+    /// the second, and of two that are made to begin in one the later waits for the next.
+    async fn let_keys_begin(&self) {
+        loop {
+            let soon = Clock::System.now().0 + 1;
+            let keys = self.database.keys("signing").await;
+            if !keys.iter().any(|key| (soon..soon + 9).contains(&key.activates_at)) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// Lets time pass until this moment.

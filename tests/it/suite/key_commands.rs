@@ -125,19 +125,6 @@ async fn a_rotation_is_announced_and_breaks_nothing() {
     assert_eq!(kid_of(&jeton.access_token().await), next.kid);
 }
 
-/// Waits until every key but one that was announced has begun by the commands' clock: keys begin by the
-/// second, and of two in one second the later one waits for the next.
-async fn let_begin(jeton: &Jeton) {
-    loop {
-        let keys = jeton.database.keys("signing").await;
-        let now = jeton::clock::Clock::System.now().0;
-        if !keys.iter().any(|key| (now + 1..now + 10).contains(&key.activates_at)) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 /// In an emergency the next key signs at once: one that is published if there is one, else a new one.
 /// The command says for how long verifiers may lack it.
 #[tokio::test]
@@ -151,7 +138,6 @@ async fn an_emergency_does_not_wait_and_says_what_it_costs() {
     assert_eq!(kids.len(), 2);
     assert_eq!(kid_of(&jeton.access_token().await), kids[1]);
 
-    let_begin(&jeton).await;
     jeton.key(&["rotate", "--yes"]).await;
     let announced = jeton.database.keys("signing").await.remove(2);
     let (said, _) = jeton.key(&["rotate", "--emergency", "--yes"]).await;
@@ -164,7 +150,6 @@ async fn an_emergency_does_not_wait_and_says_what_it_costs() {
     assert_eq!(kid_of(&jeton.access_token().await), announced.kid);
 
     // Once every cache has it, nothing breaks.
-    let_begin(&jeton).await;
     jeton.key(&["rotate", "--yes"]).await;
     let aged = "UPDATE keys SET created_at = created_at - 600 WHERE generation = 4";
     jeton.database.query(aged).await;
