@@ -7,6 +7,7 @@
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
 mod architecture;
+mod attack_simulation;
 mod crash;
 mod demo;
 mod documents;
