@@ -91,9 +91,9 @@ async fn paths_match_exactly_and_are_never_redirected() {
     }
 }
 
-/// RFC 9110 §6.6.1, §8.3, §8.6; ASVS 5.0 §3.4.4, §13.4.6: every answer has a date, its media type,
-/// its exact length and the defences, and neither a banner nor an encoding. [H-14] [H-27] [H-28]
-/// [H-29] [H-31]
+/// RFC 9110 §6.6.1, §8.3, §8.6; ASVS 5.0 §3.4.3 to §3.4.6, §13.4.6: every answer has a date, its
+/// media type, its exact length and the defences, and neither a banner nor an encoding. [H-14] [H-27]
+/// [H-28] [H-29] [H-31]
 #[tokio::test]
 async fn every_answer_carries_what_it_must_and_no_banner() {
     let jeton = jeton().await;
@@ -116,6 +116,11 @@ async fn every_answer_carries_what_it_must_and_no_banner() {
         let reply = request.send().await;
         assert!(!reply.header("content-type").is_empty() && !reply.content.is_empty(), "{case}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{case}");
+        assert_eq!(reply.header("referrer-policy"), "no-referrer", "{case}");
+        let policy = reply.header("content-security-policy");
+        for directive in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(directive), "{case}: {policy}");
+        }
         assert!(reply.header("date").ends_with(" GMT"), "{case}");
         assert!(!reply.header("x-request-id").is_empty(), "{case}");
         for name in ["server", "x-powered-by", "via", "content-encoding", "set-cookie", "location"]
