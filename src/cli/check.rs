@@ -35,6 +35,7 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
         plan.hashing.threads,
         ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
     ));
+    output::line(&format!("ok  {} connections at once", plan.connections_max));
     if plan.certificate.is_some() {
         output::line("ok  the certificate and its key fit together");
     }

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -119,14 +121,16 @@ impl Service {
         let public = Server {
             listener: public,
             tls: acceptor,
-            max_connections: parts.settings.max_connections,
+            max_connections: plan.connections_max,
             open_connections: parts.metrics.connections.clone(),
+            gave_way: parts.metrics.connections_gave_way.clone(),
         };
         let management = Server {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
-            open_connections: prometheus_client::metrics::gauge::Gauge::default(),
+            open_connections: Gauge::default(),
+            gave_way: Counter::default(),
         };
         let tasks = vec![
             tokio::spawn(public.serve(routes, stopping.clone(), DRAIN_TIMEOUT)),
@@ -146,6 +150,14 @@ impl Service {
             stop,
             tasks,
         };
+        let wanted = parts.settings.max_connections;
+        if plan.connections_max < wanted {
+            tracing::warn!(
+                "--max-connections {wanted} is more than the limit of open files allows: at most {} \
+                 are open at once; raise the limit (LimitNOFILE= of systemd, ulimit -n)",
+                plan.connections_max
+            );
+        }
         service.announce(plan.hashing);
         Ok(service)
     }
