@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Uri, Version};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service as _, service_fn};
@@ -284,6 +284,10 @@ fn service(
             ambiguous: is_ambiguous(&request),
         };
         request.extensions_mut().insert(arrival);
+        if request.uri().path_and_query().is_none() {
+            // warp panics at a target that is a host alone, as of CONNECT.
+            *request.uri_mut() = Uri::from_static("/");
+        }
         // RFC 9112 §6.1: hyper lets the chunks win over a length and does not say that there was
         // one, so no request follows chunks, and none can be smuggled behind them.
         let closes = request.headers().contains_key(TRANSFER_ENCODING);
@@ -309,8 +313,11 @@ fn service(
     })
 }
 
-/// RFC 9112 §3.2: a request without exactly one valid host.
+/// RFC 9112 §3.2: a request without exactly one valid host, or with a host for its target.
 fn is_ambiguous(request: &http::Request<Incoming>) -> bool {
+    if request.uri().path_and_query().is_none() {
+        return true;
+    }
     if request.version() > Version::HTTP_11 {
         return false;
     }

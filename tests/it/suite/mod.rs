@@ -44,6 +44,7 @@ mod session_ends;
 mod session_limit;
 mod session_model;
 mod shut_down;
+mod smuggling;
 mod start_up;
 mod store;
 mod throttle;
