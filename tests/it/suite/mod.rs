@@ -12,6 +12,7 @@ mod command_line;
 mod cors;
 mod forged_token;
 mod health_and_metrics;
+mod http2;
 mod http_edge;
 mod introspection;
 mod introspection_refresh;
