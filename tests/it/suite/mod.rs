@@ -9,6 +9,7 @@ mod client_basic;
 mod client_commands;
 mod client_registration;
 mod command_line;
+mod connections;
 mod cors;
 mod forged_token;
 mod health_and_metrics;
