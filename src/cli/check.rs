@@ -39,8 +39,8 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
     if plan.certificate.is_some() {
         output::line("ok  the certificate and its key fit together");
     }
-    bind(settings.listen, "--listen").await?;
-    bind(settings.management_listen, "--management-listen").await?;
+    bind(settings.listen, "--listen")?;
+    bind(settings.management_listen, "--management-listen")?;
     output::line("ok  both addresses are free");
     check_database(&settings, &plan).await?;
     output::line("The service can start.");

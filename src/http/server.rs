@@ -2,7 +2,8 @@
 //! connections, on the time that headers and handshakes may take, and on the time to stop.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -49,6 +50,10 @@ const HTTP2_WINDOW: u32 = 65_535;
 const STREAM_WINDOW: u32 = 16 * 1_024;
 /// How much of its answers an HTTP/2 stream may have waiting to be taken.
 const SEND_BUFFER_MAX: usize = 64 * 1_024;
+/// The same in the kernel, for each connection; it doubles the number, and would choose megabytes.
+const KERNEL_SEND_BUFFER: u32 = 64 * 1_024;
+/// How many connections may wait in the kernel, if it allows as many.
+const BACKLOG: u32 = 4_096;
 /// How long to wait after the system had no descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often to say that connections cannot be accepted, or have to give way.
@@ -88,6 +93,19 @@ pub struct Server {
     pub open_connections: Gauge,
     /// How many gave way to another.
     pub gave_way: Counter,
+}
+
+/// Listens at an address.
+///
+/// # Errors
+/// What the system says.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // The connections that are accepted have it from the listener.
+    socket.set_send_buffer_size(KERNEL_SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Says that something is short, and not again for a while.

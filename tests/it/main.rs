@@ -16,3 +16,4 @@ mod on_postgres;
 mod on_sqlite;
 mod prepared_statements;
 mod requirements;
+mod slow_clients;

@@ -30,7 +30,7 @@ use crate::endpoint::revocation::RevocationEndpoint;
 use crate::endpoint::throttle::Throttle;
 use crate::endpoint::token::TokenEndpoint;
 use crate::http::metrics::Metrics;
-use crate::http::server::Server;
+use crate::http::server::{self, Server};
 use crate::http::tls::{self, Certificate};
 use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
@@ -60,8 +60,8 @@ pub struct Service {
 }
 
 /// Takes an address, before anything else is touched.
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    server::listen(address).map_err(|error| {
         Failure(format!(
             "cannot listen on {address} ({setting}): {error}; stop what uses the address, or name \
              another"
@@ -94,8 +94,8 @@ impl Service {
     /// One sentence that names the setting and the remedy; nothing is left half-done.
     pub async fn start(settings: ServeSettings, clock: Clock) -> Result<Self, Failure> {
         let plan = Plan::make(&settings)?;
-        let public = bind(settings.listen, "--listen").await?;
-        let management = bind(settings.management_listen, "--management-listen").await?;
+        let public = bind(settings.listen, "--listen")?;
+        let management = bind(settings.management_listen, "--management-listen")?;
         let no_address = |error: std::io::Error| format!("the listener has no address: {error}");
         let public_address = public.local_addr().map_err(no_address)?;
         let management_address = management.local_addr().map_err(no_address)?;

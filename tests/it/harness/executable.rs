@@ -197,6 +197,11 @@ impl Executable {
         self.status("VmHWM:")
     }
 
+    /// The memory that the process has now, in octets.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
     /// How many files the process has open.
     pub(crate) fn open_files(&self) -> usize {
         let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
