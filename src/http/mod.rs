@@ -9,6 +9,7 @@ pub mod metrics;
 mod reply;
 mod route;
 pub mod server;
+mod slots;
 pub mod tls;
 
 use std::collections::HashMap;

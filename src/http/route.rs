@@ -130,7 +130,7 @@ impl Table {
         let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
         let mut response = match arrival {
             Some(arrival) if arrival.ambiguous => {
-                let description = "A request names exactly one host.";
+                let description = "A request names exactly one host, and a path.";
                 let status = StatusCode::BAD_REQUEST;
                 closing(reply::error(status, "invalid_request", description))
             }

@@ -15,5 +15,7 @@ mod harness;
 mod key_simulation;
 mod on_postgres;
 mod on_sqlite;
+mod postgres_tls;
 mod prepared_statements;
 mod requirements;
+mod slow_clients;

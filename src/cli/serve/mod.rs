@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,7 +30,7 @@ use crate::endpoint::revocation::RevocationEndpoint;
 use crate::endpoint::throttle::Throttle;
 use crate::endpoint::token::TokenEndpoint;
 use crate::http::metrics::Metrics;
-use crate::http::server::Server;
+use crate::http::server::{self, Server};
 use crate::http::tls::{self, Certificate};
 use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
@@ -58,8 +60,8 @@ pub struct Service {
 }
 
 /// Takes an address, before anything else is touched.
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    server::listen(address).map_err(|error| {
         Failure(format!(
             "cannot listen on {address} ({setting}): {error}; stop what uses the address, or name \
              another"
@@ -92,8 +94,8 @@ impl Service {
     /// One sentence that names the setting and the remedy; nothing is left half-done.
     pub async fn start(settings: ServeSettings, clock: Clock) -> Result<Self, Failure> {
         let plan = Plan::make(&settings)?;
-        let public = bind(settings.listen, "--listen").await?;
-        let management = bind(settings.management_listen, "--management-listen").await?;
+        let public = bind(settings.listen, "--listen")?;
+        let management = bind(settings.management_listen, "--management-listen")?;
         let no_address = |error: std::io::Error| format!("the listener has no address: {error}");
         let public_address = public.local_addr().map_err(no_address)?;
         let management_address = management.local_addr().map_err(no_address)?;
@@ -119,14 +121,16 @@ impl Service {
         let public = Server {
             listener: public,
             tls: acceptor,
-            max_connections: parts.settings.max_connections,
+            max_connections: plan.connections_max,
             open_connections: parts.metrics.connections.clone(),
+            gave_way: parts.metrics.connections_gave_way.clone(),
         };
         let management = Server {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
-            open_connections: prometheus_client::metrics::gauge::Gauge::default(),
+            open_connections: Gauge::default(),
+            gave_way: Counter::default(),
         };
         let tasks = vec![
             tokio::spawn(public.serve(routes, stopping.clone(), DRAIN_TIMEOUT)),
@@ -146,6 +150,14 @@ impl Service {
             stop,
             tasks,
         };
+        let wanted = parts.settings.max_connections;
+        if plan.connections_max < wanted {
+            tracing::warn!(
+                "--max-connections {wanted} is more than the limit of open files allows: at most {} \
+                 are open at once; raise the limit (LimitNOFILE= of systemd, ulimit -n)",
+                plan.connections_max
+            );
+        }
         service.announce(plan.hashing);
         Ok(service)
     }

@@ -13,7 +13,14 @@ use super::database::{Database, Fixtures, SCRYPT};
 
 /// A command of the real executable, without settings from the environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+    command_by(&[], arguments)
+}
+
+/// The same, run by another command.
+fn command_by(by: &[&str], arguments: &[&str]) -> Command {
+    let program = [by, &[env!("CARGO_BIN_EXE_jeton")]].concat();
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("JETON_") {
             command.env_remove(name);
@@ -108,8 +115,20 @@ impl Executable {
         Self::serve(&all)
     }
 
+    /// Starts `jeton serve` so that it can have only so many files open.
+    pub(crate) fn serve_with_files(files: u64, arguments: &[&str]) -> Self {
+        let limit = format!("--nofile={files}:{files}");
+        let started = Self::start(&["prlimit", &limit], arguments);
+        started.unwrap_or_else(|log| panic!("it did not start: {log}"))
+    }
+
     /// Starts `jeton serve`; its log if it ends before it serves.
     pub(crate) fn try_serve(arguments: &[&str]) -> Result<Self, String> {
+        Self::start(&[], arguments)
+    }
+
+    /// Starts it by a command that becomes it.
+    fn start(by: &[&str], arguments: &[&str]) -> Result<Self, String> {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
         let mut all = vec!["serve", "--log-format", "json"];
         for pair in free.chunks(2) {
@@ -118,7 +137,7 @@ impl Executable {
             }
         }
         all.extend(arguments);
-        let mut child = command(&all).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command_by(by, &all).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it was piped")).lines();
         let mut early = String::new();
         let addresses = loop {
@@ -175,9 +194,32 @@ impl Executable {
 
     /// The most memory that the process ever had, in octets.
     pub(crate) fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that the process has now, in octets.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// How many files the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.expect("Linux, and a process that runs").count()
+    }
+
+    /// From now on the process can have only so many files open.
+    pub(crate) fn limit_files(&self, files: usize) {
+        let (id, limit) = (self.child.id().to_string(), format!("--nofile={files}:{files}"));
+        let set = Command::new("prlimit").args(["--pid", &id, &limit]).status();
+        assert!(set.expect("prlimit runs: it is in util-linux").success());
+    }
+
+    /// A size in the kernel's account of the process, in octets.
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("Linux, and a process that runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         number.expect("a number of kB") * 1_024
     }

@@ -1,26 +1,14 @@
 //! HTTP/1.1 as strangers speak it (RFC 9110, RFC 9112).
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
 use crate::harness::Request;
-use crate::harness::client::exchange;
+use crate::harness::client::{exchange, until_closed};
 
 const JWKS: &str = "/.well-known/jwks.json";
 const METADATA: &str = "/.well-known/oauth-authorization-server";
-
-/// Sends octets and reads all that comes back until the service closes.
-async fn until_closed(address: SocketAddr, octets: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("the service listens");
-    stream.write_all(octets).await.expect("it reads");
-    let mut received = Vec::new();
-    // A service that closes before it has read everything may reset the connection.
-    stream.read_to_end(&mut received).await.ok();
-    String::from_utf8(received).expect("text")
-}
 
 /// A whole login, as octets.
 fn login(jeton: &Jeton) -> Vec<u8> {
