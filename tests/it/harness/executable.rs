@@ -79,6 +79,17 @@ pub(crate) fn run_for_json(arguments: &[&str], input: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+/// The addresses of both listeners, if this line of the log has them, in whichever format.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let entry: Value = serde_json::from_str(line).unwrap_or_default();
+    let address = |name: &str| {
+        let after = || line.split_once(&format!(" {name}="))?.1.split(' ').next();
+        entry[name].as_str().or_else(after)?.parse().ok()
+    };
+    line.contains("serving").then_some(())?;
+    Some((address("public")?, address("management")?))
+}
+
 /// `jeton serve` as a process; killed when dropped.
 pub(crate) struct Executable {
     child: Child,
@@ -111,8 +122,8 @@ impl Executable {
     /// Starts `jeton serve`; its log if it ends before it serves.
     pub(crate) fn try_serve(arguments: &[&str]) -> Result<Self, String> {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
-        let mut all = vec!["serve", "--log-format", "json"];
-        for pair in free.chunks(2) {
+        let mut all = vec!["serve"];
+        for pair in free.chunks(2).chain([&["--log-format", "json"][..]]) {
             if !arguments.contains(&pair[0]) {
                 all.extend(pair);
             }
@@ -128,10 +139,8 @@ impl Executable {
             };
             early.push_str(&line);
             early.push('\n');
-            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            if entry["message"] == "serving" {
-                let address = |name: &str| entry[name].as_str().and_then(|text| text.parse().ok());
-                break (address("public"), address("management"));
+            if let Some(addresses) = addresses(&line) {
+                break addresses;
             }
         };
         let log = Arc::new(Mutex::new(early));
@@ -143,7 +152,7 @@ impl Executable {
                 log.push('\n');
             }
         });
-        let (Some(public), Some(management)) = addresses else { panic!("no addresses: {log:?}") };
+        let (public, management) = addresses;
         Ok(Self { child, public, management, log, reader: Some(reader) })
     }
 
@@ -173,10 +182,15 @@ impl Executable {
         self.log_to_its_end()
     }
 
+    /// What the system tells of the process, such as its `cmdline`.
+    pub(crate) fn process_file(&self, name: &str) -> Vec<u8> {
+        let file = std::fs::read(format!("/proc/{}/{name}", self.child.id()));
+        file.expect("Linux, and a process that runs")
+    }
+
     /// The most memory that the process ever had, in octets.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("Linux, and a process that runs");
+        let status = String::from_utf8(self.process_file("status")).expect("text");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         number.expect("a number of kB") * 1_024

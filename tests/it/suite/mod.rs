@@ -38,6 +38,7 @@ mod resource;
 mod revocation;
 mod revocation_form;
 mod scope;
+mod secrets;
 mod service_commands;
 mod session_commands;
 mod session_ends;
