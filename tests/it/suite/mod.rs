@@ -25,6 +25,7 @@ mod long_session;
 mod master_keys;
 mod metadata;
 mod odd_token;
+mod operator_secrets;
 mod overload;
 mod password_grant;
 mod passwords;
