@@ -283,7 +283,7 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| format!("cannot wait for the signal to reload: {error}"))?;
     for name in unknown_variables() {
-        tracing::warn!("the environment variable {name} is no setting");
+        tracing::warn!("the environment variable {name:?} is no setting");
     }
     let service = Service::start(settings, Clock::System).await?;
     let hung_up = async {

@@ -4,6 +4,7 @@
 //! requirement rows that it shows.
 
 mod access_token;
+mod audit_log;
 mod client_authentication;
 mod client_basic;
 mod client_commands;
