@@ -46,6 +46,11 @@ impl Secrets {
     }
 }
 
+/// The octets of a part of a token.
+pub(crate) fn decoded(part: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(part).expect("base64url")
+}
+
 /// Octets as text that can be searched, whatever they are.
 fn one_char_an_octet(octets: &[u8]) -> String {
     octets.iter().copied().map(char::from).collect()

@@ -5,7 +5,7 @@
 use super::*;
 use crate::harness::client::exchange;
 use crate::harness::database::SCRYPT;
-use crate::harness::leaks::{Secrets, everything_in};
+use crate::harness::leaks::{Secrets, decoded, everything_in};
 use crate::harness::{
     Database, Engine, Executable, Fixtures, Request, refresh_form, run_with_input,
 };
@@ -108,12 +108,6 @@ impl Scene {
         places.extend(further.iter().cloned());
         self.secrets.assert_absent(&places);
     }
-}
-
-/// The octets of a part of a token.
-fn decoded(part: &str) -> Vec<u8> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).expect("base64url")
 }
 
 /// RFC 6750 §5.3, RFC 9110 §17.9, ASVS 14.2.1, 16.2.5: what is presented rightly is not logged,
