@@ -16,13 +16,11 @@ pub mod refresh_grant;
 pub mod revocation;
 pub mod token;
 
-use bytes::Bytes;
-
 use crate::clock::Seconds;
 use crate::crypto::hashing_pool::NotVerified;
 use crate::oauth::{ClientId, Reason, SessionId, UserId};
 use crate::presence::Presence;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretOctets};
 use crate::store::StoreError;
 
 /// A form that was posted, as far as an endpoint may know it.
@@ -31,7 +29,7 @@ pub struct FormRequest {
     /// The `Authorization` field lines.
     pub authorization: Vec<Secret>,
     /// The content.
-    pub content: Bytes,
+    pub content: SecretOctets,
     /// Whether anyone still waits for the answer.
     pub caller: Presence,
 }

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -275,9 +277,18 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// Keeps passwords and keys out of core dumps, and other programs of the same user out of the memory.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("core dumps of this process may hold secrets: {error}; forbid them outside");
+    }
+}
+
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
+    keep_memory_private();
     // Before it says that it serves: whoever reads that may tell it to stop at once.
     let told_to_stop = told_to_stop()?;
     let mut hangups = signal(SignalKind::hangup())

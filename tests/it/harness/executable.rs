@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -182,15 +183,28 @@ impl Executable {
         self.log_to_its_end()
     }
 
-    /// What the system tells of the process, such as its `cmdline`.
-    pub(crate) fn process_file(&self, name: &str) -> Vec<u8> {
-        let file = std::fs::read(format!("/proc/{}/{name}", self.child.id()));
-        file.expect("Linux, and a process that runs")
+    /// What the system tells of the process, such as its `cmdline`; nothing if only root may know.
+    pub(crate) fn process_file(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(format!("/proc/{}/{name}", self.child.id())).ok()
+    }
+
+    /// Lifts the limit of the size of a core dump, as an operator may have done.
+    pub(crate) fn allow_core_dumps(&self) {
+        let id = format!("--pid={}", self.child.id());
+        let lifted = Command::new("prlimit").args([&id, "--core=unlimited"]).status();
+        assert!(lifted.expect("prlimit runs: it belongs to util-linux").success());
+    }
+
+    /// Kills the process with a signal that makes others dump their memory; whether it did.
+    pub(crate) fn dumps_core(&mut self) -> bool {
+        self.signal("ABRT");
+        self.child.wait().expect("a child of ours").core_dumped()
     }
 
     /// The most memory that the process ever had, in octets.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = String::from_utf8(self.process_file("status")).expect("text");
+        let status = self.process_file("status").expect("Linux, and a process that runs");
+        let status = String::from_utf8(status).expect("text");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         number.expect("a number of kB") * 1_024

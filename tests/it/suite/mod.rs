@@ -42,6 +42,7 @@ mod revocation;
 mod revocation_form;
 mod scope;
 mod secrets;
+mod security;
 mod service_commands;
 mod session_commands;
 mod session_ends;

@@ -92,10 +92,11 @@ impl Scene {
             let reply = Request::new(self.process.management, "GET", path).send().await;
             self.keep(&reply);
         }
-        let environment = self.process.process_file("environ");
+        let environment = self.process.process_file("environ").unwrap_or_default();
         // The operator put the address of the database there.
         let url = &self.database.url;
-        let arguments = String::from_utf8(self.process.process_file("cmdline")).expect("text");
+        let arguments = self.process.process_file("cmdline").expect("a process that runs");
+        let arguments = String::from_utf8(arguments).expect("text");
         let arguments = arguments.replace(url, "").into_bytes();
         let log = self.process.stop_and_read_log();
         assert!(log.contains("\"stopped\""), "it is the whole log");
