@@ -313,3 +313,56 @@ fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Context;
+
+    use super::*;
+
+    /// A form that arrives in one piece.
+    struct Once(Option<&'static [u8]>);
+
+    impl Stream for Once {
+        type Item = Result<&'static [u8], warp::Error>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.take().map(Ok))
+        }
+    }
+
+    /// Panics at every second request, before or after it has waited for something.
+    fn moody(waits: bool) -> FormHandler {
+        let count = AtomicUsize::new(0);
+        Box::new(move |request| {
+            let turn = count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+                assert!(turn.is_multiple_of(2) && !request.content.is_empty(), "out of temper");
+                reply::empty(StatusCode::OK)
+            })
+        })
+    }
+
+    /// ASVS 16.5.4: nothing that comes from outside is known to make a handler panic; one that does is
+    /// a 500 for its request, and the next is served. [S-26]
+    #[tokio::test]
+    async fn a_panic_ends_its_own_request_only() {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
+        for waits in [false, true] {
+            for handler in [Handler::Query(moody(waits)), Handler::Command(moody(waits))] {
+                let route = Route { name: "moody", cors: CorsPolicy::Nobody, handler };
+                for status in [200, 500, 200, 500] {
+                    let content = Once(Some(b"a=b"));
+                    let (headers, id) = (headers.clone(), Arc::from("id"));
+                    let answer = route.answer(&Method::POST, headers, content, id, None).await;
+                    assert_eq!(answer.status(), status, "waits: {waits}");
+                }
+            }
+        }
+    }
+}

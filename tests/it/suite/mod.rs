@@ -11,6 +11,7 @@ mod client_commands;
 mod client_registration;
 mod command_line;
 mod cors;
+mod failures;
 mod forged_signature;
 mod forged_token;
 mod health_and_metrics;
