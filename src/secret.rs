@@ -4,8 +4,12 @@
 //! `crypto`'s business.
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+/// Octets with secrets among them, shared. The last to hold them wipes them.
+pub type SecretOctets = Arc<Zeroizing<Vec<u8>>>;
 
 /// A secret text. It is wiped when dropped, and its `Debug` shows nothing of it.
 #[derive(Clone, Default, PartialEq, Eq)]

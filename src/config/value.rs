@@ -40,7 +40,11 @@ impl fmt::Display for DatabaseLocation {
             Self::Postgres(url) => {
                 let url = url.expose();
                 let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-                let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
+                let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+                if options.contains('@') {
+                    // The password may have the question mark in it.
+                    return write!(formatter, "{scheme}://…");
+                }
                 let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
                 let name = user.split_once(':').map_or(user, |(name, _)| name);
                 let at = if name.is_empty() { "" } else { "@" };
@@ -217,6 +221,9 @@ mod tests {
             ("sqlite:a/b.db", "sqlite:a/b.db"),
             ("postgres://u:p@ss@h:1,h2/db?sslmode=x", "postgres://u@h:1,h2/db"),
             ("postgres://h/db?password=p", "postgres://h/db"),
+            ("postgres://u:p@s?s@h/db", "postgres://…"),
+            ("postgres://u:p?p@ss@h/db?sslmode=x", "postgres://…"),
+            ("postgres://h/db?user=u&password=p@ss", "postgres://…"),
         ] {
             let location: DatabaseLocation = url.parse().expect("a valid location");
             assert_eq!(location.to_string(), shown);

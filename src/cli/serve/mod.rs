@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -304,15 +306,24 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// Keeps passwords and keys out of core dumps, and other programs of the same user out of the memory.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("core dumps of this process may hold secrets: {error}; forbid them outside");
+    }
+}
+
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
+    keep_memory_private();
     // Before it says that it serves: whoever reads that may tell it to stop at once.
     let told_to_stop = told_to_stop()?;
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| format!("cannot wait for the signal to reload: {error}"))?;
     for name in unknown_variables() {
-        tracing::warn!("the environment variable {name} is no setting");
+        tracing::warn!("the environment variable {name:?} is no setting");
     }
     let service = Service::start(settings, Clock::System).await?;
     let hung_up = async {

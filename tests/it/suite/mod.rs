@@ -4,6 +4,7 @@
 //! requirement rows that it shows.
 
 mod access_token;
+mod audit_log;
 mod client_authentication;
 mod client_basic;
 mod client_commands;
@@ -11,6 +12,8 @@ mod client_registration;
 mod command_line;
 mod connections;
 mod cors;
+mod failures;
+mod forged_signature;
 mod forged_token;
 mod health_and_metrics;
 mod http2;
@@ -27,6 +30,7 @@ mod long_session;
 mod master_keys;
 mod metadata;
 mod odd_token;
+mod operator_secrets;
 mod overload;
 mod password_grant;
 mod passwords;
@@ -40,6 +44,8 @@ mod resource;
 mod revocation;
 mod revocation_form;
 mod scope;
+mod secrets;
+mod security;
 mod service_commands;
 mod session_commands;
 mod session_ends;
