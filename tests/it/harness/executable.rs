@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::client::Request;
 use super::database::{Database, Fixtures, SCRYPT};
 
 /// A command of the real executable, without settings from the environment.
@@ -171,6 +172,11 @@ impl Executable {
         self.signal("TERM");
         assert_eq!(self.wait(), Some(0));
         self.log_to_its_end()
+    }
+
+    /// The value of a metric.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        Request::new(self.management, "GET", "/metrics").send().await.metric(name)
     }
 
     /// The most memory that the process ever had, in octets.
