@@ -49,6 +49,11 @@ pub(super) struct Decisions {
     /// The one way the client may authenticate: `client_secret_basic` or `client_secret_post`
     #[arg(long, value_name = "METHOD")]
     authentication_method: Option<ClientAuthenticationMethod>,
+    /// Whether the client sends its end user's address as the last of X-Forwarded-For, so that failed
+    /// logins count against that address. Only for one that never passes on what it was sent itself
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    forwards_end_user_ip: Option<bool>,
     /// An audience whose tokens the client may introspect; repeatable
     #[arg(long, value_name = "AUDIENCE")]
     introspects: Option<Vec<Audience>>,
@@ -96,6 +101,7 @@ impl Decisions {
         replace(&mut settings.audiences, self.audience);
         replace(&mut settings.audience_array, self.audience_array);
         replace(&mut settings.claims, self.claim.map(|all| all.into_iter().collect()));
+        replace(&mut settings.forwards_end_user_ip, self.forwards_end_user_ip);
         replace(&mut settings.introspects, self.introspects.map(|all| all.into_iter().collect()));
         replace(&mut settings.introspects_username, self.introspects_username);
         if let Some(bindings) = self.audience_scope {

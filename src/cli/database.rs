@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Failure, open_existing_store, open_store, output};
 use crate::clock::Clock;
 use crate::config::{DatabaseLocation, DatabaseSettings};
-use crate::endpoint::housekeeping::delete_expired_sessions;
+use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies};
 use crate::store::migration::SchemaStatus;
 use crate::store::sessions::CountExpiredSessions;
 use crate::store::{Store, migration};
@@ -27,7 +27,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Delete the sessions that have expired; `jeton serve` does it too, once a minute
+    /// Delete expired sessions and forgotten failures; `jeton serve` does it too, once a minute
     Purge {
         #[command(flatten)]
         database: DatabaseSettings,
@@ -75,6 +75,8 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     let deleted = delete_expired_sessions(store, now, show).await;
     output::end_progress();
     output::line(&format!("Deleted {} expired sessions.", deleted?));
+    let tallies = delete_expired_tallies(store, now).await?;
+    output::line(&format!("Deleted {tallies} counters of failed logins that were forgotten."));
     Ok(())
 }
 

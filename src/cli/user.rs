@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::{Failure, open_existing_store, open_store, output, prompt};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{DatabaseSettings, ScryptCost};
+use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
 use crate::crypto::{password, password_policy, random};
+use crate::endpoint::throttle_administration::{self, AccountThrottle};
 use crate::oauth::Scope;
 use crate::oauth::resource_owner::Username;
 use crate::secret::Secret;
@@ -77,8 +78,20 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Show one user
-    Show(Named),
+    /// Show one user, and how failed logins hold the account back
+    Show {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        master: MasterKeySettings,
+    },
+    /// Forget a user's failed logins, so that the account is not held back any more
+    Unlock {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        master: MasterKeySettings,
+    },
     /// Change what a user may have
     Set {
         #[command(flatten)]
@@ -166,16 +179,14 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             add(&store, user, named.common.json).await
         }
         Command::List { common } => list(&common).await,
-        Command::Show(named) => {
-            let user =
-                find(&open_existing_store(&named.common.database).await?, &named.name).await?;
-            let user = Listed::from(user);
-            if named.common.json {
-                output::json(&user);
-            } else {
-                print(vec![user], false);
-            }
-            Ok(())
+        Command::Show { named, master } => show(&named, &master, now).await,
+        Command::Unlock { named, master } => {
+            let store = open_existing_store(&named.common.database).await?;
+            let user = find(&store, &named.name).await?;
+            let unlocked =
+                throttle_administration::unlock(&store, &master.master_key_file, &user).await?;
+            let done = if unlocked { "unlocked" } else { "not held back: nothing was changed" };
+            say(true, &named.name, done)
         }
         Command::Set { named, role, scope, any_scope, mfa_required } => {
             let store = open_existing_store(&named.common.database).await?;
@@ -222,6 +233,56 @@ impl NewPassword {
         password_policy::check(&password, username.as_str(), self.allow_short_passwords)?;
         Ok(Secret::new(password::hash(&password, self.scrypt)?))
     }
+}
+
+/// A user with what failed logins do to the account.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    user: Listed,
+    throttle: AccountThrottle,
+}
+
+async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Result<(), Failure> {
+    let store = open_existing_store(&named.common.database).await?;
+    let user = find(&store, &named.name).await?;
+    let throttle = throttle_administration::look(&store, &master.master_key_file, &user, now).await;
+    let user = Listed::from(user);
+    if named.common.json {
+        output::json(&Shown { user, throttle: throttle? });
+        return Ok(());
+    }
+    print(vec![user], false);
+    // What there is to see without the master key is worth seeing.
+    output::line(&match throttle {
+        Ok(throttle) => describe(&throttle),
+        Err(problem) => format!("Failed logins cannot be shown: {problem}"),
+    });
+    Ok(())
+}
+
+fn describe(throttle: &AccountThrottle) -> String {
+    let known = match (throttle.known_origins, throttle.known_origins_that_wait) {
+        (0, _) => "It has not logged in from anywhere lately.".to_owned(),
+        (known, 0) => format!("The {known} origins that it logged in from lately are served."),
+        (known, wait) => format!(
+            "Of the {known} origins that it logged in from lately {wait} must wait for failures \
+             there."
+        ),
+    };
+    let failures = throttle.failures;
+    let elsewhere = match throttle.waits_until {
+        _ if throttle.locked => format!(
+            "{failures} failed logins in a row: other origins are refused until the password is \
+             changed, or `jeton user unlock`."
+        ),
+        Some(until) => {
+            format!("{failures} failed logins in a row: other origins wait until {until}.")
+        }
+        None if failures == 0 => "No failed logins since the last success.".to_owned(),
+        None => format!("{failures} failed logins in a row; nobody waits."),
+    };
+    format!("{elsewhere} {known}")
 }
 
 fn join(scopes: &[Scope]) -> Scope {

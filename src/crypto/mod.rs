@@ -12,3 +12,4 @@ pub mod random;
 pub mod refresh_keys;
 pub mod sealing;
 pub mod signing;
+pub mod throttle_key;

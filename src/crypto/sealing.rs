@@ -32,6 +32,8 @@ pub enum KeyPurpose {
     Signing,
     /// Derives refresh tokens.
     Refresh,
+    /// Names the counters of failures.
+    Throttle,
 }
 
 impl KeyPurpose {
@@ -41,13 +43,15 @@ impl KeyPurpose {
         match self {
             Self::Signing => "signing",
             Self::Refresh => "refresh",
+            Self::Throttle => "throttle",
         }
     }
 
     /// The purpose of this word.
     #[must_use]
     pub fn find(word: &str) -> Option<Self> {
-        [Self::Signing, Self::Refresh].into_iter().find(|purpose| purpose.as_str() == word)
+        let all = [Self::Signing, Self::Refresh, Self::Throttle];
+        all.into_iter().find(|purpose| purpose.as_str() == word)
     }
 }
 

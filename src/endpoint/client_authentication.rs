@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::throttle::{Source, Throttle};
 use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds};
 use crate::crypto::digest::SecretDigest;
 use crate::oauth::client::ClientAuthenticationMethod;
 use crate::oauth::client_credentials::ClientCredentials;
+use crate::oauth::throttle::Counted;
 use crate::oauth::{Client, ClientId, Reason};
 use crate::secret::Secret;
 use crate::store::Store;
@@ -19,6 +21,7 @@ const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
 #[derive(Clone, Debug)]
 pub struct ClientAuthentication {
     store: Store,
+    throttle: Throttle,
     clock: Clock,
     /// The public client of requests that name none.
     default_client: Option<Arc<ClientId>>,
@@ -27,8 +30,13 @@ pub struct ClientAuthentication {
 impl ClientAuthentication {
     /// Authenticates the clients of a store.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, default_client: Option<ClientId>) -> Self {
-        Self { store, clock, default_client: default_client.map(Arc::new) }
+    pub fn new(
+        store: Store,
+        throttle: Throttle,
+        clock: Clock,
+        default_client: Option<ClientId>,
+    ) -> Self {
+        Self { store, throttle, clock, default_client: default_client.map(Arc::new) }
     }
 
     /// Finds the client of a request to the token endpoint: a confidential client must prove who it
@@ -40,11 +48,12 @@ impl ClientAuthentication {
     pub async fn identify(
         &self,
         credentials: ClientCredentials,
+        source: Source,
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
         let client_id = match credentials {
             ClientCredentials::Authenticating { client_id, client_secret, method } => {
-                return self.verify(&client_id, &client_secret, method, trail).await;
+                return self.verify(&client_id, &client_secret, method, source, trail).await;
             }
             ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
             ClientCredentials::Nobody => {
@@ -65,11 +74,12 @@ impl ClientAuthentication {
     pub async fn authenticate(
         &self,
         credentials: ClientCredentials,
+        source: Source,
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
         match credentials {
             ClientCredentials::Authenticating { client_id, client_secret, method } => {
-                self.verify(&client_id, &client_secret, method, trail).await
+                self.verify(&client_id, &client_secret, method, source, trail).await
             }
             // RFC 6749 §2.2: a name alone proves nothing.
             ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
@@ -87,7 +97,24 @@ impl ClientAuthentication {
         Ok(stored)
     }
 
+    /// Verifies a secret. One that is right is always accepted: it has 256 random bits, and those who
+    /// guess may share an address with the client.
     async fn verify(
+        &self,
+        client_id: &Secret,
+        client_secret: &Secret,
+        method: ClientAuthenticationMethod,
+        source: Source,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        let outcome = self.compare(client_id, client_secret, method, trail).await;
+        if let Err(Refusal::Protocol(_)) = outcome {
+            self.throttle.count(Counted::ClientSecrets, source).await?;
+        }
+        outcome
+    }
+
+    async fn compare(
         &self,
         client_id: &Secret,
         client_secret: &Secret,

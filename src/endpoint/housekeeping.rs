@@ -1,4 +1,4 @@
-//! Deleting many sessions: in small batches with pauses between them, so that logins and refreshes never
+//! Deleting many rows: in small batches with pauses between them, so that logins and refreshes never
 //! wait for more than one batch.
 
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::clock::Timestamp;
 use crate::oauth::ClientId;
 use crate::store::sessions::{DeleteExpiredSessions, EndSessionsOfClient};
+use crate::store::throttle::DeleteExpiredTallies;
 use crate::store::{Store, StoreError, UseCase};
 
 /// How many rows are deleted at once.
@@ -26,6 +27,14 @@ pub async fn delete_expired_sessions(
     progress: impl FnMut(u64),
 ) -> Result<u64, StoreError> {
     in_batches(store, |limit| DeleteExpiredSessions { now, limit }, progress).await
+}
+
+/// Deletes counters of failures that say nothing any more, and returns how many there were.
+///
+/// # Errors
+/// [`StoreError`]; what was deleted before stays deleted.
+pub async fn delete_expired_tallies(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
+    in_batches(store, |limit| DeleteExpiredTallies { now, limit }, |_| {}).await
 }
 
 /// Ends all sessions of a client, which is disabled, so that no new one is opened meanwhile.

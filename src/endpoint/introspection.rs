@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::alarm::UnknownTokens;
 use super::client_authentication::ClientAuthentication;
 use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
@@ -69,6 +70,8 @@ pub struct IntrospectionEndpoint {
     pub store: Store,
     /// `iss`.
     pub issuer: Issuer,
+    /// Who presents many tokens that this service never made.
+    pub unknown_tokens: UnknownTokens,
     /// What time it is.
     pub clock: Clock,
 }
@@ -88,7 +91,7 @@ impl IntrospectionEndpoint {
         let form = Parameters::read(&request.content)?;
         // 2. Authenticate the caller; being a public client is no authorisation (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        let caller = self.clients.authenticate(credentials, trail).await?;
+        let caller = self.clients.authenticate(credentials, request.source, trail).await?;
         // 3. See that it may introspect at all.
         if caller.settings.introspects.is_empty() {
             return Err(Refusal::Forbidden(Reason::IntrospectionNotAllowed));
@@ -97,6 +100,7 @@ impl IntrospectionEndpoint {
         let token = form.require(Parameter::Token)?;
         let now = self.clock.now();
         let Some(token) = self.keys.recognise(token, &self.issuer, now).await? else {
+            trail.incident = self.unknown_tokens.count(&caller.id);
             return Ok(IntrospectionResponse::INACTIVE);
         };
         // 5. See that it is for the caller, and that its session, user and client are good at this

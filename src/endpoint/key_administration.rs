@@ -236,6 +236,10 @@ impl KeyAdministration {
         if let Some(at) = key.revoked_at {
             return Err(format!("the key {kid} was revoked {at}: nothing was changed"));
         }
+        if is_for(KeyPurpose::Throttle)(&key) {
+            // The service makes another as soon as there is none.
+            return Ok((KeyPurpose::Throttle, false));
+        }
         if is_for(KeyPurpose::Refresh)(&key) {
             let listed = self.list_refresh().await?;
             let deriving = listed.iter().any(|own| own.kid == *kid && own.state == "deriving");
@@ -259,7 +263,7 @@ impl KeyAdministration {
             (KeyPurpose::Refresh, true) => {
                 self.make_refresh_key(self.now).await?;
             }
-            (_, false) => {}
+            (KeyPurpose::Throttle, _) | (_, false) => {}
         }
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
         self.vault.store.perform(revoke).await.map_err(|error| error.to_string())?;
@@ -281,8 +285,11 @@ impl KeyAdministration {
         let stored = self.vault.list().await?;
         let masters = self.vault.masters(&stored)?;
         let generation = next_generation(&stored, KeyPurpose::Refresh);
-        let made =
-            self.vault.make_refresh_key(&masters, generation, self.now, activates_at).await?;
+        let purpose = KeyPurpose::Refresh;
+        let made = self
+            .vault
+            .make_symmetric_key(purpose, &masters, generation, self.now, activates_at)
+            .await?;
         made.ok_or_else(another_was_first)
     }
 

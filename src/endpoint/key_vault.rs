@@ -9,6 +9,7 @@ use crate::crypto::key_lifecycle::{KeyDates, Schedule};
 use crate::crypto::refresh_keys::{self, RefreshKey};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{self, NewSigningKey, SigningKey};
+use crate::crypto::throttle_key::ThrottleKey;
 use crate::oauth::KeyId;
 use crate::store::Store;
 use crate::store::keys::{AddKey, ListKeys, StoredKey};
@@ -48,9 +49,10 @@ impl NewKey {
         }
     }
 
-    fn refresh() -> Self {
+    /// A key without a public half.
+    fn symmetric(purpose: KeyPurpose) -> Self {
         let (id, secret) = refresh_keys::generate();
-        Self { purpose: KeyPurpose::Refresh, id, public_jwk: String::new(), secret }
+        Self { purpose, id, public_jwk: String::new(), secret }
     }
 }
 
@@ -117,15 +119,16 @@ impl KeyVault {
         self.add(masters, NewKey::signing(made), generation, created_at, activates_at).await
     }
 
-    /// Makes a refresh key, seals and stores it; `None` if another replica was first.
-    pub(super) async fn make_refresh_key(
+    /// Makes a key without a public half, seals and stores it; `None` if another replica was first.
+    pub(super) async fn make_symmetric_key(
         &self,
+        purpose: KeyPurpose,
         masters: &MasterKeys,
         generation: i64,
         created_at: Timestamp,
         activates_at: Timestamp,
     ) -> Result<Option<KeyId>, String> {
-        self.add(masters, NewKey::refresh(), generation, created_at, activates_at).await
+        self.add(masters, NewKey::symmetric(purpose), generation, created_at, activates_at).await
     }
 
     /// Seals and stores a key; `None` if another key of its generation was first.
@@ -182,6 +185,22 @@ pub(super) fn open_refresh_key(
     let secret = masters.open(KeyPurpose::Refresh, &stored.id, &stored.sealed_key)?;
     RefreshKey::from_secret(stored.id.clone(), dates(stored), &secret)
         .map_err(|error| format!("the refresh key {} cannot be used: {error}", stored.id))
+}
+
+/// The key that names counters: the newest that was not withdrawn.
+pub(super) fn find_throttle_key(stored: &[StoredKey]) -> Option<&StoredKey> {
+    let mut keys = stored.iter().filter(is_for(KeyPurpose::Throttle));
+    keys.rfind(|key| key.revoked_at.is_none())
+}
+
+/// Opens the key that names counters.
+pub(super) fn open_throttle_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<ThrottleKey, String> {
+    let secret = masters.open(KeyPurpose::Throttle, &stored.id, &stored.sealed_key)?;
+    ThrottleKey::from_secret(stored.id.clone(), &secret)
+        .map_err(|error| format!("the throttle key {} cannot be used: {error}", stored.id))
 }
 
 /// The number of the next key of a purpose.

@@ -9,16 +9,19 @@ use tokio::sync::Mutex;
 
 use super::Refusal;
 use super::key_vault::{
-    KeyVault, dates, is_for, next_generation, open_refresh_key, open_signing_key,
+    KeyVault, dates, find_throttle_key, is_for, next_generation, open_refresh_key,
+    open_signing_key, open_throttle_key,
 };
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState};
 use crate::crypto::key_ring::{DatedKey, KeyRing, Verified};
 use crate::crypto::refresh_keys::{RefreshKey, RefreshKeys};
 use crate::crypto::sealing::{KeyPurpose, MasterKeys};
+use crate::crypto::throttle_key::ThrottleKey;
 use crate::oauth::Issuer;
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::refresh_token::RefreshTokenClaims;
+use crate::oauth::throttle::{Counted, CounterName};
 use crate::secret::Secret;
 use crate::store::keys::StoredKey;
 
@@ -65,6 +68,7 @@ struct InHand {
 struct Opened {
     signing: Vec<DatedKey>,
     refresh: Vec<RefreshKey>,
+    throttle: Option<ThrottleKey>,
 }
 
 /// How the keys of a replica stand, for health and metrics.
@@ -142,6 +146,17 @@ impl Keys {
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
         }
+    }
+
+    /// The name of the counter of this kind for what these parts say together.
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`] if there is no key.
+    pub fn counter(&self, counted: Counted, parts: &[&[u8]]) -> Result<CounterName, Refusal> {
+        let in_hand = self.in_hand.load();
+        let no_key = || Refusal::Fault("there is no throttle key".to_owned());
+        let key = in_hand.opened.throttle.as_ref().ok_or_else(no_key)?;
+        Ok(key.name(counted, parts))
     }
 
     /// Derives the refresh token of a session that got to this generation at this moment.
@@ -262,9 +277,12 @@ async fn read_and_make(vault: &KeyVault, clock: &Clock, before: &Opened) -> Resu
     let live: Vec<KeyDates> =
         stored.iter().filter(is_for(KeyPurpose::Signing)).map(dates).collect();
     let due = key_lifecycle::next_activation(&live, now, &vault.schedule);
-    let derives = |key: &StoredKey| is_for(KeyPurpose::Refresh)(&key) && key.revoked_at.is_none();
-    let has_refresh_key = stored.iter().any(derives);
-    if due.is_none() && has_refresh_key {
+    let is_missing = |purpose: &KeyPurpose| {
+        !stored.iter().any(|key| is_for(*purpose)(&key) && key.revoked_at.is_none())
+    };
+    let missing: Vec<KeyPurpose> =
+        [KeyPurpose::Refresh, KeyPurpose::Throttle].into_iter().filter(is_missing).collect();
+    if due.is_none() && missing.is_empty() {
         return Opened::open(&stored, vault, None, before, now);
     }
     let masters = vault.masters(&stored)?;
@@ -277,9 +295,9 @@ async fn read_and_make(vault: &KeyVault, clock: &Clock, before: &Opened) -> Resu
         let generation = next_generation(&stored, KeyPurpose::Signing);
         vault.make_signing_key(&masters, generation, moments).await?;
     }
-    if !has_refresh_key {
-        let generation = next_generation(&stored, KeyPurpose::Refresh);
-        vault.make_refresh_key(&masters, generation, now, now).await?;
+    for purpose in missing {
+        let generation = next_generation(&stored, purpose);
+        vault.make_symmetric_key(purpose, &masters, generation, now, now).await?;
     }
     let stored = vault.list().await?;
     Opened::open(&stored, vault, Some(masters), before, clock.now())
@@ -324,6 +342,15 @@ impl Opened {
             } else {
                 with_masters(&mut |masters| {
                     opened.refresh.push(open_refresh_key(row, masters)?);
+                    Ok(())
+                })?;
+            }
+        }
+        if let Some(row) = find_throttle_key(stored) {
+            opened.throttle = before.throttle.clone().filter(|known| *known.id() == row.id);
+            if opened.throttle.is_none() {
+                with_masters(&mut |masters| {
+                    opened.throttle = Some(open_throttle_key(row, masters)?);
                     Ok(())
                 })?;
             }

@@ -3,6 +3,7 @@
 //! An endpoint holds only what it needs and knows neither HTTP nor SQL. `http/` hands it what was
 //! sent and turns its answer, or its [`Refusal`], into a response.
 
+pub mod alarm;
 pub mod client_authentication;
 pub mod discovery;
 pub mod housekeeping;
@@ -14,16 +15,20 @@ pub mod keys;
 pub mod password_grant;
 pub mod refresh_grant;
 pub mod revocation;
+pub mod throttle;
+pub mod throttle_administration;
 pub mod token;
 
 use bytes::Bytes;
 
 use crate::clock::Seconds;
 use crate::crypto::hashing_pool::NotVerified;
+use crate::oauth::throttle::Counted;
 use crate::oauth::{ClientId, Reason, SessionId, UserId};
 use crate::presence::Presence;
 use crate::secret::Secret;
 use crate::store::StoreError;
+use throttle::Source;
 
 /// A form that was posted, as far as an endpoint may know it.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub struct FormRequest {
     pub content: Bytes,
     /// Whether anyone still waits for the answer.
     pub caller: Presence,
+    /// Where it came from.
+    pub source: Source,
 }
 
 /// Why there is no answer. Each variant has one status; see `http/reply.rs`.
@@ -43,6 +50,13 @@ pub enum Refusal {
     Protocol(Reason),
     /// The caller is known and may not do this at all: 403.
     Forbidden(Reason),
+    /// Too many failures: 429.
+    Throttled {
+        /// Of what there were too many.
+        counted: Counted,
+        /// When to come back.
+        retry_after: Seconds,
+    },
     /// It cannot be decided now: 503.
     Unavailable {
         /// When to come back.
@@ -60,6 +74,12 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Protocol(reason) | Self::Forbidden(reason) => reason.label(),
+            Self::Throttled { counted, .. } => match counted {
+                Counted::Account | Counted::AccountAtOrigin => "throttled_account",
+                Counted::Origin => "throttled_origin",
+                Counted::ClientSecrets => "throttled_client_secrets",
+                Counted::Revocations => "throttled_revocations",
+            },
             Self::Unavailable { .. } => "unavailable",
             Self::Fault(_) => "fault",
         }
@@ -99,15 +119,15 @@ impl From<NotVerified> for Refusal {
     }
 }
 
-/// What a refresh token told of its session that an operator wants to know of.
+/// Something that an operator wants to know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incident {
     /// A stable word.
     pub event: &'static str,
-    /// The generation that was presented.
-    pub presented: i64,
-    /// The generation of the row.
-    pub stored: i64,
+    /// The generation of the refresh token that was presented.
+    pub presented: Option<i64>,
+    /// The generation of its session.
+    pub stored: Option<i64>,
     /// What it means.
     pub meaning: &'static str,
 }

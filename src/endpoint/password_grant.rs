@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::issuance::{Issuance, OfSession, Subject};
+use super::throttle::{Account, Origin, Throttle};
 use super::token::TokenResponse;
-use super::{Refusal, Trail};
-use crate::clock::Clock;
+use super::{FormRequest, Refusal, Trail};
+use crate::clock::{Clock, Timestamp};
 use crate::crypto::hashing_pool::{HashingPool, Verification};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
@@ -29,6 +30,8 @@ const ATTEMPTS_MAX: usize = 2;
 pub struct PasswordGrantEndpoint {
     /// Users and sessions.
     pub store: Store,
+    /// Who counts failures.
+    pub throttle: Throttle,
     /// Who verifies passwords.
     pub hashing: Arc<HashingPool>,
     /// Who issues.
@@ -52,7 +55,7 @@ impl PasswordGrantEndpoint {
         client: &Client,
         grant: &PasswordGrant<'_>,
         form: &Parameters,
-        caller: &Presence,
+        request: &FormRequest,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. What is asked for, as far as the client may have it (§3.3, RFC 8707 §2).
@@ -61,7 +64,7 @@ impl PasswordGrantEndpoint {
         //    perhaps only because another login put a better hash there, it is decided again.
         let mut outcome = Err(Reason::ChangedMeanwhile.into());
         for _ in 0..ATTEMPTS_MAX {
-            outcome = self.attempt(client, grant, requested.clone(), caller, trail).await;
+            outcome = self.attempt(client, grant, requested.clone(), request, trail).await;
             if !matches!(outcome, Err(Refusal::Protocol(Reason::ChangedMeanwhile))) {
                 break;
             }
@@ -74,33 +77,50 @@ impl PasswordGrantEndpoint {
         client: &Client,
         grant: &PasswordGrant<'_>,
         requested: Requested,
-        caller: &Presence,
+        request: &FormRequest,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. The user, in the one form in which names are stored.
-        let user = match Username::parse(grant.username.expose()) {
+        let username = Username::parse(grant.username.expose());
+        let user = match username.clone() {
             Some(username) => self.store.perform(FindUser { username }).await?,
             None => None,
         };
         trail.user = user.as_ref().map(|user| user.id.clone());
-        // 2. The password. No connection to the database is held meanwhile.
-        let (user, verification) = self.verify(user, grant.password, caller).await?;
-        // 3. Whether the account may log in at all; looked at last, so that it costs the same.
-        if user.disabled_at.is_some() {
-            return Err(Reason::DisabledUser.into());
-        }
-        if user.mfa_required_at.is_some() {
-            return Err(Reason::SecondFactorRequired.into());
-        }
-        // 4. What the user may have of it.
+        // 2. Whether one more attempt may be made. A name that no user has counts like any other.
+        let account = Account {
+            name: username.as_ref().map_or(grant.username.expose(), Username::as_str),
+            password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
+        };
+        let origin = Origin::new(client, request.source);
+        let attempt = self.throttle.admit(origin, account, &request.caller).await?;
+        // 3. The password. No connection to the database is held meanwhile.
+        let verified = self.verify(user, grant.password, &request.caller).await;
+        // 4. Count what came of it, before anyone is told.
+        let (user, verification) = match verified {
+            Ok(verified) => {
+                attempt.succeeded().await?;
+                verified
+            }
+            Err(refusal @ Refusal::Protocol(_)) => {
+                trail.incident = attempt.failed().await?;
+                return Err(refusal);
+            }
+            Err(refusal) => {
+                attempt.not_made().await?;
+                return Err(refusal);
+            }
+        };
+        // 5. What the user may have of it.
         let granted = requested.limit_to(user.scope.as_ref())?;
-        // 5. The tokens and their session.
+        // 6. The tokens and their session.
         let id = random::session_id();
         trail.session = Some(id.clone());
         self.open_session(id, client, user, granted, verification.replacement).await
     }
 
-    /// Verifies a password, or does the same work for a user that there is not.
+    /// Verifies a password, or does the same work for a user that there is not. Whether the account may
+    /// log in at all is looked at last, so that it costs the same.
     async fn verify(
         &self,
         user: Option<User>,
@@ -122,8 +142,12 @@ impl PasswordGrantEndpoint {
         match (user, stored) {
             (None, _) | (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),
-            (Some(user), Some(Ok(_))) if verification.matches => Ok((user, verification)),
-            (Some(_), Some(Ok(_))) => Err(Reason::WrongPassword.into()),
+            (Some(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
+            (Some(user), _) if user.disabled_at.is_some() => Err(Reason::DisabledUser.into()),
+            (Some(user), _) if user.mfa_required_at.is_some() => {
+                Err(Reason::SecondFactorRequired.into())
+            }
+            (Some(user), Some(Ok(_))) => Ok((user, verification)),
         }
     }
 
@@ -164,4 +188,8 @@ impl PasswordGrantEndpoint {
         }
         Ok(answer)
     }
+}
+
+fn changed_at(user: &User) -> Timestamp {
+    user.password_changed_at
 }

@@ -85,8 +85,8 @@ impl RefreshGrantEndpoint {
             self.store.perform(EndSession { id: session.id, client_id: None }).await?;
             trail.incident = Some(Incident {
                 event: "refresh_token_reused",
-                presented: claims.generation,
-                stored,
+                presented: Some(claims.generation),
+                stored: Some(stored),
                 meaning: "a refresh token came again after it was exchanged: its session was ended",
             });
             return Err(Reason::RefreshTokenReused.into());
@@ -120,8 +120,8 @@ impl RefreshGrantEndpoint {
         if presented == Presented::Ahead {
             trail.incident = Some(Incident {
                 event: "session_caught_up",
-                presented: claims.generation,
-                stored,
+                presented: Some(claims.generation),
+                stored: Some(stored),
                 meaning: "a genuine refresh token was ahead of the database, which lost writes",
             });
         }

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use super::alarm::UnknownTokens;
 use super::client_authentication::ClientAuthentication;
 use super::keys::{GenuineToken, Keys};
+use super::throttle::Throttle;
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::Clock;
 use crate::oauth::client_credentials::ClientCredentials;
+use crate::oauth::throttle::Counted;
 use crate::oauth::{Issuer, Parameter, Parameters};
 use crate::store::Store;
 use crate::store::sessions::EndSession;
@@ -43,6 +46,10 @@ pub struct RevocationEndpoint {
     pub store: Store,
     /// `iss`.
     pub issuer: Issuer,
+    /// Holds back addresses from which many tokens come that this service never made.
+    pub throttle: Throttle,
+    /// Which confidential clients present many of those.
+    pub unknown_tokens: UnknownTokens,
     /// What time it is.
     pub clock: Clock,
 }
@@ -62,14 +69,23 @@ impl RevocationEndpoint {
         let form = Parameters::read(&request.content)?;
         // 2. Find out who calls: a public client need only say so (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        let client = self.clients.identify(credentials, trail).await?;
+        let client = self.clients.identify(credentials, request.source, trail).await?;
         // 3. See that this service made the token. The hint is not needed: a token tells its kind by
         //    its form, and a refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;
+        //    One that is genuine is always looked at, however many others are not.
         let id = match self.keys.recognise(token, &self.issuer, self.clock.now()).await? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
             Some(GenuineToken::Access(claims)) if claims.client_id == client.id => claims.sid,
-            Some(GenuineToken::Access(_)) | None => return Ok(Revocation::Nothing),
+            Some(GenuineToken::Access(_)) => return Ok(Revocation::Nothing),
+            None if client.settings.public => {
+                self.throttle.count(Counted::Revocations, request.source).await?;
+                return Ok(Revocation::Nothing);
+            }
+            None => {
+                trail.incident = self.unknown_tokens.count(&client.id);
+                return Ok(Revocation::Nothing);
+            }
         };
         trail.session = Some(id.clone());
         // 4. End the session, if it is the client's own.

@@ -50,7 +50,7 @@ impl TokenEndpoint {
         // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         // 3. Authenticate the client (§3.2.1).
-        let client = self.clients.identify(credentials, trail).await?;
+        let client = self.clients.identify(credentials, request.source, trail).await?;
         // 4. Read the grant type, and see that this client may use it (§5.2).
         let grant = read_grant_type(&form)?;
         trail.grant = Some(grant.as_str());
@@ -59,7 +59,7 @@ impl TokenEndpoint {
         match grant {
             GrantType::Password => {
                 let grant = PasswordGrant::read(&form)?;
-                self.password.decide(&client, &grant, &form, &request.caller, trail).await
+                self.password.decide(&client, &grant, &form, request, trail).await
             }
             GrantType::RefreshToken => {
                 let grant = RefreshGrant::read(&form)?;

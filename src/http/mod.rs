@@ -149,7 +149,10 @@ impl PublicService {
         self.metrics.introspections.get_or_create(&OutcomeLabels { outcome: label }).inc();
         match &outcome {
             // The common case of a gateway: for who wants to see each.
-            Ok(_) => tracing::debug!(request_id = %request.id, outcome = label, "introspected"),
+            Ok(_) if trail.incident.is_none() => {
+                tracing::debug!(request_id = %request.id, outcome = label, "introspected");
+            }
+            Ok(_) => report("introspected", label, &trail, &request, None),
             Err(refusal) => {
                 report("introspection_refused", label, &trail, &request, Some(refusal));
             }
@@ -170,6 +173,7 @@ fn form_request(request: &Request) -> FormRequest {
         authorization: request.headers.get_all(AUTHORIZATION).iter().map(line).collect(),
         content: request.content.clone(),
         caller: request.caller.clone(),
+        source: request.source,
     }
 }
 
@@ -179,7 +183,7 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
     let client_id = text(trail.client.as_ref().map(crate::oauth::ClientId::as_str));
     let user_id = text(trail.user.as_ref().map(crate::oauth::UserId::as_str));
     let session_id = text(trail.session.as_ref().map(crate::oauth::SessionId::as_str));
-    let source = request.source.map(|address| address.to_string()).unwrap_or_default();
+    let source = request.source.address.map(|address| address.to_string()).unwrap_or_default();
     let request_id = &*request.id;
     if let Some(Incident { event, presented, stored, meaning }) = trail.incident {
         tracing::warn!(
@@ -198,7 +202,7 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
             tracing::warn!(request_id, "cannot decide: {detail}");
         }
         Some(Refusal::Fault(detail)) => tracing::error!(request_id, "fault: {detail}"),
-        Some(Refusal::Protocol(_) | Refusal::Forbidden(_)) | None => {}
+        Some(Refusal::Protocol(_) | Refusal::Forbidden(_) | Refusal::Throttled { .. }) | None => {}
     }
 }
 

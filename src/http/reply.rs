@@ -119,6 +119,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Protocol(reason) => oauth_error(status_of(reason.code()), *reason),
         Refusal::Forbidden(reason) => oauth_error(StatusCode::FORBIDDEN, *reason),
+        Refusal::Throttled { retry_after, .. } => throttled(*retry_after),
         Refusal::Unavailable { retry_after, .. } => unavailable(*retry_after),
         Refusal::Fault(_) => fault(),
     }
@@ -168,7 +169,16 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response {
 /// 503: nothing was decided (RFC 9110 §15.6.4). The code is not one that blames the client.
 pub(super) fn unavailable(retry_after: Seconds) -> Response {
     let description = "The service cannot decide this now; try again later.";
-    let status = StatusCode::SERVICE_UNAVAILABLE;
+    later(StatusCode::SERVICE_UNAVAILABLE, description, retry_after)
+}
+
+/// 429: too many failures (RFC 6585 §4). No OAuth code stands for it.
+fn throttled(retry_after: Seconds) -> Response {
+    let description = "Too many attempts have failed; try again later.";
+    later(StatusCode::TOO_MANY_REQUESTS, description, retry_after)
+}
+
+fn later(status: StatusCode, description: &str, retry_after: Seconds) -> Response {
     let mut response = error(status, "temporarily_unavailable", description);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(retry_after.get()));
     response

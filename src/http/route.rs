@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use super::server::Arrival;
 use crate::clock::Seconds;
 use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;
+use crate::endpoint::throttle::Source;
 use crate::oauth::Reason;
 use crate::presence::{Presence, Waiting};
 
@@ -45,7 +45,7 @@ pub(super) struct Request {
     pub(super) content: Bytes,
     pub(super) caller: Presence,
     /// Where it came from, as far as that is believed.
-    pub(super) source: Option<IpAddr>,
+    pub(super) source: Source,
 }
 
 /// What is served at one path.
@@ -135,8 +135,9 @@ impl Table {
                 closing(reply::error(status, "invalid_request", description))
             }
             arrival => {
-                let source =
-                    arrival.as_ref().map(|a| self.trusted_proxies.source(a.peer, &headers));
+                let peer = arrival.as_ref().map(|arrival| arrival.peer);
+                let believe = |peer| self.trusted_proxies.source(peer, &headers);
+                let source = peer.map(believe).unwrap_or_default();
                 let id = arrival.map_or_else(|| "".into(), |arrival| arrival.request_id);
                 match route {
                     Some(route) => route.answer(&method, headers, content, id, source).await,
@@ -162,7 +163,7 @@ impl Route {
         headers: HeaderMap,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
         id: Arc<str>,
-        source: Option<IpAddr>,
+        source: Source,
     ) -> Response {
         if *method == Method::OPTIONS {
             let mut response = reply::empty(StatusCode::NO_CONTENT);

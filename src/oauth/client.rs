@@ -157,6 +157,7 @@ impl fmt::Display for Audience {
 /// What an operator decides about a client. Everything is off until it is switched on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a decision of its own")]
 pub struct ClientSettings {
     /// Whether the client is public: it has no secret and cannot be given one (RFC 6749 §2.1).
     pub public: bool,
@@ -182,6 +183,8 @@ pub struct ClientSettings {
     pub claims: BTreeSet<OptionalClaim>,
     /// The one method it may authenticate with; either if absent (RFC 7591 §2).
     pub authentication_method: Option<ClientAuthenticationMethod>,
+    /// Whether the last address of its `X-Forwarded-For` is the end user's.
+    pub forwards_end_user_ip: bool,
     /// The audiences whose tokens it may introspect.
     pub introspects: BTreeSet<Audience>,
     /// Whether introspection tells it the user's name beside `sub` (RFC 7662 §5).
@@ -202,6 +205,11 @@ impl ClientSettings {
         if self.public && self.authentication_method.is_some() {
             return Err("a public client does not authenticate: leave out --public or \
                         --authentication-method"
+                .to_owned());
+        }
+        if self.public && self.forwards_end_user_ip {
+            return Err("a public client is not believed what it says of its end user's address: \
+                        leave out --public or --forwards-end-user-ip"
                 .to_owned());
         }
         if !self.grants.is_empty() && self.audiences.is_empty() {

@@ -58,6 +58,10 @@ pub enum Reason {
     DisabledUser,
     /// The user must use a second factor, which this grant cannot carry.
     SecondFactorRequired,
+    /// The account had too many failures lately.
+    ThrottledAccount,
+    /// The account had so many failures in a row that only origins which it knows are served.
+    LockedAccount,
     /// The stored hash cannot be used: damaged, or dearer than this process may compute.
     UnusablePasswordHash,
     /// User or client changed while the password was being verified.
@@ -152,6 +156,8 @@ impl Reason {
             | Self::WrongPassword
             | Self::DisabledUser
             | Self::SecondFactorRequired
+            | Self::ThrottledAccount
+            | Self::LockedAccount
             | Self::UnusablePasswordHash
             | Self::ChangedMeanwhile
             | Self::ForgedRefreshToken
@@ -237,6 +243,8 @@ impl Reason {
             Self::WrongPassword => "wrong_password",
             Self::DisabledUser => "disabled_user",
             Self::SecondFactorRequired => "second_factor_required",
+            Self::ThrottledAccount => "throttled_account",
+            Self::LockedAccount => "locked_account",
             Self::UnusablePasswordHash => "unusable_password_hash",
             Self::ChangedMeanwhile => "changed_meanwhile",
             Self::ForgedRefreshToken => "forged_refresh_token",

@@ -16,6 +16,7 @@ pub mod refresh_token;
 pub mod resource_owner;
 pub mod scope;
 pub mod session;
+pub mod throttle;
 pub mod token_request;
 
 pub use access_token::AccessTokenClaims;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// All scripts, in the order of their versions, which have no gap.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "initial",
@@ -26,6 +26,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 2,
         name: "sessions",
         script: include_str!("../../sql/migrations/0002_sessions.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "login_throttle",
+        script: include_str!("../../sql/migrations/0003_login_throttle.sql"),
     },
 ];
 

@@ -13,6 +13,7 @@ mod postgres_url;
 pub mod sessions;
 mod sql;
 mod sqlite;
+pub mod throttle;
 pub mod users;
 mod value;
 

@@ -73,10 +73,12 @@ statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
+        COUNT_FAILURE = "count_failure";
         CREATE_MIGRATION_TABLE = "create_migration_table";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
         DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
+        DELETE_EXPIRED_TALLIES = "delete_expired_tallies";
         DELETE_USER = "delete_user";
         DISABLE_CLIENT = "disable_client";
         DISABLE_USER = "disable_user";
@@ -86,7 +88,10 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_TALLIES = "find_tallies";
         FIND_USER = "find_user";
+        FORGIVE_FAILURES = "forgive_failures";
+        FORGIVE_ORIGIN = "forgive_origin";
         INSERT_CLIENT = "insert_client";
         INSERT_CLIENT_SECRET = "insert_client_secret";
         INSERT_KEY = "insert_key";
@@ -98,14 +103,18 @@ statements! {
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
         LIST_SESSIONS_OF_USER = "list_sessions_of_user";
+        LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
         LOCK_MIGRATION_GUARD = "lock_migration_guard";
         PING = "ping";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
         RECORD_LOGIN = "record_login";
+        RECORD_ORIGIN = "record_origin";
         REFRESH_SESSION = "refresh_session";
+        REPLACE_TALLY = "replace_tally";
         RESEAL_KEY = "reseal_key";
         REVOKE_KEY = "revoke_key";
+        UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";
         UPDATE_USER = "update_user";
         UPDATE_USER_PASSWORD = "update_user_password";

@@ -274,6 +274,7 @@ mod tests {
         for script in [
             include_str!("../../sql/migrations/0001_initial.sql"),
             include_str!("../../sql/migrations/0002_sessions.sql"),
+            include_str!("../../sql/migrations/0003_login_throttle.sql"),
         ] {
             connection.execute_batch(script).expect("tables");
         }

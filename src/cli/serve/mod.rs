@@ -16,6 +16,7 @@ use super::{Failure, log, unknown_variables};
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
+use crate::endpoint::alarm::UnknownTokens;
 use crate::endpoint::client_authentication::ClientAuthentication;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::introspection::IntrospectionEndpoint;
@@ -24,6 +25,7 @@ use crate::endpoint::keys::Keys;
 use crate::endpoint::password_grant::PasswordGrantEndpoint;
 use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
 use crate::endpoint::revocation::RevocationEndpoint;
+use crate::endpoint::throttle::Throttle;
 use crate::endpoint::token::TokenEndpoint;
 use crate::http::metrics::Metrics;
 use crate::http::server::Server;
@@ -191,9 +193,20 @@ struct Parts {
 
 impl Parts {
     fn public(&self, default_client: Option<ClientId>, hashing: HashingPool) -> PublicService {
-        let clients =
-            ClientAuthentication::new(self.store.clone(), self.clock.clone(), default_client);
         let settings = &self.settings;
+        let throttle = Throttle::new(
+            self.store.clone(),
+            Arc::clone(&self.keys),
+            self.clock.clone(),
+            hashing.limits().deadline,
+        );
+        let unknown_tokens = UnknownTokens::new(self.clock.clone());
+        let clients = ClientAuthentication::new(
+            self.store.clone(),
+            throttle.clone(),
+            self.clock.clone(),
+            default_client,
+        );
         let issuance = Issuance {
             keys: Arc::clone(&self.keys),
             issuer: self.issuer.clone(),
@@ -205,6 +218,7 @@ impl Parts {
         };
         let password = PasswordGrantEndpoint {
             store: self.store.clone(),
+            throttle: throttle.clone(),
             hashing: Arc::new(hashing),
             issuance: issuance.clone(),
             lifetimes,
@@ -223,6 +237,8 @@ impl Parts {
             keys: Arc::clone(&self.keys),
             store: self.store.clone(),
             issuer: self.issuer.clone(),
+            throttle,
+            unknown_tokens: unknown_tokens.clone(),
             clock: self.clock.clone(),
         };
         let introspection = IntrospectionEndpoint {
@@ -230,6 +246,7 @@ impl Parts {
             keys: Arc::clone(&self.keys),
             store: self.store.clone(),
             issuer: self.issuer.clone(),
+            unknown_tokens,
             clock: self.clock.clone(),
         };
         PublicService {

@@ -31,7 +31,7 @@ pub(crate) enum Engine {
 ///
 /// Clients: `web` and `other` (confidential, both grants, scope `read write admin`, default `read`,
 /// audiences `https://api1.example` and `https://api2.example`; `admin` is no user limit), `spa`
-/// (public, else like `web`), `nopw` (refresh grant only), `norefresh` (password grant only),
+/// (public, else like `web`), `bff` (like `web`, and forwards its end users' addresses), `nopw` (refresh grant only), `norefresh` (password grant only),
 /// `nothing` (no grant), `nodefault` (no default scope), `basic-only`, `post-only`, `bound`
 /// (scope `read api1.read api2.read`, bound to the two audiences), `claims` (roles and preferred
 /// username, array audience, tokens of 2 minutes). Resource servers: `rs1` (introspects api1, sees
@@ -143,7 +143,7 @@ impl Database {
     /// Everything in the database, as text: what a thief of a backup would read.
     pub(crate) async fn dump(&self) -> String {
         let mut dump = String::new();
-        for table in ["users", "clients", "client_secrets", "sessions", "keys"] {
+        for table in ["users", "clients", "client_secrets", "sessions", "keys", "login_throttle"] {
             for row in self.query(&format!("SELECT * FROM {table}")).await {
                 let cells = row.into_iter().map(Option::unwrap_or_default);
                 dump.push_str(&cells.collect::<Vec<_>>().join("\t"));
@@ -240,6 +240,7 @@ fn fill(url: &str, folder: &Path) -> Fixtures {
         ("web", both.clone()),
         ("other", both.clone()),
         ("spa", format!("--public {both}")),
+        ("bff", format!("--forwards-end-user-ip {both}")),
         ("nopw", format!("--grant refresh_token {usual}")),
         ("norefresh", format!("--grant password {usual}")),
         ("nothing", usual.clone()),

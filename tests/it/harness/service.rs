@@ -155,6 +155,11 @@ impl Jeton {
         count.and_then(|text| text.parse().ok()).expect("a counter")
     }
 
+    /// Forgets every failure that was counted, for a test that tries more than anyone may.
+    pub(crate) async fn forget_failures(&self) {
+        self.database.query("DELETE FROM login_throttle").await;
+    }
+
     /// Adds a user through the command line.
     pub(crate) async fn add_user(&self, name: &str, password: &str) {
         self.run(&["user", "add", name, "--password-stdin", "--scrypt", SCRYPT], password).await;

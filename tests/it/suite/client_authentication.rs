@@ -135,6 +135,7 @@ async fn a_confidential_client_must_authenticate() {
             assert_refused(&format!("{target} {form} {id}"), &reply, 401, "invalid_client");
         }
     }
+    jeton.forget_failures().await;
     for id in ["WEB", "Web", "web ", " web", "w%65b", "web.", "\u{ff57}eb"] {
         let (encoded, secret) = (percent_encode(id), jeton.fixtures.secret("web"));
         let in_form = format!("&client_id={encoded}&client_secret={secret}");
@@ -145,6 +146,7 @@ async fn a_confidential_client_must_authenticate() {
         ] {
             assert_refused(id, &request.send().await, 401, "invalid_client");
         }
+        jeton.forget_failures().await;
     }
     let reply = login_and(&jeton, "&client_id=SPA").send().await;
     assert_refused("SPA", &reply, 401, "invalid_client");
@@ -237,6 +239,7 @@ async fn all_failed_authentications_look_the_same() {
         let id = percent_encode(id);
         let in_form = login_and(&jeton, &format!("&client_id={id}&client_secret={secret}"));
         assert_eq!(in_form.send().await.comparable(), expected.comparable(), "{case}");
+        jeton.forget_failures().await;
     }
     assert_eq!(jeton.passwords_verified().await, 0);
     login_and(&jeton, "").basic("web", web).send().await.access_token();

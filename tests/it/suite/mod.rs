@@ -46,6 +46,8 @@ mod session_model;
 mod shut_down;
 mod start_up;
 mod store;
+mod throttle;
+mod throttle_clients;
 mod tls;
 mod token_errors;
 mod token_form;

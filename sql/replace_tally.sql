@@ -1,0 +1,4 @@
+-- Only if nobody counted here since it was read.
+UPDATE login_throttle
+SET failures = $2, failed_at = $3, forgotten_at = $4
+WHERE counter = $1 AND failures = $5 AND failed_at = $6 AND forgotten_at = $7

@@ -1,0 +1,234 @@
+//! Counters of failures, shared by all replicas.
+
+use super::value::{Row, Value};
+use super::{Access, StoreError, Tx, UseCase, sql};
+use crate::clock::{Seconds, Timestamp};
+use crate::oauth::throttle::{CounterName, FORGET, Tally};
+
+impl From<CounterName> for Value {
+    fn from(name: CounterName) -> Self {
+        Self::Octets(name.0.to_vec())
+    }
+}
+
+impl Tally {
+    fn read(row: &Row) -> Result<(CounterName, Self), StoreError> {
+        let name = row.octets(0)?.try_into();
+        let name = name.map_err(|_| StoreError::Corrupt("a counter's name is cut".to_owned()))?;
+        let tally = Self {
+            failures: row.integer(1)?,
+            failed_at: row.moment(2)?,
+            forgotten_at: row.moment(3)?,
+            succeeded_at: row.optional_moment(4)?,
+        };
+        Ok((CounterName(name), tally))
+    }
+}
+
+/// Finds up to three counters. One that never counted is all zeros.
+#[derive(Debug)]
+pub(crate) struct FindTallies(pub(crate) [CounterName; 3]);
+
+impl UseCase for FindTallies {
+    type Outcome = [Tally; 3];
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 3], StoreError> {
+        let rows = tx.query(&sql::FIND_TALLIES, &self.0.map(Value::from)).await?;
+        let found: Vec<_> = rows.iter().map(Tally::read).collect::<Result<_, _>>()?;
+        let of = |name| found.iter().find(|(other, _)| *other == name).map(|(_, tally)| *tally);
+        Ok(self.0.map(|name| of(name).unwrap_or_default()))
+    }
+}
+
+/// A failure to be counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failure {
+    pub(crate) counter: CounterName,
+    /// The counter of the account, if this one counts it at one origin.
+    pub(crate) account: Option<CounterName>,
+    /// What was counted before is void.
+    pub(crate) since: Timestamp,
+    /// For how long it is of use.
+    pub(crate) kept_for: Seconds,
+}
+
+/// Counts failures.
+#[derive(Debug)]
+pub(crate) struct CountFailures {
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for CountFailures {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for failure in &self.failures {
+            let values = [
+                failure.counter.into(),
+                failure.account.into(),
+                self.now.into(),
+                FORGET.get().into(),
+                failure.since.into(),
+                self.now.after(failure.kept_for).into(),
+            ];
+            tx.execute(&sql::COUNT_FAILURE, &values).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A counter that is to be another, if it still is as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Replacement {
+    pub(crate) counter: CounterName,
+    pub(crate) from: Tally,
+    pub(crate) to: Tally,
+}
+
+impl Replacement {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [
+            self.counter.into(),
+            self.to.failures.into(),
+            self.to.failed_at.into(),
+            self.to.forgotten_at.into(),
+            self.from.failures.into(),
+            self.from.failed_at.into(),
+            self.from.forgotten_at.into(),
+        ];
+        Ok(tx.execute(&sql::REPLACE_TALLY, &values).await? == 1)
+    }
+
+    fn reversed(self) -> Self {
+        Self { counter: self.counter, from: self.to, to: self.from }
+    }
+}
+
+/// Replaces all of these counters, or none; `false` if one was counted on meanwhile.
+#[derive(Debug)]
+pub(crate) struct ReplaceTallies(pub(crate) Vec<Replacement>);
+
+impl ReplaceTallies {
+    /// What takes back these replacements.
+    pub(crate) fn reversed(replacements: &[Replacement]) -> Self {
+        Self(replacements.iter().map(|replacement| replacement.reversed()).collect())
+    }
+}
+
+impl UseCase for ReplaceTallies {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        for (done, replacement) in self.0.iter().enumerate() {
+            if !replacement.run(tx).await? {
+                for earlier in self.0.iter().take(done) {
+                    earlier.reversed().run(tx).await?;
+                }
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Records that an account logged in at an origin, which is known to it from now on.
+#[derive(Debug)]
+pub(crate) struct RecordOrigin {
+    pub(crate) at_origin: CounterName,
+    pub(crate) account: CounterName,
+    /// The origin's own counter, if the account did not know it.
+    pub(crate) newly_known: Option<CounterName>,
+    pub(crate) now: Timestamp,
+    /// How long it stays known.
+    pub(crate) kept_for: Seconds,
+    /// How many failures of the origin are forgiven.
+    pub(crate) forgiven: i64,
+}
+
+impl UseCase for RecordOrigin {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let deletable_at = self.now.after(self.kept_for);
+        let values =
+            [self.at_origin.into(), self.account.into(), self.now.into(), deletable_at.into()];
+        tx.execute(&sql::RECORD_ORIGIN, &values).await?;
+        if let Some(origin) = self.newly_known {
+            tx.execute(&sql::FORGIVE_FAILURES, &[self.account.into()]).await?;
+            let span = FORGET.get() * self.forgiven;
+            let values = [origin.into(), span.into(), self.now.into()];
+            tx.execute(&sql::FORGIVE_ORIGIN, &values).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Lists the counters of an account: its own, and those at each origin.
+#[derive(Debug)]
+pub(crate) struct ListTalliesOfAccount(pub(crate) CounterName);
+
+impl UseCase for ListTalliesOfAccount {
+    type Outcome = Vec<(CounterName, Tally)>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(CounterName, Tally)>, StoreError> {
+        let rows = tx.query(&sql::LIST_TALLIES_OF_ACCOUNT, &[self.0.into()]).await?;
+        rows.iter().map(Tally::read).collect()
+    }
+}
+
+/// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
+/// concerned.
+#[derive(Debug)]
+pub(crate) struct UnlockAccount(pub(crate) CounterName);
+
+impl UseCase for UnlockAccount {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::UNLOCK_ACCOUNT, &[self.0.into()]).await
+    }
+}
+
+/// Deletes a batch of counters that are of no more use, and returns how many that were.
+#[derive(Debug)]
+pub(crate) struct DeleteExpiredTallies {
+    pub(crate) now: Timestamp,
+    pub(crate) limit: i64,
+}
+
+impl UseCase for DeleteExpiredTallies {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::DELETE_EXPIRED_TALLIES, &[self.now.into(), self.limit.into()]).await
+    }
+}
