@@ -112,6 +112,7 @@ struct Job {
     password: Secret,
     /// What to verify against; the decoy if there is nothing.
     stored: Option<PasswordHash>,
+    replace: bool,
     asked_at: Instant,
     caller: Presence,
     reply: oneshot::Sender<Result<Verification, NotVerified>>,
@@ -157,7 +158,9 @@ impl HashingPool {
         &self.shared.metrics
     }
 
-    /// Verifies a password against a stored hash; without one, does the same work for nothing.
+    /// Verifies a password against a stored hash; without one, does the same work for nothing. A hash of
+    /// another cost is replaced only where `replace` says so: who may not log in must not learn from the
+    /// time of a second hash that the password was right.
     ///
     /// # Errors
     /// [`NotVerified`]: nothing was computed and nothing is known of the password.
@@ -165,10 +168,11 @@ impl HashingPool {
         &self,
         password: Secret,
         stored: Option<PasswordHash>,
+        replace: bool,
         caller: Presence,
     ) -> Result<Verification, NotVerified> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { password, stored, asked_at: Instant::now(), caller, reply };
+        let job = Job { password, stored, replace, asked_at: Instant::now(), caller, reply };
         self.shared.admit(job)?;
         answer.await.unwrap_or(Err(NotVerified::Failed))
     }
@@ -215,9 +219,7 @@ impl Shared {
         while let Some(job) = self.next(memory) {
             let started = Instant::now();
             let cost = self.limits.cost;
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                verify(&job.password, job.stored.as_ref(), cost, memory)
-            }));
+            let outcome = catch_unwind(AssertUnwindSafe(|| job.verify(cost, memory)));
             let seconds = started.elapsed().as_secs_f64();
             self.metrics.duration.observe(seconds);
             self.metrics.verified.inc();
@@ -276,20 +278,18 @@ impl Queue {
     }
 }
 
-/// The work itself.
-fn verify(
-    password: &Secret,
-    stored: Option<&PasswordHash>,
-    cost: ScryptCost,
-    memory: &mut HashingMemory,
-) -> Verification {
-    let Some(stored) = stored else {
-        memory.decoy(password, cost);
-        return Verification { matches: false, replacement: None };
-    };
-    let matches = stored.verify(password, memory);
-    let replacement = (matches && stored.is_outdated(cost)).then(|| memory.hash(password, cost));
-    Verification { matches, replacement }
+impl Job {
+    /// The work itself.
+    fn verify(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Verification {
+        let Some(stored) = &self.stored else {
+            memory.decoy(&self.password, cost);
+            return Verification { matches: false, replacement: None };
+        };
+        let matches = stored.verify(&self.password, memory);
+        let renewed = matches && self.replace && stored.is_outdated(cost);
+        let replacement = renewed.then(|| memory.hash(&self.password, cost));
+        Verification { matches, replacement }
+    }
 }
 
 fn as_gauge(length: usize) -> i64 {
@@ -333,9 +333,14 @@ mod tests {
         let stored = PasswordHash::parse(&old, u64::MAX).expect("our own format");
         let caller = Waiting::default();
         let wrong = Secret::new("Password".to_owned());
-        let verification = pool.verify(wrong, Some(stored.clone()), caller.presence()).await;
+        let verify = |password, replace| {
+            pool.verify(password, Some(stored.clone()), replace, caller.presence())
+        };
+        let verification = verify(wrong, true).await;
         assert!(verification.is_ok_and(|found| !found.matches && found.replacement.is_none()));
-        let verification = pool.verify(secret(), Some(stored), caller.presence()).await;
+        let verification = verify(secret(), false).await;
+        assert!(verification.is_ok_and(|found| found.matches && found.replacement.is_none()));
+        let verification = verify(secret(), true).await;
         let replacement = verification.expect("a free pool").replacement.expect("a new hash");
         assert!(replacement.starts_with("$scrypt$ln=12,r=8,p=1$"), "{replacement}");
     }
@@ -344,7 +349,7 @@ mod tests {
     async fn a_caller_that_has_gone_costs_no_hash() {
         let pool = pool(Duration::from_mins(1));
         let presence = Waiting::default().presence();
-        let outcome = pool.verify(secret(), None, presence).await;
+        let outcome = pool.verify(secret(), None, true, presence).await;
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
         assert_eq!((pool.metrics().abandoned.get(), pool.metrics().verified.get()), (1, 0));
     }
@@ -354,7 +359,7 @@ mod tests {
         let pool = pool(Duration::ZERO);
         let caller = Waiting::default();
         pool.shared.lock().running = 1;
-        let outcome = pool.verify(secret(), None, caller.presence()).await;
+        let outcome = pool.verify(secret(), None, true, caller.presence()).await;
         let retry_after = Seconds::new(1);
         assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
         assert_eq!(pool.metrics().verified.get(), 0);
