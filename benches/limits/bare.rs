@@ -15,23 +15,27 @@ use josekit::jws::{JwsSigner, JwsVerifier, RS256};
 use scrypt::Params;
 use warp::Filter;
 
+/// What is hashed.
+const PASSWORD: &[u8] = b"tuesday fern lamp";
+const SALT: [u8; 16] = [1; 16];
+
 /// How many cores there are.
 pub(crate) fn cores() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Calls of a function per second, on all cores at once.
-async fn per_second<W: FnMut()>(
+async fn per_second<W: FnMut() + Send>(
     time: Duration,
-    make: impl Fn() -> W + Send + Sync + 'static,
+    make: impl Fn() -> W + Send + 'static,
 ) -> f64 {
     let measured = tokio::task::spawn_blocking(move || {
-        let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+        let works: Vec<W> = (0..cores()).map(|_| make()).collect();
+        let (done, stop) = (&AtomicU64::new(0), &AtomicBool::new(false));
         let started = Instant::now();
         thread::scope(|scope| {
-            for _ in 0..cores() {
-                scope.spawn(|| {
-                    let mut work = make();
+            for mut work in works {
+                scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
                         work();
                         done.fetch_add(1, Ordering::Relaxed);
@@ -47,35 +51,51 @@ async fn per_second<W: FnMut()>(
     measured.await.expect("the work does not panic")
 }
 
-/// scrypt with the parameters of the service's default.
+/// scrypt of the crate of that name, with the parameters of the service's default.
 pub(crate) async fn hashes_per_second(time: Duration) -> f64 {
     per_second(time, || {
         let parameters = Params::new(17, 8, 1).expect("valid parameters");
         move || {
             let mut output = [0; 32];
-            scrypt::scrypt(b"tuesday fern lamp", &[1; 16], &parameters, &mut output)
-                .expect("a valid length");
+            scrypt::scrypt(PASSWORD, &SALT, &parameters, &mut output).expect("a valid length");
             std::hint::black_box(output);
         }
     })
     .await
 }
 
+/// How long one hash runs: of the service's own scrypt in memory that is kept, and of the crate.
+pub(crate) fn hash_times() -> [Duration; 2] {
+    const CALLS: u32 = 5;
+    let cost = jeton_scrypt::Cost { ln: 17, r: 8, p: 1 };
+    let mut memory = jeton_scrypt::Memory::reserve(128 << 20).expect("the memory of a hash");
+    let mut output = [0; 32];
+    let mut own = || memory.scrypt(PASSWORD, &SALT, cost, std::hint::black_box(&mut output));
+    // The first hash is given the pages that later ones find.
+    own();
+    let parameters = Params::new(17, 8, 1).expect("valid parameters");
+    let own = processor_time(CALLS, own);
+    let theirs = processor_time(CALLS, || {
+        let output = std::hint::black_box(&mut output);
+        scrypt::scrypt(PASSWORD, &SALT, &parameters, output).expect("a valid length");
+    });
+    [own, theirs]
+}
+
 /// How long one call of a function runs, whatever else the machine does meanwhile.
-fn processor_time(mut work: impl FnMut()) -> Duration {
-    const CALLS: u32 = 2_000;
+fn processor_time(calls: u32, mut work: impl FnMut()) -> Duration {
     let so_far = || {
         let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
         let nanoseconds = times.split(' ').next().and_then(|text| text.parse().ok());
         Duration::from_nanos(nanoseconds.expect("a number"))
     };
     let before = so_far();
-    (0..CALLS).for_each(|_| work());
-    so_far().saturating_sub(before) / CALLS
+    (0..calls).for_each(|_| work());
+    so_far().saturating_sub(before) / calls
 }
 
 /// Verifies an RS256 signature of a text as long as a token, with a key of 2048 bits.
-fn verification() -> impl Fn() -> Box<dyn FnMut()> + Send + Sync {
+fn verification() -> impl Fn() -> Box<dyn FnMut() + Send> + Send {
     let key = RS256.generate_key_pair(2_048).expect("a key");
     let message = [b'x'; 500];
     let signer = RS256.signer_from_jwk(&key.to_jwk_private_key()).expect("a private key");
@@ -89,7 +109,7 @@ fn verification() -> impl Fn() -> Box<dyn FnMut()> + Send + Sync {
 }
 
 /// Signs a text as long as a token with RS256 and a key of 2048 bits.
-fn signature() -> impl Fn() -> Box<dyn FnMut()> + Send + Sync {
+fn signature() -> impl Fn() -> Box<dyn FnMut() + Send> + Send {
     let key = RS256.generate_key_pair(2_048).expect("a key").to_jwk_private_key();
     move || {
         let signer = RS256.signer_from_jwk(&key).expect("a private key");
@@ -106,7 +126,7 @@ pub(crate) async fn verifications_per_second(time: Duration) -> f64 {
 
 /// How long one verification runs.
 pub(crate) fn verification_time() -> Duration {
-    processor_time(verification()())
+    processor_time(2_000, verification()())
 }
 
 /// Signatures per second.
@@ -116,7 +136,7 @@ pub(crate) async fn signatures_per_second(time: Duration) -> f64 {
 
 /// How long one signature runs.
 pub(crate) fn signature_time() -> Duration {
-    processor_time(signature()())
+    processor_time(2_000, signature()())
 }
 
 /// Writes of 4 KiB to the end of a file in this folder, each flushed to the disk before the next.

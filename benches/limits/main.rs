@@ -65,6 +65,9 @@ async fn main() {
     if let Some(durability) = process::postgres_durability().await {
         println!("PostgreSQL: {durability}");
     }
+    if wants("hash") {
+        hashes().await;
+    }
     if wants("login") {
         logins().await;
     }
@@ -94,6 +97,17 @@ async fn main() {
     if wants("resources") {
         resources().await;
     }
+}
+
+/// The service's own scrypt, against that of the crate `scrypt`, by what the processor does for each.
+async fn hashes() {
+    let mut rounds = Rounds::default();
+    for _ in 0..ROUNDS {
+        let times = tokio::task::spawn_blocking(bare::hash_times).await.expect("no panic");
+        let [per_second, limit] = times.map(|time| time.as_secs_f64().recip());
+        rounds.push(&Rate { per_second, ..Rate::default() }, limit);
+    }
+    rounds.print("own scrypt / the crate scrypt, a core", "hashes/s", "hashes/s");
 }
 
 /// Password grants, against the same scrypt on all cores and nothing else.

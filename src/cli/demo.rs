@@ -125,7 +125,7 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
     let user = AddUser {
         id: random::user_id(),
         username: USERNAME.parse()?,
-        password_hash: Secret::new(password::hash(&password, ScryptCost::RECOMMENDED)),
+        password_hash: Secret::new(password::hash(&password, ScryptCost::RECOMMENDED)?),
         scope: None,
         roles: vec!["user".to_owned()],
         now,

@@ -231,7 +231,7 @@ impl NewPassword {
     fn read(&self, username: &Username) -> Result<Secret, Failure> {
         let password = prompt::new_password(self.password_stdin)?;
         password_policy::check(&password, username.as_str(), self.allow_short_passwords)?;
-        Ok(Secret::new(password::hash(&password, self.scrypt)))
+        Ok(Secret::new(password::hash(&password, self.scrypt)?))
     }
 }
 

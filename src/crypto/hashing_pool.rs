@@ -4,6 +4,9 @@
 //! A hash is a thousand times dearer than anything else this service does. So it never runs on
 //! the async runtime, and a login that could not be served in time is refused before it costs
 //! anything, which keeps the ones that are served fast.
+//!
+//! Each thread reserves its memory when it starts and keeps it, so what all of them take together is
+//! known beforehand.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 
-use super::password::{self, PasswordHash};
+use super::password::{HashingMemory, PasswordHash};
 use crate::clock::Seconds;
 use crate::config::ScryptCost;
 use crate::presence::Presence;
@@ -109,6 +112,7 @@ struct Job {
     password: Secret,
     /// What to verify against; the decoy if there is nothing.
     stored: Option<PasswordHash>,
+    replace: bool,
     asked_at: Instant,
     caller: Presence,
     reply: oneshot::Sender<Result<Verification, NotVerified>>,
@@ -118,7 +122,7 @@ impl HashingPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// What the system says if it has no threads left.
+    /// What the system says if it has no threads left, or not so much memory.
     pub fn start(limits: HashingLimits) -> std::io::Result<Self> {
         let work = limits.cost.memory().saturating_mul(limits.cost.p.into());
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
@@ -133,9 +137,12 @@ impl HashingPool {
         let pool = Self { shared };
         for number in 0..limits.threads {
             let shared = Arc::clone(&pool.shared);
+            let memory = HashingMemory::reserve(limits.memory_per_thread);
+            let mut memory = memory.map_err(std::io::Error::other)?;
+            memory.test().map_err(std::io::Error::other)?;
             thread::Builder::new()
                 .name(format!("hashing-{number}"))
-                .spawn(move || shared.work_until_closed())?;
+                .spawn(move || shared.work_until_closed(&mut memory))?;
         }
         Ok(pool)
     }
@@ -152,7 +159,9 @@ impl HashingPool {
         &self.shared.metrics
     }
 
-    /// Verifies a password against a stored hash; without one, does the same work for nothing.
+    /// Verifies a password against a stored hash; without one, does the same work for nothing. A hash of
+    /// another cost is replaced only where `replace` says so: who may not log in must not learn from the
+    /// time of a second hash that the password was right.
     ///
     /// # Errors
     /// [`NotVerified`]: nothing was computed and nothing is known of the password.
@@ -160,10 +169,11 @@ impl HashingPool {
         &self,
         password: Secret,
         stored: Option<PasswordHash>,
+        replace: bool,
         caller: Presence,
     ) -> Result<Verification, NotVerified> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { password, stored, asked_at: Instant::now(), caller, reply };
+        let job = Job { password, stored, replace, asked_at: Instant::now(), caller, reply };
         self.shared.admit(job)?;
         answer.await.unwrap_or(Err(NotVerified::Failed))
     }
@@ -206,42 +216,11 @@ impl Shared {
     }
 
     /// What each thread does.
-    fn work_until_closed(&self) {
-        loop {
-            let mut queue = self.lock();
-            let job = loop {
-                if queue.closed {
-                    return;
-                }
-                match queue.jobs.pop_front() {
-                    Some(job) => break job,
-                    None => {
-                        queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                    }
-                }
-            };
-            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
-            if job.caller.is_gone() {
-                self.metrics.abandoned.inc();
-                job.reply.send(Err(NotVerified::CallerGone)).ok();
-                continue;
-            }
-            let waited = job.asked_at.elapsed();
-            if waited > self.limits.deadline {
-                // The prediction was wrong: the answer is the same as if it had been right.
-                self.metrics.refused.inc();
-                let retry_after = Seconds::new(1);
-                job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
-                continue;
-            }
-            queue.running += 1;
-            drop(queue);
-
-            self.metrics.wait.observe(waited.as_secs_f64());
+    fn work_until_closed(&self, memory: &mut HashingMemory) {
+        while let Some(job) = self.next(memory) {
             let started = Instant::now();
             let cost = self.limits.cost;
-            let outcome =
-                catch_unwind(AssertUnwindSafe(|| verify(&job.password, job.stored.as_ref(), cost)));
+            let outcome = catch_unwind(AssertUnwindSafe(|| job.verify(cost, memory)));
             let seconds = started.elapsed().as_secs_f64();
             self.metrics.duration.observe(seconds);
             self.metrics.verified.inc();
@@ -252,6 +231,40 @@ impl Shared {
             drop(queue);
             // The caller may have gone meanwhile; there is nobody left to tell then.
             job.reply.send(outcome.map_err(|_| NotVerified::Failed)).ok();
+        }
+    }
+
+    /// Waits for the next job that is to be done, and counts it as running; `None` when the pool is
+    /// closed.
+    fn next(&self, memory: &mut HashingMemory) -> Option<Job> {
+        if self.lock().jobs.is_empty() {
+            // Otherwise the next hash overwrites it all, so this takes no time that anyone waits for.
+            memory.wipe();
+        }
+        let mut queue = self.lock();
+        loop {
+            if queue.closed {
+                return None;
+            }
+            let Some(job) = queue.jobs.pop_front() else {
+                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
+            let waited = job.asked_at.elapsed();
+            if job.caller.is_gone() {
+                self.metrics.abandoned.inc();
+                job.reply.send(Err(NotVerified::CallerGone)).ok();
+            } else if waited > self.limits.deadline {
+                // The prediction was wrong: the answer is the same as if it had been right.
+                self.metrics.refused.inc();
+                let retry_after = Seconds::new(1);
+                job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
+            } else {
+                queue.running += 1;
+                self.metrics.wait.observe(waited.as_secs_f64());
+                return Some(job);
+            }
         }
     }
 }
@@ -266,15 +279,18 @@ impl Queue {
     }
 }
 
-/// The work itself.
-fn verify(password: &Secret, stored: Option<&PasswordHash>, cost: ScryptCost) -> Verification {
-    let Some(stored) = stored else {
-        password::decoy(password, cost);
-        return Verification { matches: false, replacement: None };
-    };
-    let matches = stored.verify(password);
-    let replacement = (matches && stored.is_outdated(cost)).then(|| password::hash(password, cost));
-    Verification { matches, replacement }
+impl Job {
+    /// The work itself.
+    fn verify(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Verification {
+        let Some(stored) = &self.stored else {
+            memory.decoy(&self.password, cost);
+            return Verification { matches: false, replacement: None };
+        };
+        let matches = stored.verify(&self.password, memory);
+        let renewed = matches && self.replace && stored.is_outdated(cost);
+        let replacement = renewed.then(|| memory.hash(&self.password, cost));
+        Verification { matches, replacement }
+    }
 }
 
 fn as_gauge(length: usize) -> i64 {
@@ -298,6 +314,7 @@ impl HashingMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::password;
     use crate::presence::Waiting;
 
     fn pool(deadline: Duration) -> HashingPool {
@@ -313,13 +330,18 @@ mod tests {
     #[tokio::test]
     async fn an_outdated_hash_is_replaced_once_it_matched() {
         let pool = pool(Duration::from_mins(1));
-        let old = password::hash(&secret(), ScryptCost { ln: 4, r: 8, p: 1 });
+        let old = password::hash(&secret(), ScryptCost { ln: 4, r: 8, p: 1 }).expect("memory");
         let stored = PasswordHash::parse(&old, u64::MAX).expect("our own format");
         let caller = Waiting::default();
         let wrong = Secret::new("Password".to_owned());
-        let verification = pool.verify(wrong, Some(stored.clone()), caller.presence()).await;
+        let verify = |password, replace| {
+            pool.verify(password, Some(stored.clone()), replace, caller.presence())
+        };
+        let verification = verify(wrong, true).await;
         assert!(verification.is_ok_and(|found| !found.matches && found.replacement.is_none()));
-        let verification = pool.verify(secret(), Some(stored), caller.presence()).await;
+        let verification = verify(secret(), false).await;
+        assert!(verification.is_ok_and(|found| found.matches && found.replacement.is_none()));
+        let verification = verify(secret(), true).await;
         let replacement = verification.expect("a free pool").replacement.expect("a new hash");
         assert!(replacement.starts_with("$scrypt$ln=12,r=8,p=1$"), "{replacement}");
     }
@@ -328,7 +350,7 @@ mod tests {
     async fn a_caller_that_has_gone_costs_no_hash() {
         let pool = pool(Duration::from_mins(1));
         let presence = Waiting::default().presence();
-        let outcome = pool.verify(secret(), None, presence).await;
+        let outcome = pool.verify(secret(), None, true, presence).await;
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
         assert_eq!((pool.metrics().abandoned.get(), pool.metrics().verified.get()), (1, 0));
     }
@@ -338,7 +360,7 @@ mod tests {
         let pool = pool(Duration::ZERO);
         let caller = Waiting::default();
         pool.shared.lock().running = 1;
-        let outcome = pool.verify(secret(), None, caller.presence()).await;
+        let outcome = pool.verify(secret(), None, true, caller.presence()).await;
         let retry_after = Seconds::new(1);
         assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
         assert_eq!(pool.metrics().verified.get(), 0);

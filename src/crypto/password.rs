@@ -6,7 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use scrypt::Params;
+use jeton_scrypt::{Cost, Memory};
 use subtle::ConstantTimeEq;
 
 use super::random;
@@ -96,11 +96,11 @@ impl PasswordHash {
 
     /// Whether the password is the one that was hashed. Takes as long as the hash costs.
     #[must_use]
-    pub fn verify(&self, password: &Secret) -> bool {
+    pub fn verify(&self, password: &Secret, memory: &mut HashingMemory) -> bool {
         match self {
             Self::Scrypt { cost, salt, output } => {
                 let mut computed = vec![0; output.len()];
-                derive(password, salt, *cost, &mut computed);
+                memory.derive(password, salt, *cost, &mut computed);
                 bool::from(computed.ct_eq(output))
             }
         }
@@ -125,31 +125,86 @@ fn parse_cost(text: &str) -> Option<ScryptCost> {
     (sane && parts.next().is_none()).then_some(cost)
 }
 
-/// Hashes a new password: the PHC string to store. Takes as long as the hash costs.
-#[must_use]
-pub fn hash(password: &Secret, cost: ScryptCost) -> String {
-    let salt: [u8; SALT_LENGTH] = random::octets();
-    let mut output = [0; OUTPUT_LENGTH];
-    derive(password, &salt, cost, &mut output);
-    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
-    format!("$scrypt${cost}${salt}${output}")
+/// Where hashes are computed, one at a time.
+#[derive(Debug)]
+pub struct HashingMemory(Memory);
+
+impl HashingMemory {
+    /// Reserves memory for hashes that take so many octets each. The system gives it when it is first
+    /// needed, and what was given stays.
+    ///
+    /// # Errors
+    /// There is not so much.
+    pub fn reserve(octets: u64) -> Result<Self, String> {
+        Memory::reserve(octets).map(Self).map_err(|error| {
+            format!("the system does not give the memory to hash passwords: {error}")
+        })
+    }
+
+    /// Sees that hashes are what another implementation makes of the same, on this processor.
+    ///
+    /// # Errors
+    /// They are not: no password may be hashed or verified.
+    pub fn test(&mut self) -> Result<(), String> {
+        let (password, salt) = (Secret::new("password".to_owned()), b"NaCl");
+        let (mut expected, mut output) = ([0; OUTPUT_LENGTH], [0; OUTPUT_LENGTH]);
+        let cost = ScryptCost { ln: 4, r: 8, p: 2 };
+        scrypt::Params::new(cost.ln, cost.r, cost.p).map_err(|error| error.to_string()).and_then(
+            |parameters| {
+                let password = password.expose().as_bytes();
+                scrypt::scrypt(password, salt, &parameters, &mut expected)
+                    .map_err(|error| error.to_string())
+            },
+        )?;
+        self.derive(&password, salt, cost, &mut output);
+        if output == expected {
+            return Ok(());
+        }
+        Err("this processor computes wrong hashes: run jeton on another machine".to_owned())
+    }
+
+    /// Hashes a new password: the PHC string to store. Takes as long as the hash costs.
+    #[must_use]
+    pub fn hash(&mut self, password: &Secret, cost: ScryptCost) -> String {
+        let salt: [u8; SALT_LENGTH] = random::octets();
+        let mut output = [0; OUTPUT_LENGTH];
+        self.derive(password, &salt, cost, &mut output);
+        let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
+        format!("$scrypt${cost}${salt}${output}")
+    }
+
+    /// Does the work of one hash for nothing, so that an unknown user costs what a known one does.
+    pub fn decoy(&mut self, password: &Secret, cost: ScryptCost) {
+        let mut output = [0; OUTPUT_LENGTH];
+        self.derive(password, &[0; SALT_LENGTH], cost, &mut output);
+        std::hint::black_box(output);
+    }
+
+    /// Overwrites what hashes have left: whoever had it could check guesses for next to nothing.
+    pub fn wipe(&mut self) {
+        self.0.wipe();
+    }
+
+    fn derive(&mut self, password: &Secret, salt: &[u8], cost: ScryptCost, output: &mut [u8]) {
+        let ScryptCost { ln, r, p } = cost;
+        self.0.scrypt(password.expose().as_bytes(), salt, Cost { ln, r, p }, output);
+    }
 }
 
-/// Does the work of one hash for nothing, so that an unknown user costs what a known one does.
-pub fn decoy(password: &Secret, cost: ScryptCost) {
-    let mut output = [0; OUTPUT_LENGTH];
-    derive(password, &[0; SALT_LENGTH], cost, &mut output);
-    std::hint::black_box(output);
-}
-
-fn derive(password: &Secret, salt: &[u8], cost: ScryptCost, output: &mut [u8]) {
-    let parameters = Params::new(cost.ln, cost.r, cost.p).expect("costs were checked when read");
-    scrypt::scrypt(password.expose().as_bytes(), salt, &parameters, output)
-        .expect("output lengths were checked when read");
+/// Hashes a new password where nothing else is hashed: the PHC string to store.
+///
+/// # Errors
+/// There is not enough memory.
+pub fn hash(password: &Secret, cost: ScryptCost) -> Result<String, String> {
+    let mut memory = HashingMemory::reserve(cost.memory())?;
+    memory.test()?;
+    Ok(memory.hash(password, cost))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CHEAP: ScryptCost = ScryptCost { ln: 4, r: 8, p: 1 };
@@ -158,26 +213,72 @@ mod tests {
         Secret::new(text.to_owned())
     }
 
+    fn memory() -> HashingMemory {
+        HashingMemory::reserve(16 << 20).expect("a little memory")
+    }
+
     #[test]
     fn a_hash_verifies_its_own_password_only() {
-        let first = hash(&secret("a\0b"), CHEAP);
+        let memory = &mut memory();
+        let first = memory.hash(&secret("a\0b"), CHEAP);
         let stored = PasswordHash::parse(&first, u64::MAX).expect("our own format");
-        assert!(stored.verify(&secret("a\0b")));
+        assert!(stored.verify(&secret("a\0b"), memory));
         // [W-41] A NUL does not end the password.
         for other in ["a", "a\0c", "a\0b ", "A\0b", ""] {
-            assert!(!stored.verify(&secret(other)), "{other:?}");
+            assert!(!stored.verify(&secret(other), memory), "{other:?}");
         }
-        assert_ne!(first, hash(&secret("a\0b"), CHEAP), "the salt is random");
+        assert_ne!(first, memory.hash(&secret("a\0b"), CHEAP), "the salt is random");
         assert!(stored.is_outdated(ScryptCost::RECOMMENDED) && !stored.is_outdated(CHEAP));
     }
 
-    /// RFC 7914 §12, the second vector.
+    /// RFC 7914 §12, all vectors but the last, which takes a gigabyte.
     #[test]
     fn the_function_is_scrypt() {
-        let cost = ScryptCost { ln: 10, r: 8, p: 16 };
-        let mut output = [0; 64];
-        derive(&secret("password"), b"NaCl", cost, &mut output);
-        assert_eq!(output[..8], [0xfd, 0xba, 0xbe, 0x1c, 0x9d, 0x34, 0x72, 0x00]);
+        let vectors = [
+            (
+                ("", "", ScryptCost { ln: 4, r: 1, p: 1 }),
+                "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442\
+                 fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906",
+            ),
+            (
+                ("password", "NaCl", ScryptCost { ln: 10, r: 8, p: 16 }),
+                "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162\
+                 2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640",
+            ),
+            (
+                ("pleaseletmein", "SodiumChloride", ScryptCost { ln: 14, r: 8, p: 1 }),
+                "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2\
+                 d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887",
+            ),
+        ];
+        let memory = &mut memory();
+        for ((password, salt, cost), expected) in vectors {
+            let mut output = [0; 64];
+            memory.derive(&secret(password), salt.as_bytes(), cost, &mut output);
+            let pairs = expected.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair));
+            let octets = pairs.map(|pair| u8::from_str_radix(pair.expect("ASCII"), 16));
+            assert_eq!(output.to_vec(), octets.collect::<Result<Vec<_>, _>>().expect("hex digits"));
+        }
+    }
+
+    proptest! {
+        /// What another hash has left in the memory changes nothing.
+        #[test]
+        fn the_function_is_that_of_the_crate_scrypt(
+            password in ".{0,100}",
+            salt in proptest::collection::vec(any::<u8>(), 0..80),
+            (ln, r, p) in (1_u8..8, 1_u32..20, 1_u32..5),
+            length in 10_usize..100,
+        ) {
+            let parameters = scrypt::Params::new(ln, r, p).expect("valid parameters");
+            let (mut expected, mut output) = (vec![0; length], vec![0; length]);
+            scrypt::scrypt(password.as_bytes(), &salt, &parameters, &mut expected)
+                .expect("a valid length");
+            let memory = &mut memory();
+            memory.decoy(&secret("another"), ScryptCost { ln: 5, r: 30, p: 1 });
+            memory.derive(&secret(&password), &salt, ScryptCost { ln, r, p }, &mut output);
+            prop_assert_eq!(output, expected);
+        }
     }
 
     #[test]

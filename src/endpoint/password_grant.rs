@@ -138,7 +138,11 @@ impl PasswordGrantEndpoint {
         // A password that no user can have is compared with nothing, at the usual price.
         let usable = if normalised.is_some() { usable } else { None };
         let presented = normalised.unwrap_or_else(|| password.clone());
-        let verification = self.hashing.verify(presented, usable, caller.clone()).await?;
+        let may_log_in = user
+            .as_ref()
+            .is_some_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
+        let verification =
+            self.hashing.verify(presented, usable, may_log_in, caller.clone()).await?;
         match (user, stored) {
             (None, _) | (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),

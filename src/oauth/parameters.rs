@@ -132,15 +132,20 @@ impl Parameters {
     /// A reason of the `invalid_request` kind, for whatever makes the form ambiguous, malformed or
     /// larger than documented.
     pub fn read(content: &[u8]) -> Result<Self, Reason> {
-        let pairs = content.split(|&octet| octet == b'&').map(read_pair);
-        let pairs = pairs.collect::<Option<Vec<_>>>().ok_or(Reason::MalformedForm)?;
-        if pairs.len() > PAIRS_MAX {
+        if decode(content).is_none() {
+            return Err(Reason::MalformedForm);
+        }
+        if content.split(|&octet| octet == b'&').count() > PAIRS_MAX {
             return Err(Reason::TooManyParameters);
         }
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_bytes(content).map_err(|_| Reason::MalformedForm)?;
+
         let mut parameters = Self::default();
         for (name, value) in pairs {
+            let value = Secret::new(value);
             // RFC 6749 §3.2: unrecognised parameters are ignored.
-            let Some(parameter) = Parameter::find(name.expose()) else { continue };
+            let Some(parameter) = Parameter::find(&name) else { continue };
             if value.expose().len() > parameter.length_max() {
                 return Err(Reason::OverlongParameter(parameter));
             }
@@ -186,16 +191,9 @@ impl Parameters {
     }
 }
 
-/// Reads what stands between two `&`: the name before the first `=`, and the value after it. `None` for
-/// a broken escape, and for octets that are not UTF-8.
-fn read_pair(octets: &[u8]) -> Option<(Secret, Secret)> {
-    let end = octets.iter().position(|&octet| octet == b'=').unwrap_or(octets.len());
-    let (name, value) = octets.split_at(end);
-    Some((decode(name)?, decode(value.get(1..).unwrap_or_default())?))
-}
-
 /// Decodes `application/x-www-form-urlencoded` octets once; `None` for a broken escape, and for octets
-/// that are not UTF-8. No copy is left behind.
+/// that are not UTF-8. The separators are ASCII, so a whole form is UTF-8 exactly if each name and value
+/// is. No copy is left behind.
 pub(super) fn decode(content: &[u8]) -> Option<Secret> {
     let mut decoded = Zeroizing::new(Vec::with_capacity(content.len()));
     let mut rest = content.iter();

@@ -112,8 +112,12 @@ impl Service {
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
-        let hashing = HashingPool::start(plan.hashing)
-            .map_err(|error| format!("cannot start the hashing threads: {error}"))?;
+        let hashing = HashingPool::start(plan.hashing).map_err(|error| {
+            format!(
+                "cannot start the hashing threads: {error}; allow them less with --hash-threads \
+                     or --hash-memory"
+            )
+        })?;
         let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
 
         let parts = Parts { settings, clock, issuer, store, keys, discovery, metrics };

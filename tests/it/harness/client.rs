@@ -217,6 +217,13 @@ impl Reply {
         strict_json(self.text())
     }
 
+    /// The value of a metric on a page of them, with its labels if it has any.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        self.text().lines().find_map(line).expect("a metric of this name")
+    }
+
     /// A member of the content that is a string.
     pub(crate) fn member(&self, name: &str) -> String {
         self.json()[name]

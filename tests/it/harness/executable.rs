@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::client::Request;
 use super::database::{Database, Fixtures, SCRYPT};
 
 /// A command of the real executable, without settings from the environment.
@@ -218,6 +219,11 @@ impl Executable {
     pub(crate) fn dumps_core(&mut self) -> bool {
         self.signal("ABRT");
         self.child.wait().expect("a child of ours").core_dumped()
+    }
+
+    /// The value of a metric.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        Request::new(self.management, "GET", "/metrics").send().await.metric(name)
     }
 
     /// The most memory that the process ever had, in octets.

@@ -228,9 +228,7 @@ impl Jeton {
 
     /// The value of a metric without labels.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let page = self.manage("/metrics").send().await;
-        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-        page.text().lines().find_map(line).expect("a metric of this name")
+        self.manage("/metrics").send().await.metric(name)
     }
 }
 
