@@ -8,13 +8,17 @@ use crate::config::TrustedProxy;
 
 /// The proxies whose `X-Forwarded-For` is believed.
 #[derive(Debug, Default)]
-pub(super) struct TrustedProxies(pub(super) Vec<TrustedProxy>);
+pub struct TrustedProxies(
+    /// Their networks.
+    pub Vec<TrustedProxy>,
+);
 
 impl TrustedProxies {
     /// The address of the caller: the peer of the connection or, if that is a trusted proxy, the
     /// last address of `X-Forwarded-For` that is none. What stands before it was written by
     /// someone unknown.
-    pub(super) fn source(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    #[must_use]
+    pub fn source(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let is_trusted = |address: IpAddr| self.0.iter().any(|network| network.contains(address));
         if !is_trusted(peer) {
             return peer;

@@ -10,6 +10,9 @@ mod architecture;
 mod crash;
 mod demo;
 mod documents;
+#[path = "../fuzz/properties/mod.rs"]
+mod fuzz_properties;
+mod fuzzing;
 mod harness;
 mod key_simulation;
 mod on_postgres;
