@@ -8,6 +8,8 @@ use jeton::crypto::key_ring::{DatedKey, KeyRing, Verified};
 use jeton::crypto::signing::{self, SigningKey};
 use jeton::oauth::access_token::{AccessTokenClaims, UnverifiedToken, attach_signature};
 use jeton::oauth::{Issuer, access_token};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{URL_SAFE, decode_base64, edited, encode_base64url};
@@ -110,11 +112,32 @@ fn is_header_of(text: &str, kid: &str) -> bool {
         let value = header.get(name).and_then(Value::as_str);
         value.is_some_and(|value| values.contains(&value))
     };
-    header.len() == 3
-        && text.matches(':').count() >= 3
+    members(text).len() == 3
         && says("alg", &["RS256"])
         && says("typ", &["at+jwt", "application/at+jwt"])
         && says("kid", &[kid])
+}
+
+/// The names of the members of an object, as often as they stand there.
+fn members(text: &str) -> Vec<String> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<String>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Vec<String>, A::Error> {
+            let mut names = Vec::new();
+            while let Some((name, IgnoredAny)) = object.next_entry()? {
+                names.push(name);
+            }
+            Ok(names)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    json.deserialize_map(Names).expect("a JSON object")
 }
 
 /// What was read stands in the text, in its type, and is read again from what it is written as.
@@ -122,6 +145,7 @@ fn check_claims(claims: &AccessTokenClaims, text: &str) {
     let said: Map<String, Value> = serde_json::from_str(text).expect("a JSON object");
     let written = serde_json::to_value(claims).expect("JSON");
     for (name, value) in written.as_object().expect("an object") {
+        assert_eq!(members(text).iter().filter(|own| *own == name).count(), 1, "{name} of {text}");
         let said = said.get(name).unwrap_or_else(|| panic!("{name} is not in {text}"));
         // A scope that names a token twice is written with it once.
         assert!(said == value || name == "scope", "{name} of {text}");
