@@ -204,10 +204,15 @@ impl FromStr for TrustedProxy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        // ipnet reads 010.0.0.0 as 10.0.0.0, others as 8.0.0.0; the standard library refuses it.
+        let address = text.split_once('/').map_or(text, |(address, _)| address);
+        address
+            .parse::<IpAddr>()
+            .map(IpNet::from)
+            .ok()
+            .and_then(|host| if address == text { Some(host) } else { text.parse().ok() })
             .map(Self)
-            .map_err(|_| format!("{text:?} is not a network: write it as 10.0.0.0/8"))
+            .ok_or_else(|| format!("{text:?} is not a network: write it as 10.0.0.0/8"))
     }
 }
 
@@ -265,6 +270,16 @@ mod tests {
         }
         for bad in ["*", "https://", "https://a/", "https://A.example", "a.example", "null"] {
             assert!(bad.parse::<CorsOrigin>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_have_one_spelling() {
+        for good in ["10.0.0.0/8", "10.0.0.1", "2001:db8::/32", "::1"] {
+            assert!(good.parse::<TrustedProxy>().is_ok(), "{good}");
+        }
+        for bad in ["", "10.0.0.0/", "10.0.0.0/33", "010.0.0.0/8", "10.0.0/8", "a", "10.0.0.1/+8"] {
+            assert!(bad.parse::<TrustedProxy>().is_err(), "{bad}");
         }
     }
 }

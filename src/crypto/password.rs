@@ -122,7 +122,8 @@ fn parse_cost(text: &str) -> Option<ScryptCost> {
     let (ln, r, p) = (number("ln=")?, number("r=")?, number("p=")?);
     let cost = ScryptCost { ln: u8::try_from(ln).ok()?, r, p };
     let sane = (1..=40).contains(&ln) && (1..=1_024).contains(&r) && (1..=1_024).contains(&p);
-    (sane && parts.next().is_none()).then_some(cost)
+    // Numbers have one spelling in a PHC string: no sign, no zero before them.
+    (sane && cost.to_string() == text).then_some(cost)
 }
 
 /// Where hashes are computed, one at a time.
@@ -297,6 +298,9 @@ mod tests {
             ["", "secret", "plain:secret", "$scrypt$", "$2b$12$abc", "$scrypt$ln=17,r=8,p=1$$"]
         {
             assert_eq!(parse(odd), Some(PasswordHashError::Unknown), "{odd}");
+        }
+        for odd in ["ln=017,r=8,p=1", "ln=17,r=+8,p=1", "ln=17,r=8,p=1,"] {
+            assert_eq!(parse(&row(odd)), Some(PasswordHashError::Unknown), "{odd}");
         }
     }
 }

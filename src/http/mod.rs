@@ -3,7 +3,7 @@
 //! Start here for "which path does what": [`public_routes`] and [`management_routes`] are the tables.
 
 mod cors;
-mod forwarded;
+pub mod forwarded;
 mod management;
 pub mod metrics;
 mod reply;

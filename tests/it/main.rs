@@ -11,6 +11,9 @@ mod attack_simulation;
 mod crash;
 mod demo;
 mod documents;
+#[path = "../fuzz/properties/mod.rs"]
+mod fuzz_properties;
+mod fuzzing;
 mod harness;
 mod key_simulation;
 mod on_postgres;
