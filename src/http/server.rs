@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -195,7 +195,7 @@ async fn converse(
         return serve_http1(stream, connection, routes, stop).await;
     };
     let shaken = tokio::select! {
-        shaken = timeout(IDLE_TIMEOUT, acceptor.accept(stream)) => shaken,
+        shaken = timeout(IDLE_TIMEOUT, Box::pin(acceptor.accept(stream))) => shaken,
         () = connection.slot.gives_way() => return Ending::GaveWay,
     };
     let Ok(Ok(stream)) = shaken else { return Ending::Done };
@@ -220,7 +220,7 @@ async fn serve_http1(
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service(connection, routes));
     // hyper itself closes a connection whose next request does not come in time.
-    drive(serving, &slot, HTTP1_STUCK_TIMEOUT, stop).await
+    drive(Box::pin(serving), &slot, HTTP1_STUCK_TIMEOUT, stop).await
 }
 
 async fn serve_http2(
@@ -240,7 +240,7 @@ async fn serve_http2(
         .keep_alive_interval(IDLE_TIMEOUT)
         .keep_alive_timeout(IDLE_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service(connection, routes));
-    drive(serving, &slot, HTTP2_IDLE_TIMEOUT, stop).await
+    drive(Box::pin(serving), &slot, HTTP2_IDLE_TIMEOUT, stop).await
 }
 
 /// The content of a request, which begins the service's turn when it has come whole.
@@ -356,9 +356,9 @@ fn is_host(value: &HeaderValue) -> bool {
 }
 
 /// Runs a connection to its end: until it closes, was idle too long, has to give way, or the service
-/// stops.
+/// stops. It is boxed, because a task has room for the largest of all that it may come to do.
 async fn drive<C>(
-    serving: C,
+    mut serving: Pin<Box<C>>,
     slot: &Slot,
     idle_timeout: Duration,
     mut stop: watch::Receiver<bool>,
@@ -366,17 +366,16 @@ async fn drive<C>(
 where
     C: GracefulConnection,
 {
-    let mut serving = pin!(serving);
     loop {
         let look_again = slot.waits_since().unwrap_or_else(Instant::now) + idle_timeout;
         tokio::select! {
             _ = serving.as_mut() => return Ending::Done,
             () = stopped(&mut stop) => {
-                finish(serving).await;
+                finish(serving.as_mut()).await;
                 return Ending::Done;
             }
             () = slot.gives_way() => match slot.waits_since() {
-                Some(_) => return give_way(serving, slot).await,
+                Some(_) => return give_way(serving.as_mut(), slot).await,
                 // Its caller went on just in time.
                 None => continue,
             },
@@ -384,7 +383,7 @@ where
         }
         if slot.waits_since().is_some_and(|since| since.elapsed() >= idle_timeout) {
             tokio::select! {
-                _ = timeout(CLOSE_TIMEOUT, finish(serving)) => return Ending::Done,
+                _ = timeout(CLOSE_TIMEOUT, finish(serving.as_mut())) => return Ending::Done,
                 () = slot.gives_way() => return Ending::GaveWay,
             }
         }

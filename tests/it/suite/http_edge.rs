@@ -228,6 +228,37 @@ async fn overlong_requests_are_refused() {
     jeton.access_token().await;
 }
 
+/// README.md, «Limits»: what is just as long as it may be is taken, and one octet or field more is not.
+/// [H-21]
+#[tokio::test]
+async fn limits_are_exact() {
+    let jeton = jeton().await;
+    let keys = jeton.request("GET", JWKS);
+    let with_fields = |number: usize| {
+        (1..number).fold(keys.clone(), |request, n| request.header(&format!("X-{n}"), "x"))
+    };
+    assert_eq!(with_fields(64).send().await.status, 200);
+    assert_eq!(with_fields(65).send().await.status, 431);
+    let with_content = |length: usize| {
+        let form = login_form("alice", PASSWORD) + "&x=";
+        let padding = "x".repeat(length - form.len());
+        jeton.post_as("web", "/token", &(form + &padding))
+    };
+    for length in [16_384, 16_385] {
+        let status = if length == 16_384 { 200 } else { 413 };
+        assert_eq!(with_content(length).send().await.status, status, "{length}");
+        assert_eq!(with_content(length).chunked().send().await.status, status, "{length}");
+    }
+    let with_head = |length: usize| {
+        let rest = keys.clone().header("X", "").octets().len();
+        keys.clone().header("X", &"x".repeat(length - rest))
+    };
+    assert_eq!(with_head(16_384).octets().len(), 16_384);
+    assert_eq!(with_head(16_384).send().await.status, 200);
+    assert_eq!(with_head(16_385).send().await.status, 431);
+    jeton.access_token().await;
+}
+
 /// RFC 9110 §10.1.1: a client that asks first is told to go on, or what is wrong at once. [H-22]
 #[tokio::test]
 async fn a_client_that_asks_before_it_sends_is_answered() {
