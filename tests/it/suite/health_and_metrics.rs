@@ -43,7 +43,8 @@ fn value(page: &str, metric: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {metric} in {page}")).parse().expect("a number")
 }
 
-/// What operators watch is counted, and no label names a user, a client or a token.
+/// What operators watch is counted, and no label names a user, a client or a token. ASVS 13.4.5.
+/// [S-28]
 #[tokio::test]
 async fn what_happens_is_counted_and_names_nobody() {
     let jeton = jeton().await;
@@ -93,6 +94,7 @@ async fn what_happens_is_counted_and_names_nobody() {
 }
 
 /// Each listener has its own paths: the protocol is on one, health and metrics on the other.
+/// ASVS 13.4.5. [S-27] [S-28]
 #[tokio::test]
 async fn the_listeners_share_nothing() {
     let jeton = jeton().await;
