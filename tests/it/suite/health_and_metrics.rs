@@ -136,9 +136,7 @@ async fn the_log_has_no_secrets_and_no_forged_addresses() {
         let introspection = format!("token={token}&{credentials}");
         post(&format!("/introspect?{introspection}")).form(&introspection).send().await;
 
-        service.signal("TERM");
-        assert_eq!(service.wait(), Some(0));
-        let log = service.log();
+        let log = service.stop_and_read_log();
         let audited = log.lines().find(|line| line.contains("token_issued")).expect("an event");
         assert!(audited.contains(&format!("\"{source}\"")), "{audited}");
         let signature = token.rsplit('.').next().expect("a signature");
