@@ -172,7 +172,7 @@ fn form_request(request: &Request) -> FormRequest {
     };
     FormRequest {
         authorization: request.headers.get_all(AUTHORIZATION).iter().map(line).collect(),
-        content: Arc::clone(&request.content),
+        content: request.content.clone(),
         caller: request.caller.clone(),
         source: request.source,
     }

@@ -89,7 +89,7 @@ pub(super) async fn check_default_client(
     }
 }
 
-fn no_hashing(error: std::io::Error) -> String {
+fn no_hashing(error: &std::io::Error) -> String {
     format!(
         "cannot start the hashing threads: {error}; if there is too little memory, allow them less \
          with --hash-threads or --hash-memory"
@@ -119,7 +119,7 @@ impl Service {
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
-        let hashing = HashingPool::start(plan.hashing).map_err(no_hashing)?;
+        let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
         let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
 
         let parts = Parts { settings, clock, issuer, store, keys, discovery, metrics };

@@ -1,7 +1,5 @@
 //! Looks for secrets where none may be, in whatever spelling they may have got there.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -56,13 +54,13 @@ fn one_char_an_octet(octets: &[u8]) -> String {
     octets.iter().copied().map(char::from).collect()
 }
 
-/// The ways in which a program may write octets.
-fn spellings(secret: &[u8]) -> Vec<String> {
-    let mut all = vec![one_char_an_octet(secret), secret.escape_ascii().to_string()];
+/// The ways in which a program may write a text.
+fn texts(secret: &[u8]) -> Vec<String> {
+    let mut all = vec![secret.escape_ascii().to_string()];
     if let Ok(text) = std::str::from_utf8(secret) {
         let escaped = percent_encode(text);
         let json = serde_json::to_string(text).expect("text");
-        for spelling in [
+        all.extend([
             escaped.replace("%20", "+"),
             escaped.to_lowercase(),
             text.replace(' ', "+"),
@@ -71,25 +69,31 @@ fn spellings(secret: &[u8]) -> Vec<String> {
             format!("{text:?}").trim_matches('"').to_owned(),
             text.escape_default().to_string(),
             escaped,
-        ] {
-            all.push(one_char_an_octet(spelling.as_bytes()));
-        }
+        ]);
     }
-    let (mut decimal, mut hexadecimal, mut listed) = (String::new(), String::new(), String::new());
-    for octet in secret {
-        write!(decimal, "{octet}, ").expect("a String takes any text");
-        write!(hexadecimal, "{octet:02x}").expect("a String takes any text");
-        write!(listed, "{octet:02x}, ").expect("a String takes any text");
-    }
-    all.push(hexadecimal.to_uppercase());
-    all.extend([hexadecimal, decimal, listed].map(|text| text.trim_end_matches(", ").to_owned()));
-    // Base64 of something that has the secret in it: it may begin at any of three places in a group.
-    for offset in 0..3 {
-        let octets = [&vec![0; offset], secret].concat();
-        let whole = offset * 8_usize;
-        let (first, last) = (whole.div_ceil(6), octets.len() * 8 / 6);
-        for text in [STANDARD_NO_PAD.encode(&octets), URL_SAFE_NO_PAD.encode(&octets)] {
-            all.push(text[first..last].to_owned());
+    all
+}
+
+/// The ways in which a program may write octets, themselves or in one of the ways of texts.
+fn spellings(secret: &[u8]) -> Vec<String> {
+    let mut forms: Vec<Vec<u8>> = texts(secret).into_iter().map(String::into_bytes).collect();
+    forms.push(secret.to_vec());
+    forms.sort_unstable();
+    forms.dedup();
+    let mut all = Vec::new();
+    for octets in forms {
+        all.push(one_char_an_octet(&octets));
+        let listed = format!("{octets:02x?}").trim_matches(['[', ']']).to_owned();
+        let hexadecimal = listed.replace(", ", "");
+        all.extend([format!("{octets:?}").trim_matches(['[', ']']).to_owned(), listed]);
+        all.extend([hexadecimal.to_uppercase(), hexadecimal]);
+        // Base64 of something that has it in it: it may begin at any of three places in a group.
+        for offset in 0..3 {
+            let octets = [&vec![0; offset], &octets[..]].concat();
+            let (first, last) = ((offset * 8).div_ceil(6), octets.len() * 8 / 6);
+            for text in [STANDARD_NO_PAD.encode(&octets), URL_SAFE_NO_PAD.encode(&octets)] {
+                all.push(text[first..last].to_owned());
+            }
         }
     }
     all.sort_unstable();
@@ -132,6 +136,7 @@ mod tests {
             serde_json::json!({ "password": secret }).to_string(),
             format!("{:?} {:?}", Some(secret), secret.as_bytes()),
             format!("{:?}", secret.as_bytes()),
+            format!("{:02x?}", percent_encode(secret).as_bytes()),
             STANDARD_NO_PAD.encode(format!("web:{secret}")),
             URL_SAFE_NO_PAD.encode(format!("clients:{secret}.")),
             STANDARD_NO_PAD.encode(format!("{secret}!")),

@@ -108,13 +108,11 @@ async fn a_damaged_database_lets_nobody_in() {
     assert!(open.is_empty(), "{}", open.join("\n"));
 }
 
-/// Keeps a database from answering until dropped: another session holds what every statement needs. On
+/// Keeps a database from answering: another session holds what every statement needs. On
 /// SQLite, whose readers nobody can hold up, that is what every change needs.
 enum Hanging {
-    Tables(
-        #[expect(dead_code, reason = "the lock goes with the connection")] tokio_postgres::Client,
-    ),
-    Writes(#[expect(dead_code, reason = "the lock goes with it")] Outage),
+    Tables(tokio_postgres::Client),
+    Writes(Outage),
 }
 
 impl Hanging {
@@ -131,6 +129,14 @@ impl Hanging {
             "BEGIN; LOCK TABLE users, clients, client_secrets, sessions, keys, login_throttle";
         client.batch_execute(lock).await.expect("the locks");
         Self::Tables(client)
+    }
+
+    fn end(self) {
+        match self {
+            // The locks go with the connection.
+            Self::Tables(client) => drop(client),
+            Self::Writes(mut outage) => outage.end(),
+        }
     }
 }
 
@@ -149,7 +155,7 @@ async fn a_database_that_hangs_lets_nobody_in() {
         Engine::Sqlite => assert!(is_open(&introspection), "reading goes on"),
         Engine::Postgres => introspection.assert_error(503, "temporarily_unavailable"),
     }
-    drop(hanging);
+    hanging.end();
     let before = victim.jeton.sessions().await;
     assert_eq!((before.len(), victim.jeton.of_session("generation").await), (1, 0));
     victim.ask(Refresh).await.refresh_token();

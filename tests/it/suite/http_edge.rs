@@ -81,7 +81,7 @@ async fn paths_match_exactly_and_are_never_redirected() {
 
 /// RFC 9110 §6.6.1, §8.3, §8.6; ASVS 5.0 §3.4.3 to §3.4.6, §13.4.6: every answer has a date, its
 /// media type, its exact length and the defences, and neither a banner nor an encoding. [H-14] [H-27]
-/// [H-28] [H-29] [H-31]
+/// [H-28] [H-29] [H-31] [S-12]
 #[tokio::test]
 async fn every_answer_carries_what_it_must_and_no_banner() {
     let jeton = jeton().await;
