@@ -34,7 +34,7 @@ const CONFINED: [(&str, &str); 14] = [
     ("jeton_scrypt", "src/crypto/"),
     ("scrypt", "src/crypto/"),
     ("rand", "src/crypto/random.rs"),
-    ("rustix", "src/cli/serve/"),
+    ("rustix", "src/cli/"),
 ];
 
 /// What pure code does not say.
