@@ -22,6 +22,7 @@ mod process;
 mod purge;
 mod rows;
 mod sessions;
+mod soak;
 
 use std::time::Duration;
 
@@ -55,6 +56,12 @@ fn many() -> usize {
     set.map_or(1_000_000, |number| number.parse().expect("JETON_BENCH_ROWS is a number"))
 }
 
+/// For how long the service is under load where that is what counts.
+fn minutes() -> u64 {
+    let set = std::env::var("JETON_BENCH_MINUTES").ok();
+    set.map_or(30, |number| number.parse().expect("JETON_BENCH_MINUTES is a number"))
+}
+
 #[tokio::main]
 async fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
@@ -76,6 +83,12 @@ async fn main() {
     }
     if wants("keys") {
         keys::generation().await;
+    }
+    if named.iter().any(|name| name == "soak") {
+        // The only one that is not part of all: it takes half an hour an engine.
+        for engine in [Engine::Sqlite, Engine::Postgres("unnamed")] {
+            soak::soak(engine, Duration::from_mins(minutes())).await;
+        }
     }
     for engine in Engine::ALL {
         if wants("keys") {
