@@ -2,14 +2,16 @@
 //!
 //! Everything is measured against a limit in the same run and printed as a ratio; the two sides take
 //! turns, and the median of the rounds counts. `cargo bench --bench limits` measures all;
-//! `cargo bench --bench limits -- login jwks keys refresh introspection rows purge resources` measures
-//! what is named. With `JETON_TEST_POSTGRES` naming a server, what needs a database is measured on PostgreSQL
-//! too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
+//! `cargo bench --bench limits -- hash login jwks keys refresh introspection rows purge overload timing
+//! resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
+//! database is measured on PostgreSQL too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
+//! `soak`, half an hour an engine or `JETON_BENCH_MINUTES`, is measured only where it is named.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
     clippy::indexing_slicing,
     clippy::panic,
     reason = "a benchmark that meets the unexpected stops, and its numbers are small"
@@ -18,11 +20,14 @@
 mod bare;
 mod keys;
 mod load;
+mod overload;
 mod process;
 mod purge;
 mod rows;
+mod samples;
 mod sessions;
 mod soak;
+mod timing;
 
 use std::time::Duration;
 
@@ -106,6 +111,12 @@ async fn main() {
         if wants("purge") && !matches!(engine, Engine::Postgres("prepared")) {
             purge::purge(engine, many()).await;
         }
+    }
+    if wants("overload") {
+        overload::overload().await;
+    }
+    if wants("timing") {
+        timing::timing().await;
     }
     if wants("resources") {
         resources().await;

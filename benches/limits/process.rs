@@ -109,7 +109,7 @@ fn jeton(arguments: &[&str]) -> Command {
 }
 
 /// Runs a command and returns its JSON.
-fn run(arguments: &[&str], input: &str) -> Value {
+pub(crate) fn run(arguments: &[&str], input: &str) -> Value {
     let mut child = jeton(arguments).spawn().expect("the executable");
     let mut stdin = child.stdin.take().expect("it was piped");
     stdin.write_all(input.as_bytes()).ok();

@@ -88,8 +88,8 @@ pub(crate) async fn soak(engine: Engine, time: Duration) {
     let (before, after) = samples.split_at(samples.len() / 2);
     let most = |samples: &[Sample], of: fn(&Sample) -> i64| samples.iter().map(of).max();
     for (name, of) in [
-        ("memory", (|sample| sample.memory_mib as i64) as fn(&Sample) -> i64),
-        ("descriptors", |sample| sample.files as i64),
+        ("memory", (|sample| sample.memory_mib.cast_signed()) as fn(&Sample) -> i64),
+        ("descriptors", |sample| sample.files.cast_signed() as i64),
         ("sessions", |sample| sample.sessions),
         ("counters", |sample| sample.counters),
     ] {
@@ -155,7 +155,7 @@ async fn guesser(jeton: Arc<Jeton>, counts: Arc<Counts>) {
 async fn forger(jeton: Arc<Jeton>, counts: Arc<Counts>) {
     let mut caller = Caller::connect(jeton.public).await;
     loop {
-        let noise: String = (0..4).map(|_| format!("{:016x}", rand::random::<u64>())).collect();
+        let noise = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
         let token = format!("eyJhbGciOiJSUzI1NiJ9.{noise}.{noise}");
         let wrong = ("web", noise.as_str());
         let requests = [
@@ -208,7 +208,7 @@ async fn idler(jeton: Arc<Jeton>, counts: Arc<Counts>) {
             }
             let mut answer = [0; 512];
             let cut_off = tokio::io::AsyncReadExt::read(&mut stream, &mut answer);
-            timeout(Duration::from_secs(60), cut_off).await.ok();
+            timeout(Duration::from_mins(1), cut_off).await.ok();
             counts.hostile.fetch_add(1, Ordering::Relaxed);
         }
         sleep(Duration::from_millis(rand::random_range(0..1_000))).await;

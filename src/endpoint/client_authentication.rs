@@ -6,7 +6,7 @@ use super::throttle::{Source, Throttle};
 use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds};
 use crate::crypto::digest::SecretDigest;
-use crate::oauth::client::ClientAuthenticationMethod;
+use crate::oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::throttle::Counted;
 use crate::oauth::{Client, ClientId, Reason};
@@ -25,6 +25,8 @@ pub struct ClientAuthentication {
     clock: Clock,
     /// The public client of requests that name none.
     default_client: Option<Arc<ClientId>>,
+    /// The settings of a client, as they are stored, to be read where there is none.
+    stand_in: Arc<str>,
 }
 
 impl ClientAuthentication {
@@ -36,7 +38,14 @@ impl ClientAuthentication {
         clock: Clock,
         default_client: Option<ClientId>,
     ) -> Self {
-        Self { store, throttle, clock, default_client: default_client.map(Arc::new) }
+        let settings = ClientSettings {
+            grants: [GrantType::Password, GrantType::RefreshToken].into(),
+            audiences: "https://api.example".parse().into_iter().collect(),
+            ..ClientSettings::default()
+        };
+        let stand_in = serde_json::to_string(&settings).expect("settings are JSON").into();
+        let default_client = default_client.map(Arc::new);
+        Self { store, throttle, clock, default_client, stand_in }
     }
 
     /// Finds the client of a request to the token endpoint: a confidential client must prove who it
@@ -108,10 +117,20 @@ impl ClientAuthentication {
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
         let outcome = self.compare(client_id, client_secret, method, trail).await;
+        if matches!(outcome, Err(Refusal::Protocol(Reason::UnknownClient))) {
+            self.pretend(client_secret);
+        }
         if let Err(Refusal::Protocol(_)) = outcome {
             self.throttle.count(Counted::ClientSecrets, source).await?;
         }
         outcome
+    }
+
+    /// Does for a client that there is not what takes time for one that there is.
+    fn pretend(&self, client_secret: &Secret) {
+        let settings = serde_json::from_str::<ClientSettings>(&self.stand_in);
+        let matches = SecretDigest::of(client_secret).matches(&[0; 32]);
+        std::hint::black_box((settings.is_ok(), matches));
     }
 
     async fn compare(

@@ -92,7 +92,7 @@ impl UseCase for AddUser {
     }
 }
 
-/// Finds a user by name.
+/// Finds a user by name. That there is none takes as long to find.
 #[derive(Debug)]
 pub(crate) struct FindUser {
     pub(crate) username: Username,
@@ -107,7 +107,10 @@ impl UseCase for FindUser {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
         let rows = tx.query(&sql::FIND_USER, &[self.username.as_str().into()]).await?;
-        rows.first().map(User::read).transpose()
+        let Some(row) = rows.first() else { return Ok(None) };
+        let user = User::read(row);
+        // Another's row was read for nothing else than the time that it takes.
+        if row.text(1)? == self.username.as_str() { user.map(Some) } else { Ok(None) }
     }
 }
 

@@ -1,0 +1,336 @@
+//! Whether the time of an answer tells what the answer itself does not: which users and clients there are,
+//! what state they are in, and whether a password was right.
+//!
+//! The service runs in this process, as the library that it is, so that hashes may be cheaper than its
+//! settings allow: beside a hash of the usual cost nobody sees the microseconds that are looked for here.
+//! The database is in memory for the same reason, and the clock stands still, so that a wait never ends.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Parser;
+use jeton::cli::serve::Service;
+use jeton::clock::{Clock, Timestamp};
+use jeton::config::{ScryptCost, ServeSettings};
+use jeton::crypto::password;
+use jeton::secret::Secret;
+use sha2::{Digest, Sha256};
+
+use super::process::{AUDIENCE, run};
+use super::samples::{compare, least_visible_delay, median, shuffled};
+
+/// How many requests there are of a kind, where hashes are cheap.
+const MANY: usize = 4_000;
+/// How many where each takes as long as it must.
+const DEAR: usize = 500;
+/// The cheapest cost that the settings allow, and one that they do not.
+const COST: ScryptCost = ScryptCost { ln: 15, r: 8, p: 3 };
+const CHEAP: ScryptCost = ScryptCost { ln: 4, r: 8, p: 1 };
+/// How many accounts of a kind wait.
+const WAITING: usize = 100;
+/// How often one may fail without waiting.
+const FREE: usize = 5;
+
+const PASSWORD: &str = "tuesday fern lamp";
+const WRONG_PASSWORD: &str = "tuesday fern lump";
+
+/// The errors that tell nothing.
+const GRANT: &str = r#"{"error":"invalid_grant","#;
+const CLIENT: &str = r#"{"error":"invalid_client","#;
+
+/// A kind of request: its name, and the form of the one of a number.
+type Kind<'a> = (&'a str, Box<dyn Fn(usize) -> Ask + 'a>);
+
+/// Who asks what.
+struct Ask {
+    path: &'static str,
+    client: (String, String),
+    form: String,
+}
+
+/// The kinds of users: all names of one length, and what is true of each.
+const USERS: [(&str, &str); 5] = [
+    ("user", "NULL, NULL"),
+    ("more", "NULL, NULL"),
+    ("gone", "1, NULL"),
+    ("lost", "1, NULL"),
+    ("twos", "NULL, 1"),
+];
+/// Those whose stored hash is in no format that is known.
+const UNUSABLE: &str = "hurt";
+
+pub(crate) async fn timing() {
+    let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::sink);
+    subscriber.with_max_level(tracing::Level::INFO).init();
+    for (cost, number) in [(CHEAP, MANY), (COST, DEAR)] {
+        let target = Target::start(cost, number).await;
+        let measured = tokio::task::spawn_blocking(move || {
+            target.passwords(cost, number);
+            if number == MANY {
+                target.throttled_accounts(number);
+                target.clients(number);
+            }
+            target
+        });
+        measured.await.expect("no panic").stop().await;
+    }
+}
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    settings: ServeSettings,
+}
+
+/// The service that is measured.
+struct Target {
+    service: Service,
+    folder: PathBuf,
+    secret: String,
+}
+
+impl Target {
+    /// Starts it with hashes of this cost and so many users of each kind.
+    async fn start(cost: ScryptCost, users: usize) -> Self {
+        // In memory, where there is such a folder.
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.exists() { memory.to_owned() } else { std::env::temp_dir() };
+        let folder = parent.join(format!("jeton-timing-{}-{}", std::process::id(), cost.ln));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let database = format!("sqlite:{}", folder.join("jeton.db").display());
+        let master_key = folder.join("master.jwk").display().to_string();
+        let mut arguments = vec!["jeton", "--database", &database];
+        arguments.extend(["--master-key-file", &master_key, "--trusted-proxy", "127.0.0.0/8"]);
+        arguments.extend(["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]);
+        let mut settings = Arguments::try_parse_from(arguments).expect("valid settings").settings;
+        settings.scrypt = cost;
+        let clock = Clock::settable(Timestamp(Clock::System.now().0));
+        let service = Service::start(settings, clock).await.expect("it starts");
+
+        let web = ["client", "add", "web", "--grant", "password", "--forwards-end-user-ip"];
+        let further = ["--scope", "read", "--default-scope", "read", "--audience", AUDIENCE];
+        let further = [&further[..], &["--database", &database, "--json"]].concat();
+        let added = run(&[&web[..], &further].concat(), "");
+        let secret = added["client_secret"].as_str().expect("a secret").to_owned();
+        let shut = ["client", "add", "off", "--grant", "password"];
+        run(&[&shut[..], &further].concat(), "");
+        let path = folder.join("jeton.db");
+        // The kinds share what is left over for waiting and for warming up.
+        fill(&path, cost, 2 * users).expect("SQLite takes it");
+        Self { service, folder, secret }
+    }
+
+    async fn stop(self) {
+        self.service.stop().await;
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+
+    fn login(&self, username: &str, password: &str) -> Ask {
+        let password = password.replace(' ', "+");
+        Ask {
+            path: "/token",
+            client: ("web".to_owned(), self.secret.clone()),
+            form: format!("grant_type=password&username={username}&password={password}"),
+        }
+    }
+
+    /// Failed logins, each of another account from another address.
+    fn passwords(&self, cost: ScryptCost, number: usize) {
+        let of = |name: &'static str, password: &'static str| -> Kind {
+            (name, Box::new(move |n| self.login(&username(name, n), password)))
+        };
+        let mut kinds = [
+            of("user", WRONG_PASSWORD),
+            of("more", WRONG_PASSWORD),
+            of("none", WRONG_PASSWORD),
+            of("gone", PASSWORD),
+            of("lost", WRONG_PASSWORD),
+            of("twos", PASSWORD),
+            of(UNUSABLE, PASSWORD),
+            (
+                "",
+                // What RFC 8265 allows in no name.
+                Box::new(|n| self.login(&username("%20", n), WRONG_PASSWORD)),
+            ),
+        ];
+        let names = [
+            "a wrong password",
+            "a wrong password again",
+            "an unknown user",
+            "a disabled user, right password",
+            "a disabled user, wrong password",
+            "a second factor is required, right password",
+            "a stored hash that cannot be used",
+            "what is no name of a user",
+        ];
+        kinds.iter_mut().zip(names).for_each(|(kind, name)| kind.0 = name);
+        if number == DEAR {
+            kinds.swap(1, 2);
+        }
+        let kinds = if number == MANY { &kinds[..] } else { &kinds[..2] };
+        println!("logins with hashes of {cost}:");
+        self.compare(kinds, number, GRANT);
+    }
+
+    /// Logins of accounts that failed too often.
+    fn throttled_accounts(&self, number: usize) {
+        let of = |name: &'static str, of: &'static str, password: &'static str| -> Kind {
+            let waiting = move |n: usize| username(of, MANY + 1_000 + n % WAITING);
+            (name, Box::new(move |n| self.login(&waiting(n), password)))
+        };
+        let kinds = [
+            of("a wrong password", "user", WRONG_PASSWORD),
+            of("the right password", "more", PASSWORD),
+            of("an unknown user", "none", WRONG_PASSWORD),
+            of("a disabled user, right password", "gone", PASSWORD),
+            of("a stored hash that cannot be used", UNUSABLE, PASSWORD),
+        ];
+        let mut caller = Caller::connect(self.service.public);
+        for n in 0..WAITING {
+            for (name, _) in USERS.iter().chain([&("none", ""), &(UNUSABLE, "")]) {
+                for _ in 0..FREE {
+                    caller
+                        .ask(&self.login(&username(name, MANY + 1_000 + n), WRONG_PASSWORD), GRANT);
+                }
+            }
+        }
+        println!("logins of accounts that must wait:");
+        self.compare(&kinds, number, GRANT);
+    }
+
+    /// Clients that fail to authenticate, each time from another address.
+    fn clients(&self, number: usize) {
+        let of = |name: &'static str, id: &'static str, secret: String| -> Kind {
+            let client = (id.to_owned(), secret);
+            let form = "token=unknown".to_owned();
+            let ask =
+                move |_| Ask { path: "/introspect", client: client.clone(), form: form.clone() };
+            (name, Box::new(ask))
+        };
+        let wrong = |n: u64| format!("{n:043}");
+        let stored = Sha256::digest(&self.secret);
+        let alike =
+            (0..u64::MAX).map(wrong).find(|secret| Sha256::digest(secret)[..3] == stored[..3]);
+        let kinds = [
+            of("a wrong secret", "web", wrong(0)),
+            of("a wrong secret again", "web", wrong(1)),
+            of("its digest begins with the same 24 bits", "web", alike.expect("enough secrets")),
+            of("another client's secret", "off", self.secret.clone()),
+            of("an unknown client", "wex", wrong(0)),
+            of("what is no name of a client", "w~b", wrong(0)),
+        ];
+        println!("client authentication:");
+        self.compare(&kinds, number, CLIENT);
+    }
+
+    /// Sends so many of each kind, in an order of chance, and compares each with the first.
+    fn compare(&self, kinds: &[Kind], number: usize, error: &str) {
+        let mut caller = Caller::connect(self.service.public);
+        // Caches, statements and pages.
+        let warm_up = number / 20;
+        for (kind, n) in shuffled(kinds.len(), warm_up) {
+            caller.ask(&kinds[kind].1(number + n), error);
+        }
+        let mut times = vec![Vec::with_capacity(number); kinds.len()];
+        for (kind, n) in shuffled(kinds.len(), number) {
+            times[kind].push(caller.ask(&kinds[kind].1(n), error));
+        }
+        let visible = least_visible_delay(&times[0]);
+        println!(
+            "  {number} of each; median {:.1} µs; the least delay that would be found in 8 of 10 trials: {}",
+            median(&times[0]),
+            visible.map_or("beyond 5 ms".to_owned(), |delay| format!("{delay} µs")),
+        );
+        for ((name, _), own) in kinds.iter().zip(&times).skip(1) {
+            let found = compare(own, &times[0]);
+            println!(
+                "  {name} / {}: {}p = {:.3}, medians {:+.1} µs ({:+.2} %), Cliff's delta {:+.3}",
+                kinds[0].0,
+                if found.is_found() { "DIFFERENT, " } else { "" },
+                found.p,
+                found.shift,
+                100.0 * found.shift / median(&times[0]),
+                found.delta,
+            );
+        }
+    }
+}
+
+/// A name of a user; all are equally long.
+fn username(of: &str, number: usize) -> String {
+    format!("{of}{number:0width$}", width = 16 - of.len())
+}
+
+fn fill(database: &Path, cost: ScryptCost, users: usize) -> rusqlite::Result<()> {
+    let hash = password::hash(&Secret::new(PASSWORD.to_owned()), cost).expect("memory");
+    let connection = rusqlite::Connection::open(database)?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    let unusable = hash.replace("$scrypt$", "$crypts$");
+    let kinds = USERS.map(|(name, state)| (name, state, &hash));
+    for (name, state, hash) in kinds.iter().chain([&(UNUSABLE, "NULL, NULL", &unusable)]) {
+        connection.execute(
+            &format!(
+                "WITH RECURSIVE numbers (n) AS \
+                 (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?2) \
+                 INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
+                 created_at, disabled_at, mfa_required_at) \
+                 SELECT lower(hex(randomblob(11))), printf('{name}%012d', n), ?1, 0, '[]', 0, {state} \
+                 FROM numbers"
+            ),
+            rusqlite::params![hash, i64::try_from(users).unwrap_or(i64::MAX)],
+        )?;
+    }
+    Ok(())
+}
+
+/// One connection, and a thread that does nothing but wait for its answers.
+struct Caller {
+    stream: TcpStream,
+    address: SocketAddr,
+    /// How many requests there were. Each says that it comes from another address.
+    count: u32,
+}
+
+impl Caller {
+    fn connect(address: SocketAddr) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        // Each caller has a quarter of a million addresses for itself.
+        static CALLERS: AtomicU32 = AtomicU32::new(0);
+        let count = CALLERS.fetch_add(1, Ordering::Relaxed) << 18;
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_nodelay(true).expect("a TCP socket");
+        Self { stream, address, count }
+    }
+
+    /// Sends a request, and returns how many microseconds it took to be answered with this error.
+    fn ask(&mut self, ask: &Ask, error: &str) -> f64 {
+        self.count += 1;
+        // 16 million addresses, of which none is anybody's.
+        let from = Ipv4Addr::from(0x0a00_0000 | self.count);
+        let (id, secret) = &ask.client;
+        let credentials = STANDARD.encode(format!("{id}:{secret}"));
+        let request = format!(
+            "POST {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {credentials}\r\nX-Forwarded-For: \
+             {from}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{}",
+            ask.path,
+            self.address,
+            ask.form.len(),
+            ask.form
+        );
+        let started = Instant::now();
+        self.stream.write_all(request.as_bytes()).expect("it reads");
+        let mut received = [0; 4_096];
+        let mut length = 0;
+        while length == 0 || !received[..length].ends_with(b"}") {
+            length += self.stream.read(&mut received[length..]).expect("it answers");
+        }
+        let time = started.elapsed();
+        let text = String::from_utf8_lossy(&received[..length]);
+        assert!(text.contains(error), "{request}\n{text}");
+        time.as_secs_f64() * 1e6
+    }
+}
