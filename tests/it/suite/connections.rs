@@ -135,14 +135,15 @@ async fn the_connection_that_waited_longest_gives_way() {
 #[tokio::test]
 async fn no_connection_gives_way_while_its_answer_is_made() {
     let slow = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=6"];
-    let jeton = Jeton::start_with(ENGINE, &[&["--max-connections", "3"], &slow[..]].concat()).await;
+    let jeton = Jeton::start_with(ENGINE, &[&["--max-connections", "4"], &slow[..]].concat()).await;
     let mut logins = JoinSet::new();
-    for number in 0..3 {
+    for number in 0..4 {
         let form = login_form(&format!("nobody{number}"), PASSWORD) + "&client_id=spa";
         let login = jeton.post("/token", &form);
         logins.spawn(async move { login.send().await });
     }
-    while jeton.metric("jeton_hashing_queue_depth").await < 2 {}
+    // One is being hashed, and the last will be when its connection is seconds old.
+    while jeton.metric("jeton_hashing_queue_depth").await < 3 {}
     assert_eq!(jeton.request("GET", JWKS).send().await.status, 200);
     for reply in logins.join_all().await {
         reply.assert_error(400, "invalid_grant");
