@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::harness::http2::{GOAWAY, Http2, get};
+use crate::harness::tls::{self, Pair};
 use crate::harness::{Database, Executable, Fixtures, Request};
 
 const JWKS: &str = "/.well-known/jwks.json";
@@ -129,6 +131,38 @@ async fn the_connection_that_waited_longest_gives_way() {
     assert!(!login.is_empty());
     assert_eq!(keys.status, 200);
     hostile.abort_all();
+}
+
+/// RFC 9113 §6.8: connections that have not come to TLS, or speak either version over it, give way
+/// too, and HTTP/2 says so.
+#[tokio::test]
+async fn connections_of_every_protocol_give_way() {
+    let pair = Pair::new();
+    let mut arguments = pair.arguments();
+    arguments.extend(["--max-connections".to_owned(), "3".to_owned()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let jeton = Jeton::start_with(ENGINE, &arguments).await;
+    let public = jeton.service.public;
+    let mut silent = open(public, b"").await;
+    while jeton.metric("jeton_connections").await < 1 {}
+    let mut http2 = Http2::connect(public, &pair).await;
+    let mut http1 = tls::connect(public, &pair, "http/1.1").await;
+    while jeton.metric("jeton_connections").await < 3 {}
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut other = Http2::connect(public, &pair).await;
+        assert!(other.request(1, &get(JWKS, &[])).await);
+        assert_eq!(other.outcome(1).await.and_then(|frame| frame.status()), Some(200));
+        others.push(other);
+    }
+    assert_eq!(jeton.metric("jeton_connections_gave_way_total").await, 3);
+    assert!(is_closed(&mut silent).await);
+    assert_eq!(http1.read(&mut [0; 1]).await.ok(), Some(0), "it ends as TLS ends");
+    let mut says_so = false;
+    while let Some(frame) = http2.reader.next().await {
+        says_so |= frame.kind == GOAWAY;
+    }
+    assert!(says_so);
 }
 
 /// ASVS 5.0 §15.2.2: an answer that is being made is not lost to others that want to be let in.
