@@ -172,9 +172,11 @@ async fn a_new_service_knows_nobody() {
             let form = login_form(user, password);
             let request = |form: &str| Request::new(process.public, "POST", "/token").form(form);
             let form_with = format!("{form}&client_id={client}");
-            request(&form_with).send().await.assert_error(401, "invalid_client");
-            let reply = request(&form).basic(client, password).send().await;
-            assert!(matches!(reply.status, 401 | 429), "{client}: {}", reply.text());
+            for request in [request(&form_with), request(&form).basic(client, password)] {
+                let reply = request.send().await;
+                // Or that there were too many attempts.
+                assert!(matches!(reply.status, 401 | 429), "{client}: {}", reply.text());
+            }
         }
     }
 }
