@@ -177,6 +177,7 @@ impl Route {
             return reply::method_not_allowed(self.handler.allow());
         }
         if self.cors.refuses(&headers) {
+            self.report(Reason::ForeignOrigin.label(), &id, source);
             return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
         }
         let (handler, is_command) = match &self.handler {
@@ -188,7 +189,10 @@ impl Route {
         };
         let content = match receive(&headers, content).await {
             Ok(content) => content,
-            Err(why) => return why.reply(),
+            Err(why) => {
+                self.report(why.label(), &id, source);
+                return why.reply();
+            }
         };
         // Dropped when the caller hangs up.
         let waiting = Waiting::default();
@@ -216,6 +220,18 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Logs that a request was refused before its content was looked at (ASVS 16.3.3).
+    fn report(&self, reason: &str, request_id: &str, source: Source) {
+        let source = source.address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(
+            target: "jeton::audit",
+            event = "request_refused", reason, route = self.name, request_id,
+            client_id = "", user_id = "", session_id = "", source
+        );
+    }
+}
+
 /// Completes an answer, or nothing if it panics.
 async fn isolated(mut answering: Answering) -> Option<Response> {
     std::future::poll_fn(|context| {
@@ -234,6 +250,16 @@ enum NotReceived {
 }
 
 impl NotReceived {
+    /// A stable word for the log.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(reason) => reason.label(),
+            Self::TooLarge => "content_too_large",
+            Self::TooLate => "content_too_late",
+            Self::Broken => "content_broken",
+        }
+    }
+
     /// The answer. What is left of the content is not read, so the connection ends with it.
     fn reply(self) -> Response {
         let (status, description) = match self {

@@ -95,6 +95,13 @@ async fn each_act_leaves_its_event() {
     let denied = send("nothing", "/introspect", &format!("token={second}")).await;
     expect(&denied, "introspection_refused", "introspection_not_allowed", "nothing", "", false);
 
+    // What is refused before its content is looked at.
+    let page = Request::new(process.public, "POST", "/token").form(&alice);
+    let page = page.header("Origin", "https://evil.example").send().await;
+    expect(&page, "request_refused", "foreign_origin", "", "", false);
+    let long = send("web", "/token", &format!("{alice}&a={}", "a".repeat(20_000))).await;
+    expect(&long, "request_refused", "content_too_large", "", "", false);
+
     let master = fixtures.master_key.display().to_string();
     let place = ["--database", &database.url, "--master-key-file", &master];
     let rotated = run(&[&["key", "rotate", "--emergency", "--yes"], &place[..]].concat());
