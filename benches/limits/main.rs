@@ -5,6 +5,7 @@
 //! `cargo bench --bench limits -- hash login jwks keys refresh introspection rows purge overload timing
 //! resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
 //! database is measured on PostgreSQL too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
+//! `soak`, half an hour an engine or `JETON_BENCH_MINUTES`, is measured only where it is named.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 #![expect(
@@ -25,6 +26,7 @@ mod purge;
 mod rows;
 mod samples;
 mod sessions;
+mod soak;
 mod timing;
 
 use std::time::Duration;
@@ -59,6 +61,12 @@ fn many() -> usize {
     set.map_or(1_000_000, |number| number.parse().expect("JETON_BENCH_ROWS is a number"))
 }
 
+/// For how long the service is under load where that is what counts.
+fn minutes() -> u64 {
+    let set = std::env::var("JETON_BENCH_MINUTES").ok();
+    set.map_or(30, |number| number.parse().expect("JETON_BENCH_MINUTES is a number"))
+}
+
 #[tokio::main]
 async fn main() {
     let named: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
@@ -80,6 +88,12 @@ async fn main() {
     }
     if wants("keys") {
         keys::generation().await;
+    }
+    if named.iter().any(|name| name == "soak") {
+        // The only one that is not part of all: it takes half an hour an engine.
+        for engine in [Engine::Sqlite, Engine::Postgres("unnamed")] {
+            soak::soak(engine, Duration::from_mins(minutes())).await;
+        }
     }
     for engine in Engine::ALL {
         if wants("keys") {

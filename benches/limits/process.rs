@@ -250,6 +250,32 @@ impl Jeton {
         load::post(self.public, "/introspect", ("api", &self.secrets[1]), &form)
     }
 
+    pub(crate) fn guess_request(&self, username: &str) -> Vec<u8> {
+        let form = format!("grant_type=password&username={username}&password=tuesday+fern+lamb");
+        load::post(self.public, "/token", ("web", &self.secrets[0]), &form)
+    }
+
+    pub(crate) fn revocation_request(&self, token: &str) -> Vec<u8> {
+        load::post(self.public, "/revoke", ("web", &self.secrets[0]), &format!("token={token}"))
+    }
+
+    /// How many rows a table has.
+    pub(crate) async fn count(&self, table: &str) -> i64 {
+        let statement = format!("SELECT COUNT(*) FROM {table}");
+        if let Some(path) = self.database.strip_prefix("sqlite:") {
+            let connection = rusqlite::Connection::open(path).expect("the database");
+            return connection.query_row(&statement, [], |row| row.get(0)).expect("a number");
+        }
+        let row = connect(&self.database).await.query_one(&statement, &[]).await.expect("a number");
+        row.get(0)
+    }
+
+    /// How many files the service has open, connections among them.
+    pub(crate) fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.process.id()));
+        files.map_or(0, Iterator::count)
+    }
+
     /// The name of the refresh key, and the key as it is stored.
     pub(crate) async fn sealed_refresh_key(&self) -> (String, String) {
         let statement = "SELECT kid, sealed_key FROM keys WHERE purpose = 'refresh'";

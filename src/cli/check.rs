@@ -35,11 +35,12 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
         plan.hashing.threads,
         ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
     ));
+    output::line(&format!("ok  {} connections at once", plan.connections_max));
     if plan.certificate.is_some() {
         output::line("ok  the certificate and its key fit together");
     }
-    bind(settings.listen, "--listen").await?;
-    bind(settings.management_listen, "--management-listen").await?;
+    bind(settings.listen, "--listen")?;
+    bind(settings.management_listen, "--management-listen")?;
     output::line("ok  both addresses are free");
     check_database(&settings, &plan).await?;
     output::line("The service can start.");

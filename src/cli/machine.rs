@@ -3,9 +3,31 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::Failure;
 use crate::config::{ByteSize, ScryptCost, ServeSettings};
 use crate::crypto::hashing_pool::HashingLimits;
+
+/// How many files this process may need beside the connections of the public listener: those of the
+/// management listener, of the database and of the certificate.
+const OTHER_FILES: u64 = 128;
+
+/// How many of the wanted connections can be open at once. Raises the limit of open files as far as
+/// this process may, and leaves enough of it for the database, so that no flood of connections can
+/// keep the service from that.
+pub(super) fn connections_max(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = setrlimit(Resource::Nofile, raised).map_or(limit.current, |()| limit.maximum);
+    within_files(wanted, in_force)
+}
+
+fn within_files(wanted: usize, files: Option<u64>) -> usize {
+    let Some(files) = files else { return wanted };
+    let possible = files.saturating_sub(OTHER_FILES).max(files / 2).max(1);
+    usize::try_from(possible).map_or(wanted, |possible| wanted.min(possible))
+}
 
 /// Lays out the hashing threads: one a core, as far as the memory goes.
 pub(super) fn hashing_limits(settings: &ServeSettings) -> Result<HashingLimits, Failure> {
@@ -73,6 +95,20 @@ mod tests {
         let settings = Arguments::try_parse_from(all).expect("valid arguments").settings;
         lay_out(&settings, cores, Some(mib << 20))
             .map(|limits| (limits.threads, limits.memory_per_thread >> 20))
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_rest() {
+        for (wanted, files, possible) in [
+            (10_000, None, 10_000),
+            (10_000, Some(1_048_576), 10_000),
+            (10_000, Some(1_024), 896),
+            (500, Some(1_024), 500),
+            (10_000, Some(64), 32),
+            (10_000, Some(0), 1),
+        ] {
+            assert_eq!(within_files(wanted, files), possible, "{wanted} of {files:?}");
+        }
     }
 
     #[test]

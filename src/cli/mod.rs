@@ -21,6 +21,7 @@ mod user;
 use std::fmt;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::clock::Clock;
@@ -93,7 +94,10 @@ enum Command {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = Arguments::command().get_matches();
+    let matches = match Arguments::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => without_database_url(error).exit(),
+    };
     let arguments = match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => arguments,
         Err(error) => error.exit(),
@@ -118,6 +122,17 @@ pub fn main() -> ExitCode {
     // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.
     runtime.shutdown_background();
     outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
+}
+
+/// The error without the URL of the database if it is that which cannot be read: a password may be in it,
+/// and what the environment holds is not to be told to whoever reads standard error.
+fn without_database_url(mut error: clap::Error) -> clap::Error {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
+    if argument.is_some_and(|argument| argument.contains("--database")) {
+        let hidden = ContextValue::String("[not shown]".to_owned());
+        error.insert(ContextKind::InvalidValue, hidden);
+    }
+    error
 }
 
 fn fail(failure: &Failure) -> ExitCode {

@@ -40,7 +40,11 @@ impl fmt::Display for DatabaseLocation {
             Self::Postgres(url) => {
                 let url = url.expose();
                 let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-                let rest = rest.split_once('?').map_or(rest, |(before, _)| before);
+                let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+                if options.contains('@') {
+                    // The password may have the question mark in it.
+                    return write!(formatter, "{scheme}://…");
+                }
                 let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
                 let name = user.split_once(':').map_or(user, |(name, _)| name);
                 let at = if name.is_empty() { "" } else { "@" };
@@ -200,10 +204,15 @@ impl FromStr for TrustedProxy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<IpNet>()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        // ipnet reads 010.0.0.0 as 10.0.0.0, others as 8.0.0.0; the standard library refuses it.
+        let address = text.split_once('/').map_or(text, |(address, _)| address);
+        address
+            .parse::<IpAddr>()
+            .map(IpNet::from)
+            .ok()
+            .and_then(|host| if address == text { Some(host) } else { text.parse().ok() })
             .map(Self)
-            .map_err(|_| format!("{text:?} is not a network: write it as 10.0.0.0/8"))
+            .ok_or_else(|| format!("{text:?} is not a network: write it as 10.0.0.0/8"))
     }
 }
 
@@ -217,6 +226,9 @@ mod tests {
             ("sqlite:a/b.db", "sqlite:a/b.db"),
             ("postgres://u:p@ss@h:1,h2/db?sslmode=x", "postgres://u@h:1,h2/db"),
             ("postgres://h/db?password=p", "postgres://h/db"),
+            ("postgres://u:p@s?s@h/db", "postgres://…"),
+            ("postgres://u:p?p@ss@h/db?sslmode=x", "postgres://…"),
+            ("postgres://h/db?user=u&password=p@ss", "postgres://…"),
         ] {
             let location: DatabaseLocation = url.parse().expect("a valid location");
             assert_eq!(location.to_string(), shown);
@@ -258,6 +270,16 @@ mod tests {
         }
         for bad in ["*", "https://", "https://a/", "https://A.example", "a.example", "null"] {
             assert!(bad.parse::<CorsOrigin>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_have_one_spelling() {
+        for good in ["10.0.0.0/8", "10.0.0.1", "2001:db8::/32", "::1"] {
+            assert!(good.parse::<TrustedProxy>().is_ok(), "{good}");
+        }
+        for bad in ["", "10.0.0.0/", "10.0.0.0/33", "010.0.0.0/8", "10.0.0/8", "a", "10.0.0.1/+8"] {
+            assert!(bad.parse::<TrustedProxy>().is_err(), "{bad}");
         }
     }
 }

@@ -139,6 +139,7 @@ impl HashingPool {
             let shared = Arc::clone(&pool.shared);
             let memory = HashingMemory::reserve(limits.memory_per_thread);
             let mut memory = memory.map_err(std::io::Error::other)?;
+            memory.test().map_err(std::io::Error::other)?;
             thread::Builder::new()
                 .name(format!("hashing-{number}"))
                 .spawn(move || shared.work_until_closed(&mut memory))?;

@@ -122,7 +122,8 @@ fn parse_cost(text: &str) -> Option<ScryptCost> {
     let (ln, r, p) = (number("ln=")?, number("r=")?, number("p=")?);
     let cost = ScryptCost { ln: u8::try_from(ln).ok()?, r, p };
     let sane = (1..=40).contains(&ln) && (1..=1_024).contains(&r) && (1..=1_024).contains(&p);
-    (sane && parts.next().is_none()).then_some(cost)
+    // Numbers have one spelling in a PHC string: no sign, no zero before them.
+    (sane && cost.to_string() == text).then_some(cost)
 }
 
 /// Where hashes are computed, one at a time.
@@ -139,6 +140,28 @@ impl HashingMemory {
         Memory::reserve(octets).map(Self).map_err(|error| {
             format!("the system does not give the memory to hash passwords: {error}")
         })
+    }
+
+    /// Sees that hashes are what another implementation makes of the same, on this processor.
+    ///
+    /// # Errors
+    /// They are not: no password may be hashed or verified.
+    pub fn test(&mut self) -> Result<(), String> {
+        let (password, salt) = (Secret::new("password".to_owned()), b"NaCl");
+        let (mut expected, mut output) = ([0; OUTPUT_LENGTH], [0; OUTPUT_LENGTH]);
+        let cost = ScryptCost { ln: 4, r: 8, p: 2 };
+        scrypt::Params::new(cost.ln, cost.r, cost.p).map_err(|error| error.to_string()).and_then(
+            |parameters| {
+                let password = password.expose().as_bytes();
+                scrypt::scrypt(password, salt, &parameters, &mut expected)
+                    .map_err(|error| error.to_string())
+            },
+        )?;
+        self.derive(&password, salt, cost, &mut output);
+        if output == expected {
+            return Ok(());
+        }
+        Err("this processor computes wrong hashes: run jeton on another machine".to_owned())
     }
 
     /// Hashes a new password: the PHC string to store. Takes as long as the hash costs.
@@ -174,7 +197,9 @@ impl HashingMemory {
 /// # Errors
 /// There is not enough memory.
 pub fn hash(password: &Secret, cost: ScryptCost) -> Result<String, String> {
-    Ok(HashingMemory::reserve(cost.memory())?.hash(password, cost))
+    let mut memory = HashingMemory::reserve(cost.memory())?;
+    memory.test()?;
+    Ok(memory.hash(password, cost))
 }
 
 #[cfg(test)]
@@ -273,6 +298,9 @@ mod tests {
             ["", "secret", "plain:secret", "$scrypt$", "$2b$12$abc", "$scrypt$ln=17,r=8,p=1$$"]
         {
             assert_eq!(parse(odd), Some(PasswordHashError::Unknown), "{odd}");
+        }
+        for odd in ["ln=017,r=8,p=1", "ln=17,r=+8,p=1", "ln=17,r=8,p=1,"] {
+            assert_eq!(parse(&row(odd)), Some(PasswordHashError::Unknown), "{odd}");
         }
     }
 }

@@ -22,6 +22,9 @@ use crate::oauth::KeyId;
 /// Octets of a master key.
 const MASTER_KEY_LENGTH: usize = 32;
 
+/// Octets of the nonce of A256GCM.
+const NONCE_LENGTH: usize = 12;
+
 /// Octets of the authentication tag of A256GCM.
 const TAG_LENGTH: usize = 16;
 
@@ -141,40 +144,60 @@ impl MasterKeys {
                 purpose.as_str()
             )
         };
-        // OpenSSL accepts an authentication tag that was cut; RFC 7518 §5.3 has 128 bits.
-        let tag = sealed.rsplit('.').next().and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok());
-        if tag.is_none_or(|tag| tag.len() != TAG_LENGTH) {
-            return Err(damaged());
-        }
-        let sealed_under = sealed_under(sealed).ok_or_else(damaged)?;
-        let Some(key) = self.keys.iter().find(|key| key.id == sealed_under) else {
+        let header = Header::read(sealed).filter(|_| has_form(sealed)).ok_or_else(damaged)?;
+        let Some(key) = self.keys.iter().find(|key| key.id == header.kid) else {
             return Err(format!(
-                "the {} key {id} is sealed under the master key {sealed_under}, which is not in \
-                 {} (--master-key-file): put that key's file back, or name it as a second \
+                "the {} key {id} is sealed under the master key {}, which is not in {} \
+                 (--master-key-file): put that key's file back, or name it as a second \
                  --master-key-file",
                 purpose.as_str(),
+                header.kid,
                 self.first_file.display()
             ));
         };
         let decrypter = jwe::Dir.decrypter_from_bytes(*key.octets).expect("a key of 256 bits");
-        let (secret, header) =
-            jwe::deserialize_compact(sealed, &decrypter).map_err(|_| damaged())?;
+        let (secret, _) = jwe::deserialize_compact(sealed, &decrypter).map_err(|_| damaged())?;
         let secret = Zeroizing::new(secret);
-        let says =
-            |name: &str, value: &str| header.claim(name).and_then(Value::as_str) == Some(value);
-        if !says("purpose", purpose.as_str()) || !says("sealed_kid", id.as_str()) {
+        if header.purpose != purpose.as_str() || header.sealed_kid != id.as_str() {
             return Err(damaged());
         }
         Ok(secret)
     }
 }
 
+/// The protected header of a sealed key. No other member and no other algorithm is read back, so that a
+/// row cannot choose one (RFC 8725 §3.1): josekit would take another cipher, or compression, at its word.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    alg: String,
+    enc: String,
+    kid: String,
+    purpose: String,
+    sealed_kid: String,
+}
+
+impl Header {
+    fn read(sealed: &str) -> Option<Self> {
+        let header = URL_SAFE_NO_PAD.decode(sealed.split('.').next()?).ok()?;
+        let header: Self = serde_json::from_slice(&header).ok()?;
+        (header.alg == "dir" && header.enc == "A256GCM").then_some(header)
+    }
+}
+
+/// Whether nonce and authentication tag have the length that RFC 7518 §5.3 requires: OpenSSL accepts a
+/// tag that was cut, and its binding panics where there is no nonce.
+fn has_form(sealed: &str) -> bool {
+    let parts: Vec<&str> = sealed.split('.').collect();
+    let length = |part: &str| URL_SAFE_NO_PAD.decode(part).map_or(0, |octets| octets.len());
+    matches!(parts[..], [_, "", nonce, _, tag]
+        if length(nonce) == NONCE_LENGTH && length(tag) == TAG_LENGTH)
+}
+
 /// The `kid` of the master key that something was sealed under, as it says itself.
 #[must_use]
 pub fn sealed_under(sealed: &str) -> Option<String> {
-    let header = URL_SAFE_NO_PAD.decode(sealed.split('.').next()?).ok()?;
-    let header: Value = serde_json::from_slice(&header).ok()?;
-    header.get("kid").and_then(Value::as_str).map(str::to_owned)
+    Header::read(sealed).map(|header| header.kid)
 }
 
 /// Makes a master key file that appears whole or not at all; another process may win.
@@ -271,8 +294,43 @@ mod tests {
         assert!(
             other.open(KeyPurpose::Signing, &id, &sealed).is_err_and(|error| error.contains(" m,"))
         );
+        let parts: Vec<&str> = sealed.split('.').collect();
+        for (at, other) in [(1, "AAAA"), (2, ""), (2, "AAAA"), (4, ""), (4, "AAAA")] {
+            let mut parts = parts.clone();
+            parts[at] = other;
+            let altered = keys.open(KeyPurpose::Signing, &id, &parts.join("."));
+            assert!(altered.is_err_and(|error| error.contains("altered")), "part {at}");
+        }
         for cut in 0..sealed.len() {
             assert!(keys.open(KeyPurpose::Signing, &id, &sealed[..cut]).is_err());
         }
+    }
+
+    /// RFC 8725 §3.1: the row does not choose the algorithm, not even one that the master key sealed with.
+    #[test]
+    fn a_header_that_says_anything_else_does_not_open() {
+        let (keys, id) = (new_keys(), KeyId::from_text("a".to_owned()));
+        let seal = |cipher: &str, change: fn(&mut JweHeader)| {
+            let mut header = JweHeader::new();
+            header.set_content_encryption(cipher);
+            header.set_key_id("m");
+            for (name, value) in [("purpose", "signing"), ("sealed_kid", "a")] {
+                header.set_claim(name, Some(Value::from(value))).expect("a private header name");
+            }
+            change(&mut header);
+            let key = jwe::Dir.encrypter_from_bytes(*keys.keys[0].octets).expect("256 bits");
+            jwe::serialize_compact(b"secret", &header, &key).expect("a sealed secret")
+        };
+        let opens = |sealed: &str| keys.open(KeyPurpose::Signing, &id, sealed).is_ok();
+        assert!(opens(&seal("A256GCM", |_| ())));
+        assert!(!opens(&seal("A128CBC-HS256", |_| ())));
+        assert!(!opens(&seal("A256GCM", |header| header.set_compression("DEF"))));
+        assert!(!opens(&seal("A256GCM", |header| header.set_content_type("JWT"))));
+
+        let sealed = seal("A256GCM", |_| ());
+        let (_, rest) = sealed.split_once('.').expect("five parts");
+        let other =
+            r#"{"alg":"dir","enc":"A128CBC-HS256","kid":"m","purpose":"signing","sealed_kid":"a"}"#;
+        assert!(!opens(&format!("{}.{rest}", URL_SAFE_NO_PAD.encode(other))));
     }
 }

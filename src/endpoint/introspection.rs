@@ -88,7 +88,7 @@ impl IntrospectionEndpoint {
         trail: &mut Trail,
     ) -> Result<IntrospectionResponse, Refusal> {
         // 1. Read the form, as strictly as at the token endpoint.
-        let form = Parameters::read(&request.content)?;
+        let form = Parameters::read(request.content.expose())?;
         // 2. Authenticate the caller; being a public client is no authorisation (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         let caller = self.clients.authenticate(credentials, request.source, trail).await?;

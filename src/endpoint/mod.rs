@@ -19,14 +19,12 @@ pub mod throttle;
 pub mod throttle_administration;
 pub mod token;
 
-use bytes::Bytes;
-
 use crate::clock::Seconds;
 use crate::crypto::hashing_pool::NotVerified;
 use crate::oauth::throttle::Counted;
 use crate::oauth::{ClientId, Reason, SessionId, UserId};
 use crate::presence::Presence;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretOctets};
 use crate::store::StoreError;
 use throttle::Source;
 
@@ -36,7 +34,7 @@ pub struct FormRequest {
     /// The `Authorization` field lines.
     pub authorization: Vec<Secret>,
     /// The content.
-    pub content: Bytes,
+    pub content: SecretOctets,
     /// Whether anyone still waits for the answer.
     pub caller: Presence,
     /// Where it came from.

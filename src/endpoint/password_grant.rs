@@ -95,6 +95,7 @@ impl PasswordGrantEndpoint {
         let origin = Origin::new(client, request.source);
         let attempt = self.throttle.admit(origin, account, &request.caller).await?;
         // 3. The password. No connection to the database is held meanwhile.
+        let user = user.filter(|_| attempt.may_succeed());
         let verified = self.verify(user, grant.password, &request.caller).await;
         // 4. Count what came of it, before anyone is told.
         let (user, verification) = match verified {
@@ -103,8 +104,7 @@ impl PasswordGrantEndpoint {
                 verified
             }
             Err(refusal @ Refusal::Protocol(_)) => {
-                trail.incident = attempt.failed().await?;
-                return Err(refusal);
+                return Err(attempt.failed(refusal, trail).await);
             }
             Err(refusal) => {
                 attempt.not_made().await?;

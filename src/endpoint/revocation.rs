@@ -66,7 +66,7 @@ impl RevocationEndpoint {
         trail: &mut Trail,
     ) -> Result<Revocation, Refusal> {
         // 1. Read the form, as strictly as at the token endpoint.
-        let form = Parameters::read(&request.content)?;
+        let form = Parameters::read(request.content.expose())?;
         // 2. Find out who calls: a public client need only say so (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         let client = self.clients.identify(credentials, request.source, trail).await?;

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::keys::Keys;
-use super::{Incident, Refusal};
+use super::{Incident, Refusal, Trail};
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::oauth::throttle::{Counted, CounterName, FAILURES_MAX, KNOWN_FOR, Tally, Verdict};
 use crate::oauth::{Client, Reason};
@@ -100,6 +100,8 @@ pub struct Attempt<'a> {
     counters: Counters,
     since: Timestamp,
     known: bool,
+    /// How long others must wait who share the origin, and whose addresses are not known.
+    others_wait: Option<Seconds>,
     /// What counts as failed already, until it is known to be right.
     claims: Vec<Replacement>,
     /// The place among the attempts that are under way.
@@ -151,15 +153,17 @@ impl Throttle {
             let counters =
                 Counters::new(names, self.store.perform(FindTallies(names)).await?, since);
             let known = counters.at_origin.tally.is_known(now);
+            let others_wait = if origin.address.is_none() { counters.wait(now) } else { None };
             let attempt = |claims, place: Option<Place>| Attempt {
                 throttle: self,
                 counters,
                 since,
                 known,
+                others_wait,
                 claims,
                 _place: place.map(|place| place.permit),
             };
-            match counters.decide(known, now) {
+            match counters.decide(known, others_wait.is_some(), now) {
                 Decision::Refuse(refusal) => return Err(refusal),
                 Decision::Claim(claims) => {
                     // Of all who waited for this moment one is first.
@@ -241,11 +245,27 @@ fn busy(detail: &str) -> Refusal {
 }
 
 impl Attempt<'_> {
-    /// Counts the attempt as failed, and returns what the operator should know of it.
-    ///
-    /// # Errors
-    /// [`Refusal::Unavailable`] if it could not be counted: then nothing is to be answered.
-    pub async fn failed(self) -> Result<Option<Incident>, Refusal> {
+    /// Whether the password may be looked at. If not the attempt is to fail after the same work: where
+    /// many share an origin that must wait, nobody is to find out which accounts it does not concern.
+    #[must_use]
+    pub fn may_succeed(&self) -> bool {
+        self.known || self.others_wait.is_none()
+    }
+
+    /// Counts the attempt as failed, and returns how that is to be answered: 429 where others must wait.
+    pub async fn failed(self, refusal: Refusal, trail: &mut Trail) -> Refusal {
+        let counted = Counted::Origin;
+        let answer =
+            self.others_wait.map(|retry_after| Refusal::Throttled { counted, retry_after });
+        match self.count_failure().await {
+            Ok(incident) => trail.incident = incident,
+            // What is not counted is not answered.
+            Err(error) => return error,
+        }
+        answer.unwrap_or(refusal)
+    }
+
+    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
         let now = self.throttle.clock.now();
         let Counters { origin, account, at_origin } = self.counters;
         let is_claimed =
@@ -253,7 +273,7 @@ impl Attempt<'_> {
         // An account counts at its origin once.
         let new_there = at_origin.tally.is_forgotten(now);
         let counts = |counter: &&Counter| match counter.counted {
-            Counted::Origin => !self.known && new_there,
+            Counted::Origin => !self.known && new_there && self.others_wait.is_none(),
             Counted::Account => !self.known,
             _ => true,
         };
@@ -346,14 +366,26 @@ impl Counters {
         }
     }
 
-    /// Decides about one more attempt. At an origin that the account knows nothing else counts.
-    fn decide(&self, known: bool, now: Timestamp) -> Decision {
-        let everywhere = [self.origin, self.account, self.at_origin];
-        let here = [self.at_origin];
+    /// How long the origin must wait.
+    fn wait(&self, now: Timestamp) -> Option<Seconds> {
+        match self.origin.tally.verdict(Counted::Origin, now) {
+            Verdict::Wait(until) => Some(until.since(now)),
+            Verdict::Free(_) | Verdict::Once => None,
+        }
+    }
+
+    /// Decides about one more attempt. At an origin that the account knows nothing else counts; one
+    /// that is to fail in any case is not held back by its origin.
+    fn decide(&self, known: bool, fails: bool, now: Timestamp) -> Decision {
+        let all = [self.at_origin, self.account, self.origin];
+        let asked = match (known, fails) {
+            (true, _) => 1,
+            (false, true) => 2,
+            (false, false) => 3,
+        };
         let mut claims = Vec::new();
         let mut width = 1;
-        for Counter { name, counted, tally } in if known { here.iter() } else { everywhere.iter() }
-        {
+        for Counter { name, counted, tally } in all.iter().take(asked).rev() {
             if *counted == Counted::Account && tally.is_locked() {
                 return Decision::Refuse(Reason::LockedAccount.into());
             }

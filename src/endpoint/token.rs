@@ -46,7 +46,7 @@ impl TokenEndpoint {
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. Read the form. Each parameter at most once (§3.2).
-        let form = Parameters::read(&request.content)?;
+        let form = Parameters::read(request.content.expose())?;
         // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         // 3. Authenticate the client (§3.2.1).

@@ -9,13 +9,17 @@ use crate::endpoint::throttle::Source;
 
 /// The proxies whose `X-Forwarded-For` is believed.
 #[derive(Debug, Default)]
-pub(super) struct TrustedProxies(pub(super) Vec<TrustedProxy>);
+pub struct TrustedProxies(
+    /// Their networks.
+    pub Vec<TrustedProxy>,
+);
 
 impl TrustedProxies {
     /// The address of the caller: the peer of the connection or, if that is a trusted proxy, the
     /// last address of `X-Forwarded-For` that is none. What stands before it was written by the
     /// caller, and is of use only if that is a client that is believed.
-    pub(super) fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
+    #[must_use]
+    pub fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
         let is_trusted = |address: IpAddr| self.0.iter().any(|network| network.contains(address));
         let lines = headers.get_all("x-forwarded-for").iter().rev();
         let mut hops = lines

@@ -64,6 +64,8 @@ pub struct Metrics {
     pub reload_failures: Counter,
     /// Connections of the public listener.
     pub connections: Gauge,
+    /// Those of them that gave way to another when all were taken.
+    pub connections_gave_way: Counter,
     pool_capacity: Gauge,
     pool_in_use: Gauge,
     pool_waiting: Gauge,
@@ -109,6 +111,11 @@ impl Metrics {
             ),
             reload_failures: register!("reload_failures", "Failed reloads", Counter::default()),
             connections: register!("connections", "Open connections", Gauge::default()),
+            connections_gave_way: register!(
+                "connections_gave_way",
+                "Idle connections closed because all were taken",
+                Counter::default()
+            ),
             pool_capacity: register!("database_pool_capacity", "Most at once", Gauge::default()),
             pool_in_use: register!("database_pool_in_use", "Under way", Gauge::default()),
             pool_waiting: register!("database_pool_waiting", "Waiting", Gauge::default()),

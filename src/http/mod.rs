@@ -3,12 +3,13 @@
 //! Start here for "which path does what": [`public_routes`] and [`management_routes`] are the tables.
 
 mod cors;
-mod forwarded;
+pub mod forwarded;
 mod management;
 pub mod metrics;
 mod reply;
 mod route;
 pub mod server;
+mod slots;
 pub mod tls;
 
 use std::collections::HashMap;

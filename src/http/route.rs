@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Buf;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::time::timeout;
@@ -17,6 +17,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
 use warp::{Filter, Stream};
+use zeroize::Zeroizing;
 
 use super::cors::CorsPolicy;
 use super::forwarded::TrustedProxies;
@@ -29,6 +30,7 @@ use crate::endpoint::Refusal;
 use crate::endpoint::throttle::Source;
 use crate::oauth::Reason;
 use crate::presence::{Presence, Waiting};
+use crate::secret::SecretOctets;
 
 /// The most octets of content. The largest honest form is a tenth of it.
 const CONTENT_LENGTH_MAX: usize = 16 * 1_024;
@@ -42,7 +44,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Request {
     pub(super) id: Arc<str>,
     pub(super) headers: HeaderMap,
-    pub(super) content: Bytes,
+    pub(super) content: SecretOctets,
     pub(super) caller: Presence,
     /// Where it came from, as far as that is believed.
     pub(super) source: Source,
@@ -130,7 +132,7 @@ impl Table {
         let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
         let mut response = match arrival {
             Some(arrival) if arrival.ambiguous => {
-                let description = "A request names exactly one host.";
+                let description = "A request names exactly one host, and a path.";
                 let status = StatusCode::BAD_REQUEST;
                 closing(reply::error(status, "invalid_request", description))
             }
@@ -175,6 +177,7 @@ impl Route {
             return reply::method_not_allowed(self.handler.allow());
         }
         if self.cors.refuses(&headers) {
+            self.report(Reason::ForeignOrigin.label(), &id, source);
             return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
         }
         let (handler, is_command) = match &self.handler {
@@ -186,7 +189,10 @@ impl Route {
         };
         let content = match receive(&headers, content).await {
             Ok(content) => content,
-            Err(why) => return why.reply(),
+            Err(why) => {
+                self.report(why.label(), &id, source);
+                return why.reply();
+            }
         };
         // Dropped when the caller hangs up.
         let waiting = Waiting::default();
@@ -214,6 +220,18 @@ impl Route {
     }
 }
 
+impl Route {
+    /// Logs that a request was refused before its content was looked at (ASVS 16.3.3).
+    fn report(&self, reason: &str, request_id: &str, source: Source) {
+        let source = source.address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::info!(
+            target: "jeton::audit",
+            event = "request_refused", reason, route = self.name, request_id,
+            client_id = "", user_id = "", session_id = "", source
+        );
+    }
+}
+
 /// Completes an answer, or nothing if it panics.
 async fn isolated(mut answering: Answering) -> Option<Response> {
     std::future::poll_fn(|context| {
@@ -232,6 +250,16 @@ enum NotReceived {
 }
 
 impl NotReceived {
+    /// A stable word for the log.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Refused(reason) => reason.label(),
+            Self::TooLarge => "content_too_large",
+            Self::TooLate => "content_too_late",
+            Self::Broken => "content_broken",
+        }
+    }
+
     /// The answer. What is left of the content is not read, so the connection ends with it.
     fn reply(self) -> Response {
         let (status, description) = match self {
@@ -250,12 +278,14 @@ impl NotReceived {
 async fn receive(
     headers: &HeaderMap,
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
-) -> Result<Bytes, NotReceived> {
+) -> Result<SecretOctets, NotReceived> {
     check_media_type(headers).map_err(NotReceived::Refused)?;
-    if announces_too_much(headers) {
+    let room = announced_length(headers);
+    if room > CONTENT_LENGTH_MAX {
+        // None of it is waited for (RFC 9110 §15.5.14).
         return Err(NotReceived::TooLarge);
     }
-    timeout(CONTENT_TIMEOUT, read(content)).await.unwrap_or(Err(NotReceived::TooLate))
+    timeout(CONTENT_TIMEOUT, read(content, room)).await.unwrap_or(Err(NotReceived::TooLate))
 }
 
 /// Requires exactly one `Content-Type`, a form's, and no encoding (RFC 6749 §4.3.2).
@@ -274,20 +304,20 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Reason> {
     if is_form && !text.contains(',') { Ok(()) } else { Err(Reason::UnsupportedMediaType) }
 }
 
-/// Whether the content says itself that it is too long: then none of it is waited for
-/// (RFC 9110 §15.5.14).
-fn announces_too_much(headers: &HeaderMap) -> bool {
+/// How long the content will be, as far as its head says it: what is in chunks may be as long as any.
+fn announced_length(headers: &HeaderMap) -> usize {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    let length = announced.and_then(|text| text.parse::<u64>().ok());
-    length.is_some_and(|length| length > CONTENT_LENGTH_MAX as u64)
+    announced.and_then(|text| text.parse().ok()).unwrap_or(CONTENT_LENGTH_MAX)
 }
 
-/// Reads the content, whatever framing it has, up to the limit.
+/// Reads the content, whatever framing it has, up to the limit. The room for it is made at once: content
+/// that moves would leave passwords behind.
 async fn read(
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
-) -> Result<Bytes, NotReceived> {
+    room: usize,
+) -> Result<SecretOctets, NotReceived> {
     let mut content = pin!(content);
-    let mut whole = BytesMut::new();
+    let mut whole = Zeroizing::new(Vec::with_capacity(room));
     while let Some(chunk) =
         std::future::poll_fn(|context| content.as_mut().poll_next(context)).await
     {
@@ -295,13 +325,75 @@ async fn read(
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
             return Err(NotReceived::TooLarge);
         }
-        whole.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
+        while chunk.has_remaining() {
+            let part = chunk.chunk();
+            whole.extend_from_slice(part);
+            let length = part.len();
+            chunk.advance(length);
+        }
     }
-    Ok(whole.freeze())
+    Ok(SecretOctets::new(whole))
 }
 
 /// Ends the connection after this response.
 fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Context;
+
+    use super::*;
+
+    /// A form that arrives in one piece.
+    struct Once(Option<&'static [u8]>);
+
+    impl Stream for Once {
+        type Item = Result<&'static [u8], warp::Error>;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            Poll::Ready(self.0.take().map(Ok))
+        }
+    }
+
+    /// Panics at every second request, before or after it has waited for something.
+    fn moody(waits: bool) -> FormHandler {
+        let count = AtomicUsize::new(0);
+        Box::new(move |request| {
+            let turn = count.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                if waits {
+                    tokio::task::yield_now().await;
+                }
+                assert!(
+                    turn.is_multiple_of(2) && request.content.expose() == b"a=b",
+                    "out of temper"
+                );
+                reply::empty(StatusCode::OK)
+            })
+        })
+    }
+
+    /// ASVS 16.5.4: nothing that comes from outside is known to make a handler panic; one that does is
+    /// a 500 for its request, and the next is served. [S-26]
+    #[tokio::test]
+    async fn a_panic_ends_its_own_request_only() {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
+        for waits in [false, true] {
+            for handler in [Handler::Query(moody(waits)), Handler::Command(moody(waits))] {
+                let route = Route { name: "moody", cors: CorsPolicy::Nobody, handler };
+                for status in [200, 500, 200, 500] {
+                    let content = Once(Some(b"a=b"));
+                    let (headers, id) = (headers.clone(), Arc::from("id"));
+                    let answer =
+                        route.answer(&Method::POST, headers, content, id, Source::default()).await;
+                    assert_eq!(answer.status(), status, "waits: {waits}");
+                }
+            }
+        }
+    }
 }

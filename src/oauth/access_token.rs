@@ -118,8 +118,8 @@ impl<'a> UnverifiedToken<'a> {
         if claims.contains('.') {
             return None;
         }
-        let header = URL_SAFE_NO_PAD.decode(header).ok()?;
-        let header: Header<'_> = serde_json::from_slice(&header).ok()?;
+        let header = decode_object(header)?;
+        let header: Header<'_> = serde_json::from_str(&header).ok()?;
         if header.alg != "RS256" || !matches!(header.typ, TOKEN_TYPE | "application/at+jwt") {
             return None;
         }
@@ -134,10 +134,15 @@ impl<'a> UnverifiedToken<'a> {
     /// The claims; to be looked at only after the signature was verified (RFC 8725 §3.3).
     #[must_use]
     pub fn claims(&self) -> Option<AccessTokenClaims> {
-        let claims = URL_SAFE_NO_PAD.decode(self.claims).ok()?;
-        // RFC 7519 §7.2: UTF-8 as a whole, what is not known here included.
-        serde_json::from_str(std::str::from_utf8(&claims).ok()?).ok()
+        serde_json::from_str(&decode_object(self.claims)?).ok()
     }
+}
+
+/// Decodes a part that must be a JSON object (RFC 7515 §4, RFC 7519 §7.2): UTF-8 as a whole, what is
+/// not known here included, and no array, which serde would take for the members in their order.
+fn decode_object(part: &str) -> Option<String> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
+    text.starts_with('{').then_some(text)
 }
 
 /// Encodes the claims and joins them to a header: what is to be signed.
@@ -157,4 +162,27 @@ pub fn attach_signature(mut signing_input: String, signature: &[u8]) -> String {
     signing_input.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut signing_input);
     signing_input
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7515 §4, RFC 7519 §7.2: an array with the values of the members is no header, and no claims.
+    #[test]
+    fn header_and_claims_are_objects() {
+        let header = encode_header(&KeyId::from_text("k".to_owned()));
+        let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":1,"exp":2,"jti":"j",
+            "auth_time":1,"scope":"read","sid":"d"}"#;
+        let list = r#"["i","s","a","c",1,2,"j",1,"read","d",null,null]"#;
+        let token = |header: &str, claims: &str| {
+            format!("{header}.{}.AAAA", URL_SAFE_NO_PAD.encode(claims))
+        };
+        let says = |claims: &str| {
+            UnverifiedToken::read(&token(&header, claims)).expect("a header").claims().is_some()
+        };
+        assert!(says(claims) && !says(list) && !says("null") && !says(""));
+        let list = URL_SAFE_NO_PAD.encode(r#"["RS256","k","at+jwt"]"#);
+        assert!(UnverifiedToken::read(&token(&list, claims)).is_none());
+    }
 }

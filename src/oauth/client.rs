@@ -99,7 +99,11 @@ impl Audience {
             && letters.all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet));
         let is_uri_octet =
             |octet: u8| octet.is_ascii_graphic() && !b"#\"<>\\^`{|}".contains(&octet);
-        if !is_scheme || rest.is_empty() || !rest.bytes().all(is_uri_octet) {
+        // RFC 3986 §2.1: a percent sign and two hexadecimal digits.
+        let is_escape =
+            |after: &str| after.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2;
+        let is_encoded = rest.split('%').skip(1).all(is_escape);
+        if !is_scheme || rest.is_empty() || !rest.bytes().all(is_uri_octet) || !is_encoded {
             return Err(Reason::MalformedResource);
         }
         Ok(Self(text.to_owned()))
@@ -284,8 +288,18 @@ mod tests {
         for good in ["https://api1/", "urn:example:api", "a+b-c.d:x"] {
             assert!(Audience::from_resource(good).is_ok(), "{good}");
         }
-        for bad in ["", "api", "/api", ":x", "1a:x", "https:", "https://a/#x", "https://a b", "é:x"]
-        {
+        for bad in [
+            "",
+            "api",
+            "/api",
+            ":x",
+            "1a:x",
+            "https:",
+            "https://a/#x",
+            "https://a b",
+            "é:x",
+            "a:%2x",
+        ] {
             assert_eq!(Audience::from_resource(bad), Err(Reason::MalformedResource), "{bad}");
         }
     }

@@ -93,12 +93,8 @@ fn read_basic(field: &str) -> Result<ClientCredentials, Reason> {
     }
     let colon = octets.iter().position(|&octet| octet == b':').ok_or(malformed)?;
     let (user_id, rest) = octets.split_at(colon);
-    let half = |octets: &[u8]| {
-        let decoded = decode(octets)?;
-        std::str::from_utf8(&decoded).ok().map(|text| Secret::new(text.to_owned()))
-    };
-    let client_id = half(user_id).ok_or(malformed)?;
-    let client_secret = half(rest.get(1..).unwrap_or_default()).ok_or(malformed)?;
+    let client_id = decode(user_id).ok_or(malformed)?;
+    let client_secret = decode(rest.get(1..).unwrap_or_default()).ok_or(malformed)?;
     match (client_id.expose().is_empty(), client_secret.expose().is_empty()) {
         (true, true) => Ok(ClientCredentials::Nobody),
         (true, false) => Err(malformed),

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 use super::error::Reason;
 use crate::secret::Secret;
 
@@ -130,7 +132,7 @@ impl Parameters {
     /// A reason of the `invalid_request` kind, for whatever makes the form ambiguous, malformed or
     /// larger than documented.
     pub fn read(content: &[u8]) -> Result<Self, Reason> {
-        if !is_well_formed(content) {
+        if decode(content).is_none() {
             return Err(Reason::MalformedForm);
         }
         if content.split(|&octet| octet == b'&').count() > PAIRS_MAX {
@@ -189,15 +191,11 @@ impl Parameters {
     }
 }
 
-/// Whether every escape is `%` and two hexadecimal digits and the decoded octets are UTF-8. The
-/// separators are ASCII, so the whole is UTF-8 exactly if each name and value is.
-fn is_well_formed(content: &[u8]) -> bool {
-    decode(content).is_some_and(|octets| std::str::from_utf8(&octets).is_ok())
-}
-
-/// Decodes `application/x-www-form-urlencoded` octets once; `None` for a broken escape.
-pub(super) fn decode(content: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-    let mut decoded = zeroize::Zeroizing::new(Vec::with_capacity(content.len()));
+/// Decodes `application/x-www-form-urlencoded` octets once; `None` for a broken escape, and for octets
+/// that are not UTF-8. The separators are ASCII, so a whole form is UTF-8 exactly if each name and value
+/// is. No copy is left behind.
+pub(super) fn decode(content: &[u8]) -> Option<Secret> {
+    let mut decoded = Zeroizing::new(Vec::with_capacity(content.len()));
     let mut rest = content.iter();
     while let Some(&octet) = rest.next() {
         decoded.push(match octet {
@@ -210,7 +208,8 @@ pub(super) fn decode(content: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
             plain => plain,
         });
     }
-    Some(decoded)
+    std::str::from_utf8(&decoded).ok()?;
+    String::from_utf8(std::mem::take(&mut *decoded)).ok().map(Secret::new)
 }
 
 #[cfg(test)]

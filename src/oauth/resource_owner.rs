@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use precis_profiles::precis_core::profile::{PrecisFastInvocation, stabilize};
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
 
 use crate::secret::Secret;
@@ -16,10 +16,11 @@ pub const USERNAME_LENGTH_MAX: usize = 256;
 pub struct Username(String);
 
 impl Username {
-    /// Maps a presented name; `None` if no user can have it.
+    /// Maps a presented name; `None` if no user can have it. A form that is not the form of itself is
+    /// none (RFC 8264 §7): a name as it is stored must find its user.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mapped = UsernameCaseMapped::enforce(text).ok()?;
+        let mapped = stabilize(text, |text| UsernameCaseMapped::enforce(text)).ok()?;
         (mapped.len() <= USERNAME_LENGTH_MAX).then(|| Self(mapped.into_owned()))
     }
 
@@ -51,12 +52,17 @@ impl std::str::FromStr for Username {
 }
 
 /// A password in the `OpaqueString` form (RFC 8265 §4.2): NFC, and every other space turned into
-/// U+0020; nothing is trimmed, cut or case-mapped. `None` if no password can be so: empty, or with
-/// control characters, ignorable or unassigned code points.
+/// U+0020; nothing is trimmed, cut or case-mapped. `None` if no password can be so: empty, with control
+/// characters, ignorable or unassigned code points, or in a form that is not the form of itself
+/// (RFC 8264 §7): else a keyboard that normalises could not repeat it.
 #[must_use]
 pub fn prepare_password(password: &Secret) -> Option<Secret> {
-    let mapped = OpaqueString::enforce(password.expose()).ok()?;
-    Some(Secret::new(mapped.into_owned()))
+    let enforce = |password: &Secret| {
+        let mapped = OpaqueString::enforce(password.expose()).ok()?;
+        Some(Secret::new(mapped.into_owned()))
+    };
+    let mapped = enforce(password)?;
+    (enforce(&mapped)? == mapped).then_some(mapped)
 }
 
 #[cfg(test)]
@@ -74,7 +80,9 @@ mod tests {
         ] {
             assert_eq!(Username::parse(presented).map(|name| name.0), Some(mapped.to_owned()));
         }
-        for refused in ["", " ", "a b", "henry\u{2163}", "\u{221e}", "a\u{200b}b", "a\tb"] {
+        for refused in
+            ["", " ", "a b", "henry\u{2163}", "\u{221e}", "a\u{200b}b", "a\tb", "\u{13a4}"]
+        {
             assert_eq!(Username::parse(refused), None, "{refused:?}");
         }
     }
@@ -94,7 +102,7 @@ mod tests {
         ] {
             assert_eq!(prepared(presented), Some(mapped.to_owned()));
         }
-        for refused in ["", "a\tb", "a\u{200b}b"] {
+        for refused in ["", "a\tb", "a\u{200b}b", "a\u{387}b"] {
             assert_eq!(prepared(refused), None, "{refused:?}");
         }
     }

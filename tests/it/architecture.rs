@@ -20,7 +20,7 @@ const FLOORS: [(&str, u8); 10] = [
 const COMPOSITION: (&str, &str) = ("src/cli/serve/", "http");
 
 /// Foreign crates, and the one place that may know them.
-const CONFINED: [(&str, &str); 13] = [
+const CONFINED: [(&str, &str); 14] = [
     ("warp", "src/http/"),
     ("hyper", "src/http/"),
     ("hyper_util", "src/http/"),
@@ -34,6 +34,7 @@ const CONFINED: [(&str, &str); 13] = [
     ("jeton_scrypt", "src/crypto/"),
     ("scrypt", "src/crypto/"),
     ("rand", "src/crypto/random.rs"),
+    ("rustix", "src/cli/"),
 ];
 
 /// What pure code does not say.

@@ -7,12 +7,18 @@
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
 mod architecture;
+mod attack_simulation;
 mod crash;
 mod demo;
 mod documents;
+#[path = "../fuzz/properties/mod.rs"]
+mod fuzz_properties;
+mod fuzzing;
 mod harness;
 mod key_simulation;
 mod on_postgres;
 mod on_sqlite;
+mod postgres_tls;
 mod prepared_statements;
 mod requirements;
+mod slow_clients;

@@ -7,6 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+#[cfg(target_os = "linux")]
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -28,7 +32,7 @@ use crate::endpoint::revocation::RevocationEndpoint;
 use crate::endpoint::throttle::Throttle;
 use crate::endpoint::token::TokenEndpoint;
 use crate::http::metrics::Metrics;
-use crate::http::server::Server;
+use crate::http::server::{self, Server};
 use crate::http::tls::{self, Certificate};
 use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
@@ -58,8 +62,8 @@ pub struct Service {
 }
 
 /// Takes an address, before anything else is touched.
-pub(super) async fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    server::listen(address).map_err(|error| {
         Failure(format!(
             "cannot listen on {address} ({setting}): {error}; stop what uses the address, or name \
              another"
@@ -85,6 +89,13 @@ pub(super) async fn check_default_client(
     }
 }
 
+fn no_hashing(error: &std::io::Error) -> String {
+    format!(
+        "cannot start the hashing threads: {error}; if there is too little memory, allow them less \
+         with --hash-threads or --hash-memory"
+    )
+}
+
 impl Service {
     /// Starts the service.
     ///
@@ -92,8 +103,8 @@ impl Service {
     /// One sentence that names the setting and the remedy; nothing is left half-done.
     pub async fn start(settings: ServeSettings, clock: Clock) -> Result<Self, Failure> {
         let plan = Plan::make(&settings)?;
-        let public = bind(settings.listen, "--listen").await?;
-        let management = bind(settings.management_listen, "--management-listen").await?;
+        let public = bind(settings.listen, "--listen")?;
+        let management = bind(settings.management_listen, "--management-listen")?;
         let no_address = |error: std::io::Error| format!("the listener has no address: {error}");
         let public_address = public.local_addr().map_err(no_address)?;
         let management_address = management.local_addr().map_err(no_address)?;
@@ -108,12 +119,7 @@ impl Service {
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
-        let hashing = HashingPool::start(plan.hashing).map_err(|error| {
-            format!(
-                "cannot start the hashing threads: {error}; allow them less with --hash-threads \
-                     or --hash-memory"
-            )
-        })?;
+        let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
         let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
 
         let parts = Parts { settings, clock, issuer, store, keys, discovery, metrics };
@@ -123,14 +129,16 @@ impl Service {
         let public = Server {
             listener: public,
             tls: acceptor,
-            max_connections: parts.settings.max_connections,
+            max_connections: plan.connections_max,
             open_connections: parts.metrics.connections.clone(),
+            gave_way: parts.metrics.connections_gave_way.clone(),
         };
         let management = Server {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
-            open_connections: prometheus_client::metrics::gauge::Gauge::default(),
+            open_connections: Gauge::default(),
+            gave_way: Counter::default(),
         };
         let tasks = vec![
             tokio::spawn(public.serve(routes, stopping.clone(), DRAIN_TIMEOUT)),
@@ -150,6 +158,14 @@ impl Service {
             stop,
             tasks,
         };
+        let wanted = parts.settings.max_connections;
+        if plan.connections_max < wanted {
+            tracing::warn!(
+                "--max-connections {wanted} is more than the limit of open files allows: at most {} \
+                 are open at once; raise the limit (LimitNOFILE= of systemd, ulimit -n)",
+                plan.connections_max
+            );
+        }
         service.announce(plan.hashing);
         Ok(service)
     }
@@ -296,15 +312,24 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// Keeps passwords and keys out of core dumps, and other programs of the same user out of the memory.
+fn keep_memory_private() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!("core dumps of this process may hold secrets: {error}; forbid them outside");
+    }
+}
+
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
+    keep_memory_private();
     // Before it says that it serves: whoever reads that may tell it to stop at once.
     let told_to_stop = told_to_stop()?;
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| format!("cannot wait for the signal to reload: {error}"))?;
     for name in unknown_variables() {
-        tracing::warn!("the environment variable {name} is no setting");
+        tracing::warn!("the environment variable {name:?} is no setting");
     }
     let service = Service::start(settings, Clock::System).await?;
     let hung_up = async {

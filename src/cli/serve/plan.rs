@@ -16,6 +16,8 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) hashing: HashingLimits,
     pub(in crate::cli) certificate: Option<Arc<Certificate>>,
     pub(in crate::cli) default_client: Option<ClientId>,
+    /// How many connections can be open at once.
+    pub(in crate::cli) connections_max: usize,
 }
 
 impl Plan {
@@ -48,6 +50,7 @@ impl Plan {
         Ok(Self {
             hashing: machine::hashing_limits(settings)?,
             certificate,
+            connections_max: machine::connections_max(settings.max_connections),
             default_client: default_client
                 .map_err(|problem: String| format!("--default-client: {problem}"))?,
         })

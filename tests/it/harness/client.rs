@@ -132,6 +132,16 @@ pub(crate) async fn exchange(address: SocketAddr, octets: &[u8], head: bool) -> 
     exchange_on(stream, octets, head).await
 }
 
+/// Sends octets and reads all that comes back until the service closes.
+pub(crate) async fn until_closed(address: SocketAddr, octets: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("the service listens");
+    stream.write_all(octets).await.expect("it reads");
+    let mut received = Vec::new();
+    // A service that closes before it has read everything may reset the connection.
+    stream.read_to_end(&mut received).await.ok();
+    String::from_utf8(received).expect("text")
+}
+
 async fn exchange_on(mut stream: TcpStream, octets: &[u8], head: bool) -> Vec<Reply> {
     // The service may refuse and close before it has read everything.
     stream.write_all(octets).await.ok();

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +15,14 @@ use super::database::{Database, Fixtures, SCRYPT};
 
 /// A command of the real executable, without settings from the environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+    command_by(&[], arguments)
+}
+
+/// The same, run by another command.
+fn command_by(by: &[&str], arguments: &[&str]) -> Command {
+    let program = [by, &[env!("CARGO_BIN_EXE_jeton")]].concat();
+    let mut command = Command::new(program[0]);
+    command.args(&program[1..]);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("JETON_") {
             command.env_remove(name);
@@ -80,6 +88,17 @@ pub(crate) fn run_for_json(arguments: &[&str], input: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+/// The addresses of both listeners, if this line of the log has them, in whichever format.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let entry: Value = serde_json::from_str(line).unwrap_or_default();
+    let address = |name: &str| {
+        let after = || line.split_once(&format!(" {name}="))?.1.split(' ').next();
+        entry[name].as_str().or_else(after)?.parse().ok()
+    };
+    line.contains("serving").then_some(())?;
+    Some((address("public")?, address("management")?))
+}
+
 /// `jeton serve` as a process; killed when dropped.
 pub(crate) struct Executable {
     child: Child,
@@ -109,17 +128,29 @@ impl Executable {
         Self::serve(&all)
     }
 
+    /// Starts `jeton serve` so that it can have only so many files open.
+    pub(crate) fn serve_with_files(files: u64, arguments: &[&str]) -> Self {
+        let limit = format!("--nofile={files}:{files}");
+        let started = Self::start(&["prlimit", &limit], arguments);
+        started.unwrap_or_else(|log| panic!("it did not start: {log}"))
+    }
+
     /// Starts `jeton serve`; its log if it ends before it serves.
     pub(crate) fn try_serve(arguments: &[&str]) -> Result<Self, String> {
+        Self::start(&[], arguments)
+    }
+
+    /// Starts it by a command that becomes it.
+    fn start(by: &[&str], arguments: &[&str]) -> Result<Self, String> {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
-        let mut all = vec!["serve", "--log-format", "json"];
-        for pair in free.chunks(2) {
+        let mut all = vec!["serve"];
+        for pair in free.chunks(2).chain([&["--log-format", "json"][..]]) {
             if !arguments.contains(&pair[0]) {
                 all.extend(pair);
             }
         }
         all.extend(arguments);
-        let mut child = command(&all).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = command_by(by, &all).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it was piped")).lines();
         let mut early = String::new();
         let addresses = loop {
@@ -129,10 +160,8 @@ impl Executable {
             };
             early.push_str(&line);
             early.push('\n');
-            let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-            if entry["message"] == "serving" {
-                let address = |name: &str| entry[name].as_str().and_then(|text| text.parse().ok());
-                break (address("public"), address("management"));
+            if let Some(addresses) = addresses(&line) {
+                break addresses;
             }
         };
         let log = Arc::new(Mutex::new(early));
@@ -144,7 +173,7 @@ impl Executable {
                 log.push('\n');
             }
         });
-        let (Some(public), Some(management)) = addresses else { panic!("no addresses: {log:?}") };
+        let (public, management) = addresses;
         Ok(Self { child, public, management, log, reader: Some(reader) })
     }
 
@@ -174,6 +203,24 @@ impl Executable {
         self.log_to_its_end()
     }
 
+    /// What the system tells of the process, such as its `cmdline`; nothing if only root may know.
+    pub(crate) fn process_file(&self, name: &str) -> Option<Vec<u8>> {
+        std::fs::read(format!("/proc/{}/{name}", self.child.id())).ok()
+    }
+
+    /// Lifts the limit of the size of a core dump, as an operator may have done.
+    pub(crate) fn allow_core_dumps(&self) {
+        let id = format!("--pid={}", self.child.id());
+        let lifted = Command::new("prlimit").args([&id, "--core=unlimited"]).status();
+        assert!(lifted.expect("prlimit runs: it belongs to util-linux").success());
+    }
+
+    /// Kills the process with a signal that makes others dump their memory; whether it did.
+    pub(crate) fn dumps_core(&mut self) -> bool {
+        self.signal("ABRT");
+        self.child.wait().expect("a child of ours").core_dumped()
+    }
+
     /// The value of a metric.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         Request::new(self.management, "GET", "/metrics").send().await.metric(name)
@@ -181,9 +228,32 @@ impl Executable {
 
     /// The most memory that the process ever had, in octets.
     pub(crate) fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("Linux, and a process that runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        self.status("VmHWM:")
+    }
+
+    /// The memory that the process has now, in octets.
+    pub(crate) fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// How many files the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        files.expect("Linux, and a process that runs").count()
+    }
+
+    /// From now on the process can have only so many files open.
+    pub(crate) fn limit_files(&self, files: usize) {
+        let (id, limit) = (self.child.id().to_string(), format!("--nofile={files}:{files}"));
+        let set = Command::new("prlimit").args(["--pid", &id, &limit]).status();
+        assert!(set.expect("prlimit runs: it is in util-linux").success());
+    }
+
+    /// A size in the kernel's account of the process, in octets.
+    fn status(&self, name: &str) -> u64 {
+        let status = self.process_file("status").expect("Linux, and a process that runs");
+        let status = String::from_utf8(status).expect("text");
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         number.expect("a number of kB") * 1_024
     }

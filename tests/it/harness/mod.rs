@@ -6,12 +6,15 @@ pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod forge;
+pub(crate) mod http2;
 pub(crate) mod keys;
+pub(crate) mod leaks;
 pub(crate) mod postgres_server;
 pub(crate) mod refresh_token;
 pub(crate) mod service;
 pub(crate) mod session_model;
 pub(crate) mod sessions;
+pub(crate) mod tls;
 
 pub(crate) use client::{Reply, Request, percent_encode};
 pub(crate) use database::{Database, Engine, Fixtures};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::database::new_folder;
+use super::tls::Pair;
 
 /// A PostgreSQL that writes through to the disk; stopped and gone when dropped.
 pub(crate) struct PostgresServer {
@@ -28,6 +29,13 @@ impl PostgresServer {
     /// Starts the server again after it was killed, under the same URL.
     pub(crate) fn restart(&self) {
         assert_eq!(self.run("start", &[]), self.url);
+    }
+
+    /// Has the server speak TLS with this certificate; it is started anew under the same URL.
+    pub(crate) fn certify(&self, pair: &Pair) {
+        let path = |path: PathBuf| path.display().to_string();
+        let url = self.run("certify", &[&path(pair.chain()), &path(pair.key())]);
+        assert_eq!(url, self.url);
     }
 
     fn script(&self, act: &str) -> Command {

@@ -115,7 +115,7 @@ async fn the_claims_agree_with_the_response_the_metadata_and_the_clock() {
 
 /// RFC 9068 §3 and §5, RFC 8707 §2, RFC 7519 §4.1.3: the token names the resource servers that it
 /// is for: those asked for, or the one the scope belongs to, or the client's default. [J-11] [J-12]
-/// [J-13] [J-14]
+/// [J-13] [J-14] [S-05]
 #[tokio::test]
 async fn the_audience_is_what_was_asked_for_or_follows_from_the_scope() {
     let jeton = jeton().await;
@@ -181,7 +181,7 @@ async fn a_sub_belongs_to_one_user_for_ever() {
 }
 
 /// RFC 9068 §5, RFC 9700 §4.15: nobody chooses a `sub`: it is random, no parameter changes it, and
-/// no client can have it as its own name. [J-19]
+/// no client can have it as its own name. [J-19] [S-11]
 #[tokio::test]
 async fn a_sub_cannot_be_chosen_and_is_no_client_id() {
     let jeton = jeton().await;

@@ -48,7 +48,8 @@ fn members(value: &Value) -> Vec<&str> {
 }
 
 /// A confidential client is given a secret of 256 bits, shown once and stored as a digest only; a
-/// public one is given none; a name that is taken stays as it was. RFC 6749 §2.2, §2.3.1
+/// public one, which must be asked for, is given none; a name that is taken stays as it was.
+/// RFC 6749 §2.2, §2.3.1. [S-10]
 #[tokio::test]
 async fn clients_are_added_with_a_secret_that_is_shown_once() {
     let database = Database::empty(ENGINE).await;

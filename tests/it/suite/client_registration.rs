@@ -28,7 +28,7 @@ async fn add_secret(jeton: &Jeton, further: &[&str]) -> (String, String) {
 }
 
 /// Secrets are 256 random bits in an alphabet that needs no encoding, and all of them are
-/// different. RFC 6749 §10.10. [TC-26]
+/// different. RFC 6749 §10.10. [TC-26] [S-01]
 #[tokio::test]
 async fn secrets_are_long_and_random() {
     let jeton = jeton().await;

@@ -80,8 +80,9 @@ async fn a_preflight_of_a_listed_origin_is_answered() {
     assert!(!login.has("access-control-allow-credentials"));
 }
 
-/// Fetch, "CORS check": a page can read errors of every class too, those that were made before any
-/// handler ran included.
+/// Fetch, "CORS check"; RFC 9110 §10.2.3: a page can read errors of every class too, those that were
+/// made before any handler ran included; where it should come back later it is told when, in seconds.
+/// [C-05] [C-14] [H-30]
 #[tokio::test]
 async fn errors_can_be_read_by_a_listed_origin() {
     let cors = ["--cors-origin", GOOD];
@@ -94,6 +95,8 @@ async fn errors_can_be_read_by_a_listed_origin() {
         assert!(!reply.has("access-control-allow-credentials"), "{case}");
         assert!(reply.header("vary").eq_ignore_ascii_case("origin"), "{case}");
         assert!(!reply.error().is_empty(), "{case}");
+        let later = reply.header("retry-after");
+        assert_eq!(later.parse::<u32>().is_ok(), matches!(status, 429 | 503), "{case}: {later}");
     };
     let token = |form: &str| jeton.post_as("web", "/token", form);
     let login = login_form("alice", PASSWORD);
@@ -107,6 +110,10 @@ async fn errors_can_be_read_by_a_listed_origin() {
     check(405, "a wrong method", jeton.request("GET", "/token")).await;
     check(413, "too much content", token(&long)).await;
     check(413, "too much content in chunks", token(&long).chunked()).await;
+
+    let guess = jeton.post("/token", &login).basic("web", "wrong");
+    while guess.send().await.status == 401 {}
+    check(429, "too many wrong secrets", guess).await;
 
     outage.begin();
     check(503, "an outage", token(&login)).await;
@@ -143,7 +150,7 @@ async fn another_origin_gets_nothing() {
 }
 
 /// Fetch, "CORS-safelisted request-header": a page can post a form anywhere without a preflight. A
-/// page of a foreign origin makes no one hash a password.
+/// page of a foreign origin makes no one hash a password, and nobody's failures count. [C-15]
 #[tokio::test]
 async fn a_hostile_page_cannot_have_passwords_tried() {
     let jeton = jeton_for_browsers().await;
@@ -153,15 +160,24 @@ async fn a_hostile_page_cannot_have_passwords_tried() {
             page.text().lines().find(|line| line.starts_with("jeton_hashing_verified_total"));
         line.expect("the counter").to_owned()
     };
+    let failures = async || jeton.database.query("SELECT * FROM login_throttle").await;
     let form = login_form("alice", PASSWORD) + "&client_id=spa";
+    let wrong = login_form("alice", "wrong") + "&client_id=spa";
     let before = verified().await;
     for origin in FOREIGN {
+        let refused = jeton.post("/token", &wrong).header("Origin", origin).send().await;
+        refused.assert_error(403, "invalid_request");
+        let refused = jeton.post("/token", &form).basic("web", "wrong");
+        refused.header("Origin", origin).send().await.assert_error(403, "invalid_request");
         let refused = jeton.post("/token", &form).header("Origin", origin).send().await;
         refused.assert_error(403, "invalid_request");
         let refused = jeton.post("/introspect", "token=x").header("Origin", origin).send().await;
         refused.assert_error(403, "invalid_request");
     }
     assert_eq!(verified().await, before);
+    assert!(failures().await.is_empty());
+    jeton.post("/token", &wrong).header("Origin", GOOD).send().await;
+    assert!(!failures().await.is_empty(), "they are counted");
     jeton.post("/token", &form).header("Origin", GOOD).send().await.access_token();
     assert_ne!(verified().await, before, "the counter counts");
 }

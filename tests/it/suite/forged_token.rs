@@ -1,6 +1,8 @@
 //! Tokens that were not issued as they are presented: forged, altered, spelled otherwise. Most are
 //! signed with the service's own key, so that nothing but the check under test can refuse them.
 
+use std::net::Ipv4Addr;
+
 use josekit::jwk::alg::rsa::RsaKeyPair;
 use josekit::jwk::{Jwk, KeyPair};
 use josekit::jws::{HS256, JwsSigner, PS256, RS256, RS512};
@@ -23,7 +25,8 @@ pub(super) struct Forge {
 
 impl Forge {
     pub(super) async fn new() -> Self {
-        let jeton = jeton().await;
+        // Each revocation is made to come from elsewhere, so that none is one of too many.
+        let jeton = Jeton::start_with(ENGINE, &["--trusted-proxy", "127.0.0.0/8"]).await;
         let key = ServiceKey::of(&jeton).await;
         let token = jeton.access_token().await;
         let (header, claims) = decode(&token);
@@ -42,6 +45,19 @@ impl Forge {
     pub(super) async fn assert_inactive(&self, name: &str, token: &str) {
         let reply = self.introspect(token).await;
         assert_eq!((reply.status, reply.text()), (200, INACTIVE), "{name}: {token}");
+    }
+
+    /// Asserts that a token can be used nowhere: introspection knows nothing of it, it is no refresh
+    /// token, and its revocation by the client that it names changes nothing.
+    pub(super) async fn assert_useless(&self, name: &str, token: &str) {
+        self.assert_inactive(name, token).await;
+        let reply = self.jeton.refresh("web", token, "").await;
+        assert_eq!((reply.status, reply.error()), (400, "invalid_grant".to_owned()), "{name}");
+        let address = Ipv4Addr::from_bits(0x0a00_0000 | rand::random::<u32>() >> 8);
+        let revoking = self.jeton.revoking("web", token);
+        let reply = revoking.header("X-Forwarded-For", &address.to_string()).send().await;
+        assert_eq!((reply.status, reply.text()), (200, "{}"), "{name}: {token}");
+        assert!(self.jeton.is_active(&self.token).await, "{name} ended the session: {token}");
     }
 
     /// The good claims under this header, with the good key.
@@ -82,22 +98,22 @@ fn signed_by(signer: &dyn JwsSigner, header: &Value, claims: &Value) -> String {
 }
 
 /// RFC 8725 §2.1 and §3.1, RFC 7515 §4.1.1: the algorithm is RS256 in exactly this spelling; what a
-/// token says of itself chooses no other. [I-19] [J-33]
+/// token says of itself chooses no other, at any endpoint. [I-19] [J-33]
 #[tokio::test]
 async fn no_algorithm_but_rs256_is_believed() {
     let forge = Forge::new().await;
     for alg in ["none", "None", "nOnE", "", "HS256", "rs256", "Rs256", "RS256 ", "RS512", "PS256"] {
         let header = forge.header_with("alg", json!(alg));
-        forge.assert_inactive(alg, &forge.under(&header)).await;
+        forge.assert_useless(alg, &forge.under(&header)).await;
         let input = format!("{}.{}", encode(header.to_string()), encode(forge.claims.to_string()));
-        forge.assert_inactive(alg, &format!("{input}.")).await;
-        forge.assert_inactive(alg, &input).await;
+        forge.assert_useless(alg, &format!("{input}.")).await;
+        forge.assert_useless(alg, &input).await;
     }
     for alg in [Value::Null, json!(256), json!(["RS256"]), json!({"RS256": true})] {
         let header = forge.header_with("alg", alg.clone());
-        forge.assert_inactive(&alg.to_string(), &forge.under(&header)).await;
+        forge.assert_useless(&alg.to_string(), &forge.under(&header)).await;
     }
-    forge.assert_inactive("no alg", &forge.under(&without(&forge.header, "alg"))).await;
+    forge.assert_useless("no alg", &forge.under(&without(&forge.header, "alg"))).await;
 
     // Our own key with another algorithm, said or not.
     let longer_digest = RS512.signer_from_jwk(&forge.key.jwk).expect("a private key");
@@ -107,7 +123,7 @@ async fn no_algorithm_but_rs256_is_believed() {
     for (name, signer) in others {
         for alg in [name, "RS256"] {
             let header = forge.header_with("alg", json!(alg));
-            forge.assert_inactive(name, &signed_by(signer, &header, &forge.claims)).await;
+            forge.assert_useless(name, &signed_by(signer, &header, &forge.claims)).await;
         }
     }
 
@@ -125,7 +141,7 @@ async fn no_algorithm_but_rs256_is_believed() {
         let signer = HS256.signer_from_bytes(&secret).expect("a secret");
         for alg in ["HS256", "RS256"] {
             let header = forge.header_with("alg", json!(alg));
-            forge.assert_inactive(name, &signed_by(&signer, &header, &forge.claims)).await;
+            forge.assert_useless(name, &signed_by(&signer, &header, &forge.claims)).await;
         }
     }
 }
@@ -145,7 +161,7 @@ async fn a_key_that_the_token_brings_is_not_used() {
     let url = format!("http://{}/.well-known/jwks.json", forge.jeton.service.public);
     for kid in [forge.key.kid.as_str(), "foreign", ""] {
         let named = forge.header_with("kid", json!(kid));
-        forge.assert_inactive("foreign", &signed_by(&signer, &named, &forge.claims)).await;
+        forge.assert_useless("foreign", &signed_by(&signer, &named, &forge.claims)).await;
         for (name, value) in [
             ("jwk", &public),
             ("jwk", &ours),
@@ -156,12 +172,12 @@ async fn a_key_that_the_token_brings_is_not_used() {
             ("x5t#S256", &json!("AA")),
         ] {
             let header = with(&named, name, value.clone());
-            forge.assert_inactive(name, &signed_by(&signer, &header, &forge.claims)).await;
-            forge.assert_inactive(name, &forge.under(&header)).await;
+            forge.assert_useless(name, &signed_by(&signer, &header, &forge.claims)).await;
+            forge.assert_useless(name, &forge.under(&header)).await;
         }
     }
     for header in [without(&forge.header, "kid"), forge.header_with("kid", json!(1))] {
-        forge.assert_inactive("no usable kid", &forge.under(&header)).await;
+        forge.assert_useless("no usable kid", &forge.under(&header)).await;
     }
 }
 
@@ -173,13 +189,13 @@ async fn a_changed_character_is_noticed_wherever_it_is() {
         let mut altered = forge.token.clone().into_bytes();
         altered[index] = if altered[index] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).expect("ASCII");
-        forge.assert_inactive(&format!("character {index}"), &altered).await;
+        forge.assert_useless(&format!("character {index}"), &altered).await;
     }
     let (_, signature) = forge.token.rsplit_once('.').expect("a signature");
     let header = forge.token.split('.').next().expect("a header");
     let more = with(&forge.claims, "scope", json!("read write admin"));
     let more = format!("{header}.{}.{signature}", encode(more.to_string()));
-    forge.assert_inactive("more scope under the old signature", &more).await;
+    forge.assert_useless("more scope under the old signature", &more).await;
 }
 
 /// RFC 9068 §4, RFC 8725 §3.9 and §3.11: a good signature is not enough: type, issuer, audience and
@@ -247,9 +263,9 @@ async fn one_kind_of_jwt_does_not_pass_as_another() {
         Value::Null,
     ] {
         let header = forge.header_with("typ", typ.clone());
-        forge.assert_inactive(&typ.to_string(), &forge.under(&header)).await;
+        forge.assert_useless(&typ.to_string(), &forge.under(&header)).await;
     }
-    forge.assert_inactive("no typ", &forge.under(&without(&forge.header, "typ"))).await;
+    forge.assert_useless("no typ", &forge.under(&without(&forge.header, "typ"))).await;
 
     let assertion = format!(
         "{}&client_assertion_type={}&client_assertion={}",

@@ -1,26 +1,14 @@
 //! HTTP/1.1 as strangers speak it (RFC 9110, RFC 9112).
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
 use crate::harness::Request;
-use crate::harness::client::exchange;
+use crate::harness::client::{exchange, until_closed};
 
 const JWKS: &str = "/.well-known/jwks.json";
 const METADATA: &str = "/.well-known/oauth-authorization-server";
-
-/// Sends octets and reads all that comes back until the service closes.
-async fn until_closed(address: SocketAddr, octets: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("the service listens");
-    stream.write_all(octets).await.expect("it reads");
-    let mut received = Vec::new();
-    // A service that closes before it has read everything may reset the connection.
-    stream.read_to_end(&mut received).await.ok();
-    String::from_utf8(received).expect("text")
-}
 
 /// A whole login, as octets.
 fn login(jeton: &Jeton) -> Vec<u8> {
@@ -91,9 +79,9 @@ async fn paths_match_exactly_and_are_never_redirected() {
     }
 }
 
-/// RFC 9110 §6.6.1, §8.3, §8.6; ASVS 5.0 §3.4.4, §13.4.6: every answer has a date, its media type,
-/// its exact length and the defences, and neither a banner nor an encoding. [H-14] [H-27] [H-28]
-/// [H-29] [H-31]
+/// RFC 9110 §6.6.1, §8.3, §8.6; ASVS 5.0 §3.4.3 to §3.4.6, §13.4.6: every answer has a date, its
+/// media type, its exact length and the defences, and neither a banner nor an encoding. [H-14] [H-27]
+/// [H-28] [H-29] [H-31] [S-12]
 #[tokio::test]
 async fn every_answer_carries_what_it_must_and_no_banner() {
     let jeton = jeton().await;
@@ -116,6 +104,11 @@ async fn every_answer_carries_what_it_must_and_no_banner() {
         let reply = request.send().await;
         assert!(!reply.header("content-type").is_empty() && !reply.content.is_empty(), "{case}");
         assert_eq!(reply.header("x-content-type-options"), "nosniff", "{case}");
+        assert_eq!(reply.header("referrer-policy"), "no-referrer", "{case}");
+        let policy = reply.header("content-security-policy");
+        for directive in ["default-src 'none'", "base-uri 'none'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(directive), "{case}: {policy}");
+        }
         assert!(reply.header("date").ends_with(" GMT"), "{case}");
         assert!(!reply.header("x-request-id").is_empty(), "{case}");
         for name in ["server", "x-powered-by", "via", "content-encoding", "set-cookie", "location"]
@@ -232,6 +225,37 @@ async fn overlong_requests_are_refused() {
         many = many.header(&format!("X-{number}"), "x");
     }
     assert_eq!(many.send().await.status, 431);
+    jeton.access_token().await;
+}
+
+/// README.md, «Limits»: what is just as long as it may be is taken, and one octet or field more is not.
+/// [H-21]
+#[tokio::test]
+async fn limits_are_exact() {
+    let jeton = jeton().await;
+    let keys = jeton.request("GET", JWKS);
+    let with_fields = |number: usize| {
+        (1..number).fold(keys.clone(), |request, n| request.header(&format!("X-{n}"), "x"))
+    };
+    assert_eq!(with_fields(64).send().await.status, 200);
+    assert_eq!(with_fields(65).send().await.status, 431);
+    let with_content = |length: usize| {
+        let form = login_form("alice", PASSWORD) + "&x=";
+        let padding = "x".repeat(length - form.len());
+        jeton.post_as("web", "/token", &(form + &padding))
+    };
+    for length in [16_384, 16_385] {
+        let status = if length == 16_384 { 200 } else { 413 };
+        assert_eq!(with_content(length).send().await.status, status, "{length}");
+        assert_eq!(with_content(length).chunked().send().await.status, status, "{length}");
+    }
+    let with_head = |length: usize| {
+        let rest = keys.clone().header("X", "").octets().len();
+        keys.clone().header("X", &"x".repeat(length - rest))
+    };
+    assert_eq!(with_head(16_384).octets().len(), 16_384);
+    assert_eq!(with_head(16_384).send().await.status, 200);
+    assert_eq!(with_head(16_385).send().await.status, 431);
     jeton.access_token().await;
 }
 

@@ -70,12 +70,12 @@ async fn another_master_key_takes_over_while_the_service_runs() {
     let token = jeton.access_token().await;
     let set = KeySet::of(jeton.service.public).await;
     let said = rewrap(&jeton.database, &format!("{new},{old}"));
-    assert!(said.contains("2 keys") && said.contains(&kid_in(&new)), "{said}");
+    assert!(said.contains("3 keys") && said.contains(&kid_in(&new)), "{said}");
     assert!(said.contains("Verifiers notice nothing"), "{said}");
     assert_ne!(kid_in(&new), kid_in(&old));
     let mode = std::fs::metadata(&new).expect("it was made").permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "for its owner only");
-    assert_eq!(sealed_under(&jeton.database).await, vec![kid_in(&new); 2]);
+    assert_eq!(sealed_under(&jeton.database).await, vec![kid_in(&new); 3]);
 
     jeton.service.reload().await;
     assert_eq!(jeton.number("jeton_reload_failures_total").await, 0, "what is open stays open");
@@ -90,7 +90,7 @@ async fn another_master_key_takes_over_while_the_service_runs() {
     jeton.service.reload().await;
     let next = jeton.database.keys("signing").await.remove(1);
     assert_eq!(kid_of(&jeton.access_token().await), next.kid);
-    assert_eq!(sealed_under(&jeton.database).await, vec![kid_in(&new); 3]);
+    assert_eq!(sealed_under(&jeton.database).await, vec![kid_in(&new); 4]);
 
     // Another service needs the new one, and only that.
     let url = &jeton.database.url;
@@ -101,8 +101,8 @@ async fn another_master_key_takes_over_while_the_service_runs() {
 
     // Back again, and twice is as good as once.
     let said = rewrap(&jeton.database, &format!("{old},{new}"));
-    assert!(said.contains("3 keys") && said.contains(&kid_in(&old)), "{said}");
-    assert_eq!(sealed_under(&jeton.database).await, vec![kid_in(&old); 3]);
+    assert!(said.contains("4 keys") && said.contains(&kid_in(&old)), "{said}");
+    assert_eq!(sealed_under(&jeton.database).await, vec![kid_in(&old); 4]);
     let before = jeton.database.dump().await;
     assert!(rewrap(&jeton.database, &old).contains("0 keys"));
     assert_eq!(jeton.database.dump().await, before);
@@ -139,7 +139,7 @@ async fn a_rewrap_is_all_or_nothing() {
         assert!(!std::path::Path::new(&new).exists(), "{files}");
     }
     // One of them is damaged: the others are not touched either.
-    for purpose in ["signing", "refresh"] {
+    for purpose in ["signing", "refresh", "throttle"] {
         let sealed = format!("SELECT sealed_key FROM keys WHERE purpose = '{purpose}'");
         let sealed = database.query(&sealed).await[0][0].clone().expect("a JWE");
         let set = |value: String| {
@@ -192,7 +192,7 @@ async fn a_running_service_survives_the_loss_of_its_master_key() {
 #[tokio::test]
 async fn a_withdrawn_key_need_not_open() {
     let jeton = jeton().await;
-    for purpose in ["signing", "refresh"] {
+    for purpose in ["signing", "refresh", "throttle"] {
         let kid = jeton.database.keys(purpose).await.remove(0).kid;
         jeton.key(&["revoke", &kid, "--yes"]).await;
         let damage = format!("UPDATE keys SET sealed_key = 'a.b.c.d.e' WHERE kid = '{kid}'");
@@ -218,15 +218,15 @@ async fn a_dump_holds_no_private_key() {
     let master: Value = serde_json::from_slice(&master).expect("JSON");
     let master = URL_SAFE_NO_PAD.decode(master["k"].as_str().expect("a key")).expect("base64url");
     let rows = jeton.database.query("SELECT purpose, sealed_key FROM keys").await;
-    assert_eq!(rows.len(), 4);
+    assert_eq!(rows.len(), 5);
     let mut secrets = vec![("the master key", master.clone())];
     for row in rows {
         let decrypter = jwe::Dir.decrypter_from_bytes(&master).expect("256 bits");
         let sealed = row[1].clone().expect("a JWE");
         let (secret, _) = jwe::deserialize_compact(&sealed, &decrypter).expect("it opens");
-        if row[0].as_deref() == Some("refresh") {
+        if row[0].as_deref() != Some("signing") {
             assert_eq!(secret.len(), 32);
-            secrets.push(("a refresh key", secret));
+            secrets.push(("a refresh key, or the throttle key", secret));
             continue;
         }
         let jwk: Value = serde_json::from_slice(&secret).expect("a JWK");

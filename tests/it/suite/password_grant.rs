@@ -98,7 +98,7 @@ async fn the_client_is_authenticated_first() {
 }
 
 /// RFC 6749 §5.2, RFC 9700 §2.4: the grant is off until it is switched on for the client; a client
-/// without it cannot be used to try passwords, right or wrong. [TG-09] [TG-20]
+/// without it cannot be used to try passwords, right or wrong. [TG-09] [TG-20] [S-04]
 #[tokio::test]
 async fn a_client_without_the_grant_tries_no_passwords() {
     let jeton = jeton().await;

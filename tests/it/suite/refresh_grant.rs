@@ -78,7 +78,7 @@ async fn a_refreshed_token_tells_of_the_same_login() {
 
 /// RFC 6749 §10.10, Appendix A.17: a refresh token is 88 characters that need no encoding. The
 /// session in it has 128 random bits, and its code of 256 bits follows no pattern that is seen.
-/// [TR-24] [TR-25]
+/// [TR-24] [TR-25] [S-01]
 #[tokio::test]
 async fn refresh_tokens_are_long_plain_and_unpredictable() {
     let jeton = jeton().await;

@@ -84,7 +84,7 @@ async fn a_scope_that_the_client_may_not_have_is_refused() {
 
 /// RFC 6749 §3.3, §5.1: who asks for nothing, or for an empty scope, gets the client's default,
 /// which is not all that the client may have, and is told so; without a default it is an error.
-/// [TG-29] [TS-09] [TS-11]
+/// [TG-29] [TS-09] [TS-11] [S-06]
 #[tokio::test]
 async fn without_a_scope_the_default_applies() {
     let jeton = jeton().await;
@@ -97,7 +97,7 @@ async fn without_a_scope_the_default_applies() {
 
 /// RFC 6749 §3.3, §10.3: no token says more than the user may have. Scope that was named is all or
 /// nothing; a default is cut, and the response says to what; nothing left is an error.
-/// [TG-17] [TS-13]
+/// [TG-17] [TS-13] [S-06]
 #[tokio::test]
 async fn no_scope_exceeds_the_users_own() {
     let jeton = jeton().await;

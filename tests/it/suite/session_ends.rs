@@ -148,7 +148,7 @@ async fn settings_of_sessions_have_bounds() {
 }
 
 /// RFC 6749 §6, ASVS 7.4.2, RFC 7662 §4: a session does not outlive its user or client, disabled or
-/// deleted, nor comes back with them; at every replica, at once. [TR-21] [I-18]
+/// deleted, nor comes back with them; at every replica, at once. [TR-21] [I-18] [S-14]
 #[tokio::test]
 async fn a_session_ends_with_its_user_and_its_client_for_good() {
     let jeton = jeton().await;
@@ -192,7 +192,7 @@ async fn a_session_ends_with_its_user_and_its_client_for_good() {
 }
 
 /// RFC 9700 §4.14.2: a new password ends what the old one began, the refresh tokens of every client
-/// included, and nothing of anyone else's. [TG-27]
+/// included, and nothing of anyone else's. [TG-27] [S-14]
 #[tokio::test]
 async fn another_password_ends_every_session_of_the_user() {
     let jeton = jeton().await;

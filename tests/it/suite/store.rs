@@ -94,7 +94,7 @@ async fn a_service_needs_no_right_to_change_tables() {
                 format!("GRANT SELECT ON schema_migrations TO {role}"),
                 format!(
                     "GRANT SELECT, INSERT, UPDATE, DELETE ON users, clients, client_secrets, \
-                     sessions, keys TO {role}"
+                     sessions, keys, login_throttle TO {role}"
                 ),
             ] {
                 database.query(&statement).await;

@@ -290,6 +290,19 @@ async fn users_behind_one_web_server_do_not_hold_each_other_up() {
     // `web` is one origin, whatever it says of its users: bob has logged in there before.
     assert_eq!(from("web", HOME, "alice", PASSWORD).await, 429);
     assert_eq!(from("web", HOME, "bob", PASSWORD).await, 200);
+    // There a wrong password is answered alike, after the same work, whoever has logged in before: 429.
+    for user in ["bob", "alice", "nobody"] {
+        let before = jeton.passwords_verified().await;
+        assert_eq!(from("web", HOME, user, WRONG).await, 429, "{user}");
+        assert_eq!(jeton.passwords_verified().await, before + 1, "{user}");
+    }
+    for user in ["bob", "alice", "nobody"] {
+        for _ in 0..4 {
+            from("web", HOME, user, WRONG).await;
+        }
+        assert_eq!(from("web", HOME, user, WRONG).await, 400, "{user} waits like any account");
+    }
+    jeton.forget_failures().await;
     // `bff` has as many as it has users.
     for number in 0..30 {
         assert_eq!(from("bff", HOME, &format!("user{number}"), WRONG).await, 400);

@@ -2,77 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use jeton::http::tls::Certificate;
-use openssl::asn1::Asn1Time;
-use openssl::bn::BigNum;
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
-use openssl::x509::extension::SubjectAlternativeName;
-use openssl::x509::{X509, X509NameBuilder};
 
 use super::*;
-use crate::harness::database::new_folder;
+use crate::harness::tls::Pair;
 use crate::harness::{Executable, run};
 
 const JWKS: &str = "/.well-known/jwks.json";
-
-/// A certificate for localhost that signs itself, and its key; gone when dropped.
-struct Pair(PathBuf);
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
-
-impl Pair {
-    fn new() -> Self {
-        let pair = Self(new_folder());
-        let key = PKey::from_rsa(Rsa::generate(2_048).expect("a key")).expect("a key");
-        let mut name = X509NameBuilder::new().expect("memory");
-        name.append_entry_by_text("CN", "localhost").expect("a name");
-        let name = name.build();
-        let mut builder = X509::builder().expect("memory");
-        let serial = BigNum::from_u32(1).and_then(|one| one.to_asn1_integer()).expect("memory");
-        builder.set_version(2).expect("version 3");
-        builder.set_serial_number(&serial).expect("a number");
-        builder.set_subject_name(&name).expect("a name");
-        builder.set_issuer_name(&name).expect("a name");
-        builder.set_pubkey(&key).expect("a key");
-        let day = |days| Asn1Time::days_from_now(days).expect("a time");
-        builder.set_not_before(&day(0)).expect("a time");
-        builder.set_not_after(&day(1)).expect("a time");
-        let mut names = SubjectAlternativeName::new();
-        let names = names.dns("localhost").build(&builder.x509v3_context(None, None));
-        builder.append_extension(names.expect("a name")).expect("memory");
-        builder.sign(&key, MessageDigest::sha256()).expect("a signature");
-        let certificate = builder.build().to_pem().expect("PEM");
-        std::fs::write(pair.chain(), certificate).expect("a file");
-        std::fs::write(pair.key(), key.private_key_to_pem_pkcs8().expect("PEM")).expect("a file");
-        pair
-    }
-
-    fn chain(&self) -> PathBuf {
-        self.0.join("chain.pem")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.0.join("key.pem")
-    }
-
-    /// The settings that name it.
-    fn arguments(&self) -> Vec<String> {
-        let path = |path: PathBuf| path.display().to_string();
-        let certificate = ["--tls-certificate".to_owned(), path(self.chain())];
-        let issuer = ["--issuer".to_owned(), "https://localhost".to_owned()];
-        [certificate, ["--tls-key".to_owned(), path(self.key())], issuer].concat()
-    }
-}
 
 async fn jeton_with_tls() -> (Jeton, Pair) {
     let pair = Pair::new();
@@ -284,7 +224,7 @@ async fn a_certificate_that_cannot_be_used_stops_the_start() {
         let usual = ["--database", &url, "--master-key-file", &master_key];
         let anywhere = ["--listen", "0.0.0.0:0", "--issuer", "https://localhost"];
         let path = |path: &Path| path.display().to_string();
-        let missing = path(&pair.0.join("missing.pem"));
+        let missing = path(&pair.path("missing.pem"));
         for (chain, key, setting) in [
             (missing.clone(), path(&pair.key()), "--tls-certificate"),
             (path(&pair.chain()), missing.clone(), "--tls-key"),

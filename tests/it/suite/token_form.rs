@@ -53,6 +53,8 @@ async fn only_post_asks_for_a_token() {
         }
     }
     assert_eq!(jeton.passwords_verified().await, 0);
+    let counted = jeton.database.query("SELECT COUNT(*) FROM login_throttle").await;
+    assert_eq!(counted, [[Some("0".to_owned())]]);
     jeton.token(&form).await.access_token();
 }
 

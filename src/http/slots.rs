@@ -1,0 +1,178 @@
+//! The connections that may be open at once, and which of them gives way when all are taken: the one
+//! that has waited longest for its caller. So nobody keeps others out by holding connections open,
+//! and an answer that is being made is never lost.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+/// For how long a connection may wait for its caller before it can be told to give way: longer than
+/// an answer takes to be written, and an honest caller to go on.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often to look for one that may, while there is none.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The slots of a listener.
+#[derive(Debug)]
+pub(super) struct Slots {
+    most: usize,
+    free: Arc<Semaphore>,
+    waiting: Mutex<Waiting>,
+}
+
+/// The connections that wait for their callers, longest first.
+#[derive(Debug, Default)]
+struct Waiting {
+    turns: u64,
+    connections: BTreeMap<u64, (Instant, Arc<Notify>)>,
+}
+
+/// Locks what no panic can leave half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Slots {
+    /// So many.
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        let free = Arc::new(Semaphore::new(most));
+        Arc::new(Self { most, free, waiting: Mutex::default() })
+    }
+
+    /// A slot. If none is free, this is told, and another connection gives way.
+    pub(super) async fn take(self: &Arc<Self>, when_full: impl FnOnce()) -> Arc<Slot> {
+        if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+            return Slot::new(self, permit);
+        }
+        when_full();
+        loop {
+            self.make_room();
+            let free = Arc::clone(&self.free).acquire_owned();
+            if let Ok(permit) = timeout_at(Instant::now() + LOOK_AGAIN, free).await {
+                return Slot::new(self, permit.expect("it is never closed"));
+            }
+        }
+    }
+
+    /// Tells the connection to give way that has waited longest for its caller, if for long enough.
+    pub(super) fn make_room(&self) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(longest) = waiting.connections.first_entry()
+            && longest.get().0.elapsed() >= PATIENCE
+        {
+            longest.remove().1.notify_one();
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(super) async fn all_free(&self) {
+        let all = u32::try_from(self.most).unwrap_or(u32::MAX);
+        self.free.acquire_many(all).await.ok();
+    }
+}
+
+/// The slot of a connection; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    state: Mutex<State>,
+    told: Arc<Notify>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Whose turn it is on a connection: the caller's while nothing is being answered.
+#[derive(Debug)]
+struct State {
+    answering: usize,
+    turn: u64,
+    since: Instant,
+}
+
+impl Slot {
+    fn new(slots: &Arc<Slots>, permit: OwnedSemaphorePermit) -> Arc<Self> {
+        let state = State { answering: 0, turn: 0, since: Instant::now() };
+        let slot = Self {
+            slots: Arc::clone(slots),
+            state: Mutex::new(state),
+            told: Arc::default(),
+            _permit: permit,
+        };
+        slot.wait(&mut lock(&slot.state));
+        Arc::new(slot)
+    }
+
+    /// From now on it waits for its caller.
+    fn wait(&self, state: &mut State) {
+        state.since = Instant::now();
+        let mut waiting = lock(&self.slots.waiting);
+        waiting.turns += 1;
+        state.turn = waiting.turns;
+        waiting.connections.insert(state.turn, (state.since, Arc::clone(&self.told)));
+    }
+
+    /// From now on it does not.
+    fn wait_no_more(&self, state: &State) {
+        lock(&self.slots.waiting).connections.remove(&state.turn);
+    }
+
+    /// Waits until this connection is told to give way to another.
+    pub(super) async fn gives_way(&self) {
+        self.told.notified().await;
+    }
+
+    /// Since when it waits for its caller; nothing while it answers.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        (state.answering == 0).then_some(state.since)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.slots.waiting).connections.remove(&state.turn);
+    }
+}
+
+/// The service's turn to answer a request: from when it has come whole until this is dropped.
+#[derive(Debug)]
+pub(super) struct Turn {
+    slot: Arc<Slot>,
+    begun: AtomicBool,
+}
+
+impl Turn {
+    /// The turn of a request that is on its way.
+    pub(super) fn new(slot: &Arc<Slot>) -> Self {
+        Self { slot: Arc::clone(slot), begun: AtomicBool::new(false) }
+    }
+
+    /// The request has come whole, or no more of it is waited for.
+    pub(super) fn begin(&self) {
+        if self.begun.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut state = lock(&self.slot.state);
+        if state.answering == 0 {
+            self.slot.wait_no_more(&state);
+        }
+        state.answering += 1;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if *self.begun.get_mut() {
+            let mut state = lock(&self.slot.state);
+            state.answering -= 1;
+            if state.answering == 0 {
+                self.slot.wait(&mut state);
+            }
+        }
+    }
+}

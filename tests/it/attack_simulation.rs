@@ -1,0 +1,266 @@
+//! What attackers achieve against the throttle, in simulated hours: the rules of `endpoint/throttle.rs` on
+//! a real database, with passwords compared instead of hashed and a clock that the test moves.
+//!
+//! `docs/security.md` quotes the numbers; they follow from the rules, so they are asserted exactly.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jeton::clock::{Clock, Seconds, Timestamp};
+use jeton::config::DatabaseLocation;
+use jeton::crypto::key_lifecycle::Schedule;
+use jeton::endpoint::Trail;
+use jeton::endpoint::key_vault::KeyVault;
+use jeton::endpoint::keys::Keys;
+use jeton::endpoint::throttle::{Account, Origin, Source, Throttle};
+use jeton::oauth::{Client, ClientId, ClientSettings, Reason};
+use jeton::presence::Waiting;
+use jeton::store::{Store, migration};
+
+use crate::harness::database::new_folder;
+
+const HOUR: i64 = 3_600;
+
+/// The client that a login comes through.
+#[derive(Clone, Copy, Debug)]
+enum Through {
+    /// One that anyone can be.
+    Public,
+    /// A web back end that says for whom it calls.
+    Forwarding,
+    /// One that does not.
+    Shared,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The password was looked at: right or wrong.
+    Tried,
+    /// It was not.
+    Refused,
+}
+
+/// How often something was tried, and how often it got as far as the password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tries {
+    made: u32,
+    tried: u32,
+}
+
+impl Tries {
+    fn count(&mut self, outcome: Outcome) {
+        self.made += 1;
+        self.tried += u32::from(outcome == Outcome::Tried);
+    }
+}
+
+/// A service as far as the throttle needs one.
+struct World {
+    throttle: Throttle,
+    clock: Clock,
+    waiting: Waiting,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = new_folder();
+        let clock = Clock::settable(Timestamp(1_800_000_000));
+        let place = DatabaseLocation::Sqlite(folder.join("jeton.db"));
+        let store = Store::open(&place).await.expect("it opens");
+        migration::migrate(&store, clock.now()).await.expect("tables");
+        let vault = KeyVault {
+            store: store.clone(),
+            master_key_files: vec![folder.join("master.jwk")],
+            bits: 2_048,
+            schedule: Schedule::new(Seconds::new(30 * 86_400), Seconds::new(600)),
+        };
+        let keys = Arc::new(Keys::load(vault, clock.clone()).await.expect("keys"));
+        let throttle = Throttle::new(store, keys, clock.clone(), Duration::from_secs(3));
+        Self { throttle, clock, waiting: Waiting::default() }
+    }
+
+    /// One attempt of someone at an address to log in to an account through a client.
+    async fn attempt(&self, through: Through, from: Ipv4Addr, name: &str, right: bool) -> Outcome {
+        let id = ClientId::parse("client").expect("a name");
+        let settings = ClientSettings {
+            public: matches!(through, Through::Public),
+            forwards_end_user_ip: matches!(through, Through::Forwarding),
+            ..ClientSettings::default()
+        };
+        let client = Client { id, settings };
+        let from = Some(IpAddr::V4(from));
+        let source = Source { address: from, end_user: from };
+        let account = Account { name, password_changed_at: Timestamp::default() };
+        let origin = Origin::new(&client, source);
+        let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.presence()).await
+        else {
+            return Outcome::Refused;
+        };
+        let refusal = || Reason::WrongPassword.into();
+        if !attempt.may_succeed() {
+            attempt.failed(refusal(), &mut Trail::default()).await;
+            return Outcome::Refused;
+        }
+        if right {
+            attempt.succeeded().await.expect("it is stored");
+        } else {
+            attempt.failed(refusal(), &mut Trail::default()).await;
+        }
+        Outcome::Tried
+    }
+}
+
+/// The n-th address of a botnet.
+fn bot(number: i64) -> Ipv4Addr {
+    Ipv4Addr::from(0xc612_0000 + u32::try_from(number).expect("small"))
+}
+
+/// The address of the n-th honest user.
+fn home(number: i64) -> Ipv4Addr {
+    Ipv4Addr::from(0xcb00_0000 + u32::try_from(number).expect("small"))
+}
+
+/// 10,000 addresses guess at one account, one guess a second, for two days, while its owner logs in from
+/// home every ten minutes and from somewhere new every hour.
+#[tokio::test]
+async fn a_botnet_that_guesses_at_one_account() {
+    let world = World::new().await;
+    let alice = async |from, right| world.attempt(Through::Public, from, "alice", right).await;
+    alice(home(1), true).await;
+    let (mut at_home, mut elsewhere) = (Tries::default(), Tries::default());
+    let mut guesses = Vec::new();
+    for hour in 0..48 {
+        let mut of_hour = Tries::default();
+        for second in 0..HOUR {
+            of_hour.count(alice(bot((hour * HOUR + second) % 10_000), false).await);
+            if second % 600 == 300 {
+                // One in three begins with a mistake.
+                if second % 1_800 == 300 {
+                    alice(home(1), false).await;
+                }
+                at_home.count(alice(home(1), true).await);
+            }
+            if second == 1_805 {
+                elsewhere.count(alice(home(2 + hour), true).await);
+            }
+            world.clock.advance(1);
+        }
+        guesses.push(of_hour.tried);
+    }
+    let total: u32 = guesses.iter().sum();
+    assert_eq!(at_home, Tries { made: 288, tried: 288 }, "the owner at home");
+    assert_eq!(elsewhere.tried, 0, "the owner elsewhere");
+    assert_eq!((guesses[0], guesses[1], guesses[12]), (18, 4, 4), "guesses an hour: {guesses:?}");
+    assert_eq!(total, 100, "of 172,800: {guesses:?}");
+    // The guesses end, but the account stays locked for other places until the operator ends that.
+    world.clock.advance(30 * 86_400);
+    assert_eq!(alice(home(1), true).await, Outcome::Tried);
+    assert_eq!(alice(bot(1), false).await, Outcome::Refused);
+}
+
+/// The same for one hour only: afterwards the owner gets in from anywhere within a quarter of an hour.
+#[tokio::test]
+async fn after_an_hour_of_guessing_the_owner_waits_a_quarter() {
+    let world = World::new().await;
+    for second in 0..HOUR {
+        world.attempt(Through::Public, bot(second), "alice", false).await;
+        world.clock.advance(1);
+    }
+    let mut waited = 0;
+    while world.attempt(Through::Public, home(1), "alice", true).await == Outcome::Refused {
+        world.clock.advance(1);
+        waited += 1;
+    }
+    assert!(waited <= 900, "{waited}");
+}
+
+/// What an attacker among the users of one web back end does to the others.
+struct AmongUsers {
+    guesses: u32,
+    victim: Tries,
+    known: Tries,
+    new: Tries,
+}
+
+/// One attacker among 200 users of a back end: guesses at one of them, and at others by turns, once a
+/// second for an hour. 100 users have logged in there before and do so again, one in ten with a mistake
+/// first; 100 are new.
+async fn among_users(through: Through) -> AmongUsers {
+    let world = World::new().await;
+    let name = |number: i64| format!("user{number}");
+    for number in 0..100 {
+        world.attempt(through, home(number), &name(number), true).await;
+    }
+    let (mut guesses, mut victim) = (Tries::default(), Tries::default());
+    let (mut known, mut new) = (Tries::default(), Tries::default());
+    for second in 0..HOUR {
+        let target = if second % 2 == 0 { name(0) } else { name(1_000 + second) };
+        guesses.count(world.attempt(through, bot(1), &target, false).await);
+        let user = second / 18;
+        if second % 18 == 9 && user == 0 {
+            victim.count(world.attempt(through, home(0), &name(0), true).await);
+        } else if second % 18 == 9 {
+            if user % 10 == 5 {
+                world.attempt(through, home(user), &name(user), false).await;
+            }
+            let tries = if user < 100 { &mut known } else { &mut new };
+            tries.count(world.attempt(through, home(user), &name(user), true).await);
+        }
+        world.clock.advance(1);
+    }
+    for _ in 0..12 {
+        victim.count(world.attempt(through, home(0), &name(0), true).await);
+        world.clock.advance(300);
+    }
+    AmongUsers { guesses: guesses.tried, victim, known, new }
+}
+
+/// Behind a back end that forwards its users' addresses the attacker is alone; behind one that does not,
+/// users that have logged in there before do not notice, but for the one that is guessed at.
+#[tokio::test]
+async fn an_attacker_among_the_users_of_a_web_back_end() {
+    let told = among_users(Through::Forwarding).await;
+    assert_eq!(told.victim.tried, told.victim.made, "the victim, forwarded");
+    assert_eq!(told.known, Tries { made: 99, tried: 99 }, "known users, forwarded");
+    assert_eq!(told.new, Tries { made: 100, tried: 100 }, "new users, forwarded");
+    let shared = among_users(Through::Shared).await;
+    assert_eq!(shared.known, Tries { made: 99, tried: 99 }, "known users, shared");
+    assert_eq!(shared.victim, Tries { made: 13, tried: 10 }, "the victim, shared");
+    assert_eq!(shared.new, Tries { made: 100, tried: 0 }, "new users, shared");
+    assert_eq!((told.guesses, shared.guesses), (52, 66));
+}
+
+/// One password tried with 100,000 names, from one address and from 100.
+#[tokio::test]
+async fn a_spray_over_many_names() {
+    for (addresses, of_first_hour, of_third_hour) in [(1, 43, 4), (100, 4_300, 400)] {
+        let world = World::new().await;
+        for number in 0..100 {
+            world.attempt(Through::Public, home(number), &format!("user{number}"), true).await;
+        }
+        let mut tried = [0; 3];
+        let mut users = Tries::default();
+        let mut name = 0_i64;
+        for second in 0..3 * HOUR {
+            for _ in 0..10 {
+                let target = format!("user{}", name % 100_000);
+                let outcome =
+                    world.attempt(Through::Public, bot(name % addresses), &target, false).await;
+                tried[usize::try_from(second / HOUR).expect("small")] +=
+                    u32::from(outcome == Outcome::Tried);
+                name += 1;
+            }
+            if second % 108 == 50 {
+                let user = second / 108;
+                users.count(
+                    world.attempt(Through::Public, home(user), &format!("user{user}"), true).await,
+                );
+            }
+            world.clock.advance(1);
+        }
+        assert_eq!(users, Tries { made: 100, tried: 100 }, "users at home");
+        assert_eq!((tried[0], tried[2]), (of_first_hour, of_third_hour), "{addresses}: {tried:?}");
+    }
+}
