@@ -131,7 +131,9 @@ impl PasswordGrantEndpoint {
         let parse = |user: &User| PasswordHash::parse(user.password_hash.expose(), memory_max);
         let stored = user.as_ref().map(parse);
         if let (Some(user), Some(Err(error))) = (&user, &stored) {
-            tracing::error!(user_id = %user.id, "{error}");
+            // Beside the answer, which must not take longer for such a user.
+            let (user_id, error) = (user.id.clone(), *error);
+            tokio::spawn(async move { tracing::error!(%user_id, "{error}") });
         }
         let usable = stored.as_ref().and_then(|stored| stored.as_ref().ok()).cloned();
         let normalised = prepare_password(password);
