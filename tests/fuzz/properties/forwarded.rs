@@ -7,8 +7,8 @@ use jeton::config::TrustedProxy;
 use jeton::http::forwarded::TrustedProxies;
 
 /// The lines of the input: networks with commas between them, the peer, and then those of
-/// `X-Forwarded-For`. The source is the peer, or was written by a trusted proxy; what stands before it
-/// does not matter, nor how the addresses are spelled.
+/// `X-Forwarded-For`. The caller is the peer, or was named by a trusted proxy; the end user is whom the
+/// caller names last. What stands before both does not matter.
 pub(super) fn check(input: &[u8]) {
     let mut lines = input.split(|octet| *octet == b'\n');
     let mut line = || std::str::from_utf8(lines.next()?).ok();
@@ -22,25 +22,25 @@ pub(super) fn check(input: &[u8]) {
         let Ok(value) = http::HeaderValue::from_bytes(line) else { return };
         headers.append("x-forwarded-for", value);
     }
-    let hops = hops(&headers);
-    let trusted = |address: &Option<IpAddr>| address.is_some_and(is_trusted);
-    // The hops from the last on, as far as the one before each is trusted.
-    let before = std::iter::once(Some(peer)).chain(hops.iter().rev().copied());
-    let believed = before.zip(hops.iter().rev()).take_while(|(by, _)| trusted(by));
-    let believed = believed.map_while(|(_, hop)| *hop).last().unwrap_or(peer);
+    // The peer, and whom each says that it stands for, as far as that is an address.
+    let mut chain = vec![peer];
+    chain.extend(hops(&headers).iter().rev().map_while(|hop| *hop));
+    let caller = chain.iter().position(|address| !is_trusted(*address));
+    let believed = caller.map_or(chain[chain.len() - 1], |caller| chain[caller]);
+    let named = |caller: usize| chain.get(caller + 1).or(chain.get(caller).filter(|_| caller > 0));
 
     let proxies = networks.iter().map(|text| text.parse::<TrustedProxy>().expect("a network"));
     let proxies = TrustedProxies(proxies.collect());
-    let read =
-        |headers: &HeaderMap| proxies.source(peer, headers).address.expect("there is a peer");
-    let source = read(&headers);
-    assert_eq!(source, believed);
-    assert!(source == peer || hops.contains(&Some(source)));
-    if !is_trusted(source) {
+    let source = proxies.source(peer, &headers);
+    assert_eq!(source.address, Some(believed));
+    assert_eq!(source.end_user.as_ref(), caller.and_then(named));
+    if caller.is_some_and(|caller| caller + 1 < chain.len()) {
         let mut longer = HeaderMap::new();
         longer.append("x-forwarded-for", http::HeaderValue::from_static("192.0.2.7, ?, 10.0.0.1"));
-        longer.extend(headers.clone());
-        assert_eq!(read(&longer), source, "what a caller wrote is not believed");
+        longer.extend(headers);
+        let again = proxies.source(peer, &longer);
+        assert_eq!(again.address, source.address, "what a caller wrote is not believed of itself");
+        assert_eq!(again.end_user, source.end_user, "nor what an end user wrote");
     }
 }
 

@@ -8,7 +8,7 @@ use jeton::secret::Secret;
 const MEMORY_MAX: u64 = 1 << 20;
 
 /// A stored hash is accepted only if it can be computed within the memory and work that are allowed,
-/// and has one spelling; whether it is accepted depends on nothing that was computed.
+/// has one spelling, and verifies exactly the password that the `scrypt` crate says.
 pub(super) fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for memory_max in [0, MEMORY_MAX, u64::MAX] {
@@ -30,13 +30,19 @@ fn check_hash(hash: &PasswordHash, text: &str, memory_max: u64) {
     assert!(cost.memory() <= memory_max);
     assert!(work <= 16 * u128::from(ScryptCost::RECOMMENDED.memory()));
     assert!((4..=64).contains(&salt.len()) && (16..=64).contains(&output.len()));
-    assert!(scrypt::Params::new(cost.ln, cost.r, cost.p).is_ok(), "{cost} cannot be computed");
-    let encode = |octets: &[u8]| openssl::base64::encode_block(octets).replace(['=', '\n'], "");
-    assert_eq!(text, format!("$scrypt${cost}${}${}", encode(salt), encode(output)));
+    let parameters =
+        scrypt::Params::new(cost.ln, cost.r, cost.p).expect("a cost that has a meaning");
+    let encode = |octets: &[u8]| openssl::base64::encode_block(octets).replace('=', "");
+    let written = |output: &[u8]| format!("$scrypt${cost}${}${}", encode(salt), encode(output));
+    assert_eq!(text, written(output));
     assert!(format!("{hash:?}").starts_with("Scrypt(ln="));
     if work <= 1 << 16 {
         let mut memory = HashingMemory::reserve(cost.memory()).expect("a little memory");
         let password = Secret::new(text.to_owned());
         assert!(!hash.verify(&password, &mut memory), "nobody finds a password");
+        let mut right = vec![0; output.len()];
+        scrypt::scrypt(text.as_bytes(), salt, &parameters, &mut right).expect("a length it has");
+        let hash = PasswordHash::parse(&written(&right), memory_max).expect("the same form");
+        assert!(hash.verify(&password, &mut memory), "another library computed it");
     }
 }
