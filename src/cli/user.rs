@@ -240,7 +240,8 @@ impl NewPassword {
 struct Shown {
     #[serde(flatten)]
     user: Listed,
-    throttle: AccountThrottle,
+    /// Nothing where it cannot be told without the master key.
+    throttle: Option<AccountThrottle>,
 }
 
 async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Result<(), Failure> {
@@ -248,16 +249,19 @@ async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Resu
     let user = find(&store, &named.name).await?;
     let throttle = throttle_administration::look(&store, &master.master_key_file, &user, now).await;
     let user = Listed::from(user);
+    if let Err(problem) = &throttle {
+        // What there is to see without the master key is worth seeing.
+        output::error_line(&format!("Failed logins cannot be shown: {problem}"));
+    }
+    let throttle = throttle.ok();
     if named.common.json {
-        output::json(&Shown { user, throttle: throttle? });
+        output::json(&Shown { user, throttle });
         return Ok(());
     }
     print(vec![user], false);
-    // What there is to see without the master key is worth seeing.
-    output::line(&match throttle {
-        Ok(throttle) => describe(&throttle),
-        Err(problem) => format!("Failed logins cannot be shown: {problem}"),
-    });
+    if let Some(throttle) = &throttle {
+        output::line(&describe(throttle));
+    }
     Ok(())
 }
 

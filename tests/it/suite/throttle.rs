@@ -394,7 +394,10 @@ async fn the_operator_sees_and_ends_what_holds_an_account_back() {
     // Without the master key the rest is still shown.
     let other = jeton.database.path("other.jwk");
     let text = jeton.run(&["user", "show", "alice", "--master-key-file", &other], "").await;
-    assert!(text.contains("alice") && text.contains("--master-key-file"), "{text}");
+    assert!(text.contains("alice") && !text.contains("failed logins"), "{text}");
+    let all = ["user", "show", "alice", "--json", "--master-key-file", &other];
+    let shown: Value = serde_json::from_str(&jeton.run(&all, "").await).expect("JSON");
+    assert_eq!((&shown["username"], &shown["throttle"]), (&"alice".into(), &Value::Null));
 }
 
 /// A name that was typed may be a password: the database and the log hold neither it nor the addresses,
