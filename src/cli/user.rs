@@ -268,11 +268,10 @@ async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Resu
 fn describe(throttle: &AccountThrottle) -> String {
     let known = match (throttle.known_origins, throttle.known_origins_that_wait) {
         (0, _) => "It has not logged in from anywhere lately.".to_owned(),
-        (known, 0) => format!("The {known} origins that it logged in from lately are served."),
-        (known, wait) => format!(
-            "Of the {known} origins that it logged in from lately {wait} must wait for failures \
-             there."
-        ),
+        (known, 0) => format!("Known origins, served whatever fails elsewhere: {known}."),
+        (known, wait) => {
+            format!("Known origins: {known}; {wait} of them wait because of failures there.")
+        }
     };
     let failures = throttle.failures;
     let elsewhere = match throttle.waits_until {
