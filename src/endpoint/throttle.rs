@@ -397,7 +397,8 @@ impl Counters {
                 Verdict::Wait(_) => return Decision::Refuse(Reason::ThrottledAccount.into()),
                 Verdict::Once => {
                     let (from, to) = (*tally, tally.and_failure(now));
-                    claims.push(Replacement { counter: *name, from, to });
+                    let deletable_at = now.after(counted.kept_for(to.failures));
+                    claims.push(Replacement { counter: *name, from, to, deletable_at });
                 }
                 // Logins of many users at one origin do not wait for each other.
                 Verdict::Free(_) if *counted == Counted::Origin => {}

@@ -92,6 +92,8 @@ pub(crate) struct Replacement {
     pub(crate) counter: CounterName,
     pub(crate) from: Tally,
     pub(crate) to: Tally,
+    /// Until when it is of use, at least.
+    pub(crate) deletable_at: Timestamp,
 }
 
 impl Replacement {
@@ -104,12 +106,13 @@ impl Replacement {
             self.from.failures.into(),
             self.from.failed_at.into(),
             self.from.forgotten_at.into(),
+            self.deletable_at.into(),
         ];
         Ok(tx.execute(&sql::REPLACE_TALLY, &values).await? == 1)
     }
 
     fn reversed(self) -> Self {
-        Self { counter: self.counter, from: self.to, to: self.from }
+        Self { from: self.to, to: self.from, ..self }
     }
 }
 

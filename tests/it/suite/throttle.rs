@@ -71,6 +71,11 @@ async fn who_guesses_waits_twice_as_long_each_time() {
         // One guess, and the next wait begins.
         guess(&jeton, "alice", 1).await;
     }
+    // Each of them is remembered for a month.
+    let forgotten_early = "SELECT COUNT(*) FROM login_throttle \
+                           WHERE account IS NULL AND failures > 5 \
+                           AND deletable_at < failed_at + 30 * 86400";
+    assert_eq!(jeton.database.query(forgotten_early).await, [[Some("0".to_owned())]]);
     assert!(!gets_in(&jeton, HOME, "alice").await);
     // Another account is another matter.
     assert!(gets_in(&jeton, HOME, "bob").await);
