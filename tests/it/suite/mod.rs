@@ -57,6 +57,7 @@ mod start_up;
 mod store;
 mod throttle;
 mod throttle_clients;
+mod throttle_storage;
 mod tls;
 mod token_errors;
 mod token_form;
