@@ -3,17 +3,15 @@
 import contextlib
 import functools
 import re
-import socket
-import subprocess
 
 import pytest
-import requests
 
 from conftest import ENGINES
-from verification import AUDIENCE, INVALID, PACKAGES
-from verification import blocks, deployed, free_port, wait_until
+from verification import AUDIENCE, INVALID
+from verification import blocks, deployed, free_port, new_key, certificate, wait_until
+from verifiers import running
 
-# Resource servers that verify by themselves, and those that ask.
+# Resource servers that verify by themselves, those that ask, and those that remember the answer.
 VERIFYING = [
     "pyjwt_api.py",
     "authlib_api.py",
@@ -21,89 +19,59 @@ VERIFYING = [
     "express_api.mjs",
     "aws_api.mjs",
     "oauth4webapi_api.mjs",
+    "verify.rs",
 ]
 ASKING = ["introspecting_api.py"]
+REMEMBERING = ["api.conf.template"]
+RUN = [*VERIFYING, *ASKING, *REMEMBERING]
+# Run with another block, or for all of them.
+RUN_ALONG = {"sh", "introspection.js"}
 # Whose library calls a token invalid when the keys cannot be had.
 BLAMING = ["express_api.mjs"]
-
-
-class Api:
-    """A resource server out of the document."""
-
-    def __init__(self, file, port):
-        self.file = file
-        self.url = f"http://127.0.0.1:{port}/notes"
-
-    def ask(self, authorization=None):
-        headers = {"Authorization": authorization} if authorization else {}
-        return requests.get(self.url, headers=headers, timeout=30)
-
-
-def is_listening(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def running(file, folder, environment):
-    """Runs a block by its own command."""
-    block = blocks()[file]
-    (folder / file).write_text(block.text, encoding="utf-8")
-    (folder / "node_modules").symlink_to(PACKAGES / "node_modules")
-    port = free_port()
-    with open(folder / "log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            ["sh", "-c", f"exec {block.command}"],
-            cwd=folder,
-            env={**environment, "PORT": str(port)},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_until(lambda: process.poll() is not None or is_listening(port), file)
-        assert process.poll() is None, (folder / "log").read_text()
-        yield Api(file, port)
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module", params=ENGINES)
-def deployment(request, tmp_path_factory):
-    with deployed(request.param, tmp_path_factory.mktemp(request.param), "https") as service:
-        yield service
+# The verifier in Rust is built without TLS.
+SCHEMES = {"verify.rs": "http"}
 
 
 @pytest.fixture(scope="module")
-def started(deployment, tmp_path_factory):
-    """Resource servers by file, each started when it is first asked for."""
+def deployment_for(tmp_path_factory):
+    """Deployments by engine and the scheme of the issuer, each made when it is first asked for."""
     with contextlib.ExitStack() as stack:
 
         @functools.cache
-        def start(file, **changes):
-            folder = tmp_path_factory.mktemp("api")
-            environment = {**deployment.environment(), **changes}
-            return stack.enter_context(running(file, folder, environment))
+        def deploy(engine, scheme):
+            folder = tmp_path_factory.mktemp(f"{engine}-{scheme}")
+            return stack.enter_context(deployed(engine, folder, scheme))
 
-        yield start
+        yield lambda engine, file: deploy(engine, SCHEMES.get(file, "https"))
 
 
-@pytest.fixture(params=[*VERIFYING, *ASKING])
-def api(request, started):
-    return started(request.param)
+@pytest.fixture(scope="module", params=RUN)
+def file(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def deployment(request, deployment_for, file):
+    return deployment_for(request.param, file)
+
+
+@pytest.fixture(scope="module")
+def api(file, deployment, tmp_path_factory):
+    with running(file, tmp_path_factory.mktemp("api"), deployment.environment()) as server:
+        yield server
 
 
 def challenge(answer):
     """The error code and the scope of the one challenge of an answer (RFC 6750 §3)."""
     said = answer.headers["WWW-Authenticate"]
     assert re.match(r"Bearer\b", said), said
+    assert len(re.findall(r"\bBearer\b", said)) == 1, said
     return dict(re.findall(r'(error|scope)="([^"]*)"', said))
 
 
 def test_every_block_of_the_document_is_run():
     """None is on the page because it looks right."""
-    assert set(blocks()) == {"sh", *VERIFYING, *ASKING}
+    assert set(blocks()) == {*RUN, *RUN_ALONG}
 
 
 def test_a_good_token_is_let_in(api, deployment):
@@ -117,7 +85,7 @@ def test_a_good_token_is_let_in(api, deployment):
     ]:
         answer = api.ask(f"{scheme} {token}")
         assert answer.status_code == 200, answer.text
-        assert answer.json()["sub"]
+        assert answer.json()["sub"] == deployment.subject
 
 
 def test_no_token_is_answered_with_a_bare_challenge(api):
@@ -143,10 +111,10 @@ def test_a_token_with_something_wrong_is_refused(api, deployment, wrong):
     assert challenge(answer) == {"error": "invalid_token"}
 
 
-def test_a_token_without_the_scope_is_refused_with_the_scope_that_is_needed(api, deployment):
+def test_a_token_without_the_scope_is_refused_with_the_scope_that_is_needed(file, api, deployment):
     """RFC 6750 §3.1: it is good, and not for this."""
     tokens = [deployment.other_scope, deployment.signed(scope="readers write")]
-    if api.file in VERIFYING:
+    if file in VERIFYING:
         # Jeton, when asked, knows that it makes none of the kind.
         tokens.append(deployment.signed(without=["scope"]))
     for token in tokens:
@@ -155,22 +123,46 @@ def test_a_token_without_the_scope_is_refused_with_the_scope_that_is_needed(api,
         assert challenge(answer) == {"error": "insufficient_scope", "scope": "read"}
 
 
-@pytest.mark.parametrize("file", [*VERIFYING, *ASKING])
-def test_a_server_that_cannot_prove_itself_is_not_believed(started, deployment, file):
-    """RFC 8414 §6.2: keys and answers come over TLS, from whom the certificate names. That they cannot
-    be had is no fault of the caller, who would throw a good token away at a 401."""
-    nothing = dict.fromkeys(["NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"], "")
-    answer = started(file, **nothing).ask(f"Bearer {deployment.good}")
+def test_a_server_that_cannot_prove_itself_is_not_believed(file, deployment, tmp_path):
+    """Keys and answers are taken from whom a certificate names, and nobody else. That they cannot be had
+    is no fault of the caller, who would throw a good token away at a 401."""
+    environment = deployment.environment(authority=another_authority(tmp_path))
+    if deployment.issuer.startswith("http:"):
+        environment["ISSUER"] = f"http://localhost:{free_port()}"
+    folder = tmp_path / "api"
+    folder.mkdir()
+    with running(file, folder, environment) as api:
+        answer = api.ask(f"Bearer {deployment.good}")
     if file in BLAMING:
         assert answer.status_code == 401
     else:
         assert 500 <= answer.status_code < 600
 
 
-def test_only_who_asks_learns_of_a_revocation_at_once(api, deployment):
-    """RFC 7662 §4, RFC 9068 §5: what is verified by its signature is good until it expires."""
-    token = deployment.token()
-    assert api.ask(f"Bearer {token}").status_code == 200
-    deployment.revoke(token)
-    answer = api.ask(f"Bearer {token}")
-    assert answer.status_code == (401 if api.file in ASKING else 200)
+def another_authority(folder):
+    key, name = new_key(), "another.test"
+    file = folder / "another.pem"
+    file.write_bytes(certificate(name, key, name, key, True))
+    return file
+
+
+def test_only_who_asks_learns_of_a_revocation(file, api, deployment):
+    """RFC 7662 §4, RFC 9068 §5: what is verified by its signature is good until it expires, and so is an
+    answer that is remembered."""
+    authorization = f"Bearer {deployment.token()}"
+    assert api.ask(authorization).status_code == 200
+    deployment.revoke(authorization.split()[1])
+    if file in REMEMBERING:
+        wait_until(lambda: api.ask(authorization).status_code == 401, "it is remembered for ever")
+    else:
+        assert api.ask(authorization).status_code == (401 if file in ASKING else 200)
+
+
+@pytest.mark.parametrize("file", REMEMBERING, scope="module")
+def test_nginx_without_its_cache_learns_of_a_revocation_at_once(file, deployment, tmp_path):
+    """RFC 7662 §4: the document says which lines to leave out."""
+    authorization = f"Bearer {deployment.token()}"
+    with running(file, tmp_path, deployment.environment(), with_cache=False) as api:
+        assert api.ask(authorization).status_code == 200
+        deployment.revoke(authorization.split()[1])
+        assert api.ask(authorization).status_code == 401

@@ -4,6 +4,7 @@ resource server must refuse, most of them signed by the very key of the service.
 import base64
 import contextlib
 import datetime
+import hmac
 import os
 import re
 import socket
@@ -115,6 +116,7 @@ class Deployment:
         self.key = key
         self.authority = authority
         self.good = self.token()
+        self.subject = jwt.decode(self.good, options={"verify_signature": False})["sub"]
         self.other_audience = self.token(client_id="other")
         self.other_scope = self.token(scope="write")
 
@@ -135,17 +137,19 @@ class Deployment:
     def revoke(self, token):
         self.post("/revoke", "web", token=token)
 
-    def environment(self):
+    def environment(self, authority=None):
         """What a block of the document reads, and where programs look for a private authority."""
+        authority = str(authority or self.authority)
         packages = [ROOT / "target" / "interop" / "bin", ROOT / "target" / "debug"]
         return {
             "PATH": ":".join([*map(str, packages), os.environ["PATH"]]),
             "ISSUER": self.issuer,
             "AUDIENCE": AUDIENCE,
             "API_SECRET": self.secrets["api"],
-            "NODE_EXTRA_CA_CERTS": str(self.authority),
-            "REQUESTS_CA_BUNDLE": str(self.authority),
-            "SSL_CERT_FILE": str(self.authority),
+            "NODE_EXTRA_CA_CERTS": authority,
+            "REQUESTS_CA_BUNDLE": authority,
+            "SSL_CERT_FILE": authority,
+            "AUTHORITY": authority,
             # jose looks for the global, which Node 18 does not have.
             "NODE_OPTIONS": "--experimental-global-webcrypto",
         }
@@ -209,8 +213,6 @@ def by_hand(header, good, signature=b"signature"):
 
 def with_public_key_as_secret(deployment):
     """An attacker's token: the public key, which everyone has, is taken for a shared secret."""
-    import hmac
-
     kid = jwt.get_unverified_header(deployment.good)["kid"]
     header = encoded(f'{{"alg":"HS256","typ":"at+jwt","kid":"{kid}"}}'.encode())
     signed = f"{header}.{deployment.good.split('.')[1]}"

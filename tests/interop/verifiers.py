@@ -1,0 +1,178 @@
+"""Runs the blocks of docs/verify.md: programs by their own commands, and nginx with a backend behind it."""
+
+import base64
+import contextlib
+import http.server
+import json
+import os
+import socket
+import subprocess
+import threading
+from typing import NamedTuple
+
+import requests
+
+from conftest import ROOT
+from verification import PACKAGES
+from verification import blocks, free_port, wait_until
+
+NGINX = """
+daemon off;
+pid nginx.pid;
+error_log stderr;
+load_module /usr/lib/nginx/modules/ngx_http_js_module.so;
+events {}
+http {
+    access_log off;
+    include conf.d/api.conf;
+}
+"""
+
+
+class Answer(NamedTuple):
+    """What a verifier says that speaks no HTTP."""
+
+    status_code: int
+    headers: dict
+    text: str
+
+    def json(self):
+        return {"sub": self.text}
+
+
+class HttpApi:
+    """A resource server out of the document."""
+
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}/notes"
+
+    def ask(self, authorization=None):
+        headers = {"Authorization": authorization} if authorization else {}
+        return requests.get(self.url, headers={"X-Subject": "forged", **headers}, timeout=30)
+
+
+class LineApi:
+    """A verifier that reads an `Authorization` a line, and writes a status and a challenge or the user."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def ask(self, authorization=None):
+        print(authorization or "", file=self.process.stdin, flush=True)
+        status, _, rest = self.process.stdout.readline().strip().partition(" ")
+        if status == "200":
+            return Answer(200, {}, rest)
+        return Answer(int(status), {"WWW-Authenticate": rest}, "")
+
+
+class Backend(http.server.BaseHTTPRequestHandler):
+    """What stands behind a proxy, and answers with the user that the proxy named."""
+
+    def do_GET(self):
+        content = json.dumps({"sub": self.headers["X-Subject"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def backend():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def is_listening(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def listening(command, folder, environment, port):
+    """Runs a server until the end of the block."""
+    with open(folder / "log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or is_listening(port), command)
+        assert process.poll() is None, (folder / "log").read_text()
+        yield HttpApi(port)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def program(block, folder, environment):
+    (folder / block.file).write_text(block.text, encoding="utf-8")
+    (folder / "node_modules").symlink_to(PACKAGES / "node_modules")
+    port = free_port()
+    environment = {**environment, "PORT": str(port)}
+    with listening(["sh", "-c", f"exec {block.command}"], folder, environment, port) as api:
+        yield api
+
+
+@contextlib.contextmanager
+def lines(block, _, environment):
+    """A program of the package that holds the Rust of these tests, the block among it."""
+    package = ROOT / "tests" / "interop" / "rust"
+    assert (package / "src" / "bin" / block.file).read_text(encoding="utf-8") == block.text
+    target = {"CARGO_TARGET_DIR": str(ROOT / "target" / "interop-rust")}
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {block.command}"],
+        cwd=package,
+        env={**os.environ, **environment, **target},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield LineApi(process)
+    process.communicate(timeout=30)
+
+
+@contextlib.contextmanager
+def nginx(block, folder, environment, with_cache=True):
+    """nginx with the two files of the document, in which the names that it lists are replaced."""
+    port = free_port()
+    basic = base64.b64encode(f"api:{environment['API_SECRET']}".encode()).decode()
+    (folder / "conf.d").mkdir()
+    as_root = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(as_root + NGINX, encoding="utf-8")
+    (folder / "conf.d" / "introspection.js").write_text(blocks()["introspection.js"].text)
+    with backend() as behind:
+        text = block.text
+        if not with_cache:
+            text = "".join(line for line in text.splitlines(True) if "cache" not in line)
+        for name, value in {
+            "${ISSUER}": environment["ISSUER"],
+            "${API_BASIC}": basic,
+            "${PORT}": str(port),
+            "${BACKEND}": behind,
+            "/etc/ssl/certs/ca-certificates.crt": environment["AUTHORITY"],
+            "/var/cache/nginx/introspection": str(folder / "cache"),
+        }.items():
+            text = text.replace(name, value)
+        (folder / "conf.d" / "api.conf").write_text(text, encoding="utf-8")
+        command = ["nginx", "-p", folder, "-c", folder / "nginx.conf"]
+        with listening(command, folder, environment, port) as api:
+            yield api
+
+
+RUNNERS = {"rs": lines, "template": nginx}
+
+
+def running(file, folder, environment, **options):
+    """Runs a block with what it finds in the environment."""
+    runner = RUNNERS.get(file.rpartition(".")[2], program)
+    return runner(blocks()[file], folder, environment, **options)
