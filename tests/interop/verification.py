@@ -142,7 +142,7 @@ class Deployment:
         authority = str(authority or self.authority)
         packages = [ROOT / "target" / "interop" / "bin", ROOT / "target" / "debug"]
         return {
-            "PATH": ":".join([*map(str, packages), os.environ["PATH"]]),
+            "PATH": ":".join([*map(str, packages), os.environ["PATH"], "/usr/sbin"]),
             "ISSUER": self.issuer,
             "AUDIENCE": AUDIENCE,
             "API_SECRET": self.secrets["api"],
@@ -150,6 +150,7 @@ class Deployment:
             "REQUESTS_CA_BUNDLE": authority,
             "SSL_CERT_FILE": authority,
             "AUTHORITY": authority,
+            "PUBLISHED": self.published().decode(),
             # jose looks for the global, which Node 18 does not have.
             "NODE_OPTIONS": "--experimental-global-webcrypto",
         }

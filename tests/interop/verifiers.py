@@ -169,7 +169,17 @@ def nginx(block, folder, environment, with_cache=True):
             yield api
 
 
-RUNNERS = {"rs": lines, "template": nginx}
+@contextlib.contextmanager
+def haproxy(block, folder, environment):
+    """HAProxy, which is given the service's key as a file."""
+    (folder / "jeton.pem").write_text(environment["PUBLISHED"], encoding="utf-8")
+    with backend() as behind:
+        environment = {**environment, "BACKEND": behind.removeprefix("http://")}
+        with program(block, folder, environment) as api:
+            yield api
+
+
+RUNNERS = {"cfg": haproxy, "rs": lines, "template": nginx}
 
 
 def running(file, folder, environment, **options):
