@@ -168,3 +168,14 @@ def test_nginx_without_its_cache_learns_of_a_revocation_at_once(file, deployment
         assert api.ask(authorization).status_code == 200
         deployment.revoke(authorization.split()[1])
         assert api.ask(authorization).status_code == 401
+
+
+@pytest.mark.parametrize("file", VERIFYING, scope="module")
+def test_invented_keys_do_not_make_it_fetch_again_and_again(file, api, deployment):
+    """RFC 8725 §3.10: what stands in a token makes nobody send request after request."""
+    api.ask(f"Bearer {deployment.good}")
+    stranger, before = new_key(), deployment.fetches()
+    for number in range(20):
+        token = deployment.signed(key=stranger, header={"kid": f"invented-{number}"})
+        assert api.ask(f"Bearer {token}").status_code == 401
+    assert deployment.fetches() - before <= 2

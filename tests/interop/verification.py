@@ -75,6 +75,11 @@ def pem(key):
     )
 
 
+def public_pem(key):
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, public)
+
+
 def certificate(name, key, issuer, issuer_key, is_authority):
     now = datetime.datetime.now(datetime.timezone.utc)
     day = datetime.timedelta(days=1)
@@ -110,8 +115,10 @@ def certify(folder):
 class Deployment:
     """A service that was set up as the document says, the key it signs with, and tokens of it."""
 
-    def __init__(self, issuer, secrets, key, authority):
+    def __init__(self, issuer, management, secrets, key, authority, exported):
         self.issuer = issuer
+        self.management = management
+        self.exported = exported
         self.secrets = secrets
         self.key = key
         self.authority = authority
@@ -137,6 +144,12 @@ class Deployment:
     def revoke(self, token):
         self.post("/revoke", "web", token=token)
 
+    def fetches(self):
+        """How often the key set was fetched."""
+        text = requests.get(f"http://{self.management}/metrics").text
+        counts = re.findall(r'jeton_http_requests_total{route="jwks",.*} (\d+)', text)
+        return sum(map(int, counts))
+
     def environment(self, authority=None):
         """What a block of the document reads, and where programs look for a private authority."""
         authority = str(authority or self.authority)
@@ -150,7 +163,7 @@ class Deployment:
             "REQUESTS_CA_BUNDLE": authority,
             "SSL_CERT_FILE": authority,
             "AUTHORITY": authority,
-            "PUBLISHED": self.published().decode(),
+            "PUBLISHED": self.exported,
             # jose looks for the global, which Node 18 does not have.
             "NODE_OPTIONS": "--experimental-global-webcrypto",
         }
@@ -163,11 +176,6 @@ class Deployment:
         for name in without:
             said.pop(name, None)
         return jwt.encode(said, key or self.key, header.pop("alg"), header)
-
-    def published(self):
-        """The key with which the service signs, as everyone can read it."""
-        public = serialization.PublicFormat.SubjectPublicKeyInfo
-        return self.key.public_key().public_bytes(serialization.Encoding.PEM, public)
 
 
 @contextlib.contextmanager
@@ -199,8 +207,10 @@ def deployed(engine, folder, scheme):
     if scheme == "https":
         options += ["--tls-certificate", folder / "localhost.pem"]
         options += ["--tls-key", folder / "localhost.key"]
-    with serving(folder / "log", *keys, *options, listen=f"127.0.0.1:{port}"):
-        yield Deployment(issuer, {"web": web, "api": api, "other": other}, key, authority)
+    secrets = {"web": web, "api": api, "other": other}
+    with serving(folder / "log", *keys, *options, listen=f"127.0.0.1:{port}") as entry:
+        exported = command("key", "export", "--public", "--pem", *keys)
+        yield Deployment(issuer, entry["management"], secrets, key, authority, exported)
 
 
 def encoded(text):
@@ -217,7 +227,7 @@ def with_public_key_as_secret(deployment):
     kid = jwt.get_unverified_header(deployment.good)["kid"]
     header = encoded(f'{{"alg":"HS256","typ":"at+jwt","kid":"{kid}"}}'.encode())
     signed = f"{header}.{deployment.good.split('.')[1]}"
-    mac = hmac.digest(deployment.published(), signed.encode(), "sha256")
+    mac = hmac.digest(public_pem(deployment.key), signed.encode(), "sha256")
     return f"{signed}.{encoded(mac)}"
 
 

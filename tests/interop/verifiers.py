@@ -14,7 +14,7 @@ import requests
 
 from conftest import ROOT
 from verification import PACKAGES
-from verification import blocks, free_port, wait_until
+from verification import blocks, free_port, new_key, public_pem, wait_until
 
 NGINX = """
 daemon off;
@@ -171,8 +171,9 @@ def nginx(block, folder, environment, with_cache=True):
 
 @contextlib.contextmanager
 def haproxy(block, folder, environment):
-    """HAProxy, which is given the service's key as a file."""
-    (folder / "jeton.pem").write_text(environment["PUBLISHED"], encoding="utf-8")
+    """HAProxy, which is given keys as files: here a key of nobody first, and then the service's."""
+    (folder / "jeton.pem").write_bytes(public_pem(new_key()))
+    (folder / "next.pem").write_text(environment["PUBLISHED"], encoding="utf-8")
     with backend() as behind:
         environment = {**environment, "BACKEND": behind.removeprefix("http://")}
         with program(block, folder, environment) as api:
