@@ -28,6 +28,17 @@ http {
 }
 """
 
+APACHE = """
+ServerName localhost
+PidFile apache.pid
+ErrorLog error.log
+Listen 127.0.0.1:${PORT}
+OIDCCABundlePath ${SSL_CERT_FILE}
+Include api.conf
+"""
+APACHE_MODULES = ["mpm_event", "authn_core", "authz_core", "authz_user", "headers"]
+APACHE_MODULES += ["proxy", "proxy_http", "auth_openidc"]
+
 
 class Answer(NamedTuple):
     """What a verifier says that speaks no HTTP."""
@@ -180,7 +191,22 @@ def haproxy(block, folder, environment):
             yield api
 
 
-RUNNERS = {"cfg": haproxy, "rs": lines, "template": nginx}
+@contextlib.contextmanager
+def apache(block, folder, environment):
+    """Apache with the modules that the document names."""
+    folder_of_modules = "/usr/lib/apache2/modules"
+    load = [f"LoadModule {name}_module {folder_of_modules}/mod_{name}.so" for name in APACHE_MODULES]
+    (folder / "apache.conf").write_text("\n".join(load) + APACHE, encoding="utf-8")
+    (folder / "api.conf").write_text(block.text, encoding="utf-8")
+    port = free_port()
+    with backend() as behind:
+        environment = {**environment, "BACKEND": behind, "PORT": str(port)}
+        command = ["apache2", "-d", folder, "-f", folder / "apache.conf", "-DFOREGROUND"]
+        with listening(command, folder, environment, port) as api:
+            yield api
+
+
+RUNNERS = {"conf": apache, "cfg": haproxy, "rs": lines, "template": nginx}
 
 
 def running(file, folder, environment, **options):
