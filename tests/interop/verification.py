@@ -250,6 +250,7 @@ INVALID = {
     "a signature that is not base64url": lambda d: d.good.rsplit(".", 1)[0] + ".!!!",
     "a header that is no object": lambda d: by_hand(b"[]", d.good),
     "a header with a number for a name": lambda d: by_hand(b'{"alg":"RS256","kid":1}', d.good),
+    "octets that are not ASCII": lambda d: d.good.replace(".", ".\xe9", 1),
     "one part": lambda _: "junk",
     "three parts": lambda _: "a.b.c",
     "parts of nothing": lambda _: "..",
