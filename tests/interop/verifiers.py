@@ -37,7 +37,7 @@ OIDCCABundlePath ${SSL_CERT_FILE}
 Include api.conf
 """
 APACHE_MODULES = ["mpm_event", "authn_core", "authz_core", "authz_user", "headers"]
-APACHE_MODULES += ["proxy", "proxy_http", "auth_openidc"]
+APACHE_MODULES += ["proxy", "proxy_http", "rewrite", "auth_openidc"]
 
 
 class Answer(NamedTuple):
