@@ -144,10 +144,10 @@ class Deployment:
     def revoke(self, token):
         self.post("/revoke", "web", token=token)
 
-    def fetches(self):
-        """How often the key set was fetched."""
+    def requests(self, route):
+        """How many requests the service had at an endpoint."""
         text = requests.get(f"http://{self.management}/metrics").text
-        counts = re.findall(r'jeton_http_requests_total{route="jwks",.*} (\d+)', text)
+        counts = re.findall(rf'jeton_http_requests_total{{route="{route}",.*}} (\d+)', text)
         return sum(map(int, counts))
 
     def environment(self, authority=None):
@@ -244,6 +244,7 @@ INVALID = {
     "another type": lambda d: d.signed(header={"typ": "JWT"}),
     "no type": lambda d: d.signed(header={"typ": None}),
     "the public key as secret": with_public_key_as_secret,
+    "another algorithm": lambda d: d.signed(header={"alg": "RS512"}),
     "no signature": lambda d: by_hand(b'{"alg":"none","typ":"at+jwt"}', d.good, b""),
     "a key of its own": lambda d: d.signed(key=(key := new_key()), header={"jwk": public_jwk(key)}),
     "a changed claim": lambda d: changed(d.good),
