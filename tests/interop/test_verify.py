@@ -1,4 +1,4 @@
-"""Every block of docs/verify.md is run as it stands, against a running Jeton."""
+"""Every block of docs/verify*.md is run as it stands, against a running Jeton."""
 
 import contextlib
 import functools
@@ -85,8 +85,8 @@ def challenge(answer):
     return dict(re.findall(r'(error|scope)="([^"]*)"', said))
 
 
-def test_every_block_of_the_document_is_run():
-    """None is on the page because it looks right."""
+def test_every_block_of_the_documents_is_run():
+    """None is there because it looks right."""
     assert set(blocks()) == {*RUN, *RUN_ALONG}
 
 

@@ -1,4 +1,4 @@
-"""What the tests of docs/verify.md need: its blocks, a service with a certificate, and tokens that a
+"""What the tests of docs/verify*.md need: their blocks, a service with a certificate, and tokens that a
 resource server must refuse, most of them signed by the very key of the service."""
 
 import base64
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from conftest import PASSWORD, ROOT, USERNAME
 from conftest import command, jeton, new_database, serving
 
-DOCUMENT = ROOT / "docs" / "verify.md"
+DOCUMENTS = ["verify.md", "verify-libraries.md", "verify-servers.md"]
 PACKAGES = ROOT / "target" / "interop-node"
 AUDIENCE = "https://api.example.com"
 # The longest wait for something to happen that must happen, on a machine that is busy.
@@ -30,7 +30,7 @@ PATIENCE = 60
 
 
 class Block(NamedTuple):
-    """A block of the document: the file that its first line names, and the command that runs it."""
+    """A block of a document: the file that its first line names, and the command that runs it."""
 
     language: str
     file: str
@@ -39,10 +39,13 @@ class Block(NamedTuple):
 
 
 def blocks():
-    """The blocks of the document, by file; a block that is typed into a shell has its language for it."""
+    """The blocks of the documents by file, or by language if they name none: what a shell is told."""
     found = {}
-    document = DOCUMENT.read_text(encoding="utf-8")
-    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", document, re.DOTALL | re.MULTILINE):
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in DOCUMENTS]
+    fenced = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    listed = fenced.findall("".join(pages))
+    assert "".join(pages).count("```") == 2 * len(listed), "a block is not seen"
+    for language, text in listed:
         first = re.match(r"(?:#|//!?) ([\w.]+)(?:, run by: (.+))?\n", text)
         file, run_by = first.groups() if first else (language, None)
         assert file not in found, f"{file} stands there twice"

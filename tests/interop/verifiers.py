@@ -1,4 +1,4 @@
-"""Runs the blocks of docs/verify.md: programs by their own commands, and nginx with a backend behind it."""
+"""Runs the blocks of docs/verify*.md: programs by their own commands, and nginx with a backend behind it."""
 
 import base64
 import contextlib

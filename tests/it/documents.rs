@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -50,6 +50,8 @@ const DOCUMENTS: [&str; 10] = [
     "docs/asvs.md",
     "docs/performance.md",
     "docs/security.md",
+    "docs/verify-libraries.md",
+    "docs/verify-servers.md",
     "docs/verify.md",
     "keys/README.md",
 ];
