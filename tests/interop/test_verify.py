@@ -120,7 +120,7 @@ def test_what_is_no_bearer_token_is_refused(api, authorization):
 
 @pytest.mark.parametrize("wrong", INVALID)
 def test_a_token_with_something_wrong_is_refused(file, api, deployment, wrong):
-    """RFC 9068 §4, RFC 8725 §3, RFC 6750 §3.1."""
+    """RFC 9068 §4, RFC 8725 §3, RFC 6750 §3.1. A token of another audience is also not active. [I-20]"""
     answer = api.ask(f"Bearer {INVALID[wrong](deployment)}")
     expected = DEPARTURES.get(file, {}).get(wrong, 401)
     assert answer.status_code == expected, answer.text
@@ -166,7 +166,7 @@ def another_authority(folder):
 
 def test_only_who_asks_learns_of_a_revocation(file, api, deployment):
     """RFC 7662 §4, RFC 9068 §5: what is verified by its signature is good until it expires, and so is an
-    answer that is remembered."""
+    answer that is remembered. [R-04]"""
     authorization = f"Bearer {deployment.token()}"
     assert api.ask(authorization).status_code == 200
     deployment.revoke(authorization.split()[1])
