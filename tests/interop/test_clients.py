@@ -1,0 +1,206 @@
+"""Client libraries that no one here wrote do with a running service, over TLS, all that they can do.
+
+The client's id has every character on which the two encodings of HTTP Basic could differ, and so has its
+secret: some libraries encode what they send there and some do not."""
+
+import socket
+
+import pytest
+
+from certificates import HOST, Certificate
+from client_libraries import Authlib, AuthlibOnHttpx, Curl, Identity, Refused, RequestsOauthlib
+from client_libraries import node, rust
+from conftest import AUDIENCE, ENGINES, GETS_TOKENS, PASSWORD, USERNAME
+from conftest import command, jeton, new_database, serving
+
+# The cheapest hash that is allowed, because most of this is not about logins.
+COST = ["--scrypt", "ln=15,r=8,p=3"]
+CONFIDENTIAL = "web_1.0-beta"
+PUBLIC = "app_1.0-beta"
+INTROSPECTING = "api_1.0-beta"
+CLIENT_IDS = {
+    "client_secret_basic": CONFIDENTIAL,
+    "client_secret_post": CONFIDENTIAL,
+    "none": PUBLIC,
+}
+LIBRARIES = {
+    "requests-oauthlib": RequestsOauthlib,
+    "Authlib": Authlib,
+    "Authlib on httpx": AuthlibOnHttpx,
+    "simple-oauth2": node("simple-oauth2", encoding="strict"),
+    "simple-oauth2, loose": node("simple-oauth2", encoding="loose"),
+    "openid-client": node("openid-client"),
+    "oauth4webapi": node("oauth4webapi"),
+    "oauth2": rust,
+    "curl": Curl,
+}
+INTROSPECT = ["Authlib", "Authlib on httpx", "openid-client", "oauth4webapi", "oauth2", "curl"]
+# What each calls a wrong password, and a wrong secret.
+ERRORS = {
+    "requests-oauthlib": ("InvalidGrantError", "InvalidClientError"),
+    "Authlib": ("OAuthError", "OAuthError"),
+    "Authlib on httpx": ("OAuthError", "OAuthError"),
+    "simple-oauth2": ("Response Error: 400 Bad Request", "Response Error: 401 Unauthorized"),
+    "openid-client": ("ResponseBodyError", "WWWAuthenticateChallengeError"),
+    "oauth4webapi": ("ResponseBodyError", "WWWAuthenticateChallengeError"),
+    "oauth2": ("ServerResponse", "ServerResponse"),
+    "curl": ("400", "401"),
+}
+
+
+class Service:
+    """The service, and whom clients have to say they are."""
+
+    def __init__(self, issuer, database, authority, secrets):
+        self.issuer = issuer
+        self.database = database
+        self.authority = authority
+        self.secrets = secrets
+
+    def identity(self, client_id, method="client_secret_basic", secret=None):
+        secret = secret or self.secrets[client_id]
+        return Identity(self.issuer, self.authority, method, client_id, secret)
+
+    def client(self, library, method="client_secret_basic"):
+        return LIBRARIES[library](self.identity(CLIENT_IDS[method], method))
+
+
+def free_port():
+    with socket.socket() as held:
+        held.bind((HOST, 0))
+        return held.getsockname()[1]
+
+
+def with_secret(client_id, database, *options):
+    """Adds a client, and returns a secret of it that has both `-` and `_`."""
+    secret = jeton("client", "add", client_id, *options, *database)["client_secret"]
+    while not {"-", "_"} <= set(secret):
+        secret = jeton("client", "secret", "add", client_id, *database)["client_secret"]
+    return secret
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def service(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    database = ["--database", new_database(request.param, folder)]
+    jeton("user", "add", USERNAME, "--password-stdin", *COST, *database, stdin=PASSWORD + "\n")
+    introspects = ["--introspects", AUDIENCE, "--introspects-username"]
+    jeton("client", "add", PUBLIC, *GETS_TOKENS, "--public", *database)
+    secrets = {
+        CONFIDENTIAL: with_secret(CONFIDENTIAL, database, *GETS_TOKENS),
+        INTROSPECTING: with_secret(INTROSPECTING, database, *introspects),
+        PUBLIC: None,
+    }
+    certificate = Certificate(folder)
+    port = free_port()
+    issuer = f"https://{HOST}:{port}"
+    options = [*database, "--master-key-file", folder / "master.jwk", "--issuer", issuer]
+    options += COST + ["--tls-certificate", certificate.chain, "--tls-key", certificate.key]
+    with serving(folder / "log", *options, listen=f"{HOST}:{port}"):
+        yield Service(issuer, database, certificate.authority, secrets)
+
+
+def scope(token):
+    """The values of a token's scope, which some libraries keep in a list."""
+    values = token["scope"]
+    return set(values.split() if isinstance(values, str) else values)
+
+
+def log_in(client):
+    return client.log_in(USERNAME, PASSWORD, scope="read write")
+
+
+@pytest.mark.parametrize("method", CLIENT_IDS)
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_client_logs_in_and_refreshes_until_it_logs_out(service, library, method):
+    """RFC 6749 §2.3.1, §4.3, §6, RFC 7009 §2. [TC-01] [TC-02] [TC-11] [TR-01] [TR-08] [TR-09]
+    [TR-10] [R-03] [R-08] [M-11]"""
+    with service.client(library, method) as client:
+        first = log_in(client)
+        assert first["token_type"].lower() == "bearer"
+        assert first["expires_in"] == 600
+        assert scope(first) == {"read", "write"}
+
+        narrow = client.refresh(first["refresh_token"], scope="read")
+        assert scope(narrow) == {"read"}
+        assert narrow["access_token"] != first["access_token"]
+        with pytest.raises(Refused) as refused:
+            client.refresh(narrow["refresh_token"], scope="read admin")
+        assert refused.value.code == "invalid_scope"
+        whole = client.refresh(narrow["refresh_token"])
+        assert scope(whole) == {"read", "write"}
+
+        client.revoke(whole["refresh_token"], "refresh_token")
+        with pytest.raises(Refused) as refused:
+            client.refresh(whole["refresh_token"])
+        assert refused.value.code == "invalid_grant"
+
+
+@pytest.mark.parametrize("library", ERRORS)
+def test_a_wrong_password_is_the_librarys_own_error(service, library):
+    """RFC 6749 §5.2. [TE-04]"""
+    with service.client(library) as client:
+        with pytest.raises(Refused) as refused:
+            client.log_in(USERNAME, "tuesday fern lamb")
+        assert refused.value.code == "invalid_grant"
+        assert refused.value.kind == ERRORS[library][0]
+        assert scope(client.log_in(USERNAME, PASSWORD)) == {"read"}
+
+
+@pytest.mark.parametrize("library", ERRORS)
+def test_a_wrong_client_secret_is_the_librarys_own_error(service, library):
+    """RFC 6749 §5.2. [TE-03]"""
+    mistaken = service.identity(CONFIDENTIAL, secret=service.secrets[INTROSPECTING])
+    with LIBRARIES[library](mistaken) as client:
+        with pytest.raises(Refused) as refused:
+            log_in(client)
+        assert refused.value.code == "invalid_client"
+        assert refused.value.kind == ERRORS[library][1]
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+@pytest.mark.parametrize("library", INTROSPECT)
+def test_a_resource_server_sees_the_log_out_of_a_client_at_once(service, library, method):
+    """RFC 7662 §2, RFC 7009 §2. [I-13] [I-15] [R-04] [R-11]"""
+    server = LIBRARIES[library](service.identity(INTROSPECTING, method))
+    with service.client(library) as client, server:
+        token = log_in(client)["access_token"]
+        answer = server.introspect(token)
+        assert answer["active"] is True
+        assert answer["username"] == USERNAME
+        assert answer["client_id"] == CONFIDENTIAL
+        client.revoke(token, "access_token")
+        assert server.introspect(token)["active"] is False
+        assert server.introspect("junk")["active"] is False
+
+
+def test_simple_oauth2_revokes_both_tokens(service):
+    """RFC 7009 §2.2: the second is revoked already."""
+    with service.client("simple-oauth2") as client, service.client("curl") as other:
+        token = log_in(client)
+        client.ask("revoke_all", token=token)
+        with pytest.raises(Refused, match="invalid_grant"):
+            other.refresh(token["refresh_token"])
+
+
+def test_oauth4webapi_verifies_a_token_by_the_profile_of_rfc_9068(service):
+    """RFC 9068 §4, RFC 8414 §3.3. [M-04] [M-08]"""
+    with service.client("oauth4webapi") as client:
+        token = log_in(client)["access_token"]
+        claims = client.ask("verify", token=token, audience=AUDIENCE)
+        assert (claims["iss"], claims["client_id"]) == (service.issuer, CONFIDENTIAL)
+        with pytest.raises(Refused, match="OperationProcessingError"):
+            client.ask("verify", token=token, audience="https://other.example")
+
+
+def test_requests_oauthlib_warns_when_less_is_granted_than_it_asked_for(service, monkeypatch):
+    """RFC 6749 §3.3. A user who lost a right: the library has to be told that this may be."""
+    name = "maryann"
+    jeton("user", "add", name, "--password-stdin", *COST, *service.database, stdin=PASSWORD + "\n")
+    with service.client("requests-oauthlib") as client:
+        token = client.log_in(name, PASSWORD, scope="read write")
+        command("user", "set", name, "--scope", "read", *service.database)
+        with pytest.raises(Warning, match="Scope has changed"):
+            client.refresh(token["refresh_token"], scope="read write")
+        monkeypatch.setenv("OAUTHLIB_RELAX_TOKEN_SCOPE", "1")
+        assert scope(client.refresh(token["refresh_token"], scope="read write")) == {"read"}
