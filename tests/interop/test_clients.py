@@ -1,18 +1,26 @@
 """Client libraries that no one here wrote do with a running service, over TLS, all that they can do.
 
-The client's id has every character on which the two encodings of HTTP Basic could differ, and so has its
-secret: some libraries encode what they send there and some do not."""
+User name, password and scope are hard to encode. The clients' ids and secrets have every character on
+which the two encodings of HTTP Basic could differ: some libraries encode what they send there, some do not."""
 
 import socket
 
 import pytest
 
+import conftest
 from certificates import HOST, Certificate
 from client_libraries import Authlib, AuthlibOnHttpx, Curl, Identity, Refused, RequestsOauthlib
 from client_libraries import node, rust
-from conftest import AUDIENCE, ENGINES, GETS_TOKENS, PASSWORD, USERNAME
-from conftest import command, jeton, new_database, serving
+from conftest import AUDIENCE, ENGINES, command, jeton, new_database, serving
 
+USERNAME = "jürgen"
+PASSWORD = "tuesday %&+=£€;fern 🔑"
+IN_ASCII = (conftest.USERNAME, conftest.PASSWORD)
+READ = "orders:read"
+WRITE = "files/*:write"
+BOTH = f"{READ} {WRITE}"
+GETS_TOKENS = ["--grant", "password", "--grant", "refresh_token", "--audience", AUDIENCE]
+GETS_TOKENS += ["--scope", BOTH, "--default-scope", READ]
 # The cheapest hash that is allowed, because most of this is not about logins.
 COST = ["--scrypt", "ln=15,r=8,p=3"]
 CONFIDENTIAL = "web_1.0-beta"
@@ -71,6 +79,11 @@ def free_port():
         return held.getsockname()[1]
 
 
+def add_user(name, database, password=PASSWORD):
+    options = ["--password-stdin", *COST, *database]
+    jeton("user", "add", name, *options, stdin=password + "\n")
+
+
 def with_secret(client_id, database, *options):
     """Adds a client, and returns a secret of it that has both `-` and `_`."""
     secret = jeton("client", "add", client_id, *options, *database)["client_secret"]
@@ -83,7 +96,8 @@ def with_secret(client_id, database, *options):
 def service(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     database = ["--database", new_database(request.param, folder)]
-    jeton("user", "add", USERNAME, "--password-stdin", *COST, *database, stdin=PASSWORD + "\n")
+    for name, password in [(USERNAME, PASSWORD), IN_ASCII]:
+        add_user(name, database, password)
     introspects = ["--introspects", AUDIENCE, "--introspects-username"]
     jeton("client", "add", PUBLIC, *GETS_TOKENS, "--public", *database)
     secrets = {
@@ -107,28 +121,32 @@ def scope(token):
 
 
 def log_in(client):
-    return client.log_in(USERNAME, PASSWORD, scope="read write")
+    in_body = client.identity.method != "client_secret_basic"
+    # See the test that says why.
+    limited = isinstance(client, AuthlibOnHttpx) and in_body
+    username, password = IN_ASCII if limited else (USERNAME, PASSWORD)
+    return client.log_in(username, password, scope=BOTH)
 
 
 @pytest.mark.parametrize("method", CLIENT_IDS)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_client_logs_in_and_refreshes_until_it_logs_out(service, library, method):
     """RFC 6749 §2.3.1, §4.3, §6, RFC 7009 §2. [TC-01] [TC-02] [TC-11] [TR-01] [TR-08] [TR-09]
-    [TR-10] [R-03] [R-08] [M-11]"""
+    [TR-10] [R-03] [R-08] [M-11] [TP-23] [TP-29]"""
     with service.client(library, method) as client:
         first = log_in(client)
         assert first["token_type"].lower() == "bearer"
         assert first["expires_in"] == 600
-        assert scope(first) == {"read", "write"}
+        assert scope(first) == {READ, WRITE}
 
-        narrow = client.refresh(first["refresh_token"], scope="read")
-        assert scope(narrow) == {"read"}
+        narrow = client.refresh(first["refresh_token"], scope=READ)
+        assert scope(narrow) == {READ}
         assert narrow["access_token"] != first["access_token"]
         with pytest.raises(Refused) as refused:
-            client.refresh(narrow["refresh_token"], scope="read admin")
+            client.refresh(narrow["refresh_token"], scope=f"{READ} admin")
         assert refused.value.code == "invalid_scope"
         whole = client.refresh(narrow["refresh_token"])
-        assert scope(whole) == {"read", "write"}
+        assert scope(whole) == {READ, WRITE}
 
         client.revoke(whole["refresh_token"], "refresh_token")
         with pytest.raises(Refused) as refused:
@@ -141,10 +159,10 @@ def test_a_wrong_password_is_the_librarys_own_error(service, library):
     """RFC 6749 §5.2. [TE-04]"""
     with service.client(library) as client:
         with pytest.raises(Refused) as refused:
-            client.log_in(USERNAME, "tuesday fern lamb")
+            client.log_in(USERNAME, "tuesday %&+=£€;fern 🔒")
         assert refused.value.code == "invalid_grant"
         assert refused.value.kind == ERRORS[library][0]
-        assert scope(client.log_in(USERNAME, PASSWORD)) == {"read"}
+        assert scope(client.log_in(USERNAME, PASSWORD)) == {READ}
 
 
 @pytest.mark.parametrize("library", ERRORS)
@@ -174,6 +192,26 @@ def test_a_resource_server_sees_the_log_out_of_a_client_at_once(service, library
         assert server.introspect("junk")["active"] is False
 
 
+def test_openid_client_finds_the_same_in_either_document(service):
+    """RFC 8414 §5: its default is the name that OpenID Connect gave the document. [M-01] [M-25]"""
+    identity = service.identity(CONFIDENTIAL)
+    found = []
+    for algorithm in ("oidc", "oauth2"):
+        with node("openid-client", algorithm=algorithm)(identity) as client:
+            found.append(client.ask("metadata"))
+            assert scope(log_in(client)) == {READ, WRITE}
+    assert found[0] == found[1]
+    assert found[0]["issuer"] == service.issuer
+
+
+@pytest.mark.parametrize("method", ["client_secret_post", "none"])
+def test_authlib_on_httpx_needs_basic_for_passwords_beyond_ascii(service, method):
+    """It fails before anything is sent. On requests it does not."""
+    with service.client("Authlib on httpx", method) as client:
+        with pytest.raises(UnicodeEncodeError):
+            client.log_in(USERNAME, PASSWORD)
+
+
 def test_simple_oauth2_revokes_both_tokens(service):
     """RFC 7009 §2.2: the second is revoked already."""
     with service.client("simple-oauth2") as client, service.client("curl") as other:
@@ -196,11 +234,11 @@ def test_oauth4webapi_verifies_a_token_by_the_profile_of_rfc_9068(service):
 def test_requests_oauthlib_warns_when_less_is_granted_than_it_asked_for(service, monkeypatch):
     """RFC 6749 §3.3. A user who lost a right: the library has to be told that this may be."""
     name = "maryann"
-    jeton("user", "add", name, "--password-stdin", *COST, *service.database, stdin=PASSWORD + "\n")
+    add_user(name, service.database)
     with service.client("requests-oauthlib") as client:
-        token = client.log_in(name, PASSWORD, scope="read write")
-        command("user", "set", name, "--scope", "read", *service.database)
+        token = client.log_in(name, PASSWORD, scope=BOTH)
+        command("user", "set", name, "--scope", READ, *service.database)
         with pytest.raises(Warning, match="Scope has changed"):
-            client.refresh(token["refresh_token"], scope="read write")
+            client.refresh(token["refresh_token"], scope=BOTH)
         monkeypatch.setenv("OAUTHLIB_RELAX_TOKEN_SCOPE", "1")
-        assert scope(client.refresh(token["refresh_token"], scope="read write")) == {"read"}
+        assert scope(client.refresh(token["refresh_token"], scope=BOTH)) == {READ}

@@ -31,15 +31,17 @@ function simpleOauth2({ issuer, client_id, client_secret, method, encoding }) {
   }
 }
 
-async function openidClient({ issuer, client_id, client_secret, method }) {
+async function openidClient({ issuer, client_id, client_secret, method, algorithm }) {
   const authentication = {
     client_secret_basic: () => openid.ClientSecretBasic(client_secret),
     client_secret_post: () => openid.ClientSecretPost(client_secret),
     none: () => openid.None(),
   }[method]()
   const server = new URL(issuer)
-  const config = await openid.discovery(server, client_id, undefined, authentication)
+  const found = openid.discovery(server, client_id, undefined, authentication, { algorithm })
+  const config = await found
   return {
+    metadata: () => config.serverMetadata(),
     log_in: (parameters) => openid.genericGrantRequest(config, 'password', parameters),
     refresh: ({ refresh_token, ...parameters }) =>
       openid.refreshTokenGrant(config, refresh_token, parameters),

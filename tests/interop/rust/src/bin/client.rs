@@ -56,7 +56,10 @@ fn agent(authority: &[u8]) -> Result<Agent, ureq::Error> {
         .root_certs(RootCerts::new_with_certs(&[authority]))
         .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()));
     // The crate reads answers with an error status itself.
-    let config = Agent::config_builder().tls_config(tls.build()).http_status_as_error(false);
+    let config = Agent::config_builder()
+        .tls_config(tls.build())
+        .max_redirects(0)
+        .http_status_as_error(false);
     Ok(config.build().new_agent())
 }
 
