@@ -3,6 +3,7 @@
 User name, password and scope are hard to encode. The clients' ids and secrets have every character on
 which the two encodings of HTTP Basic could differ: some libraries encode what they send there, some do not."""
 
+import contextlib
 import socket
 
 import pytest
@@ -69,6 +70,9 @@ class Service:
         secret = secret or self.secrets[client_id]
         return Identity(self.issuer, self.authority, method, client_id, secret)
 
+    def mistaken_identity(self):
+        return self.identity(CONFIDENTIAL, secret=self.secrets[INTROSPECTING])
+
     def client(self, library, method="client_secret_basic"):
         return LIBRARIES[library](self.identity(CLIENT_IDS[method], method))
 
@@ -92,10 +96,9 @@ def with_secret(client_id, database, *options):
     return secret
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def service(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(request.param)
-    database = ["--database", new_database(request.param, folder)]
+@contextlib.contextmanager
+def service_on(engine, folder):
+    database = ["--database", new_database(engine, folder)]
     for name, password in [(USERNAME, PASSWORD), IN_ASCII]:
         add_user(name, database, password)
     introspects = ["--introspects", AUDIENCE, "--introspects-username"]
@@ -114,6 +117,22 @@ def service(request, tmp_path_factory):
         yield Service(issuer, database, certificate.authority, secrets)
 
 
+@pytest.fixture(scope="module", params=ENGINES)
+def service(request, tmp_path_factory):
+    with service_on(request.param, tmp_path_factory.mktemp(request.param)) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def suspicious_service(tmp_path_factory):
+    """A service that has seen too many wrong secrets from here."""
+    with service_on("sqlite", tmp_path_factory.mktemp("sqlite")) as service:
+        with Curl(service.mistaken_identity()) as client:
+            for _ in range(10):
+                assert refusal(client).code == "invalid_client"
+        yield service
+
+
 def scope(token):
     """The values of a token's scope, which some libraries keep in a list."""
     values = token["scope"]
@@ -126,6 +145,12 @@ def log_in(client):
     limited = isinstance(client, AuthlibOnHttpx) and in_body
     username, password = IN_ASCII if limited else (USERNAME, PASSWORD)
     return client.log_in(username, password, scope=BOTH)
+
+
+def refusal(client):
+    with pytest.raises(Refused) as refused:
+        log_in(client)
+    return refused.value
 
 
 @pytest.mark.parametrize("method", CLIENT_IDS)
@@ -168,12 +193,18 @@ def test_a_wrong_password_is_the_librarys_own_error(service, library):
 @pytest.mark.parametrize("library", ERRORS)
 def test_a_wrong_client_secret_is_the_librarys_own_error(service, library):
     """RFC 6749 §5.2. [TE-03]"""
-    mistaken = service.identity(CONFIDENTIAL, secret=service.secrets[INTROSPECTING])
-    with LIBRARIES[library](mistaken) as client:
-        with pytest.raises(Refused) as refused:
-            log_in(client)
-        assert refused.value.code == "invalid_client"
-        assert refused.value.kind == ERRORS[library][1]
+    with LIBRARIES[library](service.mistaken_identity()) as client:
+        refused = refusal(client)
+        assert (refused.code, refused.kind) == ("invalid_client", ERRORS[library][1])
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_no_library_takes_too_many_requests_for_a_mistake_of_its_own(suspicious_service, library):
+    """RFC 6585 §4. A client throws its tokens away when it reads `invalid_grant`. [TE-16]"""
+    with LIBRARIES[library](suspicious_service.mistaken_identity()) as client:
+        # When a wait is over the next secret is looked at, and the wait after that is twice as long.
+        read = (refusal(client).code for _ in range(5))
+        assert "temporarily_unavailable" in read
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
@@ -229,6 +260,14 @@ def test_oauth4webapi_verifies_a_token_by_the_profile_of_rfc_9068(service):
         assert (claims["iss"], claims["client_id"]) == (service.issuer, CONFIDENTIAL)
         with pytest.raises(Refused, match="OperationProcessingError"):
             client.ask("verify", token=token, audience="https://other.example")
+
+
+def test_the_crate_oauth2_revokes_over_tls_only(service):
+    identity = service.identity(CONFIDENTIAL)
+    identity.issuer = "http://localhost"
+    with rust(identity) as client:
+        with pytest.raises(Refused, match="must be HTTPS"):
+            client.revoke("junk", "access_token")
 
 
 def test_requests_oauthlib_warns_when_less_is_granted_than_it_asked_for(service, monkeypatch):
