@@ -4,7 +4,10 @@ User name, password and scope are hard to encode. The clients' ids and secrets h
 which the two encodings of HTTP Basic could differ: some libraries encode what they send there, some do not."""
 
 import contextlib
+import json
+import re
 import socket
+import tomllib
 
 import pytest
 
@@ -12,7 +15,7 @@ import conftest
 from certificates import HOST, Certificate
 from client_libraries import Authlib, AuthlibOnHttpx, Curl, Identity, Refused, RequestsOauthlib
 from client_libraries import node, rust
-from conftest import AUDIENCE, ENGINES, command, jeton, new_database, serving
+from conftest import AUDIENCE, ENGINES, ROOT, command, jeton, new_database, serving
 
 USERNAME = "jürgen"
 PASSWORD = "tuesday %&+=£€;fern 🔑"
@@ -34,25 +37,26 @@ CLIENT_IDS = {
 }
 LIBRARIES = {
     "requests-oauthlib": RequestsOauthlib,
-    "Authlib": Authlib,
-    "Authlib on httpx": AuthlibOnHttpx,
+    "Authlib with requests": Authlib,
+    "Authlib with httpx": AuthlibOnHttpx,
     "simple-oauth2": node("simple-oauth2", encoding="strict"),
     "simple-oauth2, loose": node("simple-oauth2", encoding="loose"),
     "openid-client": node("openid-client"),
     "oauth4webapi": node("oauth4webapi"),
-    "oauth2": rust,
+    "oauth2 of Rust": rust,
     "curl": Curl,
 }
-INTROSPECT = ["Authlib", "Authlib on httpx", "openid-client", "oauth4webapi", "oauth2", "curl"]
+INTROSPECT = ["Authlib with requests", "Authlib with httpx", "openid-client", "oauth4webapi"]
+INTROSPECT += ["oauth2 of Rust", "curl"]
 # What each calls a wrong password, and a wrong secret.
 ERRORS = {
     "requests-oauthlib": ("InvalidGrantError", "InvalidClientError"),
-    "Authlib": ("OAuthError", "OAuthError"),
-    "Authlib on httpx": ("OAuthError", "OAuthError"),
+    "Authlib with requests": ("OAuthError", "OAuthError"),
+    "Authlib with httpx": ("OAuthError", "OAuthError"),
     "simple-oauth2": ("Response Error: 400 Bad Request", "Response Error: 401 Unauthorized"),
     "openid-client": ("ResponseBodyError", "WWWAuthenticateChallengeError"),
     "oauth4webapi": ("ResponseBodyError", "WWWAuthenticateChallengeError"),
-    "oauth2": ("ServerResponse", "ServerResponse"),
+    "oauth2 of Rust": ("ServerResponse", "ServerResponse"),
     "curl": ("400", "401"),
 }
 
@@ -223,6 +227,30 @@ def test_a_resource_server_sees_the_log_out_of_a_client_at_once(service, library
         assert server.introspect("junk")["active"] is False
 
 
+def installed_versions():
+    interop = ROOT / "tests" / "interop"
+    lines = (interop / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lock = tomllib.loads((interop / "rust" / "Cargo.lock").read_text(encoding="utf-8"))
+    package = json.loads((interop / "node" / "package.json").read_text(encoding="utf-8"))
+    return {
+        **dict(line.split("==") for line in lines if "==" in line),
+        **{crate["name"]: crate["version"] for crate in lock["package"]},
+        **package["dependencies"],
+        "curl": "the system's",
+    }
+
+
+def test_the_table_of_clients_is_what_was_seen():
+    page = (ROOT / "docs" / "interoperability.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").replace("`", "") for line in page.splitlines() if "|" in line]
+    rows = [re.split(r" *\| *", row) for row in rows[2:]]
+    versions = installed_versions()
+    assert rows == [
+        [name, versions[name.split()[0]], "yes" if name in INTROSPECT else "no", *errors]
+        for name, errors in ERRORS.items()
+    ]
+
+
 def test_openid_client_finds_the_same_in_either_document(service):
     """RFC 8414 §5: its default is the name that OpenID Connect gave the document. [M-01] [M-25]"""
     identity = service.identity(CONFIDENTIAL)
@@ -238,7 +266,7 @@ def test_openid_client_finds_the_same_in_either_document(service):
 @pytest.mark.parametrize("method", ["client_secret_post", "none"])
 def test_authlib_on_httpx_needs_basic_for_passwords_beyond_ascii(service, method):
     """It fails before anything is sent. On requests it does not."""
-    with service.client("Authlib on httpx", method) as client:
+    with service.client("Authlib with httpx", method) as client:
         with pytest.raises(UnicodeEncodeError):
             client.log_in(USERNAME, PASSWORD)
 
