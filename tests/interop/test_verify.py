@@ -6,9 +6,10 @@ import re
 
 import pytest
 
+from certificates import Certificate
 from conftest import ENGINES
 from verification import AUDIENCE, INVALID
-from verification import blocks, deployed, free_port, new_key, certificate, wait_until
+from verification import blocks, deployed, free_port, new_key, wait_until
 from verifiers import running
 
 # Resource servers that verify by themselves, those that ask, and those that remember the answer.
@@ -144,7 +145,7 @@ def test_a_token_without_the_scope_is_refused_with_the_scope_that_is_needed(file
 def test_a_server_that_cannot_prove_itself_is_not_believed(file, deployment, tmp_path):
     """Keys and answers are taken from whom a certificate names, and nobody else. That they cannot be had
     is no fault of the caller, who would throw a good token away at a 401."""
-    environment = deployment.environment(authority=another_authority(tmp_path))
+    environment = deployment.environment(authority=Certificate(tmp_path).authority)
     if deployment.issuer.startswith("http:"):
         environment["ISSUER"] = f"http://localhost:{free_port()}"
     folder = tmp_path / "api"
@@ -155,13 +156,6 @@ def test_a_server_that_cannot_prove_itself_is_not_believed(file, deployment, tmp
         assert answer.status_code == 401
     else:
         assert 500 <= answer.status_code < 600
-
-
-def another_authority(folder):
-    key, name = new_key(), "another.test"
-    file = folder / "another.pem"
-    file.write_bytes(certificate(name, key, name, key, True))
-    return file
 
 
 def test_only_who_asks_learns_of_a_revocation(file, api, deployment):

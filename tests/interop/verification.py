@@ -3,7 +3,6 @@ resource server must refuse, most of them signed by the very key of the service.
 
 import base64
 import contextlib
-import datetime
 import hmac
 import os
 import re
@@ -14,11 +13,10 @@ from typing import NamedTuple
 
 import jwt
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
 
+from certificates import Certificate
 from conftest import PASSWORD, ROOT, USERNAME
 from conftest import command, jeton, new_database, serving
 
@@ -81,38 +79,6 @@ def pem(key):
 def public_pem(key):
     public = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(serialization.Encoding.PEM, public)
-
-
-def certificate(name, key, issuer, issuer_key, is_authority):
-    now = datetime.datetime.now(datetime.timezone.utc)
-    day = datetime.timedelta(days=1)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-    )
-    signed = builder.sign(issuer_key, hashes.SHA256())
-    return signed.public_bytes(serialization.Encoding.PEM)
-
-
-def certify(folder):
-    """Makes a private authority, and a certificate of `localhost` by it; returns the authority's file."""
-    authority, key = new_key(), new_key()
-    name = "authority.test"
-    files = {
-        "authority.pem": certificate(name, authority, name, authority, True),
-        "localhost.pem": certificate("localhost", key, name, authority, False),
-        "localhost.key": pem(key),
-    }
-    for file, content in files.items():
-        (folder / file).write_bytes(content)
-    return folder / "authority.pem"
 
 
 class Deployment:
@@ -204,15 +170,15 @@ def deployed(engine, folder, scheme):
     keys = [*named, "--master-key-file", folder / "master.jwk"]
     command("key", "import", "--yes", folder / "signs.pem", *keys)
 
-    authority, port = certify(folder), free_port()
+    certificate, port = Certificate(folder), free_port()
     issuer = f"{scheme}://localhost:{port}"
     options = ["--issuer", issuer, "--access-token-lifetime", "1h"]
     if scheme == "https":
-        options += ["--tls-certificate", folder / "localhost.pem"]
-        options += ["--tls-key", folder / "localhost.key"]
+        options += ["--tls-certificate", certificate.chain, "--tls-key", certificate.key]
     secrets = {"web": web, "api": api, "other": other}
     with serving(folder / "log", *keys, *options, listen=f"127.0.0.1:{port}") as entry:
         exported = command("key", "export", "--public", "--pem", *keys)
+        authority = certificate.authority
         yield Deployment(issuer, entry["management"], secrets, key, authority, exported)
 
 

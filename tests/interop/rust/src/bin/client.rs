@@ -9,7 +9,7 @@ use oauth2::{
     AccessToken, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, ErrorResponse,
     ErrorResponseType, HttpRequest, HttpResponse, IntrospectionUrl, RefreshToken,
     RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, RevocationUrl, Scope,
-    StandardErrorResponse, StandardRevocableToken, TokenUrl,
+    StandardErrorResponse, TokenUrl,
 };
 use rustls::crypto::aws_lc_rs;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,7 @@ enum Act {
     LogIn { username: String, password: String, scope: Option<String> },
     Refresh { refresh_token: String, scope: Option<String> },
     Introspect { token: String },
-    RevokeAccessToken { token: String },
-    RevokeRefreshToken { token: String },
+    Revoke { token: String, token_type_hint: String },
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,7 +56,10 @@ fn agent(authority: &[u8]) -> Result<Agent, ureq::Error> {
         .root_certs(RootCerts::new_with_certs(&[authority]))
         .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()));
     // The crate reads answers with an error status itself.
-    let config = Agent::config_builder().tls_config(tls.build()).http_status_as_error(false);
+    let config = Agent::config_builder()
+        .tls_config(tls.build())
+        .max_redirects(0)
+        .http_status_as_error(false);
     Ok(config.build().new_agent())
 }
 
@@ -94,14 +96,15 @@ fn perform(client: &Client, agent: &Agent, act: Act) -> Result<Value, Value> {
         Act::Introspect { token } => {
             told(client.introspect(&AccessToken::new(token)).request(&http))
         }
-        Act::RevokeAccessToken { token } => revoke(client, agent, AccessToken::new(token).into()),
-        Act::RevokeRefreshToken { token } => revoke(client, agent, RefreshToken::new(token).into()),
+        Act::Revoke { token, token_type_hint } => {
+            let token = match token_type_hint.as_str() {
+                "access_token" => AccessToken::new(token).into(),
+                _ => RefreshToken::new(token).into(),
+            };
+            let request = client.revoke_token(token).map_err(|problem| failure(&problem))?;
+            told(request.request(&http))
+        }
     }
-}
-
-fn revoke(client: &Client, agent: &Agent, token: StandardRevocableToken) -> Result<Value, Value> {
-    let request = client.revoke_token(token).map_err(|problem| failure(&problem))?;
-    told(request.request(&|request| send(agent, request)))
 }
 
 fn values(scope: Option<String>) -> Vec<Scope> {
