@@ -12,6 +12,8 @@ mod client_registration;
 mod command_line;
 mod connections;
 mod cors;
+mod doctor;
+mod doctor_proxies;
 mod failures;
 mod foreign_hashes;
 mod forged_signature;
