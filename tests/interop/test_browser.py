@@ -133,7 +133,7 @@ def take_picture(page, answer):
     # The command line would show a token.
     page.add_style_tag(content=".curl-command { display: none }")
     end = answer.locator(".highlight-code").bounding_box()
-    height = end["y"] + end["height"] - 20
+    height = end["y"] + end["height"] - 32
     page.screenshot(path=PICTURE, clip={"x": 0, "y": 40, "width": 1000, "height": height})
 
 
