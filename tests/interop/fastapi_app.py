@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 
-from conftest import ROOT
+from conftest import ROOT, jeton, serving
 
 FOLDER = ROOT / "examples" / "fastapi"
+SWAGGER_UI = ROOT / "target" / "interop-node" / "node_modules" / "swagger-ui-dist"
+AUDIENCE = "https://items.example"
+PASSWORD = "secret lamp"
 
 
 def listener():
@@ -36,3 +39,21 @@ def running(module, listening, log, **settings):
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def site(folder, *options):
+    """Runs Jeton with a user, and the example `main.py`; gives Jeton's database and both origins."""
+    database = ["--database", f"sqlite:{folder / 'jeton.db'}"]
+    database += ["--master-key-file", folder / "master.jwk"]
+    short = ["--password-stdin", "--allow-short-passwords"]
+    jeton("user", "add", "johndoe", *short, *database[:2], stdin=PASSWORD + "\n")
+    client = ["--public", "--grant", "password", "--scope", "me items", "--default-scope", "me"]
+    client += ["--audience", AUDIENCE, "--claim", "preferred_username", "--claim", "roles"]
+    jeton("client", "add", "docs", *client, *database[:2])
+    listening, origin = listener()
+    with serving(folder / "jeton.log", *database, "--cors-origin", origin, *options) as entry:
+        settings = {"ISSUER": entry["issuer"], "AUDIENCE": AUDIENCE, "CLIENT_ID": "docs"}
+        settings["SWAGGER_UI"] = str(SWAGGER_UI)
+        with running("main", listening, folder / "app.log", **settings):
+            yield database, origin, entry["issuer"]

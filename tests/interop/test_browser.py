@@ -7,13 +7,10 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from conftest import ROOT, jeton, serving
-from fastapi_app import listener, running
+from conftest import ROOT
+from fastapi_app import PASSWORD, site
 
-SWAGGER_UI = ROOT / "target" / "interop-node" / "node_modules" / "swagger-ui-dist"
 PICTURE = ROOT / "docs" / "swagger-ui.png"
-AUDIENCE = "https://items.example"
-PASSWORD = "secret lamp"
 # How long a page may take to show something on a machine that is busy, in milliseconds.
 PATIENCE = 60_000
 # Whatever else a page may name has no address.
@@ -74,25 +71,6 @@ class Docs:
         return block.locator(".live-responses-table .response")
 
 
-@contextlib.contextmanager
-def site(folder, *options):
-    """Runs Jeton with the tutorial's user, and the example; gives their origins."""
-    database = ["--database", f"sqlite:{folder / 'jeton.db'}"]
-    short = ["--password-stdin", "--allow-short-passwords"]
-    jeton("user", "add", "johndoe", *short, *database, stdin=PASSWORD + "\n")
-    client = ["--public", "--grant", "password", "--scope", "me items", "--default-scope", "me"]
-    client += ["--audience", AUDIENCE, "--claim", "preferred_username", "--claim", "roles"]
-    jeton("client", "add", "docs", *client, *database)
-    listening, origin = listener()
-    master = ["--master-key-file", folder / "master.jwk"]
-    cors = ["--cors-origin", origin]
-    with serving(folder / "jeton.log", *database, *master, *cors, *options) as entry:
-        settings = {"ISSUER": entry["issuer"], "AUDIENCE": AUDIENCE, "CLIENT_ID": "docs"}
-        settings["SWAGGER_UI"] = str(SWAGGER_UI)
-        with running("main", listening, folder / "app.log", **settings):
-            yield origin, entry["issuer"]
-
-
 @pytest.fixture(scope="module")
 def browser():
     expect.set_options(timeout=PATIENCE)
@@ -106,7 +84,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def origins(tmp_path_factory):
-    with site(tmp_path_factory.mktemp("site")) as origins:
+    with site(tmp_path_factory.mktemp("site")) as (_, *origins):
         yield origins
 
 
@@ -209,7 +187,7 @@ def test_without_a_default_client_an_empty_client_is_refused(docs):
 def test_with_a_default_client_the_client_may_be_left_empty(browser, tmp_path):
     """RFC 6749 §4.3.2. What /docs sends when nothing was prepared for it is enough."""
     with (
-        site(tmp_path, "--default-client", "docs") as origins,
+        site(tmp_path, "--default-client", "docs") as (_, *origins),
         shown(browser, *origins) as docs,
     ):
         docs.open_dialog()
