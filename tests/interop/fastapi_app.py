@@ -2,16 +2,30 @@
 
 import contextlib
 import os
+import re
+import shlex
 import socket
 import subprocess
 import sys
 
-from conftest import ROOT, jeton, serving
+from conftest import ROOT, command, jeton, serving
 
 FOLDER = ROOT / "examples" / "fastapi"
 SWAGGER_UI = ROOT / "target" / "interop-node" / "node_modules" / "swagger-ui-dist"
 AUDIENCE = "https://items.example"
 PASSWORD = "secret lamp"
+
+
+def blocks(document, language):
+    """The blocks of code in a document."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text("utf-8"), re.M | re.S)
+
+
+def commands(document, beginning):
+    """The arguments of commands that stand in a document: those that begin so."""
+    lines = "".join(blocks(document, "sh")).replace("\\\n", "").splitlines()
+    found = [line for line in lines if line.startswith(beginning)]
+    return [shlex.split(line, comments=True)[1:] for line in found]
 
 
 def listener():
@@ -48,9 +62,8 @@ def site(folder, *options):
     database += ["--master-key-file", folder / "master.jwk"]
     short = ["--password-stdin", "--allow-short-passwords"]
     jeton("user", "add", "johndoe", *short, *database[:2], stdin=PASSWORD + "\n")
-    client = ["--public", "--grant", "password", "--scope", "me items", "--default-scope", "me"]
-    client += ["--audience", AUDIENCE, "--claim", "preferred_username", "--claim", "roles"]
-    jeton("client", "add", "docs", *client, *database[:2])
+    [added] = commands(FOLDER / "README.md", "jeton client add")
+    command(*added, *database[:2])
     listening, origin = listener()
     with serving(folder / "jeton.log", *database, "--cors-origin", origin, *options) as entry:
         settings = {"ISSUER": entry["issuer"], "AUDIENCE": AUDIENCE, "CLIENT_ID": "docs"}
