@@ -16,14 +16,14 @@ AUDIENCE = "https://items.example"
 PASSWORD = "secret lamp"
 
 
-def blocks(document, language):
-    """The blocks of code in a document."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", document.read_text("utf-8"), re.M | re.S)
+def blocks(text, language):
+    """The blocks of code in the text of a document."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
 
 
-def commands(document, beginning):
-    """The arguments of commands that stand in a document: those that begin so."""
-    lines = "".join(blocks(document, "sh")).replace("\\\n", "").splitlines()
+def commands(text, beginning):
+    """The arguments of commands that stand in the text of a document: of those that begin so."""
+    lines = "".join(blocks(text, "sh")).replace("\\\n", "").splitlines()
     found = [line for line in lines if line.startswith(beginning)]
     return [shlex.split(line, comments=True)[1:] for line in found]
 
@@ -62,7 +62,7 @@ def site(folder, *options):
     database += ["--master-key-file", folder / "master.jwk"]
     short = ["--password-stdin", "--allow-short-passwords"]
     jeton("user", "add", "johndoe", *short, *database[:2], stdin=PASSWORD + "\n")
-    [added] = commands(FOLDER / "README.md", "jeton client add")
+    [added] = commands((FOLDER / "README.md").read_text("utf-8"), "jeton client add")
     command(*added, *database[:2])
     listening, origin = listener()
     with serving(folder / "jeton.log", *database, "--cors-origin", origin, *options) as entry:

@@ -41,15 +41,17 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 11] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/asvs.md",
+    "docs/moving-from-fastapi.md",
     "docs/performance.md",
     "docs/security.md",
+    "examples/fastapi/README.md",
     "keys/README.md",
 ];
 

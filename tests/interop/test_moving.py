@@ -1,0 +1,282 @@
+"""The steps of docs/moving-from-fastapi.md, as they stand there: after each of them everybody can log in."""
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+
+import jwt
+import pytest
+import requests
+
+from conftest import JETON, ROOT, jeton, serving
+from fastapi_app import FOLDER, blocks, commands, listener, running
+
+DOCUMENT = ROOT / "docs" / "moving-from-fastapi.md"
+AUDIENCE = "https://api.example.com"
+SECRET_KEY = "a secret of thirty-two octets or more"
+CREDENTIALS = {"username": "johndoe", "password": "secret"}
+ME = {"username": "johndoe", "full_name": "John Doe"}
+
+
+def step(number):
+    """The part of the document that a step is."""
+    text = DOCUMENT.read_text("utf-8")
+    return re.search(rf"^## Step {number}: .*?(?=^## )", text, re.M | re.S).group()
+
+
+class App:
+    """The app of the tutorial in one of its forms, somewhere."""
+
+    def __init__(self, origin):
+        self.origin = origin
+
+    def log_in(self, **changes):
+        return requests.post(f"{self.origin}/token", data=CREDENTIALS | changes)
+
+    def me(self, token):
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(f"{self.origin}/users/me", headers=headers)
+
+    def takes(self, token):
+        answer = self.me(token)
+        assert answer.status_code in [200, 401], answer.text
+        return answer.status_code == 200 and answer.json() == ME
+
+    def asks_for_tokens_at(self):
+        schemes = requests.get(f"{self.origin}/openapi.json").json()["components"]["securitySchemes"]
+        return schemes["OAuth2PasswordBearer"]["flows"]["password"]["tokenUrl"]
+
+
+class Move:
+    """Somebody who follows the document in a folder of their own, and stops what they run with `running`."""
+
+    def __init__(self, folder, running):
+        self.folder, self.stack = folder, running
+        self.environment = {"APP_DATABASE": str(folder / "app.db"), "SECRET_KEY": SECRET_KEY}
+        self.jeton_database = f"sqlite:{folder / 'jeton.db'}"
+        self.issuer = None
+        shutil.copy(FOLDER / "tutorial.sql", folder)
+        self.shell(commands_in(step(0), "sqlite3"))
+
+    def shell(self, script):
+        path = f"{JETON.parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "JETON_DATABASE": self.jeton_database}
+        done = subprocess.run(
+            ["bash", "-euc", script], cwd=self.folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def users(self):
+        return jeton("user", "list", "--database", self.jeton_database)
+
+    def run(self, module, **settings):
+        listening, origin = listener()
+        settings = {**self.environment, **settings}
+        self.stack.enter_context(running(module, listening, self.folder / "app.log", **settings))
+        return App(origin)
+
+    def copy_the_users(self):
+        self.shell(blocks(step(1), "sh")[0])
+
+    def start_jeton(self):
+        """Step 2, on ports that are free."""
+        self.shell(commands_in(step(2), "jeton client add"))
+        [options] = commands(step(2), "jeton serve")
+        database = ["--database", self.jeton_database]
+        database += ["--master-key-file", self.folder / "master.jwk"]
+        started = serving(self.folder / "jeton.log", *options[1:], *database)
+        self.issuer = self.stack.enter_context(started)["issuer"]
+        self.environment |= {"ISSUER": self.issuer, "AUDIENCE": AUDIENCE}
+
+    def ask_jeton(self, **changes):
+        form = {"grant_type": "password", "client_id": "web-app", **CREDENTIALS, **changes}
+        return requests.post(f"{self.issuer}/token", data=form)
+
+    def token_of_jeton(self, **changes):
+        answer = self.ask_jeton(**changes)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["access_token"]
+
+
+def commands_in(part, beginning):
+    """The lines of a part's shell blocks that begin so, with those that continue them."""
+    text = "".join(blocks(part, "sh"))
+    return "".join(re.findall(rf"^{re.escape(beginning)}(?:.*\\\n)*.*\n", text, re.M))
+
+
+@pytest.fixture
+def move(tmp_path):
+    with contextlib.ExitStack() as running:
+        yield Move(tmp_path, running)
+
+
+def old_token(app, **changes):
+    answer = app.log_in(**changes)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["access_token"]
+
+
+def test_the_code_of_the_document_is_that_of_the_examples():
+    """What is shown is what is run: each block of the steps stands in a file, word for word."""
+    files = [path.read_text("utf-8") for path in FOLDER.glob("tutorial*.py")]
+    shown = [block for number in range(7) for block in blocks(step(number), "python")]
+    assert len(shown) == 4
+    for block in shown:
+        assert any(block in text for text in files), block
+
+
+def test_at_first_the_app_has_passwords_and_signs(move):
+    app = move.run("tutorial")
+    assert app.takes(old_token(app))
+    assert app.takes(old_token(app, grant_type="password"))
+    assert app.log_in(password="secrets").status_code == 401
+    assert app.log_in(username="bob").status_code == 401
+    assert not app.takes("junk")
+
+
+def test_copying_the_users_changes_nothing(move):
+    """Step 1: the dry run writes nothing, the import all, and no file with hashes is left."""
+    dry_run = commands_in(step(1), "jeton user import --dry-run")
+    copied = commands_in(step(1), "sqlite3")
+    move.shell(copied + dry_run)
+    assert move.users() == []
+    move.copy_the_users()
+    assert [user["username"] for user in move.users()] == ["alice", "bob", "johndoe"]
+    assert not (move.folder / "users.csv").exists()
+    app = move.run("tutorial")
+    assert app.takes(old_token(app))
+
+
+def test_jeton_knows_the_passwords_and_the_app_does_not_notice(move):
+    """Step 2: bcrypt of passlib and Argon2 of pwdlib, both with the password that they were made from."""
+    move.copy_the_users()
+    app = move.run("tutorial")
+    move.start_jeton()
+    for username in ["johndoe", "alice"]:
+        token = move.token_of_jeton(username=username)
+        assert app.me(token).status_code == 401
+        assert app.me(old_token(app, username=username)).status_code == 200
+    assert move.ask_jeton(username="bob").json()["error"] == "invalid_grant"
+    assert move.ask_jeton(password="secrets").json()["error"] == "invalid_grant"
+    curl = commands_in(step(2), "curl").replace("http://localhost:8080", move.issuer)
+    answer = requests.models.complexjson.loads(move.shell(curl))
+    assert answer["expires_in"] == 30 * 60
+    assert answer["token_type"].lower() == "bearer"
+
+
+def test_the_app_takes_both_tokens(move):
+    """Step 3, and back."""
+    move.copy_the_users()
+    move.start_jeton()
+    before = move.run("tutorial")
+    moving = move.run("tutorial_moving")
+    for token in [old_token(before), old_token(moving), move.token_of_jeton()]:
+        assert moving.takes(token)
+    assert before.takes(old_token(moving))
+    assert moving.asks_for_tokens_at() == "token"
+    assert moving.log_in(password="secrets").status_code == 401
+
+
+def test_the_app_takes_neither_kind_with_the_key_of_the_other(move):
+    move.copy_the_users()
+    move.start_jeton()
+    moving = move.run("tutorial_moving")
+    genuine = move.token_of_jeton()
+    key = jwt.PyJWKClient(f"{move.issuer}/.well-known/jwks.json").get_signing_key_from_jwt(genuine)
+    claims = jwt.decode(genuine, options={"verify_signature": False})
+    head, body, signature = genuine.split(".")
+    wrong = [
+        jwt.encode(claims, SECRET_KEY + "?", "HS256", {"kid": key.key_id, "typ": "at+jwt"}),
+        jwt.encode({**claims, "sub": "johndoe"}, "x" * 32, "HS256"),
+        f"{head}.{body}.{signature[:-4]}AAAA",
+        f"{jwt.utils.base64url_encode(b'{}').decode()}.{body}.{signature}",
+        f"{head}.{body}.",
+        "junk",
+    ]
+    for token in wrong:
+        assert not moving.takes(token), token
+    assert moving.takes(genuine)
+
+
+def test_the_page_asks_jeton_and_older_tokens_stay_good(move):
+    """Step 4, and back."""
+    move.copy_the_users()
+    move.start_jeton()
+    before = old_token(move.run("tutorial"))
+    [setting] = commands(step(4), "export")
+    assert setting == ["TOKEN_URL=$ISSUER/token"]
+    app = move.run("tutorial_moving", TOKEN_URL=f"{move.issuer}/token")
+    assert app.asks_for_tokens_at() == f"{move.issuer}/token"
+    token = move.token_of_jeton()
+    for good in [before, old_token(app), token]:
+        assert app.takes(good)
+    back = move.run("tutorial_moving")
+    assert back.takes(token)
+    assert back.asks_for_tokens_at() == "token"
+
+
+def test_a_front_end_may_ask_from_its_origin(move):
+    """Step 4: the request that the document's fetch makes, and the error that it shows."""
+    move.copy_the_users()
+    move.start_jeton()
+    origin = {"Origin": "http://localhost:8000"}
+    form = {"grant_type": "password", "client_id": "web-app", **CREDENTIALS}
+    for changes, status in [({}, 200), ({"password": "secrets"}, 400)]:
+        answer = requests.post(f"{move.issuer}/token", data=form | changes, headers=origin)
+        assert answer.status_code == status
+        assert answer.headers["Access-Control-Allow-Origin"] == origin["Origin"]
+        assert ("error_description" in answer.json()) == (status == 400)
+
+
+def test_what_the_document_says_of_the_two_endpoints_is_so(move):
+    """«Before you begin»: what the tutorial's endpoint takes, and Jeton's does not."""
+    move.copy_the_users()
+    move.start_jeton()
+    app = move.run("tutorial")
+    in_parts = {name: (None, value) for name, value in CREDENTIALS.items()}
+    assert requests.post(f"{app.origin}/token", files=in_parts).status_code == 200
+    assert app.log_in(password="secrets").json().keys() == {"detail"}
+    in_parts |= {"grant_type": (None, "password"), "client_id": (None, "web-app")}
+    answer = requests.post(f"{move.issuer}/token", files=in_parts)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    without_grant = {"client_id": "web-app", **CREDENTIALS}
+    answer = requests.post(f"{move.issuer}/token", data=without_grant)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    answer = move.ask_jeton(password="secrets")
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+def test_in_the_end_jeton_alone_has_passwords_and_keys(move):
+    """Step 5, and back as long as the column is there."""
+    move.copy_the_users()
+    move.start_jeton()
+    old = old_token(move.run("tutorial"))
+    token = move.token_of_jeton()
+    for name in commands(step(5), "unset")[0][:1]:
+        move.environment.pop(name)
+    moved = move.run("tutorial_moved")
+    assert moved.asks_for_tokens_at() == f"{move.issuer}/token"
+    assert moved.takes(token)
+    assert not moved.takes(old)
+    assert moved.log_in().status_code == 404
+    back = move.run("tutorial_moving", SECRET_KEY=SECRET_KEY + SECRET_KEY)
+    assert back.takes(old_token(back))
+    assert back.takes(token)
+    move.shell(commands_in(step(5), "sqlite3"))
+    assert "hashed_password" not in move.shell("sqlite3 app.db .schema")
+    assert moved.takes(token)
+    assert moved.takes(move.token_of_jeton())
+
+
+def test_a_user_whom_the_app_disables_is_locked_out_at_once(move):
+    """«What about users that are disabled»: the app's own column is looked at with each request."""
+    move.copy_the_users()
+    move.start_jeton()
+    moved = move.run("tutorial_moved")
+    token = move.token_of_jeton()
+    assert moved.takes(token)
+    move.shell("sqlite3 app.db \"UPDATE \\\"user\\\" SET disabled = TRUE WHERE username = 'johndoe'\"")
+    assert not moved.takes(token)
