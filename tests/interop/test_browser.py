@@ -197,3 +197,13 @@ def test_with_a_default_client_the_client_may_be_left_empty(browser, tmp_path):
         expect(docs.logout).to_be_visible()
         docs.close_dialog()
         expect(docs.try_out("/users/me")).to_contain_text("johndoe")
+
+
+def test_a_page_of_an_origin_that_is_not_listed_gets_nothing(browser, origins):
+    """The Fetch standard: `localhost` is another origin than 127.0.0.1, and the page learns no more."""
+    origin, issuer = origins
+    with shown(browser, origin.replace("127.0.0.1", "localhost"), issuer) as docs:
+        docs.open_dialog()
+        docs.fill_in(PASSWORD)
+        docs.send()
+        expect(docs.error).to_contain_text("Failed to fetch")
