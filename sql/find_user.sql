@@ -2,8 +2,10 @@ SELECT
     user_id, username, password_hash, password_changed_at, scope, roles, created_at, disabled_at,
     mfa_required_at, last_login_at
 FROM users
--- For a name that no user has it is the row of another, so that both take as long.
+-- For a name that no user has it is the row of another, so that both take as long, here and when the
+-- password is verified. Which one depends on the name alone, as long as users stay.
 WHERE username = COALESCE(
     (SELECT u.username FROM users AS u WHERE u.username = $1),
-    (SELECT min(u.username) FROM users AS u)
+    (SELECT u.username FROM users AS u WHERE u.lot >= $2 ORDER BY u.lot LIMIT 1),
+    (SELECT u.username FROM users AS u ORDER BY u.lot LIMIT 1)
 )

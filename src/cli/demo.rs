@@ -130,6 +130,7 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
         roles: vec!["user".to_owned()],
         now,
         mfa_required_at: None,
+        lot: random::lot(),
     };
     store.perform(user).await?;
 

@@ -175,6 +175,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 roles: role,
                 now,
                 mfa_required_at: mfa_required.then_some(now),
+                lot: random::lot(),
             };
             add(&store, user, named.common.json).await
         }

@@ -69,10 +69,10 @@ impl ScryptCost {
     /// The recommendation of the OWASP Password Storage Cheat Sheet: 128 MiB.
     pub const RECOMMENDED: Self = Self { ln: 17, r: 8, p: 1 };
 
-    /// The memory that one hash takes, in octets: `128 · N · r`.
+    /// The memory that one hash takes, in octets: `128 · N · r`, with `r` rounded up to a multiple of 8.
     #[must_use]
     pub fn memory(self) -> u64 {
-        (128 * u64::from(self.r)) << self.ln.min(40)
+        (1_024 * u64::from(self.r.div_ceil(8))) << self.ln.min(40)
     }
 
     /// Whether new hashes may cost this: at least what OWASP ASVS 5.0 approves.

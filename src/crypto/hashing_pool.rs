@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 use super::password::{HashingMemory, PasswordHash};
 use crate::clock::Seconds;
 use crate::config::ScryptCost;
+use crate::oauth::resource_owner::Password;
 use crate::presence::Presence;
-use crate::secret::Secret;
 
 /// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
 const ASSUMED_SPEED: f64 = 512e6;
@@ -37,7 +37,7 @@ const QUEUE_LENGTH_MAX: usize = 4_096;
 pub struct Verification {
     /// Whether the password is the one that was hashed.
     pub matches: bool,
-    /// A hash of the present cost, if the password matched one of another.
+    /// What to store in place of the hash, if the password matched one that is not as new ones are.
     pub replacement: Option<String>,
 }
 
@@ -109,7 +109,7 @@ struct Queue {
 
 #[derive(Debug)]
 struct Job {
-    password: Secret,
+    password: Password,
     /// What to verify against; the decoy if there is nothing.
     stored: Option<PasswordHash>,
     replace: bool,
@@ -159,15 +159,15 @@ impl HashingPool {
         &self.shared.metrics
     }
 
-    /// Verifies a password against a stored hash; without one, does the same work for nothing. A hash of
-    /// another cost is replaced only where `replace` says so: who may not log in must not learn from the
+    /// Verifies a password against a stored hash; without one, does the work of a new one for nothing. A
+    /// hash of another kind or cost is replaced only where `replace` says so: who may not log in must not learn from the
     /// time of a second hash that the password was right.
     ///
     /// # Errors
     /// [`NotVerified`]: nothing was computed and nothing is known of the password.
     pub async fn verify(
         &self,
-        password: Secret,
+        password: Password,
         stored: Option<PasswordHash>,
         replace: bool,
         caller: Presence,
@@ -283,12 +283,13 @@ impl Job {
     /// The work itself.
     fn verify(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Verification {
         let Some(stored) = &self.stored else {
-            memory.decoy(&self.password, cost);
+            memory.decoy(&self.password.presented, cost);
             return Verification { matches: false, replacement: None };
         };
         let matches = stored.verify(&self.password, memory);
-        let renewed = matches && self.replace && stored.is_outdated(cost);
-        let replacement = renewed.then(|| memory.hash(&self.password, cost));
+        let replacement = (matches && self.replace)
+            .then(|| stored.replacement(&self.password, cost, memory))
+            .flatten();
         Verification { matches, replacement }
     }
 }
@@ -316,6 +317,7 @@ mod tests {
     use super::*;
     use crate::crypto::password;
     use crate::presence::Waiting;
+    use crate::secret::Secret;
 
     fn pool(deadline: Duration) -> HashingPool {
         let cost = ScryptCost { ln: 12, r: 8, p: 1 };
@@ -323,25 +325,27 @@ mod tests {
             .expect("a thread to start")
     }
 
-    fn secret() -> Secret {
-        Secret::new("password".to_owned())
+    fn presented(text: &str) -> Password {
+        Password::new(Secret::new(text.to_owned()))
     }
 
     #[tokio::test]
     async fn an_outdated_hash_is_replaced_once_it_matched() {
         let pool = pool(Duration::from_mins(1));
-        let old = password::hash(&secret(), ScryptCost { ln: 4, r: 8, p: 1 }).expect("memory");
+        let old =
+            password::hash(&Secret::new("password".to_owned()), ScryptCost { ln: 4, r: 8, p: 1 })
+                .expect("memory");
         let stored = PasswordHash::parse(&old, u64::MAX).expect("our own format");
         let caller = Waiting::default();
-        let wrong = Secret::new("Password".to_owned());
+        let wrong = presented("Password");
         let verify = |password, replace| {
             pool.verify(password, Some(stored.clone()), replace, caller.presence())
         };
         let verification = verify(wrong, true).await;
         assert!(verification.is_ok_and(|found| !found.matches && found.replacement.is_none()));
-        let verification = verify(secret(), false).await;
+        let verification = verify(presented("password"), false).await;
         assert!(verification.is_ok_and(|found| found.matches && found.replacement.is_none()));
-        let verification = verify(secret(), true).await;
+        let verification = verify(presented("password"), true).await;
         let replacement = verification.expect("a free pool").replacement.expect("a new hash");
         assert!(replacement.starts_with("$scrypt$ln=12,r=8,p=1$"), "{replacement}");
     }
@@ -350,7 +354,7 @@ mod tests {
     async fn a_caller_that_has_gone_costs_no_hash() {
         let pool = pool(Duration::from_mins(1));
         let presence = Waiting::default().presence();
-        let outcome = pool.verify(secret(), None, true, presence).await;
+        let outcome = pool.verify(presented("password"), None, true, presence).await;
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
         assert_eq!((pool.metrics().abandoned.get(), pool.metrics().verified.get()), (1, 0));
     }
@@ -360,7 +364,7 @@ mod tests {
         let pool = pool(Duration::ZERO);
         let caller = Waiting::default();
         pool.shared.lock().running = 1;
-        let outcome = pool.verify(secret(), None, true, caller.presence()).await;
+        let outcome = pool.verify(presented("password"), None, true, caller.presence()).await;
         let retry_after = Seconds::new(1);
         assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
         assert_eq!(pool.metrics().verified.get(), 0);

@@ -40,15 +40,26 @@ impl ThrottleKey {
     /// The name of the counter of this kind for what these parts say together.
     #[must_use]
     pub fn name(&self, counted: Counted, parts: &[&[u8]]) -> CounterName {
+        CounterName(self.code(counted.as_str(), parts))
+    }
+
+    /// A number for the name of a user, not negative: by it a user is chosen whose hash is computed where
+    /// nobody has that name.
+    #[must_use]
+    pub fn lot(&self, username: &str) -> i64 {
+        let code: [u8; 8] = self.code("lot", &[username.as_bytes()]);
+        i64::from_be_bytes(code) & i64::MAX
+    }
+
+    fn code<const N: usize>(&self, kind: &str, parts: &[&[u8]]) -> [u8; N] {
         let mut mac = self.mac.clone();
-        for part in [counted.as_str().as_bytes()].iter().chain(parts) {
+        for part in [kind.as_bytes()].iter().chain(parts) {
             // With the length first no two lists of parts are the same octets.
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
         let code = mac.finalize().into_bytes();
-        let (half, _) = code.split_first_chunk().expect("SHA-256 has 32 octets");
-        CounterName(*half)
+        *code.first_chunk().expect("SHA-256 has 32 octets")
     }
 }
 
@@ -69,5 +80,7 @@ mod tests {
         ];
         assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), names.len());
         assert_eq!(one.name(Counted::Account, &[b"alice"]), names[0]);
+        let lots = [one.lot("alice"), one.lot("bob"), other.lot("alice")];
+        assert!(lots.iter().all(|lot| *lot >= 0) && lots[0] != lots[1] && lots[0] != lots[2]);
     }
 }

@@ -21,7 +21,6 @@ use crate::crypto::throttle_key::ThrottleKey;
 use crate::oauth::Issuer;
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::refresh_token::RefreshTokenClaims;
-use crate::oauth::throttle::{Counted, CounterName};
 use crate::secret::Secret;
 use crate::store::keys::StoredKey;
 
@@ -148,15 +147,14 @@ impl Keys {
         }
     }
 
-    /// The name of the counter of this kind for what these parts say together.
+    /// The key that names counters.
     ///
     /// # Errors
-    /// [`Refusal::Fault`] if there is no key.
-    pub fn counter(&self, counted: Counted, parts: &[&[u8]]) -> Result<CounterName, Refusal> {
+    /// [`Refusal::Fault`] if there is none.
+    pub fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
         let in_hand = self.in_hand.load();
         let no_key = || Refusal::Fault("there is no throttle key".to_owned());
-        let key = in_hand.opened.throttle.as_ref().ok_or_else(no_key)?;
-        Ok(key.name(counted, parts))
+        in_hand.opened.throttle.clone().ok_or_else(no_key)
     }
 
     /// Derives the refresh token of a session that got to this generation at this moment.

@@ -12,7 +12,7 @@ use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
 use crate::oauth::authorization::{Granted, Requested};
 use crate::oauth::client::GrantType;
-use crate::oauth::resource_owner::{Username, prepare_password};
+use crate::oauth::resource_owner::{Password, Username};
 use crate::oauth::session::{SessionDates, SessionLifetimes};
 use crate::oauth::token_request::PasswordGrant;
 use crate::oauth::{Client, Parameters, Reason, SessionId};
@@ -20,7 +20,7 @@ use crate::presence::Presence;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::sessions::OpenSession;
-use crate::store::users::{FindUser, User};
+use crate::store::users::{FindUserOrOther, User, UserOrOther};
 
 /// How often a grant is decided when user or client change meanwhile.
 const ATTEMPTS_MAX: usize = 2;
@@ -82,9 +82,12 @@ impl PasswordGrantEndpoint {
     ) -> Result<TokenResponse, Refusal> {
         // 1. The user, in the one form in which names are stored.
         let username = Username::parse(grant.username.expose());
-        let user = match username.clone() {
-            Some(username) => self.store.perform(FindUser { username }).await?,
-            None => None,
+        let UserOrOther { user, password_hash } = match username.clone() {
+            Some(username) => {
+                let lot = self.throttle.lot(&username)?;
+                self.store.perform(FindUserOrOther { username, lot }).await?
+            }
+            None => UserOrOther::default(),
         };
         trail.user = user.as_ref().map(|user| user.id.clone());
         // 2. Whether one more attempt may be made. A name that no user has counts like any other.
@@ -96,7 +99,7 @@ impl PasswordGrantEndpoint {
         let attempt = self.throttle.admit(origin, account, &request.caller).await?;
         // 3. The password. No connection to the database is held meanwhile.
         let user = user.filter(|_| attempt.may_succeed());
-        let verified = self.verify(user, grant.password, &request.caller).await;
+        let verified = self.verify(user, password_hash, grant.password, &request.caller).await;
         // 4. Count what came of it, before anyone is told.
         let (user, verification) = match verified {
             Ok(verified) => {
@@ -119,32 +122,30 @@ impl PasswordGrantEndpoint {
         self.open_session(id, client, user, granted, verification.replacement).await
     }
 
-    /// Verifies a password, or does the same work for a user that there is not. Whether the account may
-    /// log in at all is looked at last, so that it costs the same.
+    /// Verifies a password, or does the same work for a user that there is not: then the hash is another's.
+    /// Whether the account may log in at all is looked at last, so that it costs the same.
     async fn verify(
         &self,
         user: Option<User>,
+        password_hash: Option<Secret>,
         password: &Secret,
         caller: &Presence,
     ) -> Result<(User, Verification), Refusal> {
         let memory_max = self.hashing.limits().memory_per_thread;
-        let parse = |user: &User| PasswordHash::parse(user.password_hash.expose(), memory_max);
-        let stored = user.as_ref().map(parse);
+        let parse = |text: &Secret| PasswordHash::parse(text.expose(), memory_max);
+        let stored = password_hash.as_ref().map(parse);
         if let (Some(user), Some(Err(error))) = (&user, &stored) {
             // Beside the answer, which must not take longer for such a user.
             let (user_id, error) = (user.id.clone(), *error);
             tokio::spawn(async move { tracing::error!(%user_id, "{error}") });
         }
         let usable = stored.as_ref().and_then(|stored| stored.as_ref().ok()).cloned();
-        let normalised = prepare_password(password);
-        // A password that no user can have is compared with nothing, at the usual price.
-        let usable = if normalised.is_some() { usable } else { None };
-        let presented = normalised.unwrap_or_else(|| password.clone());
         let may_log_in = user
             .as_ref()
             .is_some_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
+        let password = Password::new(password.clone());
         let verification =
-            self.hashing.verify(presented, usable, may_log_in, caller.clone()).await?;
+            self.hashing.verify(password, usable, may_log_in, caller.clone()).await?;
         match (user, stored) {
             (None, _) | (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),

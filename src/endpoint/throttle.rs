@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::keys::Keys;
 use super::{Incident, Refusal, Trail};
 use crate::clock::{Clock, Seconds, Timestamp};
+use crate::oauth::resource_owner::Username;
 use crate::oauth::throttle::{Counted, CounterName, FAILURES_MAX, KNOWN_FOR, Tally, Verdict};
 use crate::oauth::{Client, Reason};
 use crate::presence::Presence;
@@ -190,14 +191,24 @@ impl Throttle {
         Err(busy("an account is tried faster than its failures are counted"))
     }
 
+    /// Chooses whose hash is computed if nobody has this name: the same for a name each time, and nobody
+    /// outside can tell which names have the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`] if there is no key.
+    pub fn lot(&self, username: &Username) -> Result<i64, Refusal> {
+        Ok(self.keys.throttle_key()?.lot(username.as_str()))
+    }
+
     /// The names of the counters that an attempt may touch.
     fn names(&self, origin: Origin<'_>, account: Account<'_>) -> Result<[CounterName; 3], Refusal> {
         let (name, client) = (account.name.as_bytes(), origin.client.id.as_str().as_bytes());
         let address = network(origin.address);
+        let key = self.keys.throttle_key()?;
         Ok([
-            self.keys.counter(Counted::Origin, &[client, &address])?,
-            self.keys.counter(Counted::Account, &[name])?,
-            self.keys.counter(Counted::AccountAtOrigin, &[name, client, &address])?,
+            key.name(Counted::Origin, &[client, &address]),
+            key.name(Counted::Account, &[name]),
+            key.name(Counted::AccountAtOrigin, &[name, client, &address]),
         ])
     }
 
@@ -228,7 +239,7 @@ impl Throttle {
     /// # Errors
     /// [`Refusal::Throttled`] if it has; [`Refusal::Unavailable`] if that cannot be told.
     pub async fn count(&self, counted: Counted, source: Source) -> Result<(), Refusal> {
-        let name = self.keys.counter(counted, &[&network(source.address)])?;
+        let name = self.keys.throttle_key()?.name(counted, &[&network(source.address)]);
         let now = self.clock.now();
         let [tally, ..] = self.store.perform(FindTallies([name; 3])).await?;
         if let Verdict::Wait(until) = tally.verdict(counted, now) {

@@ -51,6 +51,24 @@ impl std::str::FromStr for Username {
     }
 }
 
+/// A password that was presented.
+#[derive(Clone, Debug)]
+pub struct Password {
+    /// As it came.
+    pub presented: Secret,
+    /// In the form in which this service hashes passwords; `None` if no password set here can be so.
+    pub prepared: Option<Secret>,
+}
+
+impl Password {
+    /// A password as it came.
+    #[must_use]
+    pub fn new(presented: Secret) -> Self {
+        let prepared = prepare_password(&presented);
+        Self { presented, prepared }
+    }
+}
+
 /// A password in the `OpaqueString` form (RFC 8265 §4.2): NFC, and every other space turned into
 /// U+0020; nothing is trimmed, cut or case-mapped. `None` if no password can be so: empty, with control
 /// characters, ignorable or unassigned code points, or in a form that is not the form of itself

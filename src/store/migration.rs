@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// All scripts, in the order of their versions, which have no gap.
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "initial",
@@ -31,6 +31,11 @@ const MIGRATIONS: [Migration; 3] = [
         version: 3,
         name: "login_throttle",
         script: include_str!("../../sql/migrations/0003_login_throttle.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "lots",
+        script: include_str!("../../sql/migrations/0004_lots.sql"),
     },
 ];
 

@@ -275,6 +275,7 @@ mod tests {
             include_str!("../../sql/migrations/0001_initial.sql"),
             include_str!("../../sql/migrations/0002_sessions.sql"),
             include_str!("../../sql/migrations/0003_login_throttle.sql"),
+            include_str!("../../sql/migrations/0004_lots.sql"),
         ] {
             connection.execute_batch(script).expect("tables");
         }

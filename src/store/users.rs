@@ -69,6 +69,8 @@ pub(crate) struct AddUser {
     pub(crate) roles: Vec<String>,
     pub(crate) now: Timestamp,
     pub(crate) mfa_required_at: Option<Timestamp>,
+    /// A random number.
+    pub(crate) lot: i64,
 }
 
 impl UseCase for AddUser {
@@ -87,6 +89,7 @@ impl UseCase for AddUser {
             scope_value(self.scope.as_ref()),
             roles_value(&self.roles),
             self.mfa_required_at.into(),
+            self.lot.into(),
         ];
         Ok(tx.execute(&sql::INSERT_USER, &values).await? == 1)
     }
@@ -106,11 +109,45 @@ impl UseCase for FindUser {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
-        let rows = tx.query(&sql::FIND_USER, &[self.username.as_str().into()]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
+        let username = self.username.clone();
+        Ok(FindUserOrOther { username, lot: 0 }.run(tx).await?.user)
+    }
+}
+
+/// Finds a user by name, or what the password of another is compared with.
+#[derive(Debug)]
+pub(crate) struct FindUserOrOther {
+    pub(crate) username: Username,
+    /// Chooses the other: a number that depends on the name, and that nobody can compute.
+    pub(crate) lot: i64,
+}
+
+/// What is there for a name.
+#[derive(Debug, Default)]
+pub(crate) struct UserOrOther {
+    /// The user of that name.
+    pub(crate) user: Option<User>,
+    /// The hash of the user, else that of another, which costs what hashes of users cost; nothing where
+    /// there are no users.
+    pub(crate) password_hash: Option<Secret>,
+}
+
+impl UseCase for FindUserOrOther {
+    type Outcome = UserOrOther;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<UserOrOther, StoreError> {
+        let values = [self.username.as_str().into(), self.lot.into()];
+        let rows = tx.query(&sql::FIND_USER, &values).await?;
+        let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
-        // Another's row was read for nothing else than the time that it takes.
-        if row.text(1)? == self.username.as_str() { user.map(Some) } else { Ok(None) }
+        let password_hash = Some(Secret::new(row.text(2)?));
+        // Another's row was read in full for the time that it takes.
+        let is_it = row.text(1)? == self.username.as_str();
+        Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash })
     }
 }
 

@@ -12,10 +12,13 @@ pub(crate) const BLOCK_LENGTH: usize = 64;
 /// instruction computes four words of a round.
 const DIAGONALS: [[usize; 4]; 4] = [[0, 5, 10, 15], [4, 9, 14, 3], [8, 13, 2, 7], [12, 1, 6, 11]];
 
-/// 64 octets, as four rows of four words.
+/// Four rows of four words.
+pub(crate) type Words = [u32x4; 4];
+
+/// 64 octets.
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
-pub(crate) struct Block([u32x4; 4]);
+pub(crate) struct Block(pub(crate) Words);
 
 impl DefaultIsZeroes for Block {}
 

@@ -4,8 +4,11 @@
 //! a service takes at most, because allocators keep what was freed for a while; and what a hash leaves
 //! behind, from which guesses of the password can be checked cheaply, is nobody's to wipe.
 //!
+//! The memory is made of the blocks of the crate `argon2`, so that it can be lent to that for hashes that
+//! were made elsewhere ([`Memory::lend`]).
+//!
 //! A package of its own, so that tests run it with optimisation. They hold it against the vectors of
-//! RFC 7914 and against the crate `scrypt` (`src/crypto/password.rs`).
+//! RFC 7914 and against the crate `scrypt` (`src/crypto/password/memory.rs`).
 
 #![no_std]
 #![expect(
@@ -20,7 +23,8 @@ mod block;
 use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
-use block::{BLOCK_LENGTH, Block};
+use argon2::Block as Page;
+use block::{BLOCK_LENGTH, Block, Words};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroize;
@@ -30,6 +34,9 @@ pub const R_MAX: u32 = 1_024;
 
 /// What the two strings of 2·r blocks that are mixed into each other take at most.
 const MIXED_MAX: usize = 2 * 2 * R_MAX as usize;
+
+/// The blocks of a page.
+const PAGE_BLOCKS: usize = Page::SIZE / BLOCK_LENGTH;
 
 /// What a hash costs (RFC 7914 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,38 +50,56 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The blocks that are filled: 2·r·N.
-    fn filled(self) -> usize {
-        (2 * self.r as usize) << self.ln
+    /// The memory that one hash takes, in octets: 128·r·N, with `r` rounded up to a multiple of 8.
+    #[must_use]
+    pub fn memory(self) -> u64 {
+        (u64::from(self.r.div_ceil(8)) * Page::SIZE as u64) << self.ln.min(40)
     }
 }
 
 /// The memory of one hash at a time.
 pub struct Memory {
-    /// Its capacity never changes, and its length only grows: the system gives pages when they are first
+    /// Its capacity never changes, and its length only grows: the system gives memory when it is first
     /// written to.
-    blocks: Vec<Block>,
-    /// How many blocks from the start may hold something of a password.
+    pages: Vec<Page>,
+    /// How many pages from the start may hold something of a password.
     used: usize,
+    /// What is mixed at the moment.
+    mixed: Vec<Block>,
 }
 
 impl core::fmt::Debug for Memory {
     /// Shows the size and nothing of what is inside.
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "Memory({} octets)", self.blocks.capacity() * BLOCK_LENGTH)
+        write!(formatter, "Memory({} octets)", self.pages.capacity() * Page::SIZE)
     }
 }
 
 impl Memory {
-    /// Reserves memory for hashes whose `128·r·N` is at most this many octets, and 256 KiB.
+    /// Reserves memory for hashes that take so many octets, and 256 KiB.
     ///
     /// # Errors
     /// There is not so much.
     pub fn reserve(octets: u64) -> Result<Self, TryReserveError> {
-        let filled = usize::try_from(octets).unwrap_or(usize::MAX) / BLOCK_LENGTH;
-        let mut blocks = Vec::new();
-        blocks.try_reserve_exact(filled.saturating_add(MIXED_MAX))?;
-        Ok(Self { blocks, used: 0 })
+        let pages = usize::try_from(octets).unwrap_or(usize::MAX) / Page::SIZE;
+        let mut memory = Self { pages: Vec::new(), used: 0, mixed: Vec::new() };
+        memory.pages.try_reserve_exact(pages)?;
+        memory.mixed.try_reserve_exact(MIXED_MAX)?;
+        Ok(memory)
+    }
+
+    /// Lends so many pages for another function. What it leaves there stays until the next hash or
+    /// [`Memory::wipe`].
+    ///
+    /// # Panics
+    /// If it is more than was reserved.
+    pub fn lend(&mut self, pages: usize) -> &mut [Page] {
+        assert!(pages <= self.pages.capacity(), "{pages} pages are more than was reserved");
+        self.used = self.used.max(pages);
+        if self.pages.len() < pages {
+            self.pages.resize(pages, Page::new());
+        }
+        &mut self.pages[..pages]
     }
 
     /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`].
@@ -83,16 +108,14 @@ impl Memory {
     /// If the cost is out of the bounds of [`Cost`], or takes more than was reserved.
     pub fn scrypt(&mut self, password: &[u8], salt: &[u8], cost: Cost, output: &mut [u8]) {
         assert!((1..=40).contains(&cost.ln) && (1..=R_MAX).contains(&cost.r) && cost.p > 0);
+        let pages = usize::try_from(cost.memory()).unwrap_or(usize::MAX) / Page::SIZE;
+        self.lend(pages);
         let length = 2 * cost.r as usize;
-        let needed = cost.filled() + 2 * length;
-        assert!(needed <= self.blocks.capacity(), "{cost:?} takes more than was reserved");
-        self.used = self.used.max(needed);
-        if self.blocks.len() < needed {
-            self.blocks.resize(needed, Block::default());
+        if self.mixed.len() < 2 * length {
+            self.mixed.resize(2 * length, Block::default());
         }
-        let (mixed, rest) = self.blocks.split_at_mut(length);
-        let (other, rest) = rest.split_at_mut(length);
-        let filled = &mut rest[..cost.filled()];
+        let (mixed, other) = self.mixed[..2 * length].split_at_mut(length);
+        let filled = &mut self.pages[..pages];
 
         // PBKDF2 with one iteration is an HMAC for each part of its output, so neither its output nor
         // the second one's salt need be in memory as a whole.
@@ -120,8 +143,9 @@ impl Memory {
 
     /// Overwrites what hashes have left.
     pub fn wipe(&mut self) {
-        self.blocks[..self.used].zeroize();
+        self.pages[..self.used].iter_mut().zeroize();
         self.used = 0;
+        self.mixed.zeroize();
     }
 }
 
@@ -144,30 +168,46 @@ fn fill_with_parts(salted: &Hmac<Sha256>, part: &mut u32, output: &mut [u8]) {
 }
 
 /// scryptROMix (RFC 7914 §5): `mixed` is both input and output; `other` is room for as much; `filled`
-/// is the memory, `N` times as long.
-fn ro_mix(mixed: &mut [Block], other: &mut [Block], filled: &mut [Block]) {
+/// is the memory, `N` times as long, each part on pages of its own.
+fn ro_mix(mixed: &mut [Block], other: &mut [Block], filled: &mut [Page]) {
     let length = mixed.len();
-    let n = filled.len() / length;
-    filled[..length].copy_from_slice(mixed);
-    for end in 1..n {
-        let (before, rest) = filled.split_at_mut(end * length);
-        block_mix(&before[(end - 1) * length..], &mut rest[..length]);
-    }
-    block_mix(&filled[(n - 1) * length..], mixed);
-
+    let part = length.div_ceil(PAGE_BLOCKS);
+    let n = filled.len() / part;
     let (mut from, mut to) = (mixed, other);
+    for pages in filled.chunks_exact_mut(part) {
+        for (blocks, page) in from.chunks(PAGE_BLOCKS).zip(pages) {
+            for (block, words) in blocks.iter().zip(words_mut(page)) {
+                *words = block.0;
+            }
+        }
+        block_mix(from, to);
+        core::mem::swap(&mut from, &mut to);
+    }
     for _ in 0..n {
         // N is a power of two that is at most 2^40, so 64 bits of Integerify are as good as all.
         let chosen = usize::try_from(from[length - 1].first_octets() & (n as u64 - 1));
-        let start = chosen.expect("less than N") * length;
+        let start = chosen.expect("less than N") * part;
         // Apart from the mixing: so the memory is asked for all of it at once.
-        for (block, chosen) in from.iter_mut().zip(&filled[start..start + length]) {
-            *block = *block ^ *chosen;
+        for (blocks, page) in from.chunks_mut(PAGE_BLOCKS).zip(&filled[start..start + part]) {
+            for (block, words) in blocks.iter_mut().zip(words(page)) {
+                *block = *block ^ Block(*words);
+            }
         }
         block_mix(from, to);
         core::mem::swap(&mut from, &mut to);
     }
     // N is even: the last was written to `mixed`.
+}
+
+/// The blocks of a page, in words.
+#[inline]
+fn words(page: &Page) -> &[Words] {
+    bytemuck::cast_slice(page.as_ref())
+}
+
+#[inline]
+fn words_mut(page: &mut Page) -> &mut [Words] {
+    bytemuck::cast_slice_mut(page.as_mut())
 }
 
 /// scryptBlockMix (RFC 7914 §4).
@@ -193,10 +233,12 @@ mod tests {
     fn what_a_hash_leaves_can_be_wiped() {
         let mut memory = Memory::reserve(1 << 20).expect("a little memory");
         memory.scrypt(b"password", b"salt", COST, &mut [0; 32]);
-        let is_blank = |block: &Block| block.write() == [0; BLOCK_LENGTH];
-        assert!(memory.blocks.iter().all(|block| !is_blank(block)));
+        let is_blank = |page: &Page| page.as_ref().iter().all(|word| *word == 0);
+        assert!(memory.pages.iter().all(|page| !is_blank(page)));
         memory.wipe();
-        assert!(!memory.blocks.is_empty() && memory.blocks.iter().all(is_blank));
+        assert!(!memory.pages.is_empty() && memory.pages.iter().all(is_blank));
+        let nothing = [0; BLOCK_LENGTH];
+        assert!(memory.mixed.iter().all(|block| block.write() == nothing));
     }
 
     #[test]

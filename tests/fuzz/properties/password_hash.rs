@@ -2,13 +2,15 @@
 
 use jeton::config::ScryptCost;
 use jeton::crypto::password::{HashingMemory, PasswordHash, PasswordHashError};
+use jeton::oauth::resource_owner::Password;
 use jeton::secret::Secret;
 
 /// What a thread may take: 1 MiB, so that what is accepted can be computed here.
 const MEMORY_MAX: u64 = 1 << 20;
 
-/// A stored hash is accepted only if it can be computed within the memory and work that are allowed,
-/// has one spelling, and verifies exactly the password that the `scrypt` crate says.
+/// A stored hash is accepted only if it can be computed within the memory and work that are allowed; what
+/// is shown of it says nothing of what it must yield. One of scrypt has one spelling, and verifies
+/// exactly the password that the `scrypt` crate says.
 pub(super) fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     for memory_max in [0, MEMORY_MAX, u64::MAX] {
@@ -25,24 +27,56 @@ pub(super) fn check(input: &[u8]) {
 }
 
 fn check_hash(hash: &PasswordHash, text: &str, memory_max: u64) {
-    let PasswordHash::Scrypt { cost, salt, output } = hash;
+    let without_output = hash.without_output();
+    let shown = hash.to_string();
+    if let Some(rest) = text.strip_prefix("$scrypt$") {
+        check_scrypt(hash, rest, memory_max);
+    }
+    let same = PasswordHash::parse(&without_output, memory_max).expect("the same form");
+    assert_eq!(same.without_output(), without_output);
+    match text.strip_prefix("$scrypt-over$") {
+        None => assert!(without_output.len() == text.len() && same.to_string() == shown),
+        Some(_) => assert!(text.ends_with(&without_output) && shown.ends_with(&same.to_string())),
+    }
+    assert!(!hash.is_weak() || !text.starts_with("$scrypt-over$"));
+    assert_eq!(format!("{hash:?}"), format!("PasswordHash({shown})"));
+}
+
+fn check_scrypt(hash: &PasswordHash, rest: &str, memory_max: u64) {
+    let [cost, salt, output] = rest.split('$').collect::<Vec<_>>()[..] else {
+        panic!("three fields");
+    };
+    assert_eq!(hash.to_string(), format!("scrypt {cost}"));
+    let numbers: Vec<u32> = cost
+        .split(['=', ','])
+        .skip(1)
+        .step_by(2)
+        .map(|number| number.parse().expect("a number"))
+        .collect();
+    let ln = u8::try_from(numbers[0]).expect("a small number");
+    let cost = ScryptCost { ln, r: numbers[1], p: numbers[2] };
     let work = u128::from(cost.memory()) * u128::from(cost.p);
     assert!(cost.memory() <= memory_max);
     assert!(work <= 16 * u128::from(ScryptCost::RECOMMENDED.memory()));
-    assert!((4..=64).contains(&salt.len()) && (16..=64).contains(&output.len()));
     let parameters =
         scrypt::Params::new(cost.ln, cost.r, cost.p).expect("a cost that has a meaning");
     let encode = |octets: &[u8]| openssl::base64::encode_block(octets).replace('=', "");
-    let written = |output: &[u8]| format!("$scrypt${cost}${}${}", encode(salt), encode(output));
-    assert_eq!(text, written(output));
-    assert!(format!("{hash:?}").starts_with("Scrypt(ln="));
+    let decode = |text: &str| {
+        let padded = format!("{text}{}", &"==="[..(4 - text.len() % 4) % 4]);
+        openssl::base64::decode_block(&padded).expect("base64")
+    };
+    let (salt, length) = (decode(salt), decode(output).len());
+    assert!((4..=64).contains(&salt.len()) && (16..=64).contains(&length));
+    let written = |output: &[u8]| format!("{cost}${}${}", encode(&salt), encode(output));
+    assert_eq!(rest, written(&decode(output)));
     if work <= 1 << 16 {
         let mut memory = HashingMemory::reserve(cost.memory()).expect("a little memory");
-        let password = Secret::new(text.to_owned());
+        let password = Password::new(Secret::new("fern lamp".to_owned()));
         assert!(!hash.verify(&password, &mut memory), "nobody finds a password");
-        let mut right = vec![0; output.len()];
-        scrypt::scrypt(text.as_bytes(), salt, &parameters, &mut right).expect("a length it has");
-        let hash = PasswordHash::parse(&written(&right), memory_max).expect("the same form");
+        let mut right = vec![0; length];
+        scrypt::scrypt(b"fern lamp", &salt, &parameters, &mut right).expect("a length it has");
+        let right = format!("$scrypt${}", written(&right));
+        let hash = PasswordHash::parse(&right, memory_max).expect("the same form");
         assert!(hash.verify(&password, &mut memory), "another library computed it");
     }
 }

@@ -1,0 +1,238 @@
+//! The texts in which hashes are stored, by this service and by those that people come from. A format
+//! is recognised by how it begins, and read strictly.
+
+use std::str::FromStr;
+
+use argon2::{Algorithm, Params, Version};
+use base64::alphabet::BCRYPT;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{DecodeError, Engine};
+
+use super::scheme::{Argon2Parameters, Before, Scheme, Sha2};
+use crate::config::ScryptCost;
+
+/// bcrypt's own base64. The last character has bits that mean nothing, and that old libraries fill.
+const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
+    &BCRYPT,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+/// How many characters of a bcrypt hash are its output.
+const BCRYPT_OUTPUT_CHARACTERS: usize = 31;
+
+/// A stored text in its parts.
+pub(super) struct Parts {
+    pub(super) scheme: Scheme,
+    pub(super) output: Vec<u8>,
+    /// How many characters at the end of the text are the output.
+    pub(super) output_characters: usize,
+}
+
+/// Reads a text whose beginning was recognised.
+type Read = fn(&str) -> Option<Parts>;
+
+/// How each format begins, and what reads the rest of it.
+const FORMATS: [(&str, Read); 15] = [
+    ("$scrypt$", phc_scrypt),
+    ("$2a$", |rest| bcrypt(rest, Before::Nothing)),
+    ("$2b$", |rest| bcrypt(rest, Before::Nothing)),
+    ("$2y$", |rest| bcrypt(rest, Before::Nothing)),
+    ("$argon2id$", |rest| argon2(Algorithm::Argon2id, rest)),
+    ("$argon2i$", |rest| argon2(Algorithm::Argon2i, rest)),
+    // passlib
+    ("$bcrypt-sha256$", passlib_bcrypt),
+    ("$pbkdf2-sha256$", |rest| passlib_pbkdf2(Sha2::Sha256, rest)),
+    ("$pbkdf2-sha512$", |rest| passlib_pbkdf2(Sha2::Sha512, rest)),
+    // Django, which writes a name of its own before the text of a library.
+    ("bcrypt$$2b$", |rest| bcrypt(rest, Before::Nothing)),
+    ("bcrypt_sha256$$2b$", |rest| bcrypt(rest, Before::HexDigest)),
+    ("pbkdf2_sha256$", django_pbkdf2),
+    ("scrypt$", django_scrypt),
+    // Werkzeug
+    ("pbkdf2:", werkzeug_pbkdf2),
+    ("scrypt:", werkzeug_scrypt),
+];
+/// What others write before the text of a library: Django, and Spring's `DelegatingPasswordEncoder`.
+const WRAPPINGS: [&str; 4] = ["argon2", "{bcrypt}", "{argon2}", "{argon2@SpringSecurity_v5_8}"];
+
+/// Reads a text in any of the formats; `None` if it is in none of them. Nothing is computed, so the cost
+/// may be absurd.
+pub(super) fn read(text: &str) -> Option<Parts> {
+    let inner = WRAPPINGS.iter().find_map(|wrapping| text.strip_prefix(wrapping));
+    let text = inner.filter(|inner| inner.starts_with('$')).unwrap_or(text);
+    let parts = FORMATS
+        .iter()
+        .find_map(|(beginning, read)| text.strip_prefix(beginning).map(read))
+        .flatten()?;
+    (16..=64).contains(&parts.output.len()).then_some(parts)
+}
+
+/// `ln=…,r=…,p=…$salt$output`: what this service writes, and passlib.
+fn phc_scrypt(rest: &str) -> Option<Parts> {
+    let [cost, salt, output] = fields(rest)?;
+    let scheme = Scheme::Scrypt { cost: scrypt_cost(cost)?, salt: salt_of(decode(salt).ok()?)? };
+    let octets = decode(output).ok()?;
+    Some(Parts { scheme, output: octets, output_characters: output.len() })
+}
+
+/// `N:r:p$salt$output`, the salt as text, the output in hexadecimal.
+fn werkzeug_scrypt(rest: &str) -> Option<Parts> {
+    let [cost, salt, output] = fields(rest)?;
+    let mut numbers = cost.split(':').map(number::<u64>);
+    let (n, r, p) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    let cost = scrypt_cost_of(n, u32::try_from(r).ok()?, u32::try_from(p).ok()?)?;
+    let scheme = Scheme::Scrypt { cost, salt: salt_of(salt.into())? };
+    let ends = numbers.next().is_none();
+    ends.then_some(Parts { scheme, output: hexadecimal(output)?, output_characters: output.len() })
+}
+
+/// `N$salt$r$p$output`, the salt as text.
+fn django_scrypt(rest: &str) -> Option<Parts> {
+    let [n, salt, r, p, output] = fields(rest)?;
+    let cost = scrypt_cost_of(number(n)?, number(r)?, number(p)?)?;
+    let scheme = Scheme::Scrypt { cost, salt: salt_of(salt.into())? };
+    let octets = STANDARD.decode(output).ok()?;
+    Some(Parts { scheme, output: octets, output_characters: output.len() })
+}
+
+/// `cost$salt-and-output`: what follows `$2b$`.
+fn bcrypt(rest: &str, of: Before) -> Option<Parts> {
+    let (cost, rest) = rest.split_once('$')?;
+    // Two digits, the first of which may be zero.
+    let cost = Some(cost).filter(|cost| cost.len() == 2).map(|cost| cost.trim_start_matches('0'));
+    let (salt, output) = rest.split_at_checked(22)?;
+    bcrypt_parts(number(cost?)?, salt, output, of)
+}
+
+/// `2a,12$salt$output` or `v=2,t=2b,r=12$salt$output`
+fn passlib_bcrypt(rest: &str) -> Option<Parts> {
+    let [parameters, salt, output] = fields(rest)?;
+    let of = match parameters.split(',').collect::<Vec<_>>()[..] {
+        ["2a" | "2b" | "2y", cost] => (Before::Base64Digest, cost),
+        ["v=2", "t=2b" | "t=2a", cost] => {
+            (Before::Base64Hmac { key: salt.to_owned() }, cost.strip_prefix("r=")?)
+        }
+        _ => return None,
+    };
+    bcrypt_parts(number(of.1)?, salt, output, of.0)
+}
+
+fn bcrypt_parts(cost: u8, salt: &str, output: &str, of: Before) -> Option<Parts> {
+    let salt = BCRYPT_BASE64.decode(salt).ok()?.try_into().ok()?;
+    let octets = BCRYPT_BASE64.decode(output).ok()?;
+    let output_characters = output.len();
+    ((4..=31).contains(&cost) && output_characters == BCRYPT_OUTPUT_CHARACTERS).then_some(Parts {
+        scheme: Scheme::Bcrypt { cost, salt, of },
+        output: octets,
+        output_characters,
+    })
+}
+
+/// `iterations$salt$output`, in passlib's base64, which has a full stop for the plus sign.
+fn passlib_pbkdf2(hash: Sha2, rest: &str) -> Option<Parts> {
+    let [iterations, salt, output] = fields(rest)?;
+    let decode = |text: &str| {
+        let adapted = text.replace('.', "+");
+        if text.contains('+') { None } else { decode(&adapted).ok() }
+    };
+    pbkdf2(hash, iterations, decode(salt)?, decode(output)?, output.len())
+}
+
+/// `iterations$salt$output`, the salt as text.
+fn django_pbkdf2(rest: &str) -> Option<Parts> {
+    let [iterations, salt, output] = fields(rest)?;
+    let octets = STANDARD.decode(output).ok()?;
+    pbkdf2(Sha2::Sha256, iterations, salt.into(), octets, output.len())
+}
+
+/// `sha256:iterations$salt$output`, the salt as text, the output in hexadecimal.
+fn werkzeug_pbkdf2(rest: &str) -> Option<Parts> {
+    let [method, salt, output] = fields(rest)?;
+    let (hash, iterations) = match method.split_once(':')? {
+        ("sha256", iterations) => (Sha2::Sha256, iterations),
+        ("sha512", iterations) => (Sha2::Sha512, iterations),
+        _ => return None,
+    };
+    pbkdf2(hash, iterations, salt.into(), hexadecimal(output)?, output.len())
+}
+
+fn pbkdf2(
+    hash: Sha2,
+    iterations: &str,
+    salt: Vec<u8>,
+    output: Vec<u8>,
+    output_characters: usize,
+) -> Option<Parts> {
+    let iterations = number(iterations).filter(|iterations| *iterations > 0)?;
+    let scheme = Scheme::Pbkdf2 { hash, iterations, salt: salt_of(salt)? };
+    Some(Parts { scheme, output, output_characters })
+}
+
+/// `v=19$m=…,t=…,p=…$salt$output`; without the version it is the first one.
+fn argon2(algorithm: Algorithm, rest: &str) -> Option<Parts> {
+    let (version, rest) = match rest.strip_prefix("v=") {
+        Some(rest) => rest.split_once('$')?,
+        None => ("16", rest),
+    };
+    let version = Version::try_from(number::<u32>(version)?).ok()?;
+    let [parameters, salt, output] = fields(rest)?;
+    let mut parameters = parameters.split(',');
+    let mut next = |name: &str| number::<u32>(parameters.next()?.strip_prefix(name)?);
+    let (m, t, p) = (next("m=")?, next("t=")?, next("p=")?);
+    let octets = decode(output).ok()?;
+    let of = Argon2Parameters {
+        algorithm,
+        version,
+        parameters: Params::new(m, t, p, Some(octets.len())).ok()?,
+    };
+    let salt = decode(salt).ok().filter(|salt| salt.len() >= argon2::MIN_SALT_LEN)?;
+    let scheme = Scheme::Argon2 { of, salt: salt_of(salt)? };
+    let ends = parameters.next().is_none();
+    ends.then_some(Parts { scheme, output: octets, output_characters: output.len() })
+}
+
+/// Reads `ln=…,r=…,p=…`: within RFC 7914 §2 and what can be computed at all.
+pub(super) fn scrypt_cost(text: &str) -> Option<ScryptCost> {
+    let mut parts = text.split(',');
+    let mut next = |name: &str| number::<u32>(parts.next()?.strip_prefix(name)?);
+    let (ln, r, p) = (next("ln=")?, next("r=")?, next("p=")?);
+    let ends = parts.next().is_none();
+    (ends && ln < 64).then(|| scrypt_cost_of(1 << ln, r, p)).flatten()
+}
+
+fn scrypt_cost_of(n: u64, r: u32, p: u32) -> Option<ScryptCost> {
+    let ln = u8::try_from(n.checked_ilog2()?).ok()?;
+    let sane = (1..=40).contains(&ln) && (1..=1_024).contains(&r) && (1..=1_024).contains(&p);
+    (sane && n.is_power_of_two()).then_some(ScryptCost { ln, r, p })
+}
+
+/// Exactly so many fields between dollar signs.
+fn fields<const N: usize>(text: &str) -> Option<[&str; N]> {
+    text.split('$').collect::<Vec<_>>().try_into().ok()
+}
+
+/// A number in the one spelling that it has: no sign, no zero before it.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    (digits && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
+}
+
+fn salt_of(octets: Vec<u8>) -> Option<Vec<u8>> {
+    (4..=64).contains(&octets.len()).then_some(octets)
+}
+
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
+    STANDARD_NO_PAD.decode(text)
+}
+
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let octet = |pair: &[u8; 2]| {
+        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        Some(digit(pair[0])? << 4 | digit(pair[1])?)
+    };
+    rest.is_empty().then(|| pairs.iter().map(octet).collect()).flatten()
+}

@@ -1,0 +1,396 @@
+//! Stored password hashes: what they are, what they cost, how they are verified.
+//!
+//! New hashes are scrypt in the PHC string form. Those that users bring from elsewhere are verified as
+//! they are, inside the same bounds, and replaced at the next login. A weak one can be covered with
+//! scrypt before that: what is hashed then is its output.
+
+mod format;
+mod memory;
+mod scheme;
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+
+use crate::config::ScryptCost;
+use crate::oauth::resource_owner::Password;
+use crate::secret::Secret;
+use format::Parts;
+pub use memory::{HashingMemory, hash};
+use scheme::Scheme;
+
+/// How new hashes begin.
+const PHC: &str = "$scrypt$";
+/// How a hash begins that covers another: `$scrypt-over$cost$salt$output$` and the text of the other,
+/// with nothing but the letter A for its output.
+const COVER: &str = "$scrypt-over$";
+/// The most work that a stored hash may ask for, in units of [`ScryptCost::RECOMMENDED`].
+const WORK_MAX: u64 = 16;
+/// What a hash takes at least, in octets, that is not called weak: less is no obstacle for machines that
+/// do nothing but guess.
+const STRONG_MEMORY: u64 = 16 << 20;
+
+/// A stored hash, read and found to be within bounds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash {
+    /// As it is stored.
+    text: Secret,
+    scheme: Scheme,
+    /// Whether it was made in the way of this service, from a password in its prepared form.
+    own: bool,
+    /// scrypt over the output of the other.
+    cover: Option<Scheme>,
+    /// What the password must yield.
+    output: Vec<u8>,
+    /// How long the output of the scheme is.
+    length: usize,
+}
+
+/// Why a stored hash cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordHashError {
+    /// It is in no format known here, or damaged.
+    Unknown,
+    /// It asks for more memory or work than this process allows.
+    TooExpensive,
+}
+
+impl fmt::Display for PasswordHashError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Unknown => {
+                "the stored password hash is in no known format: set a new password with \
+                 `jeton user passwd`"
+            }
+            Self::TooExpensive => {
+                "the stored password hash asks for more than --hash-memory allows a thread, or for \
+                 more than 16 times the work of ln=17,r=8,p=1: raise --hash-memory, or set a new \
+                 password with `jeton user passwd`"
+            }
+        })
+    }
+}
+
+impl fmt::Display for PasswordHash {
+    /// The function and its cost, and nothing that could be guessed at.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cover {
+            None => self.scheme.fmt(formatter),
+            Some(cover) => write!(formatter, "{cover} over {}", self.scheme),
+        }
+    }
+}
+
+impl fmt::Debug for PasswordHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PasswordHash({self})")
+    }
+}
+
+impl PasswordHash {
+    /// Reads a stored hash that may take `memory_max` octets to compute. The bounds are checked
+    /// here, before anything is allocated, so that a poisoned row cannot exhaust the machine.
+    ///
+    /// # Errors
+    /// [`PasswordHashError`], which says what to do.
+    pub fn parse(text: &str, memory_max: u64) -> Result<Self, PasswordHashError> {
+        let hash = Self::read(text).ok_or(PasswordHashError::Unknown)?;
+        let schemes = || [Some(&hash.scheme), hash.cover.as_ref()].into_iter().flatten();
+        let work = schemes().map(Scheme::work).fold(0_u64, u64::saturating_add);
+        if schemes().any(|scheme| scheme.memory() > memory_max)
+            || work > WORK_MAX * ScryptCost::RECOMMENDED.memory()
+        {
+            return Err(PasswordHashError::TooExpensive);
+        }
+        Ok(hash)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let stored = Secret::new(text.to_owned());
+        let Some(rest) = text.strip_prefix(COVER) else {
+            let Parts { scheme, output, .. } = format::read(text)?;
+            let (own, length) = (text.starts_with(PHC), output.len());
+            return Some(Self { text: stored, scheme, own, cover: None, output, length });
+        };
+        let (cover, other) = split_cover(rest)?;
+        let covered = format::read(other)?;
+        (blank(other, &covered) == other).then_some(Self {
+            text: stored,
+            scheme: covered.scheme,
+            own: other.starts_with(PHC),
+            cover: Some(cover.scheme),
+            output: cover.output,
+            length: covered.output.len(),
+        })
+    }
+
+    /// Whether the password is the one that was hashed. Takes as long as the hash costs.
+    #[must_use]
+    pub fn verify(&self, password: &Password, memory: &mut HashingMemory) -> bool {
+        let (presented, possible) = match &password.prepared {
+            Some(prepared) if self.own => (prepared, true),
+            // Elsewhere passwords were hashed as they came.
+            _ => (&password.presented, !self.own),
+        };
+        let octets = presented.expose().as_bytes();
+        let mut computed = self.scheme.compute(octets, self.length, memory);
+        if let Some(cover) = &self.cover {
+            computed = cover.compute(&computed, self.output.len(), memory);
+        }
+        possible & bool::from(computed.ct_eq(&self.output))
+    }
+
+    /// What should be stored in place of this hash, if anything, once the password was found to be right.
+    #[must_use]
+    pub fn replacement(
+        &self,
+        password: &Password,
+        cost: ScryptCost,
+        memory: &mut HashingMemory,
+    ) -> Option<String> {
+        let all_is_verified = !self.scheme.ignores_some_of(password.presented.expose());
+        match &password.prepared {
+            Some(prepared) if all_is_verified => {
+                (!self.is_current(cost)).then(|| memory.hash(prepared, cost))
+            }
+            // Nobody knows the rest of the password: only what was verified may be asked for again.
+            _ => self.covered(cost, memory),
+        }
+    }
+
+    /// This hash under a cover of scrypt, for which nobody needs the password; `None` if it has one.
+    #[must_use]
+    pub fn covered(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Option<String> {
+        let own = self.cover.is_none().then(|| memory.hash_octets(&self.output, cost))?;
+        Some(format!("{COVER}{own}${}", self.without_output()))
+    }
+
+    /// Whether it is what a new hash would be.
+    #[must_use]
+    pub fn is_current(&self, policy: ScryptCost) -> bool {
+        let is_policy = matches!(&self.scheme, Scheme::Scrypt { cost, .. } if *cost == policy);
+        is_policy && self.own && self.cover.is_none()
+    }
+
+    /// Whether machines that do nothing but guess have an easy time with it: it takes less than 16 MiB.
+    #[must_use]
+    pub fn is_weak(&self) -> bool {
+        self.scheme.memory() < STRONG_MEMORY && self.cover.is_none()
+    }
+
+    /// The text of the hash, or of the one that it covers, with the letter A for its output. Only hashes
+    /// of one password under one salt have the same, covered or not.
+    #[must_use]
+    pub fn without_output(&self) -> String {
+        let text = self.text.expose();
+        let covered = text.strip_prefix(COVER).and_then(split_cover);
+        let text = covered.map_or(text, |(_, other)| other);
+        format::read(text).map_or_else(String::new, |parts| blank(text, &parts))
+    }
+}
+
+/// The cover of a hash, and the text of what it covers, which has dollar signs of its own.
+fn split_cover(text: &str) -> Option<(Parts, &str)> {
+    let (end, _) = text.match_indices('$').nth(2)?;
+    let (cover, other) = (text.get(..end)?, text.get(end + 1..)?);
+    Some((format::read(&format!("{PHC}{cover}"))?, other))
+}
+
+/// The text of a hash with the letter A for its output.
+fn blank(text: &str, parts: &Parts) -> String {
+    let (begin, output) = text.split_at(text.len() - parts.output_characters);
+    let letters = output.chars().map(|letter| if letter == '=' { '=' } else { 'A' });
+    begin.chars().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    const CHEAP: ScryptCost = ScryptCost { ln: 4, r: 8, p: 1 };
+
+    /// A hash as a library made it.
+    #[derive(Deserialize)]
+    struct Vector {
+        made_by: String,
+        format: String,
+        password: String,
+        hash: String,
+        also: Vec<String>,
+    }
+
+    fn vectors() -> Vec<Vector> {
+        let text = include_str!("../../../tests/vectors/password-hashes.json");
+        serde_json::from_str(text).expect("a list of vectors")
+    }
+
+    fn password(text: &str) -> Password {
+        Password::new(Secret::new(text.to_owned()))
+    }
+
+    fn memory() -> HashingMemory {
+        HashingMemory::reserve(128 << 20).expect("memory")
+    }
+
+    fn parse(text: &str) -> PasswordHash {
+        PasswordHash::parse(text, 128 << 20).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_hash_verifies_its_own_password_only() {
+        let memory = &mut memory();
+        let stored = parse(&memory.hash(&Secret::new("fern lamp".to_owned()), CHEAP));
+        assert!(stored.verify(&password("fern lamp"), memory));
+        assert!(stored.verify(&password("fern\u{a0}lamp"), memory), "the prepared form");
+        for other in ["fern", "fern lam", "fern lamp ", "Fern lamp", "fern\tlamp", ""] {
+            assert!(!stored.verify(&password(other), memory), "{other:?}");
+        }
+        assert!(stored.is_current(CHEAP) && !stored.is_current(ScryptCost::RECOMMENDED));
+        // [W-41] A NUL, which no request can carry, does not end a password.
+        let mut compute = |octets: &[u8]| stored.scheme.compute(octets, 32, memory);
+        assert_ne!(compute(b"a\0b"), compute(b"a"));
+        assert_ne!(compute(b"a\0b"), compute(b"a\0c"));
+    }
+
+    /// passlib, bcrypt, Django, Werkzeug, argon2-cffi, pwdlib, and bcrypt of Node. [W-13]
+    #[test]
+    fn hashes_of_other_libraries_are_verified() {
+        let memory = &mut memory();
+        for Vector { made_by, format, password: right, hash, also } in vectors() {
+            let case = format!("{made_by}, {format}: {right:?} {hash}");
+            let stored = parse(&hash);
+            // In the format that is our own too a password is hashed in its prepared form.
+            let prepared = password(&right).prepared;
+            let is_verified = !stored.own || prepared.is_some_and(|form| form.expose() == right);
+            assert_eq!(stored.verify(&password(&right), memory), is_verified, "{case}");
+            for also in &also {
+                assert!(stored.verify(&password(also), memory), "{case}: {also:?}");
+            }
+            let wrong = format!("!{right}");
+            assert!(!stored.verify(&password(&wrong), memory), "{case}: {wrong:?}");
+            let shown = format!("{stored:?}");
+            let mut secret = hash.rsplit('$').take(2).filter(|part| part.len() > 15);
+            assert!(secret.all(|part| !shown.contains(part)), "{shown}");
+        }
+    }
+
+    /// What is stored instead verifies exactly what was verified before.
+    #[test]
+    fn hashes_of_other_libraries_are_replaced() {
+        let memory = &mut memory();
+        let cheap =
+            |vector: &Vector| !vector.format.ends_with("default") && !vector.password.is_empty();
+        for Vector { made_by, format, password: right, hash, also } in
+            vectors().into_iter().filter(cheap)
+        {
+            let case = format!("{made_by}, {format}: {right:?}");
+            let stored = parse(&hash);
+            let replacement = stored.replacement(&password(&right), CHEAP, memory);
+            if stored.is_current(CHEAP) {
+                assert_eq!(replacement, None, "{case}");
+                continue;
+            }
+            let replacement = replacement.expect("a replacement");
+            let replaced = parse(&replacement);
+            assert!(replaced.verify(&password(&right), memory), "{case}");
+            assert!(!replaced.verify(&password("wrong"), memory), "{case}");
+            // A tail that bcrypt never read was perhaps mistyped: it must not become the password.
+            let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
+            let kept = is_bcrypt && right.len() > 72;
+            assert_eq!(replacement.starts_with(COVER), kept, "{case} {replacement}");
+            for also in &also {
+                assert_eq!(replaced.verify(&password(also), memory), kept, "{case}: {also:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cover_hides_the_hash_and_verifies_the_same() {
+        let memory = &mut memory();
+        let cheap = |vector: &Vector| !vector.format.ends_with("default");
+        for Vector { password: right, hash, also, .. } in vectors().into_iter().filter(cheap) {
+            let stored = parse(&hash);
+            let text = stored.covered(CHEAP, memory).expect("a cover");
+            let covered = parse(&text);
+            let output = hash.rsplit('$').next().expect("a last part");
+            assert!(!text.contains(&output[output.len() - 20..]), "{text}");
+            assert_eq!(
+                covered.verify(&password(&right), memory),
+                stored.verify(&password(&right), memory)
+            );
+            assert!(also.iter().all(|also| covered.verify(&password(also), memory)), "{text}");
+            assert!(!covered.verify(&password("wrong"), memory), "{text}");
+            assert_eq!(covered.covered(CHEAP, memory), None, "one cover is enough");
+            assert_eq!(covered.without_output(), stored.without_output());
+            assert!(!covered.is_weak() && !covered.is_current(CHEAP));
+        }
+    }
+
+    #[test]
+    fn absurd_rows_are_refused_before_they_cost_anything() {
+        let refusal = |text: &str| PasswordHash::parse(text, 128 << 20).err();
+        let (salt, output) = ("A".repeat(22), "A".repeat(43));
+        let scrypt = |cost: &str| format!("$scrypt${cost}${salt}${output}");
+        assert_eq!(refusal(&scrypt("ln=17,r=8,p=1")), None);
+        let cover = format!("$scrypt-over$ln=17,r=8,p=1${salt}${output}$");
+        let bcrypt = |cost: &str| format!("$2b${cost}${salt}{}", "A".repeat(31));
+        for good in [bcrypt("12"), bcrypt("04"), cover.clone() + &bcrypt("10")] {
+            assert_eq!(refusal(&good), None, "{good}");
+        }
+        for dear in [
+            scrypt("ln=40,r=8,p=1"),
+            scrypt("ln=18,r=8,p=1"),
+            scrypt("ln=17,r=9,p=1"),
+            scrypt("ln=17,r=8,p=1000"),
+            scrypt("ln=40,r=1024,p=1024"),
+            bcrypt("16"),
+            bcrypt("31"),
+            format!("$pbkdf2-sha256$4294967295${salt}${output}"),
+            format!("pbkdf2_sha256$4294967295$salt${output}="),
+            format!("$argon2id$v=19$m=131073,t=1,p=1${salt}${output}"),
+            format!("$argon2id$v=19$m=4194304,t=4294967295,p=4${salt}${output}"),
+            format!("scrypt:1099511627776:8:1$salt${}", "a".repeat(128)),
+            cover.clone() + &bcrypt("16"),
+        ] {
+            assert_eq!(refusal(&dear), Some(PasswordHashError::TooExpensive), "{dear}");
+        }
+        let mut odd: Vec<String> =
+            ["", "secret", "plain:secret", "$scrypt$", "$", "{bcrypt}", "argon2$"]
+                .map(str::to_owned)
+                .into();
+        odd.extend(
+            [
+                "ln=0,r=8,p=1",
+                "ln=41,r=8,p=1",
+                "ln=300,r=8,p=1",
+                "ln=17,r=0,p=1",
+                "ln=17,r=8",
+                "ln=017,r=8,p=1",
+                "ln=17,r=+8,p=1",
+                "ln=17,r=8,p=1,",
+            ]
+            .map(scrypt),
+        );
+        odd.extend(["3", "03", "32", "1", "012", "+9"].map(bcrypt));
+        odd.extend([
+            bcrypt("12").replace("2b", "2x"),
+            bcrypt("12") + "A",
+            bcrypt("12").replace("$12$", ":12$"),
+            cover.clone(),
+            format!("{cover}{cover}{}", bcrypt("12")),
+            cover.clone() + &bcrypt("12").replace("AAAA", "AAAB"),
+            format!("$argon2d$v=19$m=64,t=1,p=1${salt}${output}"),
+            format!("$argon2id$v=18$m=64,t=1,p=1${salt}${output}"),
+            format!("$argon2id$v=19$m=64,t=0,p=1${salt}${output}"),
+            format!("$argon2id$v=19$m=7,t=1,p=1${salt}${output}"),
+            format!("scrypt:17:8:1$salt${}", "a".repeat(128)),
+            format!("pbkdf2:md5:1000$salt${}", "a".repeat(32)),
+            format!("$pbkdf2-sha256$0${salt}${output}"),
+        ]);
+        for odd in odd {
+            assert_eq!(refusal(&odd), Some(PasswordHashError::Unknown), "{odd}");
+        }
+    }
+}
