@@ -57,7 +57,7 @@ def read_token(token: Annotated[str, Depends(bearer)]) -> Caller:
     except jwt.PyJWKClientConnectionError as error:
         raise HTTPException(503, "The keys of the token service cannot be read.") from error
     except jwt.PyJWTError as error:
-        raise refuse(401, "invalid_token", "The token is not valid here, or not any more.") from error
+        raise refuse(401, "invalid_token", "The token is not valid, or not any more.") from error
     if verified["header"].get("typ") != "at+jwt":
         raise refuse(401, "invalid_token", "The token is not an access token.")
     return Caller(**verified["payload"])

@@ -1,4 +1,4 @@
-"""The app of the FastAPI tutorial, in short: it has the passwords, and signs tokens with a shared key."""
+"""The app of the FastAPI tutorial, in short: it checks passwords and signs with a shared key."""
 
 import os
 import sqlite3

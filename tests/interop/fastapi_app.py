@@ -36,7 +36,7 @@ def listener():
 
 @contextlib.contextmanager
 def running(module, listening, log, **settings):
-    """Runs an application until the end of the block. Whoever connects early waits until it accepts."""
+    """Runs an application until the end of the block. Whoever connects early waits for it."""
     with open(log, "a", encoding="utf-8") as kept:
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", f"{module}:app", "--fd", str(listening.fileno())],
@@ -57,7 +57,7 @@ def running(module, listening, log, **settings):
 
 @contextlib.contextmanager
 def site(folder, *options):
-    """Runs Jeton with a user, and the example `main.py`; gives Jeton's database and both origins."""
+    """Runs Jeton with a user, and `main.py`; gives the database of Jeton and both origins."""
     database = ["--database", f"sqlite:{folder / 'jeton.db'}"]
     database += ["--master-key-file", folder / "master.jwk"]
     short = ["--password-stdin", "--allow-short-passwords"]

@@ -1,4 +1,4 @@
-"""Chromium shows the pages of examples/fastapi, whose Authorize button asks a Jeton on another origin."""
+"""Chromium shows the page of examples/fastapi, whose Authorize button asks Jeton, another origin."""
 
 import contextlib
 import os
@@ -200,7 +200,7 @@ def test_with_a_default_client_the_client_may_be_left_empty(browser, tmp_path):
 
 
 def test_a_page_of_an_origin_that_is_not_listed_gets_nothing(browser, origins):
-    """The Fetch standard: `localhost` is another origin than 127.0.0.1, and the page learns no more."""
+    """The Fetch standard: `localhost` is another origin than 127.0.0.1."""
     origin, issuer = origins
     with shown(browser, origin.replace("127.0.0.1", "localhost"), issuer) as docs:
         docs.open_dialog()

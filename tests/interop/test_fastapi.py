@@ -123,7 +123,7 @@ def test_without_a_token_the_challenge_has_no_error(api):
 
 
 def test_a_role_opens_what_a_scope_alone_does_not(api):
-    """RFC 9068 §2.2.3.1: what the client may ask for is its scope, who the user is are the roles."""
+    """RFC 9068 §2.2.3.1: scope is what the client may do, roles are the user's."""
     assert api.get("/items", api.token(roles=["admin"])) == (200, "")
     for token in [api.token(), api.token(roles=["admin"], scope="me")]:
         status, challenge = api.get("/items", token)

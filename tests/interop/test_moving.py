@@ -1,21 +1,26 @@
-"""The steps of docs/moving-from-fastapi.md, as they stand there: after each of them everybody can log in."""
+"""The steps of docs/moving-from-fastapi.md: after each of them everybody can log in."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
+import urllib.parse
 
 import jwt
 import pytest
 import requests
 
-from conftest import JETON, ROOT, jeton, serving
+from conftest import ENGINES, JETON, ROOT, jeton, new_database, serving
 from fastapi_app import FOLDER, blocks, commands, listener, running
 
 DOCUMENT = ROOT / "docs" / "moving-from-fastapi.md"
 AUDIENCE = "https://api.example.com"
 SECRET_KEY = "a secret of thirty-two octets or more"
+# The right one, and a wrong one.
+PASSWORDS = ["secret", "secrets"]
 CREDENTIALS = {"username": "johndoe", "password": "secret"}
 ME = {"username": "johndoe", "full_name": "John Doe"}
 
@@ -45,26 +50,30 @@ class App:
         return answer.status_code == 200 and answer.json() == ME
 
     def asks_for_tokens_at(self):
-        schemes = requests.get(f"{self.origin}/openapi.json").json()["components"]["securitySchemes"]
-        return schemes["OAuth2PasswordBearer"]["flows"]["password"]["tokenUrl"]
+        described = requests.get(f"{self.origin}/openapi.json").json()
+        scheme = described["components"]["securitySchemes"]["OAuth2PasswordBearer"]
+        return scheme["flows"]["password"]["tokenUrl"]
 
 
 class Move:
-    """Somebody who follows the document in a folder of their own, and stops what they run with `running`."""
+    """Somebody who follows the document, in a folder of their own."""
 
-    def __init__(self, folder, running):
+    def __init__(self, engine, folder, running):
         self.folder, self.stack = folder, running
         self.environment = {"APP_DATABASE": str(folder / "app.db"), "SECRET_KEY": SECRET_KEY}
-        self.jeton_database = f"sqlite:{folder / 'jeton.db'}"
+        self.jeton_database = new_database(engine, folder)
         self.issuer = None
         shutil.copy(FOLDER / "tutorial.sql", folder)
         self.shell(commands_in(step(0), "sqlite3"))
 
-    def shell(self, script):
+    def shell(self, script, **environment):
         path = f"{JETON.parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "JETON_DATABASE": self.jeton_database}
         done = subprocess.run(
-            ["bash", "-euc", script], cwd=self.folder, env=environment, capture_output=True, text=True
+            ["bash", "-euc", script],
+            cwd=self.folder,
+            env={**os.environ, "PATH": path, "JETON_DATABASE": self.jeton_database, **environment},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -108,9 +117,10 @@ def commands_in(part, beginning):
 
 
 @pytest.fixture
-def move(tmp_path):
+def move(request, tmp_path):
+    engine = getattr(request, "param", "sqlite")
     with contextlib.ExitStack() as running:
-        yield Move(tmp_path, running)
+        yield Move(engine, tmp_path, running)
 
 
 def old_token(app, **changes):
@@ -150,8 +160,22 @@ def test_copying_the_users_changes_nothing(move):
     assert app.takes(old_token(app))
 
 
+def test_psql_writes_the_same_file(move):
+    """Step 1, for an app that has its users in PostgreSQL, where a column has another `true`."""
+    database = urllib.parse.urlsplit(new_database("postgres", move.folder))
+    server = {"PGHOST": database.hostname, "PGPORT": str(database.port)}
+    server |= {"PGUSER": database.username, "PGDATABASE": database.path.removeprefix("/")}
+    move.shell("psql -q -f tutorial.sql", **server)
+    move.shell(blocks(step(1), "sh")[1] + "jeton user import users.csv", **server)
+    listed = {user["username"]: user["disabled_at"] is not None for user in move.users()}
+    assert listed == {"johndoe": False, "alice": False, "bob": True}
+    move.start_jeton()
+    assert move.token_of_jeton()
+
+
+@pytest.mark.parametrize("move", ENGINES, indirect=True)
 def test_jeton_knows_the_passwords_and_the_app_does_not_notice(move):
-    """Step 2: bcrypt of passlib and Argon2 of pwdlib, both with the password that they were made from."""
+    """Step 2: bcrypt of passlib and Argon2 of pwdlib, with the passwords of the app."""
     move.copy_the_users()
     app = move.run("tutorial")
     move.start_jeton()
@@ -162,7 +186,7 @@ def test_jeton_knows_the_passwords_and_the_app_does_not_notice(move):
     assert move.ask_jeton(username="bob").json()["error"] == "invalid_grant"
     assert move.ask_jeton(password="secrets").json()["error"] == "invalid_grant"
     curl = commands_in(step(2), "curl").replace("http://localhost:8080", move.issuer)
-    answer = requests.models.complexjson.loads(move.shell(curl))
+    answer = json.loads(move.shell(curl))
     assert answer["expires_in"] == 30 * 60
     assert answer["token_type"].lower() == "bearer"
 
@@ -218,17 +242,37 @@ def test_the_page_asks_jeton_and_older_tokens_stay_good(move):
     assert back.asks_for_tokens_at() == "token"
 
 
-def test_a_front_end_may_ask_from_its_origin(move):
-    """Step 4: the request that the document's fetch makes, and the error that it shows."""
+def test_a_front_end_logs_in_with_the_code_of_the_document(move):
+    """Step 4: what `fetch` sends is a form, and what went wrong is there to be shown."""
     move.copy_the_users()
     move.start_jeton()
-    origin = {"Origin": "http://localhost:8000"}
-    form = {"grant_type": "password", "client_id": "web-app", **CREDENTIALS}
-    for changes, status in [({}, 200), ({"password": "secrets"}, 400)]:
-        answer = requests.post(f"{move.issuer}/token", data=form | changes, headers=origin)
+    [shown] = blocks(step(4), "js")
+    shown = shown.replace("http://localhost:8080", move.issuer)
+    done = []
+    for password in PASSWORDS:
+        before = f'const [username, password] = ["johndoe", "{password}"];\n'
+        script = before + shown + "console.log(result.access_token);\n"
+        node = ["node", "--input-type=module", "--eval", script]
+        done.append(subprocess.run(node, capture_output=True, text=True))
+    right, wrong = done
+    assert right.returncode == 0, right.stderr
+    assert move.run("tutorial_moving").takes(right.stdout.strip())
+    assert wrong.returncode != 0
+    assert "Error: The credentials are not valid." in wrong.stderr
+
+
+def test_a_browser_may_read_the_answers(move):
+    """Step 2: the origin of the front end, on errors too."""
+    move.copy_the_users()
+    move.start_jeton()
+    origin = "http://localhost:8000"
+    form = {"grant_type": "password", "client_id": "web-app", "username": "johndoe"}
+    for password, status in zip(PASSWORDS, [200, 400], strict=True):
+        answer = requests.post(
+            f"{move.issuer}/token", data=form | {"password": password}, headers={"Origin": origin}
+        )
         assert answer.status_code == status
-        assert answer.headers["Access-Control-Allow-Origin"] == origin["Origin"]
-        assert ("error_description" in answer.json()) == (status == 400)
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
 
 
 def test_what_the_document_says_of_the_two_endpoints_is_so(move):
@@ -278,5 +322,6 @@ def test_a_user_whom_the_app_disables_is_locked_out_at_once(move):
     moved = move.run("tutorial_moved")
     token = move.token_of_jeton()
     assert moved.takes(token)
-    move.shell("sqlite3 app.db \"UPDATE \\\"user\\\" SET disabled = TRUE WHERE username = 'johndoe'\"")
+    with contextlib.closing(sqlite3.connect(move.folder / "app.db")) as database, database:
+        database.execute("""UPDATE "user" SET disabled = TRUE WHERE username = 'johndoe'""")
     assert not moved.takes(token)
