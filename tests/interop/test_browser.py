@@ -1,4 +1,4 @@
-"""Chromium shows the page of examples/fastapi, whose Authorize button asks Jeton, another origin."""
+"""Chromium shows the page of examples/fastapi, whose Authorize button asks Jeton elsewhere."""
 
 import contextlib
 import os

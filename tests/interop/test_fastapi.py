@@ -1,4 +1,4 @@
-"""The example for FastAPI takes the tokens that it should take, and says what is wrong with others."""
+"""The example for FastAPI takes the tokens that it should, and says what is wrong with others."""
 
 import hashlib
 import hmac
@@ -16,7 +16,7 @@ from fastapi_app import AUDIENCE, PASSWORD, listener, running, site
 
 
 class Api:
-    """The example, and a key of its token service with which tokens can be made that this never would."""
+    """The example, and a key of Jeton with which tokens can be made that Jeton never would."""
 
     def __init__(self, folder, keys, origin, issuer):
         self.origin, self.issuer = origin, issuer

@@ -12,6 +12,7 @@ import urllib.parse
 import jwt
 import pytest
 import requests
+from pwdlib.hashers.bcrypt import BcryptHasher
 
 from conftest import ENGINES, JETON, ROOT, jeton, new_database, serving
 from fastapi_app import FOLDER, blocks, commands, listener, running
@@ -88,7 +89,12 @@ class Move:
         return App(origin)
 
     def copy_the_users(self):
-        self.shell(blocks(step(1), "sh")[0])
+        return self.shell(blocks(step(1), "sh")[0])
+
+    def change_in_the_app(self, column, value):
+        """Sets a value for all users."""
+        with contextlib.closing(sqlite3.connect(self.folder / "app.db")) as database, database:
+            database.execute(f'UPDATE "user" SET {column} = ?', [value])
 
     def start_jeton(self):
         """Step 2, on ports that are free."""
@@ -148,16 +154,27 @@ def test_at_first_the_app_has_passwords_and_signs(move):
 
 
 def test_copying_the_users_changes_nothing(move):
-    """Step 1: the dry run writes nothing, the import all, and no file with hashes is left."""
-    dry_run = commands_in(step(1), "jeton user import --dry-run")
+    """Step 1: the dry run stores nothing, the import all, and no file with hashes is left."""
     copied = commands_in(step(1), "sqlite3")
-    move.shell(copied + dry_run)
-    assert move.users() == []
-    move.copy_the_users()
+    said = move.shell(copied + commands_in(step(1), "jeton user import --dry-run"))
+    assert "3 users would be added" in said
+    assert "3 users added" in move.copy_the_users()
     assert [user["username"] for user in move.users()] == ["alice", "bob", "johndoe"]
     assert not (move.folder / "users.csv").exists()
     app = move.run("tutorial")
     assert app.takes(old_token(app))
+
+
+def test_users_may_be_copied_again(move):
+    """Steps 1 and 4: what has changed in the app is taken, of those who have not come to Jeton yet."""
+    move.copy_the_users()
+    move.start_jeton()
+    assert move.token_of_jeton()
+    move.change_in_the_app("hashed_password", BcryptHasher().hash("another secret"))
+    move.copy_the_users()
+    assert move.ask_jeton().status_code == 200
+    assert move.ask_jeton(username="alice").status_code == 400
+    assert move.token_of_jeton(username="alice", password="another secret")
 
 
 def test_psql_writes_the_same_file(move):
@@ -322,6 +339,18 @@ def test_a_user_whom_the_app_disables_is_locked_out_at_once(move):
     moved = move.run("tutorial_moved")
     token = move.token_of_jeton()
     assert moved.takes(token)
-    with contextlib.closing(sqlite3.connect(move.folder / "app.db")) as database, database:
-        database.execute("""UPDATE "user" SET disabled = TRUE WHERE username = 'johndoe'""")
+    move.change_in_the_app("disabled", True)
     assert not moved.takes(token)
+
+
+def test_the_statistics_tell_how_far_it_is(move):
+    """Step 6: a login replaces the hash that was imported."""
+    move.copy_the_users()
+    move.start_jeton()
+    listing = commands_in(step(6), "jeton user list --stats").strip()
+    before = json.loads(move.shell(f"{listing} --json"))
+    assert sum(row["users"] for row in before if row["format"].startswith("bcrypt")) == 2
+    move.token_of_jeton()
+    after = json.loads(move.shell(f"{listing} --json"))
+    assert sum(row["users"] for row in after if row["format"].startswith("bcrypt")) == 1
+    assert sum(row["users"] for row in after if row["format"].startswith("scrypt")) == 1
