@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 import time
 
 import jwt
@@ -11,8 +12,8 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from conftest import command
-from fastapi_app import AUDIENCE, PASSWORD, listener, running, site
+from conftest import ROOT, command
+from fastapi_app import AUDIENCE, FOLDER, PASSWORD, listener, running, site
 
 
 class Api:
@@ -147,3 +148,11 @@ def test_an_api_that_cannot_read_the_keys_does_not_blame_the_token(api, tmp_path
     with running("main", listening, tmp_path / "log", **settings):
         headers = {"Authorization": f"Bearer {api.token()}"}
         assert requests.get(f"{origin}/users/me", headers=headers).status_code == 503
+
+
+def test_the_example_is_tested_with_the_versions_that_it_names():
+    def versions(folder):
+        lines = (folder / "requirements.txt").read_text("utf-8").splitlines()
+        return {re.sub(r"\[.*\]", "", line) for line in lines}
+
+    assert versions(FOLDER) <= versions(ROOT / "tests" / "interop")

@@ -166,7 +166,7 @@ def test_copying_the_users_changes_nothing(move):
 
 
 def test_users_may_be_copied_again(move):
-    """Steps 1 and 4: what has changed in the app is taken, of those who have not come to Jeton yet."""
+    """Steps 1 and 4: what has changed in the app, of those who have not come to Jeton yet."""
     move.copy_the_users()
     move.start_jeton()
     assert move.token_of_jeton()
