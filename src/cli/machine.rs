@@ -6,7 +6,8 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Failure;
-use crate::config::{ByteSize, ScryptCost, ServeSettings};
+use crate::clock::Seconds;
+use crate::config::{ByteSize, HashingSettings, ScryptCost};
 use crate::crypto::hashing_pool::HashingLimits;
 
 /// How many files this process may need beside the connections of the public listener: those of the
@@ -30,16 +31,22 @@ fn within_files(wanted: usize, files: Option<u64>) -> usize {
 }
 
 /// Lays out the hashing threads: one a core, as far as the memory goes.
-pub(super) fn hashing_limits(settings: &ServeSettings) -> Result<HashingLimits, Failure> {
+pub(super) fn hashing_limits(
+    settings: &HashingSettings,
+    deadline: Seconds,
+) -> Result<HashingLimits, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    lay_out(settings, cores, memory_limit())
+    let (threads, memory_per_thread) = lay_out(settings, cores, memory_limit())?;
+    let deadline = Duration::from_secs(deadline.get().unsigned_abs());
+    Ok(HashingLimits { threads, memory_per_thread, deadline, cost: settings.scrypt })
 }
 
+/// How many threads, and the memory of each.
 fn lay_out(
-    settings: &ServeSettings,
+    settings: &HashingSettings,
     cores: usize,
     memory_limit: Option<u64>,
-) -> Result<HashingLimits, Failure> {
+) -> Result<(usize, u64), Failure> {
     let cost = settings.scrypt;
     // Hashes of the recommended cost verify everywhere, whatever new ones cost.
     let share = cost.memory().max(ScryptCost::RECOMMENDED.memory());
@@ -62,8 +69,7 @@ fn lay_out(
             ByteSize(budget),
         )));
     }
-    let deadline = Duration::from_secs(settings.login_deadline.get().unsigned_abs());
-    Ok(HashingLimits { threads, memory_per_thread, deadline, cost })
+    Ok((threads, memory_per_thread))
 }
 
 /// The memory that this process may use: the least of the cgroup's limit and the machine's.
@@ -87,14 +93,14 @@ mod tests {
     #[derive(Parser)]
     struct Arguments {
         #[command(flatten)]
-        settings: ServeSettings,
+        settings: HashingSettings,
     }
 
     fn limits(arguments: &[&str], cores: usize, mib: u64) -> Result<(usize, u64), Failure> {
         let all = std::iter::once(&"jeton").chain(arguments);
         let settings = Arguments::try_parse_from(all).expect("valid arguments").settings;
         lay_out(&settings, cores, Some(mib << 20))
-            .map(|limits| (limits.threads, limits.memory_per_thread >> 20))
+            .map(|(threads, memory_per_thread)| (threads, memory_per_thread >> 20))
     }
 
     #[test]

@@ -22,6 +22,14 @@ pub(super) fn progress(text: &str) {
     }
 }
 
+/// Shows how much of something is done as a bar.
+pub(super) fn progress_bar(what: &str, done: u64, of: u64) {
+    const WIDTH: u64 = 40;
+    let part = |whole: u64| done.min(of).saturating_mul(whole) / of.max(1);
+    let filled = "#".repeat(usize::try_from(part(WIDTH)).unwrap_or_default());
+    progress(&format!("{what} [{filled:.<40}] {:3} %", part(100)));
+}
+
 /// Ends the line of [`progress`].
 pub(super) fn end_progress() {
     if is_interactive() {

@@ -110,18 +110,9 @@ pub struct ServeSettings {
     #[command(flatten)]
     pub keys: KeySettings,
 
-    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent
-    #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
-    pub scrypt: ScryptCost,
-
-    /// How many passwords are hashed at once [default: one a core, as far as memory allows]
-    #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
-    pub hash_threads: Option<usize>,
-
-    /// The memory that password hashing may use, all threads together [default: 128MiB, or one
-    /// hash's need if greater, a thread; at most half of the memory limit of the cgroup or machine]
-    #[arg(long, env = "JETON_HASH_MEMORY", value_name = "SIZE")]
-    pub hash_memory: Option<ByteSize>,
+    /// Password hashing.
+    #[command(flatten)]
+    pub hashing: HashingSettings,
 
     /// The longest wait for a password to be verified, 1s to 1m; a login that would wait longer is
     /// answered 503 at once
@@ -172,6 +163,24 @@ pub struct ServeSettings {
     /// Logging.
     #[command(flatten)]
     pub log: LogSettings,
+}
+
+/// What password hashes cost, and what they may take: for `serve`, and for commands that look at the hashes
+/// it will verify.
+#[derive(Args, Clone, Debug)]
+pub struct HashingSettings {
+    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent
+    #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
+    pub scrypt: ScryptCost,
+
+    /// How many passwords are hashed at once [default: one a core, as far as memory allows]
+    #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
+    pub hash_threads: Option<usize>,
+
+    /// The memory that password hashing may use, all threads together [default: 128MiB, or one
+    /// hash's need if greater, a thread; at most half of the memory limit of the cgroup or machine]
+    #[arg(long, env = "JETON_HASH_MEMORY", value_name = "SIZE")]
+    pub hash_memory: Option<ByteSize>,
 }
 
 /// The settings that decide about keys; the same for `jeton serve` on every replica and for `jeton key`.

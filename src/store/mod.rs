@@ -5,6 +5,7 @@
 //! `Tx`, and the two engines only know how to run a statement. SQL stands in `sql/`.
 
 pub mod clients;
+pub(crate) mod import;
 pub mod keys;
 mod look_up;
 pub mod migration;
@@ -69,6 +70,8 @@ pub(crate) enum Access {
     Write,
     /// Writes, in several statements that all take effect or none.
     Transaction,
+    /// The same, and it may take as long as it takes: nobody waits for an answer.
+    LongTransaction,
 }
 
 /// Something to be done with the database, whole or not at all.

@@ -27,6 +27,8 @@ const CONNECTIONS_MAX: usize = 16;
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a use case may take before its connection is given up.
 const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one may that nobody waits for.
+const LONG_USE_CASE_TIMEOUT: Duration = Duration::from_hours(24);
 /// How often a use case is tried when the database says that it met another one.
 const ATTEMPTS_MAX: usize = 4;
 
@@ -76,8 +78,12 @@ impl Postgres {
     }
 
     async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
+        let patience = match use_case.access() {
+            Access::Read | Access::Write | Access::Transaction => USE_CASE_TIMEOUT,
+            Access::LongTransaction => LONG_USE_CASE_TIMEOUT,
+        };
         let connection = self.connection().await?;
-        if let Ok(outcome) = timeout(USE_CASE_TIMEOUT, self.run(&connection, use_case)).await {
+        if let Ok(outcome) = timeout(patience, self.run(&connection, use_case)).await {
             return outcome;
         }
         // What the server is doing is unknown: this connection is not used again.
@@ -94,7 +100,7 @@ impl Postgres {
         let (connection, statements) =
             (super::EngineConnection::Postgres(connection), &self.statements);
         let mut tx = Tx { connection, statements };
-        if use_case.access() != Access::Transaction {
+        if matches!(use_case.access(), Access::Read | Access::Write) {
             // One statement is a transaction of its own.
             return Ok(use_case.run(&mut tx).await?);
         }

@@ -50,21 +50,68 @@ impl LookUpStatement {
     }
 }
 
+/// How many rows a statement inserts at once.
+pub(super) const ROWS: usize = 50;
+
+/// A statement that inserts rows, written with `VALUES (…)` on a line of its own for one row.
+pub(crate) struct BatchStatement {
+    one: Statement,
+    many: Statement,
+}
+
+impl BatchStatement {
+    fn new(text: &str) -> Self {
+        let widen = |line: &str| match line.strip_prefix("VALUES ") {
+            None => line.to_owned(),
+            Some(row) => {
+                let columns = row.split(['$', ',', ')']).filter_map(|n| n.parse().ok()).max();
+                let columns: usize = columns.unwrap_or_default();
+                let rows = (0..ROWS).map(|number| moved(row, number * columns));
+                format!("VALUES {}", rows.collect::<Vec<_>>().join(", "))
+            }
+        };
+        let many: Vec<String> = text.lines().map(widen).collect();
+        Self { one: Statement::new(text), many: Statement::new(&many.join("\n")) }
+    }
+
+    /// The statement for so many rows, which are one or [`ROWS`].
+    pub(super) fn for_rows(&self, rows: usize) -> &Statement {
+        if rows == 1 { &self.one } else { &self.many }
+    }
+}
+
+/// A text whose parameters have numbers that are greater by so much.
+fn moved(text: &str, by: usize) -> String {
+    let mut parts = text.split('$');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |moved, part| {
+        let end = part.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(part.len());
+        let (number, rest) = part.split_at(end);
+        let number = number.parse::<usize>().unwrap_or_default() + by;
+        format!("{moved}${number}{rest}")
+    })
+}
+
 macro_rules! statements {
     (
         statements { $($name:ident = $file:literal;)+ }
         look_ups { $($look_up:ident = $look_up_file:literal;)+ }
+        batches { $($batch:ident = $batch_file:literal;)+ }
     ) => {
         $(pub(crate) static $name: LazyLock<Statement> =
             LazyLock::new(|| Statement::new(include_str!(concat!("../../sql/", $file, ".sql"))));)+
         $(pub(crate) static $look_up: LazyLock<LookUpStatement> = LazyLock::new(|| {
             LookUpStatement::new(include_str!(concat!("../../sql/", $look_up_file, ".sql")))
         });)+
+        $(pub(crate) static $batch: LazyLock<BatchStatement> = LazyLock::new(|| {
+            BatchStatement::new(include_str!(concat!("../../sql/", $batch_file, ".sql")))
+        });)+
 
         #[cfg(test)]
         const ALL: &[(&str, &str)] = &[
             $(($file, include_str!(concat!("../../sql/", $file, ".sql"))),)+
             $(($look_up_file, include_str!(concat!("../../sql/", $look_up_file, ".sql"))),)+
+            $(($batch_file, include_str!(concat!("../../sql/", $batch_file, ".sql"))),)+
         ];
     };
 }
@@ -75,6 +122,7 @@ statements! {
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
         CREATE_MIGRATION_TABLE = "create_migration_table";
+        CREATE_STAGING = "create_staging";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
         DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
@@ -88,6 +136,7 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_STAGED_USER = "find_staged_user";
         FIND_TALLIES = "find_tallies";
         FIND_USER = "find_user";
         FORGIVE_FAILURES = "forgive_failures";
@@ -103,6 +152,7 @@ statements! {
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
         LIST_SESSIONS_OF_USER = "list_sessions_of_user";
+        LIST_STAGED_USERS = "list_staged_users";
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
         LOCK_MIGRATION_GUARD = "lock_migration_guard";
@@ -111,9 +161,11 @@ statements! {
         RECORD_LOGIN = "record_login";
         RECORD_ORIGIN = "record_origin";
         REFRESH_SESSION = "refresh_session";
+        REPLACE_STAGED_HASH = "replace_staged_hash";
         REPLACE_TALLY = "replace_tally";
         RESEAL_KEY = "reseal_key";
         REVOKE_KEY = "revoke_key";
+        STAGE_USER = "stage_user";
         UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";
         UPDATE_USER = "update_user";
@@ -122,6 +174,11 @@ statements! {
     look_ups {
         FIND_CLIENT = "find_client";
         FIND_SESSION = "find_session";
+        FIND_USERS_BY_ID = "find_users_by_id";
+        FIND_USERS_BY_NAME = "find_users_by_name";
+    }
+    batches {
+        IMPORT_USERS = "import_users";
     }
 }
 
@@ -139,6 +196,16 @@ mod tests {
             assert!(!sql.replace("COUNT(*)", "").contains('*'), "{file}: columns are named");
             assert!(!statement.sqlite.contains('$'), "{file}: ? for SQLite");
         }
+    }
+
+    #[test]
+    fn rows_have_parameters_of_their_own() {
+        let statement = BatchStatement::new("INSERT INTO t (a, b, c)\nVALUES ($1, $2, $2)");
+        let (one, many) = (statement.for_rows(1), statement.for_rows(ROWS));
+        assert_eq!(one.postgres, "INSERT INTO t (a, b, c) VALUES ($1, $2, $2)");
+        let begin = "INSERT INTO t (a, b, c) VALUES ($1, $2, $2), ($3, $4, $4), ($5, ";
+        assert!(many.postgres.starts_with(begin), "{}", many.postgres);
+        assert!(many.postgres.ends_with(", ($99, $100, $100)"), "{}", many.postgres);
     }
 
     #[test]

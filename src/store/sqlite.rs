@@ -243,7 +243,7 @@ fn read_value(value: ValueRef<'_>) -> Value {
 
 /// Sorts an error by what its reader can do about it.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-fn classify(error: rusqlite::Error) -> StoreError {
+pub(super) fn classify(error: rusqlite::Error) -> StoreError {
     let detail = error.to_string();
     match error.sqlite_error_code() {
         Some(

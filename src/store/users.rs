@@ -33,7 +33,8 @@ pub struct User {
 }
 
 impl User {
-    fn read(row: &Row) -> Result<Self, StoreError> {
+    /// Reads the columns that every statement about users names in the same order.
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
         let scope = row.optional_text(4)?.map(Scope::try_from).transpose();
         Ok(Self {
             id: UserId::from_text(row.text(0)?),
@@ -51,11 +52,11 @@ impl User {
 }
 
 /// Roles as they are stored.
-fn roles_value(roles: &[String]) -> Value {
+pub(super) fn roles_value(roles: &[String]) -> Value {
     Value::Text(serde_json::to_string(roles).expect("strings are JSON"))
 }
 
-fn scope_value(scope: Option<&Scope>) -> Value {
+pub(super) fn scope_value(scope: Option<&Scope>) -> Value {
     Value::from(scope.map(|scope| Value::Text(scope.to_string())))
 }
 

@@ -53,10 +53,10 @@ def new_database(engine, folder):
 
 
 @contextlib.contextmanager
-def serving(log, *options):
+def serving(log, *options, listen="127.0.0.1:0"):
     """Runs `jeton serve` until the end of the block, which gets where it listens."""
     process = subprocess.Popen(
-        [JETON, "serve", "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]
+        [JETON, "serve", "--listen", listen, "--management-listen", "127.0.0.1:0"]
         + ["--log-format", "json", "--login-deadline", "1m", *options],
         stderr=subprocess.PIPE,
         text=True,

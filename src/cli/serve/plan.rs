@@ -48,7 +48,7 @@ impl Plan {
         }
         let default_client = settings.default_client.as_deref().map(str::parse).transpose();
         Ok(Self {
-            hashing: machine::hashing_limits(settings)?,
+            hashing: machine::hashing_limits(&settings.hashing, settings.login_deadline)?,
             certificate,
             connections_max: machine::connections_max(settings.max_connections),
             default_client: default_client

@@ -1,5 +1,11 @@
 //! `jeton user`: who can log in.
 
+mod export;
+mod import;
+mod record;
+mod skipped;
+mod stats;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -73,11 +79,19 @@ pub(super) enum Command {
         #[arg(long)]
         mfa_required: bool,
     },
-    /// List users
+    /// List users, or count them by the formats of their password hashes
     List {
+        /// How many users have hashes of each format and cost, and when one of them last logged in
+        #[arg(long)]
+        stats: bool,
         #[command(flatten)]
         common: Common,
     },
+    /// Add users from a file with the password hashes that they have: of bcrypt, passlib, Django,
+    /// Werkzeug, Argon2 or scrypt
+    Import(Box<import::Import>),
+    /// Print all users, as import takes them
+    Export(export::Export),
     /// Show one user, and how failed logins hold the account back
     Show {
         #[command(flatten)]
@@ -179,7 +193,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             };
             add(&store, user, named.common.json).await
         }
-        Command::List { common } => list(&common).await,
+        Command::List { stats: false, common } => list(&common).await,
+        Command::List { stats: true, common } => stats::run(&common).await,
+        Command::Import(options) => import::run(*options, now).await,
+        Command::Export(options) => export::run(options).await,
         Command::Show { named, master } => show(&named, &master, now).await,
         Command::Unlock { named, master } => {
             let store = open_existing_store(&named.common.database).await?;

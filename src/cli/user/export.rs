@@ -1,0 +1,93 @@
+//! `jeton user export`: all users, as `jeton user import` takes them.
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::record::Field;
+use super::{Common, Failure, PAGE, open_existing_store, output};
+use crate::store::users::{ListUsers, User};
+
+/// What `jeton user export` takes.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Export {
+    /// The form of what is printed
+    #[arg(long, value_enum, default_value_t = Form::Jsonl)]
+    format: Form,
+    /// Leave out the hashes of the passwords, which can be guessed at
+    #[arg(long)]
+    without_hashes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// JSON Lines
+    Jsonl,
+    /// CSV with a header
+    Csv,
+}
+
+pub(super) async fn run(options: Export) -> Result<(), Failure> {
+    let store = open_existing_store(&options.common.database).await?;
+    let fields: Vec<Field> = Field::value_variants()
+        .iter()
+        .copied()
+        .filter(|field| *field != Field::PasswordHash || !options.without_hashes)
+        .collect();
+    let is_csv = options.format == Form::Csv && !options.common.json;
+    if is_csv {
+        output::line(&csv_line(fields.iter().map(|field| field.name().to_owned()))?);
+    }
+    let mut after = String::new();
+    loop {
+        let page = store.perform(ListUsers { after: after.clone(), limit: PAGE }).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after.clone_from(&last.username);
+        for user in &page {
+            output::line(&if is_csv { as_csv(user, &fields)? } else { as_json(user, &fields) });
+        }
+    }
+}
+
+fn as_json(user: &User, fields: &[Field]) -> String {
+    let value = |field| match field {
+        Field::Username => json!(user.username),
+        Field::PasswordHash => json!(user.password_hash.expose()),
+        Field::Sub => json!(user.id),
+        Field::Scope => json!(user.scope),
+        Field::Role => json!(user.roles),
+        Field::Disabled => json!(user.disabled_at.is_some()),
+        Field::MfaRequired => json!(user.mfa_required_at.is_some()),
+    };
+    let values = fields.iter().map(|field| (field.name().to_owned(), value(*field)));
+    serde_json::Value::Object(values.collect()).to_string()
+}
+
+fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
+    if user.roles.iter().any(|role| role.contains(char::is_whitespace)) {
+        let problem = "has a role with a blank, which CSV cannot tell from two: use --format jsonl";
+        return Err(Failure(format!("the user {} {problem}", user.username)));
+    }
+    let value = |field| match field {
+        Field::Username => user.username.clone(),
+        Field::PasswordHash => user.password_hash.expose().to_owned(),
+        Field::Sub => user.id.to_string(),
+        Field::Scope => user.scope.as_ref().map(ToString::to_string).unwrap_or_default(),
+        Field::Role => user.roles.join(" "),
+        Field::Disabled => user.disabled_at.is_some().to_string(),
+        Field::MfaRequired => user.mfa_required_at.is_some().to_string(),
+    };
+    csv_line(fields.iter().map(|field| value(*field)))
+}
+
+fn csv_line(cells: impl Iterator<Item = String>) -> Result<String, Failure> {
+    let write = || {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(cells.map(String::into_bytes)).map_err(|error| error.to_string())?;
+        let line = writer.into_inner().map_err(|error| error.to_string())?;
+        String::from_utf8(line).map_err(|error| error.to_string())
+    };
+    let line = write().map_err(|error| format!("cannot write CSV: {error}"))?;
+    Ok(line.trim_end_matches('\n').to_owned())
+}

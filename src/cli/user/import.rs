@@ -1,0 +1,421 @@
+//! `jeton user import`: users who come with the hashes that they have.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::record::{Column, Columns, Kind, Problem, Record, Records, read_user};
+use super::skipped::Skipped;
+use super::{Common, Failure, open_existing_store, open_store, output};
+use crate::cli::machine;
+use crate::clock::Timestamp;
+use crate::config::{DatabaseLocation, HashingSettings, ScryptCost};
+use crate::crypto::hashing_pool::HashingLimits;
+use crate::crypto::password::{HashingMemory, PasswordHash};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::store::import::{FindUsers, ImportUsers, StagedUser, Staging, Taken};
+use crate::store::users::User;
+
+/// How many lines are looked at together.
+const LINES: usize = 512;
+/// How often progress is shown.
+const PROGRESS: Duration = Duration::from_millis(200);
+
+/// What `jeton user import` takes.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct Import {
+    /// CSV with a header, or JSON Lines; - for standard input
+    file: PathBuf,
+    /// Look at everything and store nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave out lines that cannot be taken, and write them to this new file
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    skip_bad: Option<PathBuf>,
+    /// Cover hashes that take less than 16 MiB to compute with scrypt, so that none of them is stored as
+    /// it is. Takes as long as a login each
+    #[arg(long)]
+    wrap: bool,
+    /// A column that is not called as `jeton user export` calls it: `username=email`, or
+    /// `disabled=!is_active` for one that says the opposite; repeatable
+    #[arg(long, value_name = "NAME=COLUMN")]
+    column: Vec<Column>,
+    #[command(flatten)]
+    hashing: HashingSettings,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What came of an import.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    dry_run: bool,
+    lines: u64,
+    /// Users by the format and cost of their hashes.
+    formats: BTreeMap<String, u64>,
+    /// New users.
+    added: u64,
+    /// Users who were there, had not logged in and came with another hash.
+    updated: u64,
+    /// Users who were there already, as the file has them or changed since.
+    unchanged: u64,
+    /// Hashes that were covered.
+    wrapped: u64,
+    problems: Vec<BadLine>,
+    #[serde(skip)]
+    kinds: BTreeMap<Kind, u64>,
+}
+
+/// A line that cannot be taken.
+#[derive(Debug, Serialize)]
+struct BadLine {
+    #[serde(rename = "line")]
+    number: u64,
+    kind: Kind,
+    problem: String,
+}
+
+/// An import under way.
+struct Importing<'a> {
+    options: &'a Import,
+    columns: Columns,
+    limits: HashingLimits,
+    /// Nothing if there is no database yet, and none is to be made.
+    store: Option<Store>,
+    staging: Arc<Staging>,
+    skipped: Option<Skipped>,
+    report: Report,
+    weak: u64,
+}
+
+pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> {
+    // The deadline of a login is no matter here.
+    let limits = machine::hashing_limits(&options.hashing, crate::clock::Seconds::new(1))?;
+    let (file, size) = open(&options.file)?;
+    let read = Arc::new(AtomicU64::new(0));
+    let counted = Counted { file, read: Arc::clone(&read) };
+    let named = |problem| format!("{}: {problem}", options.file.display());
+    let mut records = Records::new(counted).map_err(named)?;
+    let columns = Columns::new(&options.column);
+    if let Some(header) = records.header() {
+        columns.check(header).map_err(named)?;
+        let unused: Vec<&str> = columns.unused(header).collect();
+        if !unused.is_empty() {
+            output::error_line(&format!("Columns that are not used: {}", unused.join(", ")));
+        }
+    }
+    let skipped = options.skip_bad.as_deref();
+    let skipped = skipped.map(|path| Skipped::create(path, records.header())).transpose()?;
+    let mut importing = Importing {
+        store: importing_store(&options).await?,
+        options: &options,
+        columns,
+        limits,
+        staging: Arc::new(Staging::new()?),
+        skipped,
+        report: Report { dry_run: options.dry_run, ..Report::default() },
+        weak: 0,
+    };
+    let mut shown_at = Instant::now();
+    loop {
+        let lines: Vec<Record> =
+            records.by_ref().take(LINES).collect::<Result<_, _>>().map_err(named)?;
+        if lines.is_empty() {
+            break;
+        }
+        importing.look_at(lines).await?;
+        if let Some(size) = size.filter(|_| shown_at.elapsed() > PROGRESS) {
+            output::progress_bar("Reading", read.load(Ordering::Relaxed), size);
+            shown_at = Instant::now();
+        }
+    }
+    if size.is_some() {
+        output::progress_bar("Reading", 1, 1);
+        output::end_progress();
+    }
+    importing.finish(now).await
+}
+
+/// The database to import to. A dry run makes none.
+async fn importing_store(options: &Import) -> Result<Option<Store>, Failure> {
+    let settings = &options.common.database;
+    match &settings.database {
+        DatabaseLocation::Sqlite(path) if options.dry_run && !path.exists() => Ok(None),
+        _ if options.dry_run => open_existing_store(settings).await.map(Some),
+        _ => open_store(settings).await.map(Some),
+    }
+}
+
+/// Opens the file, and says how large it is if that is known.
+fn open(path: &std::path::Path) -> Result<(Box<dyn Read>, Option<u64>), Failure> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let file = File::open(path)
+        .map_err(|error| format!("cannot open {} to read users: {error}", path.display()))?;
+    let size = file.metadata().ok().filter(std::fs::Metadata::is_file);
+    Ok((Box::new(file), size.map(|data| data.len())))
+}
+
+/// A file, and how much of it was read.
+struct Counted {
+    file: Box<dyn Read>,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}
+
+/// What is to be done about a user of the file.
+enum Decision {
+    Add,
+    Update,
+    Leave,
+}
+
+impl Importing<'_> {
+    /// Stages what can be taken of these lines.
+    async fn look_at(&mut self, lines: Vec<Record>) -> Result<(), Failure> {
+        self.report.lines += lines.len() as u64;
+        let memory_max = self.limits.memory_per_thread;
+        let read = lines.iter().map(|record| read_user(record, &self.columns, memory_max));
+        let read: Vec<_> = read.collect();
+        let users = || read.iter().flatten().map(|(user, _)| user);
+        let known = match &self.store {
+            None => Vec::new(),
+            Some(store) => {
+                let names = users().map(|user| user.username.as_str().to_owned()).collect();
+                let ids = users().map(|user| user.id.clone()).collect();
+                store.perform(FindUsers { names, ids }).await?
+            }
+        };
+        for (record, user) in lines.iter().zip(read) {
+            let problem = match user {
+                Ok((user, hash)) => self.stage(&user, &hash, &known)?,
+                Err(problem) => Some(problem),
+            };
+            if let Some(problem) = problem {
+                self.leave_out(record, problem)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stages a user, or says why not.
+    fn stage(
+        &mut self,
+        user: &StagedUser,
+        hash: &PasswordHash,
+        known: &[User],
+    ) -> Result<Option<Problem>, Failure> {
+        let decision = match self.decide(user, hash, known) {
+            Ok(decision) => decision,
+            Err(problem) => return Ok(Some(problem)),
+        };
+        let wanted = !matches!(decision, Decision::Leave);
+        if let Some(taken) = self.staging.add(user, wanted)? {
+            let (what, line) = match taken {
+                Taken::Name(line) => ("user name", line),
+                Taken::Sub(line) => ("sub of the user", line),
+            };
+            let sentence = format!("the {what} {} is that of line {line}", user.username);
+            return Ok(Some(Problem::new(Kind::Duplicate, sentence)));
+        }
+        let report = &mut self.report;
+        *report.formats.entry(hash.to_string()).or_default() += 1;
+        *match decision {
+            Decision::Add => &mut report.added,
+            Decision::Update => &mut report.updated,
+            Decision::Leave => &mut report.unchanged,
+        } += 1;
+        self.weak += u64::from(wanted && hash.is_weak());
+        Ok(None)
+    }
+
+    /// Holds a user of the file against those of the database.
+    fn decide(
+        &self,
+        user: &StagedUser,
+        hash: &PasswordHash,
+        known: &[User],
+    ) -> Result<Decision, Problem> {
+        let name = user.username.as_str();
+        let conflict = |sentence| Err(Problem::new(Kind::Conflict, sentence));
+        if let Some(other) =
+            known.iter().find(|known| known.id == user.id && known.username != name)
+        {
+            return conflict(format!("the sub of {name} is that of the user {}", other.username));
+        }
+        let Some(same) = known.iter().find(|known| known.username == name) else {
+            return Ok(Decision::Add);
+        };
+        if user.has_own_id && same.id != user.id {
+            return conflict(format!("there is a user {name} already, with another sub"));
+        }
+        let is_untouched =
+            same.last_login_at.is_none() && same.password_changed_at == same.created_at;
+        let stored = PasswordHash::parse(same.password_hash.expose(), u64::MAX).ok();
+        let is_same = stored.as_ref().is_some_and(|stored| {
+            let is_to_be_wrapped = self.options.wrap && stored.is_weak();
+            stored.without_output() == hash.without_output() && !is_to_be_wrapped
+        });
+        Ok(if is_untouched && !is_same { Decision::Update } else { Decision::Leave })
+    }
+
+    fn leave_out(&mut self, record: &Record, problem: Problem) -> Result<(), Failure> {
+        let Problem { kind, sentence } = problem;
+        *self.report.kinds.entry(kind).or_default() += 1;
+        if let Some(skipped) = &mut self.skipped {
+            skipped.write(record, &sentence)?;
+        }
+        if self.options.common.json {
+            self.report.problems.push(BadLine { number: record.line, kind, problem: sentence });
+        } else {
+            output::error_line(&format!("line {}: {sentence}", record.line));
+        }
+        Ok(())
+    }
+
+    /// Stores what was staged, if it may be.
+    async fn finish(mut self, now: Timestamp) -> Result<(), Failure> {
+        if let Some(skipped) = self.skipped.take() {
+            skipped.finish()?;
+        }
+        let bad: u64 = self.report.kinds.values().sum();
+        let refused = bad > 0 && self.options.skip_bad.is_none();
+        if let Some(store) = self.store.take().filter(|_| !refused && !self.options.dry_run) {
+            if self.options.wrap {
+                self.wrap()?;
+            }
+            self.store_all(&store, now).await?;
+        } else if self.options.wrap {
+            self.report.wrapped = self.weak;
+        }
+        let bad_lines = if bad == 1 { "1 line".to_owned() } else { format!("{bad} lines") };
+        self.report.print(self.options.common.json, refused && !self.options.dry_run);
+        if !refused {
+            return Ok(());
+        }
+        Err(Failure(if self.options.dry_run {
+            format!("{bad_lines} cannot be taken: mend them, or import with --skip-bad FILE")
+        } else {
+            format!(
+                "{bad_lines} cannot be taken, so nothing was imported: mend them, or leave them out \
+                 with --skip-bad FILE"
+            )
+        }))
+    }
+
+    /// Covers what is weak, on all threads.
+    fn wrap(&mut self) -> Result<(), Failure> {
+        let HashingLimits { threads, cost, .. } = self.limits;
+        let reserve = |_| HashingMemory::reserve(cost.memory());
+        let mut memories = (0..threads).map(reserve).collect::<Result<Vec<_>, _>>()?;
+        for memory in &mut memories {
+            memory.test()?;
+        }
+        let mut after = 0;
+        loop {
+            let page = self.staging.page(after)?;
+            let Some(last) = page.last() else { break };
+            after = last.line;
+            // Few enough at a time that progress is seen.
+            for users in page.chunks(threads * 4) {
+                for (line, hash) in cover(users, cost, &mut memories) {
+                    self.staging.replace_hash(line, &hash)?;
+                    self.report.wrapped += 1;
+                }
+                output::progress_bar("Covering", self.report.wrapped, self.weak);
+            }
+        }
+        output::end_progress();
+        Ok(())
+    }
+
+    /// Stores what is wanted, all or nothing.
+    async fn store_all(&self, store: &Store, now: Timestamp) -> Result<(), Failure> {
+        let stored = Arc::new(AtomicU64::new(0));
+        let wanted = self.report.added + self.report.updated;
+        let staging = Arc::clone(&self.staging);
+        let import = store.perform(ImportUsers { staging, now, stored: Arc::clone(&stored) });
+        let show = async {
+            loop {
+                tokio::time::sleep(PROGRESS).await;
+                output::progress_bar("Storing", stored.load(Ordering::Relaxed), wanted);
+            }
+        };
+        tokio::select! {
+            done = import => done?,
+            () = show => {}
+        }
+        output::progress_bar("Storing", 1, 1);
+        output::end_progress();
+        Ok(())
+    }
+}
+
+/// Covers the weak hashes of some users, each thread in memory of its own.
+fn cover(
+    users: &[StagedUser],
+    cost: ScryptCost,
+    memories: &mut [HashingMemory],
+) -> Vec<(u64, Secret)> {
+    let share = users.len().div_ceil(memories.len()).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = users
+            .chunks(share)
+            .zip(memories)
+            .map(|(users, memory)| {
+                scope.spawn(move || {
+                    let covered = users.iter().filter_map(|user| {
+                        let hash =
+                            PasswordHash::parse(user.password_hash.expose(), u64::MAX).ok()?;
+                        let weak = hash.is_weak().then(|| hash.covered(cost, memory))??;
+                        Some((user.line, Secret::new(weak)))
+                    });
+                    covered.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}
+
+impl Report {
+    fn print(&self, json: bool, refused: bool) {
+        if json {
+            return output::json(self);
+        }
+        let rows = self.formats.iter().map(|(format, users)| [format.clone(), users.to_string()]);
+        output::table(["FORMAT", "USERS"], &rows.collect::<Vec<_>>());
+        output::line("");
+        if !self.kinds.is_empty() {
+            let rows = self.kinds.iter().map(|(kind, lines)| [kind.to_string(), lines.to_string()]);
+            output::table(["PROBLEM", "LINES"], &rows.collect::<Vec<_>>());
+            output::line("");
+        }
+        if refused {
+            return;
+        }
+        let Self { lines, added, updated, unchanged, wrapped, .. } = self;
+        let would = if self.dry_run { "would be " } else { "" };
+        output::line(&format!(
+            "Of {lines} lines, {added} users {would}added, {updated} {would}given another hash, and \
+             {unchanged} were there already; {wrapped} hashes {would}covered.{}",
+            if self.dry_run { " Nothing was stored: this was a dry run." } else { "" },
+        ));
+    }
+}

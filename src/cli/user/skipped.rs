@@ -1,0 +1,91 @@
+//! The lines that an import left out, in a file that can be mended and imported.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::Failure;
+use super::record::{Record, Source};
+
+/// The column that says why.
+const PROBLEM: &str = "problem";
+
+/// A file of lines that were left out, in the format that they had.
+pub(super) struct Skipped {
+    path: PathBuf,
+    lines: Lines,
+}
+
+enum Lines {
+    /// The problem stands in this column.
+    Csv {
+        writer: Box<csv::Writer<File>>,
+        column: usize,
+    },
+    JsonLines(BufWriter<File>),
+}
+
+impl Skipped {
+    /// Makes the file, which only its owner can read: hashes are in it.
+    pub(super) fn create(path: &Path, header: Option<&[String]>) -> Result<Self, Failure> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|error| {
+            format!("cannot make {} (--skip-bad) as a new file: {error}", path.display())
+        })?;
+        let path = path.to_owned();
+        let Some(header) = header else {
+            return Ok(Self { path, lines: Lines::JsonLines(BufWriter::new(file)) });
+        };
+        // A file of skipped lines that was mended only in part has the column already.
+        let column = header.iter().position(|name| name == PROBLEM).unwrap_or(header.len());
+        let writer = Box::new(csv::WriterBuilder::new().flexible(true).from_writer(file));
+        let mut skipped = Self { path, lines: Lines::Csv { writer, column } };
+        skipped.write_csv(header.iter().map(String::as_bytes), PROBLEM)?;
+        Ok(skipped)
+    }
+
+    /// Writes a line and what is wrong with it.
+    pub(super) fn write(&mut self, record: &Record, problem: &str) -> Result<(), Failure> {
+        let text = match &record.source {
+            Source::Csv(fields) => return self.write_csv(fields.iter(), problem),
+            Source::Json(text) => String::from_utf8_lossy(text),
+        };
+        let mut values = record.values.clone().unwrap_or_else(|_| {
+            [("text".to_owned(), Value::from(text.trim_end()))].into_iter().collect()
+        });
+        values.insert(PROBLEM.to_owned(), problem.into());
+        let Lines::JsonLines(writer) = &mut self.lines else { return Ok(()) };
+        writeln!(writer, "{}", Value::Object(values)).map_err(|error| self.failure(&error))
+    }
+
+    fn write_csv<'a>(
+        &mut self,
+        fields: impl Iterator<Item = &'a [u8]>,
+        problem: &str,
+    ) -> Result<(), Failure> {
+        let Lines::Csv { writer, column } = &mut self.lines else { return Ok(()) };
+        let mut fields: Vec<&[u8]> = fields.collect();
+        // A line that is too short or too long has it at its end.
+        match fields.get_mut(*column) {
+            Some(field) => *field = problem.as_bytes(),
+            None => fields.push(problem.as_bytes()),
+        }
+        writer.write_record(fields).map_err(|error| self.failure(&error))
+    }
+
+    /// Sees that everything was written.
+    pub(super) fn finish(mut self) -> Result<(), Failure> {
+        let flushed = match &mut self.lines {
+            Lines::Csv { writer, .. } => writer.flush(),
+            Lines::JsonLines(writer) => writer.flush(),
+        };
+        flushed.map_err(|error| self.failure(&error))
+    }
+
+    fn failure(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure(format!("cannot write to {} (--skip-bad): {error}", self.path.display()))
+    }
+}

@@ -1,0 +1,229 @@
+//! Users on their way in, many at once.
+//!
+//! What is read from a file is staged in a private SQLite database, which is on the disk if it is large,
+//! which nobody else can open, and which is gone with the process. So a file may be of any size, no name
+//! in it is taken twice, and nothing is stored before all of it was looked at.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+
+use super::sql::ROWS;
+use super::users::{User, roles_value, scope_value};
+use super::value::{Row, Value};
+use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
+use crate::clock::Timestamp;
+use crate::oauth::resource_owner::Username;
+use crate::oauth::{Scope, UserId};
+use crate::secret::Secret;
+
+/// How many staged users are read at once.
+const PAGE: i64 = 1_000;
+
+/// A user as a file has it.
+#[derive(Clone, Debug)]
+pub(crate) struct StagedUser {
+    /// Where in the file.
+    pub(crate) line: u64,
+    pub(crate) username: Username,
+    pub(crate) id: UserId,
+    /// Whether the file has the `sub`; else it is a new one.
+    pub(crate) has_own_id: bool,
+    pub(crate) password_hash: Secret,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) roles: Vec<String>,
+    pub(crate) disabled: bool,
+    pub(crate) mfa_required: bool,
+    /// A random number.
+    pub(crate) lot: i64,
+}
+
+/// Why a user was not staged.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// By the user of this line, who has the same name.
+    Name(u64),
+    /// By the user of this line, who has the same `sub`.
+    Sub(u64),
+}
+
+/// Users that were read and are not stored yet.
+pub(crate) struct Staging(Mutex<Connection>);
+
+impl fmt::Debug for Staging {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Staging")
+    }
+}
+
+impl Staging {
+    /// Makes room.
+    pub(crate) fn new() -> Result<Self, StoreError> {
+        // Without a name it is a temporary file that is deleted when it is opened.
+        let mut connection = Connection::open("").map_err(sqlite::classify)?;
+        let script = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN";
+        sqlite::run_script(&mut connection, script)?;
+        sqlite::execute(&connection, &sql::CREATE_STAGING, &[])?;
+        Ok(Self(Mutex::new(connection)))
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stages a user, `wanted` or not, unless name or `sub` are staged already.
+    pub(crate) fn add(&self, user: &StagedUser, wanted: bool) -> Result<Option<Taken>, StoreError> {
+        let connection = self.connection();
+        let (name, id): (Value, Value) = (user.username.as_str().into(), (&user.id).into());
+        let values = [
+            line_value(user.line),
+            name.clone(),
+            id.clone(),
+            user.password_hash.expose().into(),
+            scope_value(user.scope.as_ref()),
+            roles_value(&user.roles),
+            i64::from(user.disabled).into(),
+            i64::from(user.mfa_required).into(),
+            user.lot.into(),
+            i64::from(wanted).into(),
+        ];
+        if sqlite::execute(&connection, &sql::STAGE_USER, &values)? == 1 {
+            return Ok(None);
+        }
+        let rows = sqlite::query(&connection, &sql::FIND_STAGED_USER, &[name, id])?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let line = read_line(row)?;
+        let same_name = row.text(1)? == user.username.as_str();
+        Ok(Some(if same_name { Taken::Name(line) } else { Taken::Sub(line) }))
+    }
+
+    /// The next of those that are wanted, after a line.
+    pub(crate) fn page(&self, after: u64) -> Result<Vec<StagedUser>, StoreError> {
+        let values = [line_value(after), PAGE.into()];
+        let rows = sqlite::query(&self.connection(), &sql::LIST_STAGED_USERS, &values)?;
+        rows.iter().map(StagedUser::read).collect()
+    }
+
+    /// Gives a staged user another hash.
+    pub(crate) fn replace_hash(&self, line: u64, hash: &Secret) -> Result<(), StoreError> {
+        let values = [line_value(line), hash.expose().into()];
+        sqlite::execute(&self.connection(), &sql::REPLACE_STAGED_HASH, &values).map(drop)
+    }
+}
+
+fn line_value(line: u64) -> Value {
+    i64::try_from(line).unwrap_or(i64::MAX).into()
+}
+
+fn read_line(row: &Row) -> Result<u64, StoreError> {
+    Ok(row.integer(0)?.unsigned_abs())
+}
+
+impl StagedUser {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        let mapped = |text: String| {
+            Username::parse(&text).ok_or_else(|| StoreError::Corrupt("a staged name".to_owned()))
+        };
+        let scope = row.optional_text(4)?.map(Scope::try_from).transpose();
+        Ok(Self {
+            line: read_line(row)?,
+            username: mapped(row.text(1)?)?,
+            id: UserId::from_text(row.text(2)?),
+            has_own_id: true,
+            password_hash: Secret::new(row.text(3)?),
+            scope: scope.map_err(StoreError::Corrupt)?,
+            roles: row.json(5)?,
+            disabled: row.integer(6)? != 0,
+            mfa_required: row.integer(7)? != 0,
+            lot: row.integer(8)?,
+        })
+    }
+
+    /// The columns of a row in `users`.
+    fn values(&self, now: Timestamp) -> [Value; 9] {
+        [
+            self.username.as_str().into(),
+            (&self.id).into(),
+            self.password_hash.expose().into(),
+            scope_value(self.scope.as_ref()),
+            roles_value(&self.roles),
+            self.disabled.then_some(now).into(),
+            self.mfa_required.then_some(now).into(),
+            self.lot.into(),
+            now.into(),
+        ]
+    }
+}
+
+/// Finds users by name and by `sub`.
+#[derive(Debug)]
+pub(crate) struct FindUsers {
+    pub(crate) names: Vec<String>,
+    pub(crate) ids: Vec<UserId>,
+}
+
+impl UseCase for FindUsers {
+    type Outcome = Vec<User>;
+
+    /// As many statements as it takes: what they see of different moments is decided on again when it is
+    /// stored.
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
+        let mut users = Vec::new();
+        for (statement, keys) in [
+            (&*sql::FIND_USERS_BY_NAME, self.names.iter().map(Value::from).collect::<Vec<_>>()),
+            (&*sql::FIND_USERS_BY_ID, self.ids.iter().map(Value::from).collect()),
+        ] {
+            for keys in keys.chunks(sql::WIDTH) {
+                let mut keys = keys.to_vec();
+                let statement = statement.for_keys(&mut keys);
+                for row in tx.query(statement, &keys).await? {
+                    users.push(User::read(&row)?);
+                }
+            }
+        }
+        Ok(users)
+    }
+}
+
+/// Stores the users that are wanted: all of them or none.
+#[derive(Debug)]
+pub(crate) struct ImportUsers {
+    pub(crate) staging: Arc<Staging>,
+    pub(crate) now: Timestamp,
+    /// How many were stored so far.
+    pub(crate) stored: Arc<AtomicU64>,
+}
+
+impl UseCase for ImportUsers {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::LongTransaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        self.stored.store(0, Ordering::Relaxed);
+        let mut after = 0;
+        loop {
+            let page = self.staging.page(after)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.line;
+            for batch in page.chunks(ROWS) {
+                // What is not a whole batch goes row by row.
+                let rows = if batch.len() == ROWS { ROWS } else { 1 };
+                for rows in batch.chunks(rows) {
+                    let values: Vec<Value> =
+                        rows.iter().flat_map(|user| user.values(self.now)).collect();
+                    tx.execute(sql::IMPORT_USERS.for_rows(rows.len()), &values).await?;
+                }
+                self.stored.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            }
+        }
+    }
+}
