@@ -8,12 +8,14 @@ import socket
 import subprocess
 import sys
 
-from conftest import ROOT, command, jeton, serving
+from conftest import ROOT, command, serving
 
 FOLDER = ROOT / "examples" / "fastapi"
 SWAGGER_UI = ROOT / "target" / "interop-node" / "node_modules" / "swagger-ui-dist"
 AUDIENCE = "https://items.example"
-PASSWORD = "secret lamp"
+# As the FastAPI tutorial has it, with bcrypt.
+PASSWORD = "secret"
+HASH = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW"
 
 
 def blocks(text, language):
@@ -57,11 +59,11 @@ def running(module, listening, log, **settings):
 
 @contextlib.contextmanager
 def site(folder, *options):
-    """Runs Jeton with a user, and `main.py`; gives the database of Jeton and both origins."""
+    """Runs Jeton with the tutorial's user, and `main.py`; gives the database of Jeton and both origins."""
     database = ["--database", f"sqlite:{folder / 'jeton.db'}"]
     database += ["--master-key-file", folder / "master.jwk"]
-    short = ["--password-stdin", "--allow-short-passwords"]
-    jeton("user", "add", "johndoe", *short, *database[:2], stdin=PASSWORD + "\n")
+    users = f"username,password_hash\njohndoe,{HASH}\n"
+    command("user", "import", "-", *database[:2], stdin=users)
     [added] = commands((FOLDER / "README.md").read_text("utf-8"), "jeton client add")
     command(*added, *database[:2])
     listening, origin = listener()

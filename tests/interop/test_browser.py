@@ -131,7 +131,7 @@ def test_the_authorize_button_gets_a_token_that_the_api_takes(docs):
 def test_a_wrong_password_is_shown_as_such(docs):
     """RFC 6749 §5.2: the page may read the error, so that its user sees what was wrong. [C-05]"""
     docs.open_dialog()
-    docs.fill_in("secret lump")
+    docs.fill_in("secrets")
     docs.send()
     expect(docs.error).to_contain_text("invalid_grant, description: The credentials are not valid.")
     docs.fill_in(PASSWORD)
