@@ -190,6 +190,19 @@ def test_psql_writes_the_same_file(move):
     assert move.token_of_jeton()
 
 
+def test_tokens_name_users_as_the_file_says(move):
+    """«What about…»: `sub` may be the key of the app's table, and names are in small letters."""
+    move.shell("""sqlite3 app.db "UPDATE user SET username = 'JohnDoe' WHERE id = 1" """)
+    [sub] = re.findall(r"CAST\(id AS TEXT\)\s+AS\s+sub", DOCUMENT.read_text("utf-8"))
+    copy = blocks(step(1), "sh")[0]
+    assert "disabled FROM" in copy
+    move.shell(copy.replace("disabled FROM", f"disabled, {sub} FROM"))
+    move.start_jeton()
+    token = move.token_of_jeton(username="JohnDoe")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert (claims["sub"], claims["preferred_username"]) == ("1", "johndoe")
+
+
 @pytest.mark.parametrize("move", ENGINES, indirect=True)
 def test_jeton_knows_the_passwords_and_the_app_does_not_notice(move):
     """Step 2: bcrypt of passlib and Argon2 of pwdlib, with the passwords of the app."""
