@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 12] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -49,8 +49,10 @@ const DOCUMENTS: [&str; 10] = [
     "SECURITY.md",
     "docs/asvs.md",
     "docs/interoperability.md",
+    "docs/moving-from-fastapi.md",
     "docs/performance.md",
     "docs/security.md",
+    "examples/fastapi/README.md",
     "keys/README.md",
 ];
 
