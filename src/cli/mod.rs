@@ -7,6 +7,7 @@ mod client;
 mod client_decisions;
 mod database;
 pub mod demo;
+mod doctor;
 mod healthcheck;
 mod key;
 mod key_picture;
@@ -87,6 +88,8 @@ enum Command {
     Db(database::Command),
     /// Show the effective settings, and prove that the service can start with them
     Check(ServeSettings),
+    /// Walk a running service as client, browser and resource server, and say what is wrong
+    Doctor(Box<doctor::Options>),
     /// Ask a running service whether it is ready: for containers
     Healthcheck(healthcheck::Options),
 }
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
             Command::Key(command) => key::run(*command).await,
             Command::Db(command) => database::run(command).await,
             Command::Check(settings) => check::run(settings, &matches).await,
+            Command::Doctor(options) => doctor::run(*options).await,
             Command::Healthcheck(options) => healthcheck::run(&options).await,
         }
     });
@@ -173,7 +177,10 @@ fn unknown_variables() -> Vec<String> {
         })
     };
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    names.filter(|name| name.starts_with("JETON_") && !known(name)).collect()
+    let is_of_doctor = |name: &str| doctor::SECRET_VARIABLES.contains(&name);
+    let is_unknown =
+        |name: &String| name.starts_with("JETON_") && !known(name) && !is_of_doctor(name);
+    names.filter(is_unknown).collect()
 }
 
 #[cfg(test)]

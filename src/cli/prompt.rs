@@ -17,6 +17,11 @@ pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
     })
 }
 
+/// Reads a password that exists, as it is: from a prompt, or as the first line of standard input.
+pub(super) fn password(from_stdin: bool) -> Result<Secret, Failure> {
+    if from_stdin { read_line() } else { ask("Password: ") }
+}
+
 /// Asks whether to go on.
 pub(super) fn confirm() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
@@ -43,12 +48,14 @@ fn read_line() -> Result<Secret, Failure> {
     Ok(Secret::new(line))
 }
 
+fn ask(prompt: &str) -> Result<Secret, Failure> {
+    rpassword::prompt_password(prompt).map(Secret::new).map_err(|error| {
+        let remedy = "use --password-stdin without a terminal";
+        Failure(format!("cannot ask for the password: {error}; {remedy}"))
+    })
+}
+
 fn ask_twice() -> Result<Secret, Failure> {
-    let ask = |prompt| {
-        rpassword::prompt_password(prompt).map(Secret::new).map_err(|error| {
-            format!("cannot ask for the password: {error}; use --password-stdin without a terminal")
-        })
-    };
     let password = ask("Password: ")?;
     if ask("Again: ")? != password {
         return Err("the two passwords differ: nothing was changed".into());

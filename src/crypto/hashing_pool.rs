@@ -14,7 +14,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
@@ -68,6 +70,13 @@ pub struct HashingLimits {
     pub cost: ScryptCost,
 }
 
+/// What verifications are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FunctionLabels {
+    /// `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
+    pub function: &'static str,
+}
+
 /// What the pool tells of itself.
 #[derive(Clone, Debug)]
 pub struct HashingMetrics {
@@ -77,8 +86,8 @@ pub struct HashingMetrics {
     pub wait: Histogram,
     /// Seconds that a verification took.
     pub duration: Histogram,
-    /// Verifications done.
-    pub verified: Counter,
+    /// Verifications done, by what was computed.
+    pub verified: Family<FunctionLabels, Counter>,
     /// Logins refused because the wait would have been too long.
     pub refused: Counter,
     /// Logins dropped because the caller had hung up.
@@ -220,10 +229,11 @@ impl Shared {
         while let Some(job) = self.next(memory) {
             let started = Instant::now();
             let cost = self.limits.cost;
+            let function = job.stored.as_ref().map_or("scrypt", PasswordHash::function);
             let outcome = catch_unwind(AssertUnwindSafe(|| job.verify(cost, memory)));
             let seconds = started.elapsed().as_secs_f64();
             self.metrics.duration.observe(seconds);
-            self.metrics.verified.inc();
+            self.metrics.verified.get_or_create(&FunctionLabels { function }).inc();
 
             let mut queue = self.lock();
             queue.running -= 1;
@@ -305,7 +315,7 @@ impl HashingMetrics {
             queue_depth: Gauge::default(),
             wait: seconds(),
             duration: seconds(),
-            verified: Counter::default(),
+            verified: Family::default(),
             refused: Counter::default(),
             abandoned: Counter::default(),
         }
@@ -323,6 +333,10 @@ mod tests {
         let cost = ScryptCost { ln: 12, r: 8, p: 1 };
         HashingPool::start(HashingLimits { threads: 1, memory_per_thread: 4 << 20, deadline, cost })
             .expect("a thread to start")
+    }
+
+    fn verified(pool: &HashingPool) -> u64 {
+        pool.metrics().verified.get_or_create(&FunctionLabels { function: "scrypt" }).get()
     }
 
     fn presented(text: &str) -> Password {
@@ -356,7 +370,7 @@ mod tests {
         let presence = Waiting::default().presence();
         let outcome = pool.verify(presented("password"), None, true, presence).await;
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
-        assert_eq!((pool.metrics().abandoned.get(), pool.metrics().verified.get()), (1, 0));
+        assert_eq!((pool.metrics().abandoned.get(), verified(&pool)), (1, 0));
     }
 
     #[tokio::test]
@@ -367,6 +381,6 @@ mod tests {
         let outcome = pool.verify(presented("password"), None, true, caller.presence()).await;
         let retry_after = Seconds::new(1);
         assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
-        assert_eq!(pool.metrics().verified.get(), 0);
+        assert_eq!(verified(&pool), 0);
     }
 }

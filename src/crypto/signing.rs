@@ -172,6 +172,34 @@ impl SigningKey {
     }
 }
 
+/// A key that somebody publishes, which only verifies.
+#[derive(Debug)]
+pub struct VerifyingKey(RsassaJwsVerifier);
+
+impl VerifyingKey {
+    /// Reads a public JWK, which must be an RSA key for RS256 that is large enough.
+    ///
+    /// # Errors
+    /// A sentence part that says what is wrong with it.
+    pub fn from_jwk(jwk: &[u8]) -> Result<Self, String> {
+        let unusable = "is no public RSA key for RS256";
+        let jwk = Jwk::from_bytes(jwk).map_err(|_| unusable)?;
+        let modulus = jwk.parameter("n").and_then(Value::as_str).ok_or(unusable)?;
+        let modulus = URL_SAFE_NO_PAD.decode(modulus).map_err(|_| unusable)?;
+        let bits = BigNum::from_slice(&modulus).map_err(|_| unusable)?.num_bits();
+        if bits < 2_048 {
+            return Err(format!("has {bits} bits: 2048 are the least (RFC 7518 §3.3)"));
+        }
+        Ok(Self(RS256.verifier_from_jwk(&jwk).map_err(|_| unusable)?))
+    }
+
+    /// Whether the signature is this key's over the message.
+    #[must_use]
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        verifies(&self.0, message, signature)
+    }
+}
+
 /// Whether the signature is that of the verifier's key over the message.
 fn verifies(verifier: &RsassaJwsVerifier, message: &[u8], signature: &[u8]) -> bool {
     verifier.verify(message, signature).is_ok()
@@ -225,6 +253,10 @@ mod tests {
         let signature = key.sign(b"message").expect("memory");
         assert!(key.verify(b"message", &signature) && !key.verify(b"massage", &signature));
         assert!(!key.verify(b"message", &signature[1..]) && !key.verify(b"message", b""));
+        let published = serde_json::to_vec(key.public()).expect("JSON");
+        let published = VerifyingKey::from_jwk(&published).expect("a public key");
+        assert!(published.verify(b"message", &signature));
+        assert!(!published.verify(b"massage", &signature));
         // [K-04] [K-05] The shortest spelling of the modulus, and the usual exponent.
         let n = URL_SAFE_NO_PAD.decode(&key.public.n).expect("base64url without padding");
         assert!(n.len() == 256 && n[0] != 0 && key.public.e == "AQAB");

@@ -1,4 +1,5 @@
-//! Floor 4: the way in over HTTP. warp and hyper are known here and nowhere else.
+//! Floor 4: the way in over HTTP. warp is known here and nowhere else; so is hyper, but for the client of
+//! `jeton doctor`.
 //!
 //! Start here for "which path does what": [`public_routes`] and [`management_routes`] are the tables.
 

@@ -29,6 +29,7 @@ use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
 use look_up::{LookUp, LookUpAll, Shared};
 use postgres::Postgres;
+pub use postgres_url::SYSTEM_ROOTS;
 use sessions::{FindSession, StoredSession};
 use sql::Statement;
 use sqlite::Sqlite;

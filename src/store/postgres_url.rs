@@ -105,7 +105,7 @@ fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConne
 }
 
 /// Where systems keep the certificates they trust.
-const SYSTEM_ROOTS: [&str; 3] =
+pub const SYSTEM_ROOTS: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 15] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -49,11 +49,13 @@ const DOCUMENTS: [&str; 13] = [
     "SECURITY.md",
     "docs/asvs.md",
     "docs/interoperability.md",
+    "docs/moving-from-fastapi.md",
     "docs/performance.md",
     "docs/security.md",
     "docs/verify-libraries.md",
     "docs/verify-servers.md",
     "docs/verify.md",
+    "examples/fastapi/README.md",
     "keys/README.md",
 ];
 

@@ -124,6 +124,12 @@ impl PasswordHash {
         })
     }
 
+    /// The function that is computed first: `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
+    #[must_use]
+    pub fn function(&self) -> &'static str {
+        self.scheme.function()
+    }
+
     /// Whether the password is the one that was hashed. Takes as long as the hash costs.
     #[must_use]
     pub fn verify(&self, password: &Password, memory: &mut HashingMemory) -> bool {

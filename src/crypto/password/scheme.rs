@@ -57,6 +57,16 @@ pub(super) struct Argon2Parameters {
 }
 
 impl Scheme {
+    /// The name of the function.
+    pub(super) fn function(&self) -> &'static str {
+        match self {
+            Self::Scrypt { .. } => "scrypt",
+            Self::Bcrypt { .. } => "bcrypt",
+            Self::Pbkdf2 { .. } => "pbkdf2",
+            Self::Argon2 { .. } => "argon2",
+        }
+    }
+
     /// The memory that it takes, in octets.
     pub(super) fn memory(&self) -> u64 {
         match self {

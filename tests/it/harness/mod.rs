@@ -5,6 +5,7 @@ pub(crate) mod chaos_proxy;
 pub(crate) mod client;
 pub(crate) mod database;
 pub(crate) mod executable;
+pub(crate) mod faulty_proxy;
 pub(crate) mod forge;
 pub(crate) mod http2;
 pub(crate) mod keys;

@@ -71,7 +71,7 @@ async fn what_happens_is_counted_and_names_nobody() {
         (r#"jeton_token_requests_total{grant="password",outcome="unknown_user"}"#, 1.0),
         (r#"jeton_token_requests_total{grant="none",outcome="wrong_client_secret"}"#, 1.0),
         (r#"jeton_introspections_total{outcome="active"}"#, 1.0),
-        ("jeton_hashing_verified_total", 3.0),
+        (r#"jeton_hashing_verified_total{function="scrypt"}"#, 3.0),
         ("jeton_hashing_refused_total", 0.0),
         ("jeton_hashing_abandoned_total", 0.0),
         ("jeton_hashing_queue_depth", 0.0),
