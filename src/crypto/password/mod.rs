@@ -171,11 +171,17 @@ impl PasswordHash {
         Some(format!("{COVER}{own}${}", self.without_output()))
     }
 
+    /// Whether it is in the format of hashes that are made here.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own && self.cover.is_none()
+    }
+
     /// Whether it is what a new hash would be.
     #[must_use]
     pub fn is_current(&self, policy: ScryptCost) -> bool {
         let is_policy = matches!(&self.scheme, Scheme::Scrypt { cost, .. } if *cost == policy);
-        is_policy && self.own && self.cover.is_none()
+        is_policy && self.is_own()
     }
 
     /// Whether machines that do nothing but guess have an easy time with it: it takes less than 16 MiB.
