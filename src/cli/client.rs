@@ -332,11 +332,7 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
     if !changed {
         return Err(unknown(id));
     }
-    if common.json {
-        output::json(&serde_json::json!({ "client_id": id.as_str(), "outcome": done }));
-    } else {
-        output::line(&format!("The client {id} was {done}."));
-    }
+    output::outcome(common.json, ("client", "client_id"), id.as_str(), done);
     Ok(())
 }
 

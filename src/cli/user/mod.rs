@@ -326,14 +326,26 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
 async fn list(common: &Common) -> Result<(), Failure> {
     let store = open_existing_store(&common.database).await?;
     let mut users: Vec<Listed> = Vec::new();
+    let list = |user| {
+        users.push(Listed::from(user));
+        Ok(())
+    };
+    for_each(&store, list).await?;
+    print(users, common.json);
+    Ok(())
+}
+
+/// Looks at all users by name, a page at a time.
+async fn for_each(
+    store: &Store,
+    mut look: impl FnMut(User) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut after = String::new();
     loop {
-        let after = users.last().map(|user| user.username.clone()).unwrap_or_default();
         let page = store.perform(ListUsers { after, limit: PAGE }).await?;
-        if page.is_empty() {
-            print(users, common.json);
-            return Ok(());
-        }
-        users.extend(page.into_iter().map(Listed::from));
+        let Some(last) = page.last().map(|user| user.username.clone()) else { return Ok(()) };
+        after = last;
+        page.into_iter().try_for_each(&mut look)?;
     }
 }
 
@@ -379,11 +391,7 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
     if !changed {
         return Err(unknown(name));
     }
-    if common.json {
-        output::json(&serde_json::json!({ "username": name.as_str(), "outcome": done }));
-    } else {
-        output::line(&format!("The user {name} was {done}."));
-    }
+    output::outcome(common.json, ("user", "username"), name.as_str(), done);
     Ok(())
 }
 
