@@ -107,7 +107,7 @@ impl Target {
         arguments.extend(["--master-key-file", &master_key, "--trusted-proxy", "127.0.0.0/8"]);
         arguments.extend(["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]);
         let mut settings = Arguments::try_parse_from(arguments).expect("valid settings").settings;
-        settings.scrypt = cost;
+        settings.hashing.scrypt = cost;
         let clock = Clock::settable(Timestamp(Clock::System.now().0));
         let service = Service::start(settings, clock).await.expect("it starts");
 
