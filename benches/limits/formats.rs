@@ -98,7 +98,7 @@ fn unusual() -> Vec<Format> {
         of("an output of two blocks", "$pbkdf2-sha256$200000", 64),
         of("an output of one block", "$pbkdf2-sha256$200000", 32),
         of("the shortest output", "$pbkdf2-sha512$200000", 16),
-        of("small blocks", "$scrypt$ln=20,r=1,p=1", 32),
+        of("small blocks", "$scrypt$ln=17,r=1,p=1", 32),
         of("large blocks", "$scrypt$ln=10,r=1024,p=1", 32),
         of("little memory often", "$scrypt$ln=10,r=8,p=128", 32),
         of("one pass", "$argon2id$v=19$m=131072,t=1,p=1", 32),

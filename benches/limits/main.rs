@@ -19,6 +19,7 @@
 
 mod bare;
 mod formats;
+mod import;
 mod keys;
 mod load;
 mod overload;
@@ -102,6 +103,9 @@ async fn main() {
     for engine in Engine::ALL {
         if wants("keys") {
             keys::reload(engine).await;
+        }
+        if wants("import") {
+            import::import(engine).await;
         }
         if wants("refresh") {
             refreshes(engine).await;
