@@ -12,7 +12,7 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
 
 use super::load::Rate;
-use super::process::{Engine, Place, Taken, connect, run, watch};
+use super::process::{Engine, Place, Taken, connect, watch};
 use super::{ROUNDS, Rounds, median};
 
 /// How many users there are.
@@ -80,11 +80,12 @@ fn write_users(folder: &Path, users: usize) -> PathBuf {
 }
 
 /// What each row has in these columns, beside what is in the file.
-const COLUMNS: &str = "user_id, username, password_hash, scope, roles, lot, password_changed_at, created_at";
+const COLUMNS: &str =
+    "user_id, username, password_hash, scope, roles, lot, password_changed_at, created_at";
 
 /// A user of the file, with what is made up for each.
 struct User {
-    user_id: String,
+    id: String,
     username: String,
     password_hash: String,
     scope: String,
@@ -96,9 +97,9 @@ fn read_users(file: &Path) -> impl Iterator<Item = User> {
     let records = csv::Reader::from_path(file).expect("a file").into_records();
     records.map(|record| {
         let record = record.expect("a line");
-        let user_id: [u8; 16] = rand::random();
+        let id: [u8; 16] = rand::random();
         User {
-            user_id: URL_SAFE_NO_PAD.encode(user_id),
+            id: URL_SAFE_NO_PAD.encode(id),
             username: record[0].to_owned(),
             password_hash: record[1].to_owned(),
             scope: record[2].to_owned(),
@@ -111,7 +112,7 @@ fn read_users(file: &Path) -> impl Iterator<Item = User> {
 async fn driver_alone(engine: Engine, file: &Path) -> f64 {
     let place = Place::new(engine).await.expect("it was there");
     // The tables, and nothing in them.
-    run(&["user", "list", "--database", &place.database, "--json"], "");
+    import_into(&place, &write_users(&place.folder, 0)).await;
     let started = Instant::now();
     if let Some(path) = place.database.strip_prefix("sqlite:") {
         insert_into_sqlite(path, file).expect("SQLite takes it");
@@ -129,8 +130,8 @@ fn insert_into_sqlite(path: &str, file: &Path) -> rusqlite::Result<()> {
         let statement =
             format!("INSERT INTO users ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, '[]', ?5, 1, 1)");
         let mut insert = transaction.prepare(&statement)?;
-        for User { user_id, username, password_hash, scope, lot } in read_users(file) {
-            insert.execute((user_id, username, password_hash, scope, lot))?;
+        for User { id, username, password_hash, scope, lot } in read_users(file) {
+            insert.execute((id, username, password_hash, scope, lot))?;
         }
     }
     transaction.commit()
@@ -143,10 +144,9 @@ async fn copy_to_postgres(database: &str, file: &Path) -> Result<(), tokio_postg
     let sink = transaction.copy_in(&statement).await?;
     let types = [&[Type::TEXT; 5][..], &[Type::INT8; 3]].concat();
     let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
-    for User { user_id, username, password_hash, scope, lot } in read_users(file) {
+    for User { id, username, password_hash, scope, lot } in read_users(file) {
         let row = writer.as_mut();
-        row.write(&[&user_id, &username, &password_hash, &scope, &"[]", &lot, &1_i64, &1_i64])
-            .await?;
+        row.write(&[&id, &username, &password_hash, &scope, &"[]", &lot, &1_i64, &1_i64]).await?;
     }
     writer.finish().await?;
     transaction.commit().await

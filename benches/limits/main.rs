@@ -104,7 +104,7 @@ async fn main() {
         if wants("keys") {
             keys::reload(engine).await;
         }
-        if wants("import") {
+        if wants("import") && !matches!(engine, Engine::Postgres("prepared")) {
             import::import(engine).await;
         }
         if wants("refresh") {
