@@ -87,6 +87,8 @@ pub fn prepare_password(password: &Secret) -> Option<Secret> {
 mod tests {
     use super::*;
 
+    /// RFC 8265 §3.1, §3.3: width, case, NFC, the characters that are allowed; nothing is left of no name; names
+    /// with blanks are none. [W-30] [W-32] [W-33]
     #[test]
     fn names_are_mapped_to_one_form() {
         for (presented, mapped) in [
@@ -105,6 +107,8 @@ mod tests {
         }
     }
 
+    /// RFC 8265 §4.1, §4.2: NFC, other spaces to U+0020, no other mapping, either direction of writing; no control
+    /// and no invisible characters, and not nothing. [W-26] [W-27]
     #[test]
     fn passwords_are_normalised_and_nothing_more() {
         let prepared = |text: &str| {

@@ -23,7 +23,7 @@ const COMPOSITION: (&str, &str) = ("src/cli/serve/", "http");
 const CLIENT: &str = "src/cli/doctor/client.rs";
 
 /// Foreign crates, and the places that may know them.
-const CONFINED: [(&str, &[&str]); 15] = [
+const CONFINED: [(&str, &[&str]); 19] = [
     ("warp", &["src/http/"]),
     ("hyper", &["src/http/", CLIENT]),
     ("hyper_util", &["src/http/", CLIENT]),
@@ -37,6 +37,10 @@ const CONFINED: [(&str, &[&str]); 15] = [
     ("josekit", &["src/crypto/"]),
     ("jeton_scrypt", &["src/crypto/"]),
     ("scrypt", &["src/crypto/"]),
+    ("argon2", &["src/crypto/"]),
+    ("bcrypt", &["src/crypto/"]),
+    ("pbkdf2", &["src/crypto/"]),
+    ("csv", &["src/cli/user/"]),
     ("rand", &["src/crypto/random.rs"]),
     ("rustix", &["src/cli/"]),
 ];

@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -50,6 +50,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/asvs.md",
     "docs/interoperability.md",
     "docs/moving-from-fastapi.md",
+    "docs/passwords.md",
     "docs/performance.md",
     "docs/security.md",
     "docs/verify-libraries.md",

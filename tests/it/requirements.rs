@@ -10,8 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The groups of which every row must be shown or explained.
-const COMPLETE: [&str; 16] =
-    ["TP", "TC", "TG", "TR", "TS", "TX", "TK", "TE", "K", "I", "R", "M", "J", "H", "C", "S"];
+const COMPLETE: [&str; 17] =
+    ["TP", "TC", "TG", "TR", "TS", "TX", "TK", "TE", "K", "I", "R", "M", "J", "H", "C", "S", "W"];
 
 /// The groups in the order of the table.
 const GROUPS: [(&str, &str); 19] = [

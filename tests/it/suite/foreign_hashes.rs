@@ -79,6 +79,19 @@ async fn users_keep_their_passwords_whatever_hashed_them() {
     );
 }
 
+/// NIST SP 800-63B-4 §3.1.1.2: whether a password is long enough and on no list is asked when it is set, never
+/// at a login: `secret`, of the tutorial of FastAPI, goes on. [W-23]
+#[tokio::test]
+async fn a_password_that_could_not_be_set_here_still_logs_in() {
+    let jeton = jeton().await;
+    let tutorial = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
+    import(&jeton, &[("johndoe", tutorial)], &[]);
+    for attempt in ["with the hash that came", "with the hash that replaced it"] {
+        assert!(can_log_in(&jeton, "johndoe", "secret").await, "{attempt}");
+    }
+    assert!(!jeton.try_change_password("johndoe", "secret").await);
+}
+
 /// Elsewhere passwords were hashed as they came: in no normal form, with characters that no password has
 /// that is set here. They are right as they were, and in no other form before they were replaced.
 #[tokio::test]

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use super::*;
 use crate::harness::database::SCRYPT;
 use crate::harness::forge::claims;
+use crate::harness::{Database, run_with_input};
 
 /// Whether a user can log in with a password; anything but yes must be `invalid_grant`.
 async fn can_log_in(jeton: &Jeton, user: &str, password: &str) -> bool {
@@ -162,4 +163,26 @@ async fn a_poisoned_row_harms_nobody() {
         assert_eq!(stored_hash(&jeton).await, hash);
     }
     assert!(can_log_in(&jeton, "bob", PASSWORD).await);
+}
+
+/// OWASP Password Storage, RFC 7914, NIST SP 800-63B-4 §3.1.1.2: a new hash says function, cost and salt;
+/// 128 MiB, 128 bits of salt of its own, 256 bits of output. [W-01] [W-04] [W-05] [W-06]
+#[tokio::test]
+async fn new_hashes_have_the_recommended_cost_and_a_salt_of_their_own() {
+    let database = Database::empty(ENGINE).await;
+    for name in ["anna", "bert"] {
+        let add = ["user", "add", name, "--password-stdin", "--database", &database.url];
+        assert!(run_with_input(&add, "quill lamp tern 5\n").status.success());
+    }
+    let hashes = database.query("SELECT password_hash FROM users").await;
+    let parts = hashes.iter().map(|row| {
+        let hash = row[0].as_deref().expect("a hash");
+        let rest = hash.strip_prefix("$scrypt$ln=17,r=8,p=1$").expect("the recommended cost");
+        let (salt, output) = rest.split_once('$').expect("salt and output");
+        let octets = |text| STANDARD_NO_PAD.decode(text).expect("base64");
+        assert_eq!((octets(salt).len(), octets(output).len()), (16, 32));
+        (salt.to_owned(), output.to_owned())
+    });
+    let [anna, bert] = &parts.collect::<Vec<_>>()[..] else { panic!("two users") };
+    assert!(anna.0 != bert.0 && anna.1 != bert.1, "the password is the same, and nothing else");
 }

@@ -55,7 +55,7 @@ async fn shown(jeton: &Jeton, user: &str) -> Value {
 }
 
 /// RFC 6749 §4.3.2, §10.10: after five failures, wherever they come from, an account waits: a second, and
-/// twice as long after each further failure, up to a quarter of an hour. [TG-10]
+/// twice as long after each further failure, up to a quarter of an hour. [TG-10] [W-36]
 #[tokio::test]
 async fn who_guesses_waits_twice_as_long_each_time() {
     let jeton = jeton_behind_proxy().await;
@@ -85,7 +85,7 @@ async fn who_guesses_waits_twice_as_long_each_time() {
 }
 
 /// NIST SP 800-63B-4 §3.2.2: after 100 failures in a row nobody gets in any more from where the account
-/// has never logged in, until the password is changed. [TG-10]
+/// has never logged in, until the password is changed. [TG-10] [W-35]
 #[tokio::test]
 async fn a_hundred_failures_lock_an_account_until_the_password_is_changed() {
     let jeton = jeton_behind_proxy().await;
@@ -266,7 +266,7 @@ async fn failures_of_all_replicas_and_before_a_restart_add_up() {
     restarted.stop().await;
 }
 
-/// NIST SP 800-63B-4 §3.2.2: a login forgives the mistakes before it. [TG-26]
+/// NIST SP 800-63B-4 §3.2.2: a login forgives the mistakes before it. [TG-26] [W-37]
 #[tokio::test]
 async fn a_login_forgives_the_mistakes_before_it() {
     let jeton = jeton().await;

@@ -120,7 +120,7 @@ async fn only_good_versions_and_ciphers_are_negotiated() {
 
 /// RFC 6749 §1.6, §3.2; RFC 6797 §7.1, §7.2; ASVS 5.0 §4.1.2: the port of TLS answers nothing in the
 /// clear, not even with a redirect, which would hide that a password was sent so; HSTS comes over
-/// TLS only, on errors too. [H-01] [H-04] [H-07]
+/// TLS only, on errors too. [H-01] [H-04] [H-07] [W-38]
 #[tokio::test]
 async fn nothing_is_answered_in_the_clear() {
     let (jeton, _pair) = jeton_with_tls().await;
