@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 ISSUER = os.environ["ISSUER"]
 AUDIENCE = os.environ["AUDIENCE"]
+# The claims that RFC 9068 §2.2 requires, and those that this API cannot do without.
+REQUIRED = ["iss", "aud", "exp", "iat", "sub", "client_id", "jti", "scope", "preferred_username"]
 # The public client as which /docs asks for tokens.
 CLIENT_ID = os.environ["CLIENT_ID"]
 # A folder with the files of swagger-ui-dist. Without it the browser gets them from FastAPI's CDN.
@@ -52,7 +54,7 @@ def read_token(token: Annotated[str, Depends(bearer)]) -> Caller:
             algorithms=["RS256"],
             issuer=ISSUER,
             audience=AUDIENCE,
-            options={"require": ["iss", "aud", "exp", "iat", "sub", "client_id", "jti"]},
+            options={"require": REQUIRED},
         )
     except jwt.PyJWKClientConnectionError as error:
         raise HTTPException(503, "The keys of the token service cannot be read.") from error

@@ -15,7 +15,7 @@ from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from oauthlib.oauth2 import LegacyApplicationClient, OAuth2Error
 from requests_oauthlib import OAuth2Session
 
-from conftest import ROOT
+from conftest import ROOT, stop
 
 TARGET = ROOT / "target"
 # A script is given as text because Node finds packages from where it runs.
@@ -229,7 +229,7 @@ class Program(Client):
         )
 
     def __exit__(self, *_):
-        self.process.communicate(timeout=30)
+        stop(self.process)
 
     def ask(self, act, **parameters):
         print(json.dumps({"act": act, **parameters}), file=self.process.stdin, flush=True)

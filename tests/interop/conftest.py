@@ -52,6 +52,15 @@ def new_database(engine, folder):
     return f"{server.rsplit('/', 1)[0]}/{name}"
 
 
+def stop(process):
+    """Ends a process, by force if it does not end when it is told to, and returns its status."""
+    process.terminate()
+    try:
+        return process.wait(timeout=30)
+    finally:
+        process.kill()
+
+
 @contextlib.contextmanager
 def serving(log, *options, listen="127.0.0.1:0"):
     """Runs `jeton serve` until the end of the block, which gets where it listens."""
@@ -75,8 +84,7 @@ def serving(log, *options, listen="127.0.0.1:0"):
         try:
             yield entry
         finally:
-            process.terminate()
-            status = process.wait(timeout=30)
+            status = stop(process)
             reader.join()
     assert status == 0
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 
-from conftest import ROOT, command, serving
+from conftest import ROOT, command, serving, stop
 
 FOLDER = ROOT / "examples" / "fastapi"
 SWAGGER_UI = ROOT / "target" / "interop-node" / "node_modules" / "swagger-ui-dist"
@@ -53,8 +53,7 @@ def running(module, listening, log, **settings):
         try:
             yield
         finally:
-            process.terminate()
-            process.wait(timeout=30)
+            stop(process)
 
 
 @contextlib.contextmanager

@@ -7,10 +7,10 @@ import subprocess
 import jwt
 import requests
 
-from conftest import AUDIENCE, ROOT
+from conftest import AUDIENCE, ROOT, stop
 
 SCRIPT = ROOT / "tests" / "interop" / "node" / "verify.js"
-# `tests/run` puts the packages here. A script is given as text because it finds them from where it runs.
+# `tests/interop/run` puts the packages here. A script is given as text because it finds them from where it runs.
 PACKAGES = ROOT / "target" / "interop-node"
 
 
@@ -38,7 +38,7 @@ class ResourceServers:
 
     def __exit__(self, *_):
         self.http.close()
-        self.node.communicate(timeout=30)
+        stop(self.node)
 
     def published(self, jwks):
         """The names of the keys that a replica publishes now."""

@@ -101,6 +101,8 @@ WRONG = {
     "an ID token": lambda api: api.token(header={"typ": "JWT"}),
     "without an end": lambda api: api.token(without="exp"),
     "without an audience": lambda api: api.token(without="aud"),
+    "without a scope": lambda api: api.token(without="scope"),
+    "of a client without --claim": lambda api: api.token(without="preferred_username"),
     "not signed": not_signed,
     "with an unknown kid": lambda api: api.token(header={"kid": "unknown"}),
     "with a foreign key": with_a_foreign_key,

@@ -3,7 +3,6 @@
 import jwt
 import pytest
 import requests
-from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7662 import IntrospectTokenValidator
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
@@ -25,10 +24,10 @@ def session(service, client_id, method, scope="read write"):
     )
 
 
-def fetch(service, client_id="web", method="client_secret_basic", password=PASSWORD):
+def fetch(service, client_id="web", method="client_secret_basic"):
     endpoint = metadata(service)["token_endpoint"]
     with session(service, client_id, method) as client:
-        return client.fetch_token(endpoint, username=USERNAME, password=password)
+        return client.fetch_token(endpoint, username=USERNAME, password=PASSWORD)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +40,6 @@ def test_authlib_gets_a_token_by_every_advertised_method(service, client_id, met
     token = fetch(service, client_id, method)
     assert token["token_type"] == "Bearer"
     assert token["scope"] == "read write"
-
-
-def test_authlib_sees_a_wrong_password_as_invalid_grant(service):
-    with pytest.raises(OAuthError, match="invalid_grant"):
-        fetch(service, password="tuesday fern lamb")
 
 
 def test_pyjwt_verifies_a_token_knowing_only_the_issuer(service):

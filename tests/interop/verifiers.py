@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import requests
 
-from conftest import ROOT
+from conftest import ROOT, stop
 from verification import PACKAGES
 from verification import blocks, free_port, new_key, public_pem, wait_until
 
@@ -24,6 +24,12 @@ load_module /usr/lib/nginx/modules/ngx_http_js_module.so;
 events {}
 http {
     access_log off;
+    # The system's folders are not for everybody.
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
     include conf.d/api.conf;
 }
 """
@@ -120,8 +126,7 @@ def listening(command, folder, environment, port):
         assert process.poll() is None, (folder / "log").read_text()
         yield HttpApi(port)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        stop(process)
 
 
 @contextlib.contextmanager
@@ -148,8 +153,10 @@ def lines(block, _, environment):
         stdout=subprocess.PIPE,
         text=True,
     )
-    yield LineApi(process)
-    process.communicate(timeout=30)
+    try:
+        yield LineApi(process)
+    finally:
+        stop(process)
 
 
 @contextlib.contextmanager

@@ -67,7 +67,9 @@ pub(super) fn unanswered(trouble: &Trouble) -> Fault {
         Trouble::Silence(_) => {
             "look at the log of the service and of the proxy; --timeout waits longer"
         }
-        Trouble::Protocol(_) => "see what listens there: it is neither Jeton nor a proxy before it",
+        Trouble::Protocol(_) => {
+            "see what listens there, and whether it speaks TLS: then the URL begins with https"
+        }
         _ => "it answered before: see whether the service or the proxy limits connections",
     };
     fault(trouble.to_string(), remedy)
@@ -96,11 +98,13 @@ pub(super) fn stranger(path: &str, answer: &Answer) -> Option<Fault> {
             401 => "let the proxy ask for no password of its own at this service",
             403 | 405 => "let the proxy pass all methods and callers on to Jeton",
             413 | 414 | 431 => "let the proxy take heads and contents of 16 KiB",
-            _ => "let the proxy pass this path on to Jeton, unchanged",
+            _ => {
+                "see that the URL is that of Jeton, and that a proxy passes this path on unchanged"
+            }
         };
         return Some(fault(
             format!(
-                "not Jeton but a server before it ({server}) answered {path}: {status} with {what}"
+                "not Jeton but another server ({server}) answered {path}: {status} with {what}"
             ),
             remedy,
         ));

@@ -45,6 +45,9 @@ fn read(path: &str, answer: &Answer, introspector: &Caller) -> Said {
         }
     }
     let remedy = match answer.error_code().as_deref() {
+        Some("invalid_client") if introspector.secret.is_none() => {
+            format!("{id} needs a secret to ask: --introspect-secret-file FILE")
+        }
         Some("invalid_client") => format!(
             "see `jeton client show {id}`: it may be unknown or disabled, or its secret another; and see \
              proxy.authorization"

@@ -118,8 +118,8 @@ impl Login<'_> {
             }
         };
         let why = format!(
-            "the password may be wrong, the user disabled, held back after failures or bound to a \
-             second factor: `jeton user show {}`, and the reason in the log",
+            "the password may be wrong, the user unknown, disabled, held back after failures or bound to \
+             a second factor: `jeton user show {}`, and the reason in the log",
             self.user.name
         );
         if let Some(fault) = refusal(&self.path, &answer, self, &why) {

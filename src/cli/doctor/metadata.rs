@@ -46,14 +46,16 @@ fn judge_document(issuer: &Issuer, path: &str, answer: &Answer) -> Vec<Finding> 
     };
     let said = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
     let issuer_faults = issuer_fault(issuer.as_str(), said).into_iter().collect();
+    let said_faults = said.parse().map(|said| endpoint_faults(&said, &document));
+    // Another issuer is one fault, and not one more for each endpoint below it.
+    let endpoint_faults = match said_faults {
+        Ok(faults) if faults.is_empty() => faults,
+        _ => endpoint_faults(issuer, &document),
+    };
     [
         judge("metadata.document", &format!("{path} is JSON"), Vec::new()),
         judge("metadata.issuer", "it names this issuer, to the letter", issuer_faults),
-        judge(
-            "metadata.endpoints",
-            "the endpoints are below the issuer",
-            endpoint_faults(issuer, &document),
-        ),
+        judge("metadata.endpoints", "the endpoints are below the issuer", endpoint_faults),
         judge_grants(&document),
         judge(
             "metadata.caching",
@@ -80,6 +82,9 @@ fn issuer_fault(url: &str, said: &str) -> Option<Fault> {
     let remedy = if url.trim_end_matches('/') == said.trim_end_matches('/') {
         "only the slash at the end differs, but verifiers compare letter by letter: give both the same \
          text, in `jeton serve --issuer` and in every client and resource server"
+            .to_owned()
+    } else if url.eq_ignore_ascii_case(said) {
+        "only capital letters differ, but verifiers compare letter by letter: use the URL that it says"
             .to_owned()
     } else if scheme != said_scheme && rest == said_rest {
         format!(
@@ -151,6 +156,7 @@ mod tests {
         for (url, said, says) in [
             ("https://h", "https://h/", "slash"),
             ("https://h/", "https://h", "slash"),
+            ("HTTPS://H/t", "https://h/t", "capital letters"),
             ("https://h/t", "http://h/t", "scheme"),
             ("https://h", "http://localhost:8080", "another name"),
             ("https://h:444", "https://h", "another name"),

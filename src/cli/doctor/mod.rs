@@ -175,6 +175,9 @@ fn prepare(issuer: Issuer, options: &Options) -> Result<Visit, Failure> {
     let user = match &options.user {
         Some(name) => {
             let password = prompt::password(options.password_stdin)?;
+            if password.expose().is_empty() {
+                return Err("the password is empty: the service was not asked".into());
+            }
             Some(User { name: name.clone(), password })
         }
         None => None,

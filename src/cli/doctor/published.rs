@@ -18,8 +18,9 @@ pub(super) fn read(path: &str, answer: &Answer) -> Result<Map<String, Value>, Fa
     if answer.status.as_u16() == 404 && answer.error_code().is_some() {
         return Err(fault(
             format!("there is nothing at {path}"),
-            "let the proxy pass this path on as it is; a path of the issuer stands after that of a \
-             well-known document, before those of the endpoints (RFC 8414 §3.1)",
+            "see that the URL is the issuer, and that a proxy passes this path on as it is; a path of the \
+             issuer stands after that of a well-known document, before those of the endpoints (RFC 8414 \
+             §3.1)",
         ));
     }
     if let Some(fault) = stranger(path, answer) {

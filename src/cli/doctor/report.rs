@@ -123,8 +123,8 @@ pub(super) fn print(findings: &[Finding], json: bool) {
 pub(super) fn verdict(findings: &[Finding]) -> Result<(), Failure> {
     match findings.iter().filter(|finding| finding.is_wrong()).count() {
         0 => Ok(()),
-        1 => Err("one thing is wrong: what to do stands beside it".into()),
-        wrong => Err(Failure(format!("{wrong} things are wrong: what to do stands beside them"))),
+        1 => Err("one thing is wrong: what to do stands below it".into()),
+        wrong => Err(Failure(format!("{wrong} things are wrong: what to do stands below each"))),
     }
 }
 

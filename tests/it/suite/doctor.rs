@@ -238,6 +238,36 @@ async fn a_client_that_cannot_log_in_learns_why() {
     assert!(patient.jeton.sessions().await.is_empty());
 }
 
+/// What was forgotten is named: no request is made to find that out, or it says which option is missing.
+#[tokio::test]
+async fn what_was_forgotten_is_named() {
+    let patient = Patient::new(&[]).await;
+    let visit = patient.see(&["--introspect-client", "rs1"], "").await;
+    assert!(visit.has("wrong", "introspection.unknown_token", "--introspect-secret-file"));
+    let alice = ["--client", "spa", "--user", "alice", "--password-stdin"];
+    let empty = patient.print(&alice, "\n").await;
+    assert_eq!((empty.status.code(), empty.stdout), (Some(1), Vec::new()));
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("the password is empty"));
+}
+
+/// A URL that is not that of the service says what may be wrong with it, once.
+#[tokio::test]
+async fn a_url_that_is_not_the_issuer_is_told_so() {
+    let patient = Patient::new(&[]).await;
+    let by_name = patient.issuer.replace("127.0.0.1", "localhost");
+    let with_path = format!("{}/token", patient.issuer);
+    let management = format!("http://{}", patient.jeton.service.management);
+    for (url, check, says, wrong) in [
+        (by_name, "metadata.issuer", "by another name", 1),
+        (with_path, "metadata.document", "see that the URL is the issuer", 3),
+        (management, "jwks.document", "see that the URL is the issuer", 3),
+    ] {
+        let visit = see_at(&url, &[]).await;
+        assert!(visit.has("wrong", check, says), "{url}: {:?}", visit.findings);
+        assert_eq!((visit.with_outcome("wrong").len(), visit.code), (wrong, Some(1)), "{url}");
+    }
+}
+
 /// A secret may stand in the environment, and `jeton check` knows the variables.
 #[tokio::test]
 async fn secrets_come_from_files_or_the_environment() {
@@ -339,6 +369,9 @@ async fn certificates_are_looked_at() {
     let by_number = format!("https://127.0.0.1:{port}");
     let visit = see_at(&by_number, &["--ca", &ca]).await;
     assert!(visit.has("wrong", "connection.certificate", "that has this name"));
+
+    let in_the_clear = see_at(&issuer.replace("https:", "http:"), &[]).await;
+    assert!(in_the_clear.has("wrong", "metadata.document", "the URL begins with https"));
 
     let visit = see_at(&issuer, &["--ca", &ca]).await;
     assert_eq!((visit.with_outcome("wrong"), visit.code), (Vec::new(), Some(0)));
