@@ -330,6 +330,8 @@ impl Importing<'_> {
         for memory in &mut memories {
             memory.test()?;
         }
+        output::error_line(&format!("Covering {} hashes, {threads} at once", self.weak));
+        let started = Instant::now();
         let mut after = 0;
         loop {
             let page = self.staging.page(after)?;
@@ -341,7 +343,10 @@ impl Importing<'_> {
                     self.staging.replace_hash(line, &hash)?;
                     self.report.wrapped += 1;
                 }
-                output::progress_bar("Covering", self.report.wrapped, self.weak);
+                let (done, all) = (self.report.wrapped.max(1), self.weak);
+                let left = started.elapsed().as_secs() * all.saturating_sub(done) / done;
+                let what = format!("Covering, {} min left", left.div_ceil(60));
+                output::progress_bar(&what, done, all);
             }
         }
         output::end_progress();
