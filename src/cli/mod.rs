@@ -17,7 +17,7 @@ mod output;
 mod prompt;
 pub mod serve;
 mod session;
-mod user;
+pub mod user;
 
 use std::fmt;
 use std::process::ExitCode;

@@ -24,20 +24,27 @@ const PAGE: i64 = 1_000;
 
 /// A user as a file has it.
 #[derive(Clone, Debug)]
-pub(crate) struct StagedUser {
+pub struct StagedUser {
     /// Where in the file.
-    pub(crate) line: u64,
-    pub(crate) username: Username,
-    pub(crate) id: UserId,
-    /// Whether the file has the `sub`; else it is a new one.
-    pub(crate) has_own_id: bool,
-    pub(crate) password_hash: Secret,
-    pub(crate) scope: Option<Scope>,
-    pub(crate) roles: Vec<String>,
-    pub(crate) disabled: bool,
-    pub(crate) mfa_required: bool,
-    /// A random number.
-    pub(crate) lot: i64,
+    pub line: u64,
+    /// The mapped name.
+    pub username: Username,
+    /// `sub`: of the file, or a new one.
+    pub id: UserId,
+    /// Whether the file has the `sub`.
+    pub has_own_id: bool,
+    /// The hash as it is to be stored.
+    pub password_hash: Secret,
+    /// The most that the user may have; `None` for no limit beside the client's.
+    pub scope: Option<Scope>,
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// Whether the user cannot log in.
+    pub disabled: bool,
+    /// Whether the user must use a second factor.
+    pub mfa_required: bool,
+    /// A random number: see `sql/find_user.sql`.
+    pub lot: i64,
 }
 
 /// Why a user was not staged.

@@ -5,7 +5,7 @@
 //! `Tx`, and the two engines only know how to run a statement. SQL stands in `sql/`.
 
 pub mod clients;
-pub(crate) mod import;
+pub mod import;
 pub mod keys;
 mod look_up;
 pub mod migration;

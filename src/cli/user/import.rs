@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::record::{Column, Columns, Kind, Problem, Record, Records, read_user};
+use super::cover::cover_weak;
+use super::lines::{Record, Records};
+use super::record::{Column, Columns, Kind, Problem, read_user};
 use super::skipped::Skipped;
 use super::{Common, Failure, open_existing_store, open_store, output};
 use crate::cli::machine;
 use crate::clock::Timestamp;
-use crate::config::{DatabaseLocation, HashingSettings, ScryptCost};
+use crate::config::{DatabaseLocation, HashingSettings};
 use crate::crypto::hashing_pool::HashingLimits;
-use crate::crypto::password::{HashingMemory, PasswordHash};
-use crate::secret::Secret;
+use crate::crypto::password::PasswordHash;
 use crate::store::Store;
 use crate::store::import::{FindUsers, ImportUsers, StagedUser, Staging, Taken};
 use crate::store::users::User;
@@ -301,7 +302,7 @@ impl Importing<'_> {
         let refused = bad > 0 && self.options.skip_bad.is_none();
         if let Some(store) = self.store.take().filter(|_| !refused && !self.options.dry_run) {
             if self.options.wrap {
-                self.wrap()?;
+                self.report.wrapped = cover_weak(&self.staging, self.limits, self.weak)?;
             }
             self.store_all(&store, now).await?;
         } else if self.options.wrap {
@@ -320,37 +321,6 @@ impl Importing<'_> {
                  with --skip-bad FILE"
             )
         }))
-    }
-
-    /// Covers what is weak, on all threads.
-    fn wrap(&mut self) -> Result<(), Failure> {
-        let HashingLimits { threads, cost, .. } = self.limits;
-        let reserve = |_| HashingMemory::reserve(cost.memory());
-        let mut memories = (0..threads).map(reserve).collect::<Result<Vec<_>, _>>()?;
-        for memory in &mut memories {
-            memory.test()?;
-        }
-        output::error_line(&format!("Covering {} hashes, {threads} at once", self.weak));
-        let started = Instant::now();
-        let mut after = 0;
-        loop {
-            let page = self.staging.page(after)?;
-            let Some(last) = page.last() else { break };
-            after = last.line;
-            // Few enough at a time that progress is seen.
-            for users in page.chunks(threads * 4) {
-                for (line, hash) in cover(users, cost, &mut memories) {
-                    self.staging.replace_hash(line, &hash)?;
-                    self.report.wrapped += 1;
-                }
-                let (done, all) = (self.report.wrapped.max(1), self.weak);
-                let left = started.elapsed().as_secs() * all.saturating_sub(done) / done;
-                let what = format!("Covering, {} min left", left.div_ceil(60));
-                output::progress_bar(&what, done, all);
-            }
-        }
-        output::end_progress();
-        Ok(())
     }
 
     /// Stores what is wanted, all or nothing.
@@ -373,33 +343,6 @@ impl Importing<'_> {
         output::end_progress();
         Ok(())
     }
-}
-
-/// Covers the weak hashes of some users, each thread in memory of its own.
-fn cover(
-    users: &[StagedUser],
-    cost: ScryptCost,
-    memories: &mut [HashingMemory],
-) -> Vec<(u64, Secret)> {
-    let share = users.len().div_ceil(memories.len()).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = users
-            .chunks(share)
-            .zip(memories)
-            .map(|(users, memory)| {
-                scope.spawn(move || {
-                    let covered = users.iter().filter_map(|user| {
-                        let hash =
-                            PasswordHash::parse(user.password_hash.expose(), u64::MAX).ok()?;
-                        let weak = hash.is_weak().then(|| hash.covered(cost, memory))??;
-                        Some((user.line, Secret::new(weak)))
-                    });
-                    covered.collect::<Vec<_>>()
-                })
-            })
-            .collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-    })
 }
 
 impl Report {

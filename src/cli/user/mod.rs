@@ -1,8 +1,10 @@
 //! `jeton user`: who can log in.
 
+mod cover;
 mod export;
 mod import;
-mod record;
+pub mod lines;
+pub mod record;
 mod skipped;
 mod stats;
 

@@ -1,13 +1,13 @@
-//! Files of users: what is in them, and what a user must be to be let in.
+//! A user as a file has it: what the columns are called, and what a user must be to be let in.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
 use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
+use super::lines::Record;
 use crate::crypto::password::{PasswordHash, PasswordHashError};
 use crate::crypto::random;
 use crate::oauth::resource_owner::Username;
@@ -18,19 +18,27 @@ use crate::store::import::StagedUser;
 /// What is known of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[value(rename_all = "snake_case")]
-pub(super) enum Field {
+pub enum Field {
+    /// The name.
     Username,
+    /// The hash, in whichever format.
     PasswordHash,
+    /// The `sub` that tokens are to have.
     Sub,
+    /// The most that the user may have.
     Scope,
+    /// The roles.
     Role,
+    /// Whether the user cannot log in.
     Disabled,
+    /// Whether the user must use a second factor.
     MfaRequired,
 }
 
 impl Field {
     /// The name of its column, unless the file has another.
-    pub(super) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Username => "username",
             Self::PasswordHash => "password_hash",
@@ -45,7 +53,7 @@ impl Field {
 
 /// Which column of the file has what: `--column username=email`.
 #[derive(Clone, Debug)]
-pub(super) struct Column {
+pub struct Column {
     field: Field,
     name: String,
     /// The column says the opposite.
@@ -73,11 +81,12 @@ impl FromStr for Column {
 
 /// What a user of the file is called in its columns.
 #[derive(Debug)]
-pub(super) struct Columns(BTreeMap<Field, Column>);
+pub struct Columns(BTreeMap<Field, Column>);
 
 impl Columns {
     /// The columns that were named, and for the rest those that are called as the field is.
-    pub(super) fn new(named: &[Column]) -> Self {
+    #[must_use]
+    pub fn new(named: &[Column]) -> Self {
         let usual = Field::value_variants().iter().map(|field| Column {
             field: *field,
             name: field.name().to_owned(),
@@ -87,7 +96,10 @@ impl Columns {
     }
 
     /// Sees that a header has what every user needs, and every column that was named.
-    pub(super) fn check(&self, header: &[String]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// A sentence that names the column that is missing.
+    pub fn check(&self, header: &[String]) -> Result<(), String> {
         let is_usual = |column: &Column| column.name == column.field.name();
         let needed = |column: &&Column| {
             !is_usual(column) || matches!(column.field, Field::Username | Field::PasswordHash)
@@ -105,7 +117,7 @@ impl Columns {
     }
 
     /// The columns of a header that say nothing here.
-    pub(super) fn unused<'a>(&self, header: &'a [String]) -> impl Iterator<Item = &'a str> {
+    pub fn unused<'a>(&self, header: &'a [String]) -> impl Iterator<Item = &'a str> {
         let used = |name: &str| self.0.values().any(|column| column.name == name);
         header.iter().map(String::as_str).filter(move |name| !used(name))
     }
@@ -122,7 +134,7 @@ impl Columns {
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
+pub enum Kind {
     /// It cannot be read, or a value in it.
     Malformed,
     /// Its name cannot be that of a user.
@@ -152,133 +164,26 @@ impl fmt::Display for Kind {
 
 /// Why a line is not taken, in a sentence that says nothing of its hash.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) kind: Kind,
-    pub(super) sentence: String,
+pub struct Problem {
+    /// What it is counted as.
+    pub kind: Kind,
+    /// What is wrong, and what to do.
+    pub sentence: String,
 }
 
 impl Problem {
-    pub(super) fn new(kind: Kind, sentence: impl Into<String>) -> Self {
+    /// A problem of this kind.
+    #[must_use]
+    pub fn new(kind: Kind, sentence: impl Into<String>) -> Self {
         Self { kind, sentence: sentence.into() }
     }
 }
 
-/// A line as it is in the file.
-#[derive(Debug)]
-pub(super) struct Record {
-    /// Where it begins, from 1.
-    pub(super) line: u64,
-    /// The values by the names of their columns, or why it cannot be read.
-    pub(super) values: Result<serde_json::Map<String, Value>, String>,
-    /// What is written there.
-    pub(super) source: Source,
-}
-
-/// The text of a line.
-#[derive(Debug)]
-pub(super) enum Source {
-    Csv(csv::ByteRecord),
-    Json(Vec<u8>),
-}
-
-/// The lines of a file.
-pub(super) enum Records {
-    Csv { reader: csv::Reader<Box<dyn BufRead>>, header: Vec<String> },
-    JsonLines { reader: Box<dyn BufRead>, line: u64 },
-}
-
-impl Records {
-    /// Begins to read. What begins with a brace is JSON Lines, all else CSV with a header.
-    pub(super) fn new(file: impl Read + 'static) -> Result<Self, String> {
-        let mut reader: Box<dyn BufRead> = Box::new(BufReader::new(file));
-        let problem = |error: std::io::Error| format!("cannot read it: {error}");
-        let begin = reader.fill_buf().map_err(problem)?;
-        let is_marked = begin.starts_with(b"\xef\xbb\xbf");
-        let text = begin.get(if is_marked { 3 } else { 0 }..).unwrap_or_default();
-        let is_json = text.trim_ascii_start().starts_with(b"{");
-        if is_marked {
-            reader.consume(3);
-        }
-        if is_json {
-            return Ok(Self::JsonLines { reader, line: 0 });
-        }
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(reader);
-        let header =
-            reader.headers().map_err(|error| format!("cannot read its header: {error}"))?;
-        let header = header.iter().map(str::to_owned).collect();
-        Ok(Self::Csv { reader, header })
-    }
-
-    /// The columns of a CSV file.
-    pub(super) fn header(&self) -> Option<&[String]> {
-        match self {
-            Self::Csv { header, .. } => Some(header),
-            Self::JsonLines { .. } => None,
-        }
-    }
-}
-
-impl Iterator for Records {
-    type Item = Result<Record, String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::Csv { reader, header } => {
-                let mut record = csv::ByteRecord::new();
-                match reader.read_byte_record(&mut record) {
-                    Err(error) => Some(Err(format!("cannot read on: {error}"))),
-                    Ok(false) => None,
-                    Ok(true) => {
-                        let line = record.position().map_or(0, csv::Position::line);
-                        let values = read_csv(&record, header);
-                        Some(Ok(Record { line, values, source: Source::Csv(record) }))
-                    }
-                }
-            }
-            Self::JsonLines { reader, line } => loop {
-                let mut text = Vec::new();
-                match reader.read_until(b'\n', &mut text) {
-                    Err(error) => return Some(Err(format!("cannot read on: {error}"))),
-                    Ok(0) => return None,
-                    Ok(_) => *line += 1,
-                }
-                if text.trim_ascii().is_empty() {
-                    continue;
-                }
-                let values = serde_json::from_slice(&text)
-                    .map_err(|error| format!("it is not a JSON object: {}", without_place(&error)));
-                return Some(Ok(Record { line: *line, values, source: Source::Json(text) }));
-            },
-        }
-    }
-}
-
-/// What is wrong with JSON, without the place, which is that in the line and not in the file.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| what.to_owned())
-}
-
-fn read_csv(
-    record: &csv::ByteRecord,
-    header: &[String],
-) -> Result<serde_json::Map<String, Value>, String> {
-    if record.len() != header.len() {
-        let (has, wants) = (record.len(), header.len());
-        return Err(format!("it has {has} fields, and the header has {wants}"));
-    }
-    let fields = header.iter().zip(record).map(|(name, octets)| {
-        let text = std::str::from_utf8(octets)
-            .map_err(|_| format!("{name:?} is not UTF-8: write the file in UTF-8"))?;
-        // CSV knows no null.
-        let value = if text.is_empty() { Value::Null } else { Value::from(text) };
-        Ok((name.clone(), value))
-    });
-    fields.collect()
-}
-
-/// Makes a user of a line.
-pub(super) fn read_user(
+/// Makes a user of a line, whose hash may take `memory_max` octets to compute.
+///
+/// # Errors
+/// [`Problem`], which says nothing of the hash.
+pub fn read_user(
     record: &Record,
     columns: &Columns,
     memory_max: u64,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::Failure;
-use super::record::{Record, Source};
+use super::lines::{Record, Source};
 
 /// The column that says why.
 const PROBLEM: &str = "problem";

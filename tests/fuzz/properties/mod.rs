@@ -13,13 +13,14 @@ mod password_hash;
 mod refresh_token;
 mod scope;
 mod sealed_key;
+mod user_file;
 mod username;
 
 /// Panics if something does not hold of this input.
 pub(crate) type Property = fn(&[u8]);
 
 /// The parsers, by the names of the folders of `corpus/`.
-pub(crate) const ALL: [(&str, Property); 10] = [
+pub(crate) const ALL: [(&str, Property); 11] = [
     ("access_token", access_token::check),
     ("audience", audience::check),
     ("client_credentials", client_credentials::check),
@@ -29,6 +30,7 @@ pub(crate) const ALL: [(&str, Property); 10] = [
     ("refresh_token", refresh_token::check),
     ("scope", scope::check),
     ("sealed_key", sealed_key::check),
+    ("user_file", user_file::check),
     ("username", username::check),
 ];
 

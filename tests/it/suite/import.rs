@@ -147,6 +147,34 @@ async fn one_bad_line_keeps_everything_out() {
     assert!(users(&database, "username").await.is_empty());
 }
 
+/// A line is counted as an editor counts it: with either end of a line, blank lines, and lines within quotes.
+#[tokio::test]
+async fn lines_are_counted_as_editors_count_them() {
+    let database = Database::empty(ENGINE).await;
+    for end in ["\n", "\r\n"] {
+        for last in ["", end] {
+            let lines = [
+                "username,note,password_hash",
+                "a b,x,y",
+                "",
+                "\"c d\",\"two",
+                "lines\",y",
+                "",
+                "",
+                "e f,x,y",
+                "g h,x,y",
+            ];
+            let text = lines.join(end) + last;
+            let output = import(&database, &text, &["--json", "--dry-run"]);
+            let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+            let problems = report["problems"].as_array().expect("a list").iter();
+            let numbers: Vec<_> = problems.map(|problem| problem["line"].as_u64()).collect();
+            assert_eq!(numbers, [2, 4, 8, 9].map(Some), "{text:?}");
+            assert!(report["problems"].to_string().matches("cannot be a user name").count() == 4);
+        }
+    }
+}
+
 /// What is left out is in a file that only its owner can read, and that can be mended and imported.
 #[tokio::test]
 async fn bad_lines_can_be_left_out_mended_and_imported() {

@@ -1,0 +1,73 @@
+//! Weak hashes under a cover of scrypt, before they are stored.
+
+use std::time::Instant;
+
+use super::{Failure, output};
+use crate::config::ScryptCost;
+use crate::crypto::hashing_pool::HashingLimits;
+use crate::crypto::password::{HashingMemory, PasswordHash};
+use crate::secret::Secret;
+use crate::store::import::{StagedUser, Staging};
+
+/// Covers the hashes of staged users that are weak, so many, on all threads; returns how many that were.
+pub(super) fn cover_weak(
+    staging: &Staging,
+    limits: HashingLimits,
+    weak: u64,
+) -> Result<u64, Failure> {
+    let HashingLimits { threads, cost, .. } = limits;
+    let mut covered = 0;
+    let reserve = |_| HashingMemory::reserve(cost.memory());
+    let mut memories = (0..threads).map(reserve).collect::<Result<Vec<_>, _>>()?;
+    for memory in &mut memories {
+        memory.test()?;
+    }
+    output::error_line(&format!("Covering {weak} hashes, {threads} at once"));
+    let started = Instant::now();
+    let mut after = 0;
+    loop {
+        let page = staging.page(after)?;
+        let Some(last) = page.last() else { break };
+        after = last.line;
+        // Few enough at a time that progress is seen.
+        for users in page.chunks(threads * 4) {
+            for (line, hash) in cover(users, cost, &mut memories) {
+                staging.replace_hash(line, &hash)?;
+                covered += 1;
+            }
+            let (done, all) = (covered.max(1), weak);
+            let left = started.elapsed().as_secs() * all.saturating_sub(done) / done;
+            let what = format!("Covering, {} min left", left.div_ceil(60));
+            output::progress_bar(&what, done, all);
+        }
+    }
+    output::end_progress();
+    Ok(covered)
+}
+
+/// Covers the weak hashes of some users, each thread in memory of its own.
+fn cover(
+    users: &[StagedUser],
+    cost: ScryptCost,
+    memories: &mut [HashingMemory],
+) -> Vec<(u64, Secret)> {
+    let share = users.len().div_ceil(memories.len()).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = users
+            .chunks(share)
+            .zip(memories)
+            .map(|(users, memory)| {
+                scope.spawn(move || {
+                    let covered = users.iter().filter_map(|user| {
+                        let hash =
+                            PasswordHash::parse(user.password_hash.expose(), u64::MAX).ok()?;
+                        let weak = hash.is_weak().then(|| hash.covered(cost, memory))??;
+                        Some((user.line, Secret::new(weak)))
+                    });
+                    covered.collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    })
+}

@@ -1,0 +1,60 @@
+//! Files of users.
+
+use std::io::Cursor;
+
+use jeton::cli::user::lines::{Records, Source};
+use jeton::cli::user::record::{Columns, read_user};
+use jeton::crypto::password::PasswordHash;
+use jeton::oauth::resource_owner::Username;
+use serde_json::Value;
+
+/// What a thread may take.
+const MEMORY_MAX: u64 = 1 << 20;
+
+/// Lines follow each other; a user that is taken can be stored as it is; a line that is not taken is there
+/// whole, and what is said of it does not repeat its hash.
+pub(super) fn check(input: &[u8]) {
+    let Ok(records) = Records::new(Cursor::new(input.to_vec())) else { return };
+    let columns = Columns::new(&[]);
+    let mut before = 0;
+    for record in records {
+        let record = record.expect("octets that are in memory can be read");
+        assert!(record.line > before, "line {} after {before}", record.line);
+        before = record.line;
+        if let Source::Json(text) = &record.source {
+            assert!(input.windows(text.len()).any(|window| window == text));
+        }
+        let value = |name: &str| record.values.as_ref().ok()?.get(name).filter(|v| !v.is_null());
+        match read_user(&record, &columns, MEMORY_MAX) {
+            Ok((user, hash)) => {
+                let name = user.username.as_str();
+                assert_eq!(Username::parse(name).as_ref(), Some(&user.username));
+                let stored = PasswordHash::parse(user.password_hash.expose(), MEMORY_MAX);
+                assert!(stored.is_ok_and(|stored| stored == hash));
+                assert_eq!(
+                    Some(user.password_hash.expose()),
+                    value("password_hash").and_then(Value::as_str)
+                );
+                assert_eq!(user.has_own_id, value("sub").is_some());
+                let sub = user.id.as_str();
+                assert!(
+                    (1..=255).contains(&sub.len()) && sub.bytes().all(|o| o.is_ascii_graphic())
+                );
+                assert!(user.scope.is_none_or(|scope| !scope.is_empty()) && user.lot > 0);
+                let is_word = |role: &String| !role.is_empty();
+                assert!(
+                    user.roles.iter().all(is_word) || value("role").is_some_and(Value::is_array)
+                );
+            }
+            Err(problem) => {
+                let hash = value("password_hash").and_then(Value::as_str).unwrap_or_default();
+                let others = ["username", "sub", "scope", "disabled", "mfa_required"];
+                let is_elsewhere = others
+                    .iter()
+                    .any(|name| value(name).is_some_and(|value| value.to_string().contains(hash)));
+                let is_told = hash.len() > 12 && problem.sentence.contains(hash);
+                assert!(!is_told || is_elsewhere, "{}", problem.sentence);
+            }
+        }
+    }
+}
