@@ -83,7 +83,7 @@ pub(crate) fn hash_times() -> [Duration; 2] {
 }
 
 /// How long one call of a function runs, whatever else the machine does meanwhile.
-fn processor_time(calls: u32, mut work: impl FnMut()) -> Duration {
+pub(crate) fn processor_time(calls: u32, mut work: impl FnMut()) -> Duration {
     let so_far = || {
         let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
         let nanoseconds = times.split(' ').next().and_then(|text| text.parse().ok());

@@ -2,8 +2,8 @@
 //!
 //! Everything is measured against a limit in the same run and printed as a ratio; the two sides take
 //! turns, and the median of the rounds counts. `cargo bench --bench limits` measures all;
-//! `cargo bench --bench limits -- hash login jwks keys refresh introspection rows purge overload timing
-//! resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
+//! `cargo bench --bench limits -- hash formats login jwks keys import refresh introspection rows purge
+//! overload timing resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
 //! database is measured on PostgreSQL too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
 //! `soak`, half an hour an engine or `JETON_BENCH_MINUTES`, is measured only where it is named.
 
@@ -18,6 +18,8 @@
 )]
 
 mod bare;
+mod formats;
+mod import;
 mod keys;
 mod load;
 mod overload;
@@ -80,6 +82,9 @@ async fn main() {
     if wants("hash") {
         hashes().await;
     }
+    if wants("formats") {
+        tokio::task::spawn_blocking(formats::formats).await.expect("no panic");
+    }
     if wants("login") {
         logins().await;
     }
@@ -98,6 +103,9 @@ async fn main() {
     for engine in Engine::ALL {
         if wants("keys") {
             keys::reload(engine).await;
+        }
+        if wants("import") && !matches!(engine, Engine::Postgres("prepared")) {
+            import::import(engine).await;
         }
         if wants("refresh") {
             refreshes(engine).await;

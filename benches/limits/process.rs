@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -64,12 +65,50 @@ pub(crate) async fn postgres_durability() -> Option<String> {
     Some(settings.join(" "))
 }
 
+/// A folder and an empty database, both gone when this is.
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    pub(crate) database: String,
+    postgres_name: Option<String>,
+}
+
+impl Place {
+    fn on_sqlite() -> Self {
+        let folder = new_folder();
+        let database = format!("sqlite:{}", folder.join("jeton.db").display());
+        Self { folder, database, postgres_name: None }
+    }
+
+    /// PostgreSQL is the server that `JETON_TEST_POSTGRES` names, if it names one.
+    pub(crate) async fn new(engine: Engine) -> Option<Self> {
+        let Engine::Postgres(statements) = engine else { return Some(Self::on_sqlite()) };
+        let server = postgres_url()?;
+        let folder = new_folder();
+        let name = folder.file_name().and_then(|name| name.to_str()).expect("plain names");
+        let name = name.replace('-', "_");
+        let create = format!("CREATE DATABASE {name}");
+        connect(&server).await.batch_execute(&create).await.expect("a database");
+        let (before, _) = server.rsplit_once('/').expect("a URL that names a database");
+        let database = format!("{before}/{name}?statements={statements}");
+        Some(Self { folder, database, postgres_name: Some(name) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.folder).ok();
+        if let Some(name) = self.postgres_name.take() {
+            drop_database(name);
+        }
+    }
+}
+
 /// A running service with a user, a client and a resource server.
 pub(crate) struct Jeton {
     process: Child,
-    folder: PathBuf,
+    /// The services of one database share it.
+    place: Arc<Place>,
     pub(crate) database: String,
-    postgres_name: Option<String>,
     secrets: [String; 2],
     pub(crate) public: SocketAddr,
     management: SocketAddr,
@@ -83,10 +122,6 @@ impl Drop for Jeton {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
-        if let Some(name) = self.postgres_name.take() {
-            drop_database(name);
-        }
     }
 }
 
@@ -119,6 +154,35 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
+/// What a command took that ran to its end.
+pub(crate) struct Taken {
+    pub(crate) time: Duration,
+    /// The most memory that it had.
+    pub(crate) peak_mib: f64,
+    /// What it printed.
+    pub(crate) said: Value,
+}
+
+/// Runs a command that needs no input and prints little, and watches it.
+pub(crate) async fn watch(arguments: &[&str]) -> Taken {
+    let started = Instant::now();
+    let mut child = jeton(arguments).spawn().expect("the executable");
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    let mut peak_kib = 0;
+    let ended = loop {
+        // The most so far, so that only what comes after the last look can be missed.
+        peak_kib = peak_kib.max(resident_kib(child.id(), "VmHWM"));
+        if let Some(ended) = child.try_wait().expect("a child") {
+            break ended;
+        }
+        looks.tick().await;
+    };
+    let time = started.elapsed();
+    assert!(ended.success(), "{arguments:?}");
+    let said = serde_json::from_reader(child.stdout.take().expect("it was piped"));
+    Taken { time, peak_mib: peak_kib as f64 / 1_024.0, said: said.expect("JSON") }
+}
+
 fn master_key_file(folder: &Path) -> String {
     folder.join("master.jwk").display().to_string()
 }
@@ -134,27 +198,16 @@ fn new_folder() -> PathBuf {
 
 impl Jeton {
     pub(crate) fn start_sqlite() -> Self {
-        let folder = new_folder();
-        let database = format!("sqlite:{}", folder.join("jeton.db").display());
-        Self::start(folder, database, None)
+        Self::start(Place::on_sqlite())
     }
 
     /// PostgreSQL is the server that `JETON_TEST_POSTGRES` names, if it names one.
     pub(crate) async fn start_on(engine: Engine) -> Option<Self> {
-        let Engine::Postgres(statements) = engine else { return Some(Self::start_sqlite()) };
-        let server = postgres_url()?;
-        let folder = new_folder();
-        let name = folder.file_name().and_then(|name| name.to_str()).expect("plain names");
-        let name = name.replace('-', "_");
-        let create = format!("CREATE DATABASE {name}");
-        connect(&server).await.batch_execute(&create).await.expect("a database");
-        let (before, _) = server.rsplit_once('/').expect("a URL that names a database");
-        let database = format!("{before}/{name}?statements={statements}");
-        Some(Self::start(folder, database, Some(name)))
+        Place::new(engine).await.map(Self::start)
     }
 
-    fn start(folder: PathBuf, database: String, postgres_name: Option<String>) -> Self {
-        let at = ["--database", &database, "--json"];
+    fn start(place: Place) -> Self {
+        let at = ["--database", &place.database, "--json"];
         let user = ["user", "add", USERNAME, "--password-stdin"];
         run(&[&user[..], &at].concat(), PASSWORD);
         let web = ["client", "add", "web", "--grant", "password", "--grant", "refresh_token"];
@@ -165,19 +218,14 @@ impl Jeton {
         };
         let secrets =
             [secret(&[&web[..], &further, &at].concat()), secret(&[&api[..], &at].concat())];
-        Self::serve(folder, database, postgres_name, secrets)
+        Self::serve(Arc::new(place), secrets)
     }
 
-    fn serve(
-        folder: PathBuf,
-        database: String,
-        postgres_name: Option<String>,
-        secrets: [String; 2],
-    ) -> Self {
+    fn serve(place: Arc<Place>, secrets: [String; 2]) -> Self {
         let started = Instant::now();
-        let master_key = master_key_file(&folder);
+        let master_key = master_key_file(&place.folder);
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
-        let rest = ["--database", &database, "--master-key-file", &master_key];
+        let rest = ["--database", &place.database, "--master-key-file", &master_key];
         // The audit log of a service is on; where it goes costs what it costs there.
         let arguments = [&["serve", "--log-format", "json"][..], &free, &rest].concat();
         let mut process = jeton(&arguments).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -201,9 +249,8 @@ impl Jeton {
         Self {
             first_answer: started.elapsed(),
             process,
-            folder,
-            database,
-            postgres_name,
+            database: place.database.clone(),
+            place,
             secrets,
             public,
             management: address("management"),
@@ -216,9 +263,7 @@ impl Jeton {
     pub(crate) fn restart(mut self) -> Self {
         self.process.kill().ok();
         self.process.wait().ok();
-        let folder = std::mem::take(&mut self.folder);
-        let postgres_name = self.postgres_name.take();
-        Self::serve(folder, self.database.clone(), postgres_name, self.secrets.clone())
+        Self::serve(Arc::clone(&self.place), self.secrets.clone())
     }
 
     /// Deletes what has expired, as an administrator would, and returns what the command says.
@@ -289,7 +334,7 @@ impl Jeton {
     }
 
     pub(crate) fn master_key_file(&self) -> String {
-        master_key_file(&self.folder)
+        master_key_file(&self.place.folder)
     }
 
     /// What the service counts under this name.
@@ -316,9 +361,13 @@ impl Jeton {
 
     /// A line of the process's status, in MiB.
     pub(crate) fn resident_mib(&self, name: &str) -> u64 {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = std::fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1_024
+        resident_kib(self.process.id(), name) / 1_024
     }
+}
+
+/// A line of the status of a process, in KiB; 0 if there is none.
+fn resident_kib(process: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default()
 }

@@ -30,6 +30,13 @@ const DEAR: usize = 500;
 /// The cheapest cost that the settings allow, and one that they do not.
 const COST: ScryptCost = ScryptCost { ln: 15, r: 8, p: 3 };
 const CHEAP: ScryptCost = ScryptCost { ln: 4, r: 8, p: 1 };
+/// Hashes of other libraries, cheap too, which no password matches.
+const BCRYPT: &str = "$2b$04$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const PBKDF2: &str =
+    "$pbkdf2-sha256$1000$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// What hashes imported users have by turns.
+const IMPORTED: [(&str, &[&str]); 2] =
+    [("bcrypt", &[BCRYPT]), ("bcrypt or PBKDF2", &[BCRYPT, PBKDF2])];
 /// How many accounts of a kind wait.
 const WAITING: usize = 100;
 /// How often one may fail without waiting.
@@ -66,8 +73,19 @@ const UNUSABLE: &str = "hurt";
 pub(crate) async fn timing() {
     let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::sink);
     subscriber.with_max_level(tracing::Level::INFO).init();
+    for (functions, hashes) in IMPORTED {
+        let target = Target::start(CHEAP).await;
+        target.import(hashes);
+        let measured = tokio::task::spawn_blocking(move || {
+            target.imported(functions);
+            target
+        });
+        measured.await.expect("no panic").stop().await;
+    }
     for (cost, number) in [(CHEAP, MANY), (COST, DEAR)] {
-        let target = Target::start(cost, number).await;
+        let target = Target::start(cost).await;
+        // The kinds share what is left over for waiting and for warming up.
+        fill(&target.database(), cost, 2 * number).expect("SQLite takes it");
         let measured = tokio::task::spawn_blocking(move || {
             target.passwords(cost, number);
             if number == MANY {
@@ -94,8 +112,8 @@ struct Target {
 }
 
 impl Target {
-    /// Starts it with hashes of this cost and so many users of each kind.
-    async fn start(cost: ScryptCost, users: usize) -> Self {
+    /// Starts it with hashes of this cost, and no users.
+    async fn start(cost: ScryptCost) -> Self {
         // In memory, where there is such a folder.
         let memory = Path::new("/dev/shm");
         let parent = if memory.exists() { memory.to_owned() } else { std::env::temp_dir() };
@@ -107,7 +125,7 @@ impl Target {
         arguments.extend(["--master-key-file", &master_key, "--trusted-proxy", "127.0.0.0/8"]);
         arguments.extend(["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]);
         let mut settings = Arguments::try_parse_from(arguments).expect("valid settings").settings;
-        settings.scrypt = cost;
+        settings.hashing.scrypt = cost;
         let clock = Clock::settable(Timestamp(Clock::System.now().0));
         let service = Service::start(settings, clock).await.expect("it starts");
 
@@ -118,10 +136,39 @@ impl Target {
         let secret = added["client_secret"].as_str().expect("a secret").to_owned();
         let shut = ["client", "add", "off", "--grant", "password"];
         run(&[&shut[..], &further].concat(), "");
-        let path = folder.join("jeton.db");
-        // The kinds share what is left over for waiting and for warming up.
-        fill(&path, cost, 2 * users).expect("SQLite takes it");
         Self { service, folder, secret }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.folder.join("jeton.db")
+    }
+
+    /// Has users imported who have these hashes by turns.
+    fn import(&self, hashes: &[&str]) {
+        let path = self.folder.join("users.csv").display().to_string();
+        let mut text = "username,password_hash\n".to_owned();
+        for (number, hash) in (0..2 * MANY).zip(hashes.iter().cycle()) {
+            for of in ["user", "more"] {
+                text.extend([&username(of, number), ",", hash, "\n"]);
+            }
+        }
+        std::fs::write(&path, text).expect("space");
+        let database = format!("sqlite:{}", self.database().display());
+        run(&["user", "import", &path, "--database", &database, "--json"], "");
+    }
+
+    /// Failed logins where all users were imported.
+    fn imported(&self, functions: &str) {
+        let of = |name: &'static str, of: &'static str| -> Kind {
+            (name, Box::new(move |n| self.login(&username(of, n), WRONG_PASSWORD)))
+        };
+        let kinds = [
+            of("a wrong password", "user"),
+            of("a wrong password again", "more"),
+            of("an unknown user", "none"),
+        ];
+        println!("logins where all users were imported with {functions}:");
+        self.compare(&kinds, MANY, GRANT);
     }
 
     async fn stop(self) {
@@ -277,9 +324,10 @@ fn fill(database: &Path, cost: ScryptCost, users: usize) -> rusqlite::Result<()>
                 "WITH RECURSIVE numbers (n) AS \
                  (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?2) \
                  INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
-                 created_at, disabled_at, mfa_required_at) \
-                 SELECT lower(hex(randomblob(11))), printf('{name}%012d', n), ?1, 0, '[]', 0, {state} \
-                 FROM numbers"
+                 created_at, lot, disabled_at, mfa_required_at) \
+                 SELECT lower(hex(randomblob(11))), printf('{name}%012d', n), ?1, 0, '[]', 0, \
+                 random() & {}, {state} FROM numbers",
+                i64::MAX
             ),
             rusqlite::params![hash, i64::try_from(users).unwrap_or(i64::MAX)],
         )?;

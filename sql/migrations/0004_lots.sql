@@ -1,4 +1,4 @@
--- A random number. For a name that no user has, the user whose number comes next after one that depends on
+-- A random number that is not 0; users who were there before get one from the service. For a name that no user has, the user whose number comes next after one that depends on
 -- the name is looked at, so that a wrong password costs there what it costs elsewhere.
 ALTER TABLE users ADD COLUMN lot BIGINT NOT NULL DEFAULT 0;
 

@@ -160,7 +160,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let mut client = find(&store, &named.id).await?.client;
             decisions.apply(&mut client.settings)?;
             let changed = store.perform(UpdateClient { client }).await?;
-            say(changed, &named.id, "changed")
+            say(changed, &named, "changed")
         }
         Command::Disable(named) => set_disabled(named, true, "disabled").await,
         Command::Enable(named) => set_disabled(named, false, "enabled").await,
@@ -171,7 +171,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             store.perform(SetClientDisabled { id: named.id.clone(), disabled: true, now }).await?;
             end_sessions_of_client(&store, &named.id).await?;
             let deleted = store.perform(DeleteClient { id: named.id.clone() }).await?;
-            say(deleted, &named.id, "deleted")
+            say(deleted, &named, "deleted")
         }
         Command::Secret(SecretCommand::Add { named, expires }) => add_secret(named, expires).await,
         Command::Secret(SecretCommand::Remove { named, number }) => {
@@ -183,8 +183,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                     named.id, named.id
                 )));
             }
-            output::line(&format!("The secret {number} of the client {} was removed.", named.id));
-            Ok(())
+            let done = format!("left without its secret {number}");
+            say(true, &named, &done)
         }
     }
 }
@@ -323,14 +323,16 @@ async fn set_disabled(named: Named, disabled: bool, done: &str) -> Result<(), Fa
     if disabled && !was_disabled {
         end_sessions_of_client(&store, &named.id).await?;
     }
-    say(changed, &named.id, done)
+    say(changed, &named, done)
 }
 
-fn say(changed: bool, id: &ClientId, done: &str) -> Result<(), Failure> {
+/// Says what was done to a client, if there is one of that name.
+fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
+    let Named { id, common } = named;
     if !changed {
         return Err(unknown(id));
     }
-    output::line(&format!("The client {id} was {done}."));
+    output::outcome(common.json, ("client", "client_id"), id.as_str(), done);
     Ok(())
 }
 

@@ -42,6 +42,16 @@ pub(super) fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).expect("results are JSON"));
 }
 
+/// Prints what was done to a user or a client.
+pub(super) fn outcome(json_wanted: bool, kind: (&str, &str), name: &str, outcome: &str) {
+    let (noun, key) = kind;
+    if json_wanted {
+        json(&serde_json::json!({ key: name, "outcome": outcome }));
+    } else {
+        line(&format!("The {noun} {name} was {outcome}."));
+    }
+}
+
 /// Prints rows under a heading, in columns that line up.
 pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     let mut widths = heading.map(str::len);

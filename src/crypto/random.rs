@@ -27,10 +27,10 @@ pub fn user_id() -> UserId {
     UserId::from_text(text::<16>())
 }
 
-/// A new number of a user, not negative: see `sql/find_user.sql`.
+/// A new number of a user, greater than 0: see `sql/find_user.sql`.
 #[must_use]
 pub fn lot() -> i64 {
-    i64::from_be_bytes(octets()) & i64::MAX
+    (i64::from_be_bytes(octets()) & i64::MAX).max(1)
 }
 
 /// A new session identifier: 128 random bits.

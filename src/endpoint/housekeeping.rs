@@ -1,15 +1,17 @@
-//! Deleting many rows: in small batches with pauses between them, so that logins and refreshes never
+//! Deleting or changing many rows: in small batches with pauses between them, so that logins and refreshes never
 //! wait for more than one batch.
 
 use std::time::{Duration, Instant};
 
 use crate::clock::Timestamp;
+use crate::crypto::random;
 use crate::oauth::ClientId;
 use crate::store::sessions::{DeleteExpiredSessions, EndSessionsOfClient};
 use crate::store::throttle::DeleteExpiredTallies;
+use crate::store::users::DrawLots;
 use crate::store::{Store, StoreError, UseCase};
 
-/// How many rows are deleted at once.
+/// How many rows are deleted or changed at once.
 const BATCH: u64 = 200;
 /// How much longer than a batch the pause after it is: so deleting takes a quarter of the time at most.
 const PAUSE_FACTOR: u32 = 3;
@@ -35,6 +37,15 @@ pub async fn delete_expired_sessions(
 /// [`StoreError`]; what was deleted before stays deleted.
 pub async fn delete_expired_tallies(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
     in_batches(store, |limit| DeleteExpiredTallies { now, limit }, |_| {}).await
+}
+
+/// Gives users a lot who have none (`sql/migrations/0004_lots.sql`), and returns how many.
+///
+/// # Errors
+/// [`StoreError`]; who was given one before keeps it.
+pub async fn draw_lots(store: &Store) -> Result<u64, StoreError> {
+    let batch = |limit: i64| DrawLots { lots: (0..limit).map(|_| random::lot()).collect() };
+    in_batches(store, batch, |_| {}).await
 }
 
 /// Ends all sessions of a client, which is disabled, so that no new one is opened meanwhile.

@@ -130,6 +130,7 @@ statements! {
         DELETE_USER = "delete_user";
         DISABLE_CLIENT = "disable_client";
         DISABLE_USER = "disable_user";
+        DRAW_LOT = "draw_lot";
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
         END_SESSION = "end_session";
@@ -155,6 +156,7 @@ statements! {
         LIST_STAGED_USERS = "list_staged_users";
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
+        LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
         LOCK_MIGRATION_GUARD = "lock_migration_guard";
         PING = "ping";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";

@@ -152,6 +152,30 @@ impl UseCase for FindUserOrOther {
     }
 }
 
+/// Gives users a lot who have none, because a version added them that knew of none; returns how many.
+#[derive(Debug)]
+pub(crate) struct DrawLots {
+    /// Random numbers, one for each.
+    pub(crate) lots: Vec<i64>,
+}
+
+impl UseCase for DrawLots {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Transaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        let limit = i64::try_from(self.lots.len()).unwrap_or(i64::MAX);
+        let rows = tx.query(&sql::LIST_USERS_WITHOUT_LOT, &[limit.into()]).await?;
+        for (row, lot) in rows.iter().zip(&self.lots) {
+            tx.execute(&sql::DRAW_LOT, &[(&row.text(0)?).into(), (*lot).into()]).await?;
+        }
+        Ok(rows.len() as u64)
+    }
+}
+
 /// Lists users by name, after a name and at most so many.
 #[derive(Debug)]
 pub(crate) struct ListUsers {

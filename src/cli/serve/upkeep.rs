@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
 use crate::endpoint::discovery::Discovery;
-use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies};
+use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
 use crate::endpoint::keys::Keys;
 use crate::http::metrics::Metrics;
 use crate::http::tls::Certificate;
@@ -50,7 +50,7 @@ impl Upkeep {
         }
     }
 
-    /// Deletes expired sessions, and counters that say nothing any more.
+    /// Deletes expired sessions, and counters that say nothing any more; sees that every user has a lot.
     async fn clean(&self) {
         let mut counted = 0;
         let count = |total| {
@@ -62,6 +62,9 @@ impl Upkeep {
         }
         if let Err(error) = delete_expired_tallies(&self.store, self.clock.now()).await {
             tracing::warn!("cannot delete old counters of failures now: {error}");
+        }
+        if let Err(error) = draw_lots(&self.store).await {
+            tracing::warn!("cannot draw lots for users now: {error}");
         }
     }
 

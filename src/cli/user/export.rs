@@ -4,8 +4,8 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::record::Field;
-use super::{Common, Failure, PAGE, open_existing_store, output};
-use crate::store::users::{ListUsers, User};
+use super::{Common, Failure, for_each, open_existing_store, output};
+use crate::store::users::User;
 
 /// What `jeton user export` takes.
 #[derive(Args, Debug)]
@@ -39,15 +39,11 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
     if is_csv {
         output::line(&csv_line(fields.iter().map(|field| field.name().to_owned()))?);
     }
-    let mut after = String::new();
-    loop {
-        let page = store.perform(ListUsers { after: after.clone(), limit: PAGE }).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after.clone_from(&last.username);
-        for user in &page {
-            output::line(&if is_csv { as_csv(user, &fields)? } else { as_json(user, &fields) });
-        }
-    }
+    let print = |user: User| {
+        output::line(&if is_csv { as_csv(&user, &fields)? } else { as_json(&user, &fields) });
+        Ok(())
+    };
+    for_each(&store, print).await
 }
 
 fn as_json(user: &User, fields: &[Field]) -> String {

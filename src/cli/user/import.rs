@@ -198,7 +198,8 @@ impl Importing<'_> {
             None => Vec::new(),
             Some(store) => {
                 let names = users().map(|user| user.username.as_str().to_owned()).collect();
-                let ids = users().map(|user| user.id.clone()).collect();
+                let own = users().filter(|user| user.has_own_id);
+                let ids = own.map(|user| user.id.clone()).collect();
                 store.perform(FindUsers { names, ids }).await?
             }
         };
@@ -267,12 +268,14 @@ impl Importing<'_> {
         }
         let is_untouched =
             same.last_login_at.is_none() && same.password_changed_at == same.created_at;
-        let stored = PasswordHash::parse(same.password_hash.expose(), u64::MAX).ok();
-        let is_same = stored.as_ref().is_some_and(|stored| {
+        let stored = PasswordHash::parse(same.password_hash.expose(), u64::MAX);
+        let is_to_change = stored.is_ok_and(|stored| {
             let is_to_be_wrapped = self.options.wrap && stored.is_weak();
-            stored.without_output() == hash.without_output() && !is_to_be_wrapped
+            let is_same = stored.without_output() == hash.without_output();
+            // A hash that was made here is that of a password that was set here.
+            !stored.is_own() && (!is_same || is_to_be_wrapped)
         });
-        Ok(if is_untouched && !is_same { Decision::Update } else { Decision::Leave })
+        Ok(if is_untouched && is_to_change { Decision::Update } else { Decision::Leave })
     }
 
     fn leave_out(&mut self, record: &Record, problem: Problem) -> Result<(), Failure> {
@@ -327,6 +330,8 @@ impl Importing<'_> {
         for memory in &mut memories {
             memory.test()?;
         }
+        output::error_line(&format!("Covering {} hashes, {threads} at once", self.weak));
+        let started = Instant::now();
         let mut after = 0;
         loop {
             let page = self.staging.page(after)?;
@@ -338,7 +343,10 @@ impl Importing<'_> {
                     self.staging.replace_hash(line, &hash)?;
                     self.report.wrapped += 1;
                 }
-                output::progress_bar("Covering", self.report.wrapped, self.weak);
+                let (done, all) = (self.report.wrapped.max(1), self.weak);
+                let left = started.elapsed().as_secs() * all.saturating_sub(done) / done;
+                let what = format!("Covering, {} min left", left.div_ceil(60));
+                output::progress_bar(&what, done, all);
             }
         }
         output::end_progress();

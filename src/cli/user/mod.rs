@@ -204,7 +204,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let unlocked =
                 throttle_administration::unlock(&store, &master.master_key_file, &user).await?;
             let done = if unlocked { "unlocked" } else { "not held back: nothing was changed" };
-            say(true, &named.name, done)
+            say(true, &named, done)
         }
         Command::Set { named, role, scope, any_scope, mfa_required } => {
             let store = open_existing_store(&named.common.database).await?;
@@ -222,7 +222,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 user.mfa_required_at = required.then_some(user.mfa_required_at.unwrap_or(now));
             }
             let changed = store.perform(UpdateUser { user }).await?;
-            say(changed, &named.name, "changed")
+            say(changed, &named, "changed")
         }
         Command::Passwd { named, password } => {
             let store = open_existing_store(&named.common.database).await?;
@@ -230,7 +230,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let password_hash = password.read(&named.name)?;
             let change = ChangePassword { username: named.name.clone(), password_hash, now };
             let changed = store.perform(change).await?;
-            say(changed, &named.name, "given another password; all sessions have ended")
+            say(changed, &named, "given another password; all sessions have ended")
         }
         Command::Disable(named) => {
             set_disabled(named, true, now, "disabled; all sessions have ended").await
@@ -239,7 +239,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Delete(named) => {
             let store = open_existing_store(&named.common.database).await?;
             let deleted = store.perform(DeleteUser { username: named.name.clone() }).await?;
-            say(deleted, &named.name, "deleted")
+            say(deleted, &named, "deleted")
         }
     }
 }
@@ -326,14 +326,26 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
 async fn list(common: &Common) -> Result<(), Failure> {
     let store = open_existing_store(&common.database).await?;
     let mut users: Vec<Listed> = Vec::new();
+    let list = |user| {
+        users.push(Listed::from(user));
+        Ok(())
+    };
+    for_each(&store, list).await?;
+    print(users, common.json);
+    Ok(())
+}
+
+/// Looks at all users by name, a page at a time.
+async fn for_each(
+    store: &Store,
+    mut look: impl FnMut(User) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut after = String::new();
     loop {
-        let after = users.last().map(|user| user.username.clone()).unwrap_or_default();
         let page = store.perform(ListUsers { after, limit: PAGE }).await?;
-        if page.is_empty() {
-            print(users, common.json);
-            return Ok(());
-        }
-        users.extend(page.into_iter().map(Listed::from));
+        let Some(last) = page.last().map(|user| user.username.clone()) else { return Ok(()) };
+        after = last;
+        page.into_iter().try_for_each(&mut look)?;
     }
 }
 
@@ -370,14 +382,16 @@ async fn set_disabled(
     let store = open_existing_store(&named.common.database).await?;
     let set = SetUserDisabled { username: named.name.clone(), disabled, now };
     let changed = store.perform(set).await?;
-    say(changed, &named.name, done)
+    say(changed, &named, done)
 }
 
-fn say(changed: bool, name: &Username, done: &str) -> Result<(), Failure> {
+/// Says what was done to a user, if there is one of that name.
+fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
+    let Named { name, common } = named;
     if !changed {
         return Err(unknown(name));
     }
-    output::line(&format!("The user {name} was {done}."));
+    output::outcome(common.json, ("user", "username"), name.as_str(), done);
     Ok(())
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Common, Failure, PAGE, open_existing_store, output};
+use super::{Common, Failure, for_each, open_existing_store, output};
 use crate::clock::Timestamp;
 use crate::crypto::password::PasswordHash;
-use crate::store::users::ListUsers;
+use crate::store::users::User;
 
 /// The users whose hashes have one format and cost.
 #[derive(Debug, Default, Serialize)]
@@ -29,20 +29,16 @@ struct Row<'a> {
 pub(super) async fn run(common: &Common) -> Result<(), Failure> {
     let store = open_existing_store(&common.database).await?;
     let mut formats: BTreeMap<String, OfFormat> = BTreeMap::new();
-    let mut after = String::new();
-    loop {
-        let page = store.perform(ListUsers { after: after.clone(), limit: PAGE }).await?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.username);
-        for user in &page {
-            let hash = PasswordHash::parse(user.password_hash.expose(), u64::MAX);
-            let format = hash.map_or("(unusable)".to_owned(), |hash| hash.to_string());
-            let of_format = formats.entry(format).or_default();
-            of_format.users += 1;
-            of_format.never_logged_in += u64::from(user.last_login_at.is_none());
-            of_format.last_login_at = of_format.last_login_at.max(user.last_login_at);
-        }
-    }
+    let count = |user: User| {
+        let hash = PasswordHash::parse(user.password_hash.expose(), u64::MAX);
+        let format = hash.map_or("(unusable)".to_owned(), |hash| hash.to_string());
+        let of_format = formats.entry(format).or_default();
+        of_format.users += 1;
+        of_format.never_logged_in += u64::from(user.last_login_at.is_none());
+        of_format.last_login_at = of_format.last_login_at.max(user.last_login_at);
+        Ok(())
+    };
+    for_each(&store, count).await?;
     if common.json {
         let rows = formats.iter().map(|(format, of_format)| Row { format, of_format });
         output::json(&rows.collect::<Vec<_>>());

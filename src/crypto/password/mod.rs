@@ -95,10 +95,8 @@ impl PasswordHash {
     /// [`PasswordHashError`], which says what to do.
     pub fn parse(text: &str, memory_max: u64) -> Result<Self, PasswordHashError> {
         let hash = Self::read(text).ok_or(PasswordHashError::Unknown)?;
-        let schemes = || [Some(&hash.scheme), hash.cover.as_ref()].into_iter().flatten();
-        let work = schemes().map(Scheme::work).fold(0_u64, u64::saturating_add);
-        if schemes().any(|scheme| scheme.memory() > memory_max)
-            || work > WORK_MAX * ScryptCost::RECOMMENDED.memory()
+        if hash.schemes().any(|scheme| scheme.memory() > memory_max)
+            || hash.work() > WORK_MAX * ScryptCost::RECOMMENDED.memory()
         {
             return Err(PasswordHashError::TooExpensive);
         }
@@ -128,6 +126,18 @@ impl PasswordHash {
     #[must_use]
     pub fn function(&self) -> &'static str {
         self.scheme.function()
+    }
+
+    /// What is computed, cover and all.
+    fn schemes(&self) -> impl Iterator<Item = &Scheme> {
+        [Some(&self.scheme), self.cover.as_ref()].into_iter().flatten()
+    }
+
+    /// The work that it is taken to be, in octets that scrypt fills in the same time. It is bounded before
+    /// anything is computed, so it is an estimate.
+    #[must_use]
+    pub fn work(&self) -> u64 {
+        self.schemes().map(Scheme::work).fold(0, u64::saturating_add)
     }
 
     /// Whether the password is the one that was hashed. Takes as long as the hash costs.
@@ -171,11 +181,17 @@ impl PasswordHash {
         Some(format!("{COVER}{own}${}", self.without_output()))
     }
 
+    /// Whether it is in the format of hashes that are made here.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.own && self.cover.is_none()
+    }
+
     /// Whether it is what a new hash would be.
     #[must_use]
     pub fn is_current(&self, policy: ScryptCost) -> bool {
         let is_policy = matches!(&self.scheme, Scheme::Scrypt { cost, .. } if *cost == policy);
-        is_policy && self.own && self.cover.is_none()
+        is_policy && self.is_own()
     }
 
     /// Whether machines that do nothing but guess have an easy time with it: it takes less than 16 MiB.

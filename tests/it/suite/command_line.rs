@@ -340,3 +340,31 @@ async fn a_mistyped_file_is_not_made() {
     }
     std::fs::remove_dir_all(folder).expect("an empty folder");
 }
+
+/// `--json` is JSON whatever the command does.
+#[tokio::test]
+async fn every_act_on_a_user_or_client_can_be_read_as_json() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let master = fixtures.master_key.display().to_string();
+    let key = ["--master-key-file", &master];
+    for (act, options, outcome) in [
+        (&["user", "set", "alice"][..], &["--role", "admin"][..], "changed"),
+        (&["user", "passwd", "alice"], &["--password-stdin"], "given another password"),
+        (&["user", "unlock", "alice"], &key, "not held back"),
+        (&["user", "disable", "alice"], &[], "disabled"),
+        (&["user", "enable", "alice"], &[], "enabled"),
+        (&["user", "delete", "alice"], &[], "deleted"),
+        (&["client", "set", "web"], &["--scope", "read"], "changed"),
+        (&["client", "secret", "remove", "web"], &["1"], "left without its secret 1"),
+        (&["client", "disable", "web"], &[], "disabled"),
+        (&["client", "enable", "web"], &[], "enabled"),
+        (&["client", "delete", "web"], &[], "deleted"),
+    ] {
+        let all = [act, options, &["--json", "--database", &database.url]].concat();
+        let said = run_for_json(&all, "quill lamp tern 5\n");
+        let name = said["username"].as_str().or(said["client_id"].as_str());
+        assert!(name.is_some_and(|name| act.contains(&name)), "{act:?}: {said}");
+        let did = said["outcome"].as_str().unwrap_or_default();
+        assert!(did.starts_with(outcome), "{act:?}: {said}");
+    }
+}

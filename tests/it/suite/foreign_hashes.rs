@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::harness::database::SCRYPT;
 use crate::harness::executable::run_for_json;
-use crate::harness::run_with_input;
+use crate::harness::{Database, Executable, run_with_input};
 
 const RIGHT: &str = "correct horse battery staple";
 
@@ -214,4 +214,26 @@ async fn a_name_that_nobody_has_costs_what_users_cost() {
     let before = computed(&jeton).await;
     assert!(!can_log_in(&jeton, "no body", RIGHT).await);
     assert_eq!(computed(&jeton).await[0], before[0] + 1);
+}
+
+/// A user whom a version added that knew of no lots gets one from a running service, and so is as likely as
+/// others to stand in for a name that nobody has.
+#[tokio::test]
+async fn users_of_earlier_versions_are_given_lots() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    database.query("UPDATE users SET lot = 0").await;
+    let executable = Executable::serve_on(&database, fixtures, &[]);
+    let without = "SELECT COUNT(*) FROM users WHERE lot = 0";
+    for _ in 0..600 {
+        if database.query(without).await[0][0].as_deref() == Some("0") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let lots =
+        database.query("SELECT COUNT(*) - COUNT(DISTINCT lot), MIN(lot) > 0 FROM users").await;
+    let [same, positive] = &lots[0][..] else { panic!("two columns") };
+    assert_eq!(same.as_deref(), Some("0"), "{lots:?}");
+    assert!(matches!(positive.as_deref(), Some("1" | "t" | "true")), "{lots:?}");
+    drop(executable);
 }

@@ -235,8 +235,8 @@ async fn an_import_can_be_repeated() {
 async fn a_sub_stays_with_its_user() {
     let database = Database::empty(ENGINE).await;
     let file = |lines: &[&str]| {
-        let lines = lines.iter().map(|line| format!("{line},{TUTORIAL}\n")).collect::<String>();
-        format!("username,sub,password_hash\n{lines}")
+        let lines: Vec<_> = lines.iter().map(|line| format!("{line},{TUTORIAL}\n")).collect();
+        format!("username,sub,password_hash\n{}", lines.concat())
     };
     assert_eq!(report(&database, &file(&["anna,1"]), &[])["added"], 1);
     for (lines, kind, said) in [

@@ -1,0 +1,1 @@
+UPDATE users SET lot = $2 WHERE user_id = $1 AND lot = 0
