@@ -219,6 +219,10 @@ def test_jeton_knows_the_passwords_and_the_app_does_not_notice(move):
     answer = json.loads(move.shell(curl))
     assert answer["expires_in"] == 30 * 60
     assert answer["token_type"].lower() == "bearer"
+    doctor = commands_in(step(2), "jeton doctor").replace("http://localhost:8080", move.issuer)
+    said = move.shell(f"{doctor.strip()} --password-stdin <<< secret")
+    assert "ok       cors.preflight" in said
+    assert "ok       revocation.answer" in said
 
 
 def test_the_app_takes_both_tokens(move):

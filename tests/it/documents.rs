@@ -41,13 +41,14 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 16] = [
+const DOCUMENTS: [&str; 17] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/asvs.md",
+    "docs/doctor.md",
     "docs/interoperability.md",
     "docs/moving-from-fastapi.md",
     "docs/passwords.md",
@@ -189,4 +190,29 @@ fn the_table_of_asvs_counts_what_it_says() {
             .collect();
         assert_eq!(written, counted, "{state}");
     }
+}
+
+/// `docs/doctor.md` lists every check that `jeton doctor` has a name for, and no other.
+#[test]
+fn the_checks_of_the_doctor_are_listed() {
+    let is_check = |text: &str| {
+        let [group, name] = text.split('.').collect::<Vec<_>>()[..] else { return false };
+        let is_word = |word: &str| {
+            !word.is_empty() && word.chars().all(|c| c == '_' || c.is_ascii_lowercase())
+        };
+        group.len() > 1 && is_word(group) && is_word(name)
+    };
+    let between = |text: &str, mark: char| -> BTreeSet<String> {
+        let parts = text.split(mark).filter(|part| is_check(part));
+        parts.map(str::to_owned).collect()
+    };
+    let page = read("docs/doctor.md");
+    let rows: String = page.lines().filter(|line| line.starts_with("| `")).collect();
+    let folder = fs::read_dir(root().join("src/cli/doctor")).expect("a folder");
+    let files = folder.map(|entry| fs::read_to_string(entry.expect("a file").path()));
+    let sources: String = files.map(|text| text.expect("text")).collect();
+    let mut named = between(&sources, '"');
+    named.remove("a.b");
+    assert!(named.len() > 40, "they were found");
+    assert_eq!(between(&rows, '`'), named);
 }

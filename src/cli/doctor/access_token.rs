@@ -76,7 +76,7 @@ fn claims_faults(claims: &AccessTokenClaims, expected: Expected<'_>) -> Vec<Faul
                 "iss is {}, so verifiers that expect the URL refuse the token",
                 quote(&claims.iss)
             ),
-            format!("start `jeton serve --issuer {}`", expected.issuer),
+            "see metadata.issuer; if that is ok, give all replicas the same --issuer",
         ));
     }
     let audiences: BTreeSet<&str> =
