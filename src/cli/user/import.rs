@@ -364,8 +364,8 @@ impl Report {
         let Self { lines, added, updated, unchanged, wrapped, .. } = self;
         let would = if self.dry_run { "would be " } else { "" };
         output::line(&format!(
-            "Of {lines} lines, {added} users {would}added, {updated} {would}given another hash, and \
-             {unchanged} were there already; {wrapped} hashes {would}covered.{}",
+            "Of {lines} lines: {added} {would}added, {updated} {would}given another hash, \
+             {unchanged} were there already; hashes {would}covered: {wrapped}.{}",
             if self.dry_run { " Nothing was stored: this was a dry run." } else { "" },
         ));
     }

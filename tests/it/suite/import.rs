@@ -334,7 +334,7 @@ async fn a_dry_run_leaves_nothing_behind() {
     let text = format!("username,password_hash\nanna,{TUTORIAL}\n");
     let output = run_with_input(&["user", "import", "-", "--dry-run", "--database", &url], &text);
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 users would be added"), "{said}");
+    assert!(output.status.success() && said.contains("Of 1 lines: 1 would be added"), "{said}");
     assert!(!path.exists());
 
     let missing = new_path("missing");
