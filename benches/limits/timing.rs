@@ -20,7 +20,7 @@ use jeton::crypto::password;
 use jeton::secret::Secret;
 use sha2::{Digest, Sha256};
 
-use super::process::{AUDIENCE, run};
+use super::process::{AUDIENCE, new_folder, run};
 use super::samples::{compare, least_visible_delay, median, shuffled};
 
 /// How many requests there are of a kind, where hashes are cheap.
@@ -116,8 +116,7 @@ impl Target {
         // In memory, where there is such a folder.
         let memory = Path::new("/dev/shm");
         let parent = if memory.exists() { memory.to_owned() } else { std::env::temp_dir() };
-        let folder = parent.join(format!("jeton-timing-{}-{}", std::process::id(), cost.ln));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = new_folder(&parent);
         let database = format!("sqlite:{}", folder.join("jeton.db").display());
         let master_key = folder.join("master.jwk").display().to_string();
         let mut arguments = vec!["jeton", "--database", &database];
