@@ -74,7 +74,7 @@ pub(crate) struct Place {
 
 impl Place {
     fn on_sqlite() -> Self {
-        let folder = new_folder();
+        let folder = new_folder(&std::env::temp_dir());
         let database = format!("sqlite:{}", folder.join("jeton.db").display());
         Self { folder, database, postgres_name: None }
     }
@@ -83,7 +83,7 @@ impl Place {
     pub(crate) async fn new(engine: Engine) -> Option<Self> {
         let Engine::Postgres(statements) = engine else { return Some(Self::on_sqlite()) };
         let server = postgres_url()?;
-        let folder = new_folder();
+        let folder = new_folder(&std::env::temp_dir());
         let name = folder.file_name().and_then(|name| name.to_str()).expect("plain names");
         let name = name.replace('-', "_");
         let create = format!("CREATE DATABASE {name}");
@@ -187,11 +187,11 @@ fn master_key_file(folder: &Path) -> String {
     folder.join("master.jwk").display().to_string()
 }
 
-/// A new folder for one service.
-fn new_folder() -> PathBuf {
+/// A new folder for one service: a database that is closed late takes no file of the next with it.
+pub(crate) fn new_folder(parent: &Path) -> PathBuf {
     static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let folder = std::env::temp_dir().join(format!("jeton-bench-{}-{number}", std::process::id()));
+    let folder = parent.join(format!("jeton-bench-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     folder
 }

@@ -20,7 +20,7 @@ use jeton::crypto::password;
 use jeton::secret::Secret;
 use sha2::{Digest, Sha256};
 
-use super::process::{AUDIENCE, run};
+use super::process::{AUDIENCE, new_folder, run};
 use super::samples::{compare, least_visible_delay, median, shuffled};
 
 /// How many requests there are of a kind, where hashes are cheap.
@@ -84,8 +84,7 @@ pub(crate) async fn timing() {
     }
     for (cost, number) in [(CHEAP, MANY), (COST, DEAR)] {
         let target = Target::start(cost).await;
-        // The kinds share what is left over for waiting and for warming up.
-        fill(&target.database(), cost, 2 * number).expect("SQLite takes it");
+        fill(&target.database(), cost, number + warm_up(number)).expect("SQLite takes it");
         let measured = tokio::task::spawn_blocking(move || {
             target.passwords(cost, number);
             if number == MANY {
@@ -117,8 +116,7 @@ impl Target {
         // In memory, where there is such a folder.
         let memory = Path::new("/dev/shm");
         let parent = if memory.exists() { memory.to_owned() } else { std::env::temp_dir() };
-        let folder = parent.join(format!("jeton-timing-{}-{}", std::process::id(), cost.ln));
-        std::fs::create_dir_all(&folder).expect("a folder");
+        let folder = new_folder(&parent);
         let database = format!("sqlite:{}", folder.join("jeton.db").display());
         let master_key = folder.join("master.jwk").display().to_string();
         let mut arguments = vec!["jeton", "--database", &database];
@@ -147,7 +145,7 @@ impl Target {
     fn import(&self, hashes: &[&str]) {
         let path = self.folder.join("users.csv").display().to_string();
         let mut text = "username,password_hash\n".to_owned();
-        for (number, hash) in (0..2 * MANY).zip(hashes.iter().cycle()) {
+        for (number, hash) in (0..MANY + warm_up(MANY)).zip(hashes.iter().cycle()) {
             for of in ["user", "more"] {
                 text.extend([&username(of, number), ",", hash, "\n"]);
             }
@@ -225,9 +223,10 @@ impl Target {
 
     /// Logins of accounts that failed too often.
     fn throttled_accounts(&self, number: usize) {
+        // Of all accounts a few, as far from each other as others are.
+        let waiting = |of: &str, n: usize| username(of, n % WAITING * (MANY / WAITING));
         let of = |name: &'static str, of: &'static str, password: &'static str| -> Kind {
-            let waiting = move |n: usize| username(of, MANY + 1_000 + n % WAITING);
-            (name, Box::new(move |n| self.login(&waiting(n), password)))
+            (name, Box::new(move |n| self.login(&waiting(of, n), password)))
         };
         let kinds = [
             of("a wrong password", "user", WRONG_PASSWORD),
@@ -240,8 +239,7 @@ impl Target {
         for n in 0..WAITING {
             for (name, _) in USERS.iter().chain([&("none", ""), &(UNUSABLE, "")]) {
                 for _ in 0..FREE {
-                    caller
-                        .ask(&self.login(&username(name, MANY + 1_000 + n), WRONG_PASSWORD), GRANT);
+                    caller.ask(&self.login(&waiting(name, n), WRONG_PASSWORD), GRANT);
                 }
             }
         }
@@ -278,8 +276,7 @@ impl Target {
     fn compare(&self, kinds: &[Kind], number: usize, error: &str) {
         let mut caller = Caller::connect(self.service.public);
         // Caches, statements and pages.
-        let warm_up = number / 20;
-        for (kind, n) in shuffled(kinds.len(), warm_up) {
+        for (kind, n) in shuffled(kinds.len(), warm_up(number)) {
             caller.ask(&kinds[kind].1(number + n), error);
         }
         let mut times = vec![Vec::with_capacity(number); kinds.len()];
@@ -307,32 +304,38 @@ impl Target {
     }
 }
 
+/// How many requests of a kind come before so many that count.
+fn warm_up(number: usize) -> usize {
+    number / 20
+}
+
 /// A name of a user; all are equally long.
 fn username(of: &str, number: usize) -> String {
     format!("{of}{number:0width$}", width = 16 - of.len())
 }
 
+/// Adds so many users of each kind. They are mixed, so that the rows of no kind are closer to each other
+/// than those of all, and no page of the database is needed more often than another.
 fn fill(database: &Path, cost: ScryptCost, users: usize) -> rusqlite::Result<()> {
     let hash = password::hash(&Secret::new(PASSWORD.to_owned()), cost).expect("memory");
-    let connection = rusqlite::Connection::open(database)?;
+    let mut connection = rusqlite::Connection::open(database)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     let unusable = hash.replace("$scrypt$", "$crypts$");
-    let kinds = USERS.map(|(name, state)| (name, state, &hash));
-    for (name, state, hash) in kinds.iter().chain([&(UNUSABLE, "NULL, NULL", &unusable)]) {
-        connection.execute(
-            &format!(
-                "WITH RECURSIVE numbers (n) AS \
-                 (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < ?2) \
-                 INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
-                 created_at, lot, disabled_at, mfa_required_at) \
-                 SELECT lower(hex(randomblob(11))), printf('{name}%012d', n), ?1, 0, '[]', 0, \
-                 random() & {}, {state} FROM numbers",
-                i64::MAX
-            ),
-            rusqlite::params![hash, i64::try_from(users).unwrap_or(i64::MAX)],
-        )?;
+    let mut kinds = USERS.map(|(name, state)| (name, state, &hash)).to_vec();
+    kinds.push((UNUSABLE, "NULL, NULL", &unusable));
+    let transaction = connection.transaction()?;
+    for (number, (name, state, hash)) in
+        (0..users).flat_map(|number| kinds.iter().map(move |kind| (number, kind)))
+    {
+        let mut insert = transaction.prepare_cached(&format!(
+            "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
+             created_at, lot, disabled_at, mfa_required_at) \
+             VALUES (lower(hex(randomblob(11))), ?1, ?2, 0, '[]', 0, ?3, {state})"
+        ))?;
+        let lot = rand::random::<i64>() & i64::MAX;
+        insert.execute(rusqlite::params![username(name, number), hash, lot])?;
     }
-    Ok(())
+    transaction.commit()
 }
 
 /// One connection, and a thread that does nothing but wait for its answers.
