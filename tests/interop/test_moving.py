@@ -157,8 +157,8 @@ def test_copying_the_users_changes_nothing(move):
     """Step 1: the dry run stores nothing, the import all, and no file with hashes is left."""
     copied = commands_in(step(1), "sqlite3")
     said = move.shell(copied + commands_in(step(1), "jeton user import --dry-run"))
-    assert "3 users would be added" in said
-    assert "3 users added" in move.copy_the_users()
+    assert "Of 3 lines: 3 would be added" in said
+    assert "Of 3 lines: 3 added" in move.copy_the_users()
     assert [user["username"] for user in move.users()] == ["alice", "bob", "johndoe"]
     assert not (move.folder / "users.csv").exists()
     app = move.run("tutorial")
