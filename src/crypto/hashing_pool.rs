@@ -310,12 +310,17 @@ fn as_gauge(length: usize) -> i64 {
 
 impl HashingMetrics {
     fn new() -> Self {
+        let verified = Family::default();
+        for function in PasswordHash::FUNCTIONS {
+            // What was never counted would be missing, and not 0.
+            drop(verified.get_or_create(&FunctionLabels { function }));
+        }
         let seconds = || Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0]);
         Self {
             queue_depth: Gauge::default(),
             wait: seconds(),
             duration: seconds(),
-            verified: Family::default(),
+            verified,
             refused: Counter::default(),
             abandoned: Counter::default(),
         }

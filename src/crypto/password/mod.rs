@@ -88,6 +88,9 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
+    /// The functions that there are, by name.
+    pub const FUNCTIONS: [&str; 4] = ["scrypt", "bcrypt", "pbkdf2", "argon2"];
+
     /// Reads a stored hash that may take `memory_max` octets to compute. The bounds are checked
     /// here, before anything is allocated, so that a poisoned row cannot exhaust the machine.
     ///
@@ -122,7 +125,7 @@ impl PasswordHash {
         })
     }
 
-    /// The function that is computed first: `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
+    /// The function that is computed first, one of [`Self::FUNCTIONS`].
     #[must_use]
     pub fn function(&self) -> &'static str {
         self.scheme.function()

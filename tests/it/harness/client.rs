@@ -217,11 +217,20 @@ impl Reply {
         strict_json(self.text())
     }
 
-    /// The value of a metric on a page of them, with its labels if it has any.
+    /// The value of a metric on a page of them, with its labels, or of all labels together.
     #[track_caller]
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
-        self.text().lines().find_map(line).expect("a metric of this name")
+        let family = name.split('{').next().unwrap_or(name);
+        let family = family.trim_end_matches("_total").trim_end_matches("_count");
+        let family = family.trim_end_matches("_bucket");
+        assert!(self.text().contains(&format!("# TYPE {family} ")), "no metric {family}");
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let labelled = rest.starts_with('{').then(|| rest.split_once("} ")).flatten();
+            let value = labelled.map(|(_, value)| value).or(rest.strip_prefix(' '));
+            value?.parse::<u64>().ok()
+        };
+        self.text().lines().filter_map(value).sum()
     }
 
     /// A member of the content that is a string.

@@ -149,10 +149,7 @@ impl Jeton {
 
     /// How many passwords the service has hashed so far, right ones and wrong ones.
     pub(crate) async fn passwords_verified(&self) -> u64 {
-        let metrics = self.manage("/metrics").send().await;
-        let mut lines = metrics.text().lines();
-        let count = lines.find_map(|line| line.strip_prefix("jeton_hashing_verified_total "));
-        count.and_then(|text| text.parse().ok()).expect("a counter")
+        self.metric("jeton_hashing_verified_total").await
     }
 
     /// Forgets every failure that was counted, for a test that tries more than anyone may.
@@ -226,7 +223,7 @@ impl Jeton {
         run.await.expect("the command ends")
     }
 
-    /// The value of a metric without labels.
+    /// The value of a metric, with its labels or of all together.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         self.manage("/metrics").send().await.metric(name)
     }
