@@ -17,6 +17,8 @@ const PROBLEM: &str = "problem";
 pub(super) struct Skipped {
     path: PathBuf,
     lines: Lines,
+    /// Whether there is any.
+    used: bool,
 }
 
 enum Lines {
@@ -37,18 +39,19 @@ impl Skipped {
         })?;
         let path = path.to_owned();
         let Some(header) = header else {
-            return Ok(Self { path, lines: Lines::JsonLines(BufWriter::new(file)) });
+            return Ok(Self { path, lines: Lines::JsonLines(BufWriter::new(file)), used: false });
         };
         // A file of skipped lines that was mended only in part has the column already.
         let column = header.iter().position(|name| name == PROBLEM).unwrap_or(header.len());
         let writer = Box::new(csv::WriterBuilder::new().flexible(true).from_writer(file));
-        let mut skipped = Self { path, lines: Lines::Csv { writer, column } };
+        let mut skipped = Self { path, lines: Lines::Csv { writer, column }, used: false };
         skipped.write_csv(header.iter().map(String::as_bytes), PROBLEM)?;
         Ok(skipped)
     }
 
     /// Writes a line and what is wrong with it.
     pub(super) fn write(&mut self, record: &Record, problem: &str) -> Result<(), Failure> {
+        self.used = true;
         let text = match &record.source {
             Source::Csv(fields) => return self.write_csv(fields.iter(), problem),
             Source::Json(text) => String::from_utf8_lossy(text),
@@ -76,13 +79,17 @@ impl Skipped {
         writer.write_record(fields).map_err(|error| self.failure(&error))
     }
 
-    /// Sees that everything was written.
+    /// Sees that everything was written; if there was nothing to write there is no file.
     pub(super) fn finish(mut self) -> Result<(), Failure> {
         let flushed = match &mut self.lines {
             Lines::Csv { writer, .. } => writer.flush(),
             Lines::JsonLines(writer) => writer.flush(),
         };
-        flushed.map_err(|error| self.failure(&error))
+        flushed.map_err(|error| self.failure(&error))?;
+        if self.used {
+            return Ok(());
+        }
+        std::fs::remove_file(&self.path).map_err(|error| self.failure(&error))
     }
 
     fn failure(&self, error: &dyn std::fmt::Display) -> Failure {
