@@ -9,7 +9,8 @@ use crate::crypto::password::{HashingMemory, PasswordHash};
 use crate::secret::Secret;
 use crate::store::import::{StagedUser, Staging};
 
-/// Covers the hashes of staged users that are weak, so many, on all threads; returns how many that were.
+/// Covers the hashes of staged users that are weak, so many, on all threads; returns how many that were. If
+/// a thread fails nothing may be stored.
 pub(super) fn cover_weak(
     staging: &Staging,
     limits: HashingLimits,
@@ -42,6 +43,9 @@ pub(super) fn cover_weak(
         }
     }
     output::end_progress();
+    if covered < weak {
+        return Err("not every hash could be covered, so nothing was imported".into());
+    }
     Ok(covered)
 }
 
