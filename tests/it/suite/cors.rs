@@ -154,16 +154,10 @@ async fn another_origin_gets_nothing() {
 #[tokio::test]
 async fn a_hostile_page_cannot_have_passwords_tried() {
     let jeton = jeton_for_browsers().await;
-    let verified = async || {
-        let page = jeton.manage("/metrics").send().await;
-        let line =
-            page.text().lines().find(|line| line.starts_with("jeton_hashing_verified_total"));
-        line.expect("the counter").to_owned()
-    };
     let failures = async || jeton.database.query("SELECT * FROM login_throttle").await;
     let form = login_form("alice", PASSWORD) + "&client_id=spa";
     let wrong = login_form("alice", "wrong") + "&client_id=spa";
-    let before = verified().await;
+    let before = jeton.passwords_verified().await;
     for origin in FOREIGN {
         let refused = jeton.post("/token", &wrong).header("Origin", origin).send().await;
         refused.assert_error(403, "invalid_request");
@@ -174,12 +168,12 @@ async fn a_hostile_page_cannot_have_passwords_tried() {
         let refused = jeton.post("/introspect", "token=x").header("Origin", origin).send().await;
         refused.assert_error(403, "invalid_request");
     }
-    assert_eq!(verified().await, before);
+    assert_eq!(jeton.passwords_verified().await, before);
     assert!(failures().await.is_empty());
     jeton.post("/token", &wrong).header("Origin", GOOD).send().await;
     assert!(!failures().await.is_empty(), "they are counted");
     jeton.post("/token", &form).header("Origin", GOOD).send().await.access_token();
-    assert_ne!(verified().await, before, "the counter counts");
+    assert_ne!(jeton.passwords_verified().await, before, "the counter counts");
 }
 
 /// RFC 9700 §2.6; ASVS 5.0 §3.4.2: anyone may read the public documents from a page; introspection
