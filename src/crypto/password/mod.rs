@@ -99,11 +99,15 @@ impl PasswordHash {
     pub fn parse(text: &str, memory_max: u64) -> Result<Self, PasswordHashError> {
         let hash = Self::read(text).ok_or(PasswordHashError::Unknown)?;
         if hash.schemes().any(|scheme| scheme.memory() > memory_max)
-            || hash.work() > WORK_MAX * ScryptCost::RECOMMENDED.memory()
+            || hash.work() > Self::work_max()
         {
             return Err(PasswordHashError::TooExpensive);
         }
         Ok(hash)
+    }
+
+    fn work_max() -> u64 {
+        WORK_MAX * ScryptCost::RECOMMENDED.memory()
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -177,10 +181,14 @@ impl PasswordHash {
         }
     }
 
-    /// This hash under a cover of scrypt, for which nobody needs the password; `None` if it has one.
+    /// This hash under a cover of scrypt, for which nobody needs the password; `None` if it has one, or if both
+    /// together would be more than may be computed.
     #[must_use]
     pub fn covered(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Option<String> {
-        let own = self.cover.is_none().then(|| memory.hash_octets(&self.output, cost))?;
+        let cover = Scheme::Scrypt { cost, salt: Vec::new() };
+        let is_possible = self.work().saturating_add(cover.work()) <= Self::work_max();
+        let possible = self.cover.is_none() && is_possible;
+        let own = possible.then(|| memory.hash_octets(&self.output, cost))?;
         Some(format!("{COVER}{own}${}", self.without_output()))
     }
 
@@ -348,6 +356,8 @@ mod tests {
             assert!(also.iter().all(|also| covered.verify(&password(also), memory)), "{text}");
             assert!(!covered.verify(&password("wrong"), memory), "{text}");
             assert_eq!(covered.covered(CHEAP, memory), None, "one cover is enough");
+            let dear = ScryptCost { ln: 17, r: 8, p: 17 };
+            assert_eq!(stored.covered(dear, memory), None, "it could not be verified");
             assert_eq!(covered.without_output(), stored.without_output());
             assert!(!covered.is_weak() && !covered.is_current(CHEAP));
         }
