@@ -169,7 +169,8 @@ pub struct ServeSettings {
 /// it will verify.
 #[derive(Args, Clone, Debug)]
 pub struct HashingSettings {
-    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent
+    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent, and at most 16
+    /// times its work
     #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
     pub scrypt: ScryptCost,
 

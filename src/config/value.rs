@@ -69,13 +69,22 @@ impl ScryptCost {
     /// The recommendation of the OWASP Password Storage Cheat Sheet: 128 MiB.
     pub const RECOMMENDED: Self = Self { ln: 17, r: 8, p: 1 };
 
+    /// The most work that a hash may take, in octets that are filled: 16 times that of the recommendation.
+    pub const WORK_MAX: u64 = 16 * ((128 * 8) << 17);
+
     /// The memory that one hash takes, in octets: `128 · N · r`, with `r` rounded up to a multiple of 8.
     #[must_use]
     pub fn memory(self) -> u64 {
         (1_024 * u64::from(self.r.div_ceil(8))) << self.ln.min(40)
     }
 
-    /// Whether new hashes may cost this: at least what OWASP ASVS 5.0 approves.
+    /// The work that one hash takes, in octets that are filled.
+    #[must_use]
+    pub fn work(self) -> u64 {
+        self.memory().saturating_mul(self.p.into())
+    }
+
+    /// Whether new hashes may cost this: at least what OWASP ASVS 5.0 approves, and what can be verified.
     fn is_approved(self) -> bool {
         let least_ln = match self.p {
             0 => return false,
@@ -83,7 +92,7 @@ impl ScryptCost {
             2 => 16,
             _ => 15,
         };
-        self.ln >= least_ln && self.ln <= 24 && (8..=32).contains(&self.r) && self.p <= 16
+        self.ln >= least_ln && (8..=32).contains(&self.r) && self.work() <= Self::WORK_MAX
     }
 }
 
@@ -105,8 +114,8 @@ impl FromStr for ScryptCost {
             (parts.next().is_none() && cost.is_approved()).then_some(cost)
         };
         parse().ok_or_else(|| {
-            "write it as ln=17,r=8,p=1, with r of 8 to 32, p of 1 to 16, and ln of at least 17 \
-             (16 with p=2, 15 with p of 3 or more) and at most 24"
+            "write it as ln=17,r=8,p=1, with r of 8 to 32 and ln of at least 17 (16 with p=2, 15 with p \
+             of 3 or more), and at most 16 times the work of that"
                 .to_owned()
         })
     }
@@ -238,12 +247,26 @@ mod tests {
 
     #[test]
     fn weak_and_absurd_costs_are_refused() {
-        for good in ["ln=17,r=8,p=1", "ln=16,r=8,p=2", "ln=15,r=8,p=3", "ln=18,r=16,p=1"] {
+        for good in [
+            "ln=21,r=8,p=1",
+            "ln=17,r=8,p=16",
+            "ln=17,r=8,p=1",
+            "ln=16,r=8,p=2",
+            "ln=15,r=8,p=3",
+            "ln=18,r=16,p=1",
+        ] {
             assert_eq!(good.parse::<ScryptCost>().map(|cost| cost.to_string()), Ok(good.into()));
         }
-        for bad in
-            ["", "ln=10,r=8,p=1", "ln=16,r=8,p=1", "ln=17,r=1,p=1", "ln=17,r=8", "ln=40,r=8,p=1"]
-        {
+        for bad in [
+            "",
+            "ln=10,r=8,p=1",
+            "ln=16,r=8,p=1",
+            "ln=17,r=1,p=1",
+            "ln=17,r=8",
+            "ln=40,r=8,p=1",
+            "ln=22,r=8,p=1",
+            "ln=17,r=8,p=17",
+        ] {
             assert!(bad.parse::<ScryptCost>().is_err(), "{bad}");
         }
     }

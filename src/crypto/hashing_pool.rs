@@ -133,7 +133,7 @@ impl HashingPool {
     /// # Errors
     /// What the system says if it has no threads left, or not so much memory.
     pub fn start(limits: HashingLimits) -> std::io::Result<Self> {
-        let work = limits.cost.memory().saturating_mul(limits.cost.p.into());
+        let work = limits.cost.work();
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
         let mean_seconds = work as f64 / ASSUMED_SPEED;
         let queue = Queue { jobs: VecDeque::new(), running: 0, closed: false, mean_seconds };

@@ -44,7 +44,11 @@ pub(super) fn cover_weak(
     }
     output::end_progress();
     if covered < weak {
-        return Err("not every hash could be covered, so nothing was imported".into());
+        return Err(
+            "not every hash could be covered, so nothing was imported: choose a lower --scrypt, \
+                    or import without --wrap"
+                .into(),
+        );
     }
     Ok(covered)
 }

@@ -24,8 +24,6 @@ const PHC: &str = "$scrypt$";
 /// How a hash begins that covers another: `$scrypt-over$cost$salt$output$` and the text of the other,
 /// with nothing but the letter A for its output.
 const COVER: &str = "$scrypt-over$";
-/// The most work that a stored hash may ask for, in units of [`ScryptCost::RECOMMENDED`].
-const WORK_MAX: u64 = 16;
 /// What a hash takes at least, in octets, that is not called weak: less is no obstacle for machines that
 /// do nothing but guess.
 const STRONG_MEMORY: u64 = 16 << 20;
@@ -99,15 +97,11 @@ impl PasswordHash {
     pub fn parse(text: &str, memory_max: u64) -> Result<Self, PasswordHashError> {
         let hash = Self::read(text).ok_or(PasswordHashError::Unknown)?;
         if hash.schemes().any(|scheme| scheme.memory() > memory_max)
-            || hash.work() > Self::work_max()
+            || hash.work() > ScryptCost::WORK_MAX
         {
             return Err(PasswordHashError::TooExpensive);
         }
         Ok(hash)
-    }
-
-    fn work_max() -> u64 {
-        WORK_MAX * ScryptCost::RECOMMENDED.memory()
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -186,7 +180,7 @@ impl PasswordHash {
     #[must_use]
     pub fn covered(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Option<String> {
         let cover = Scheme::Scrypt { cost, salt: Vec::new() };
-        let is_possible = self.work().saturating_add(cover.work()) <= Self::work_max();
+        let is_possible = self.work().saturating_add(cover.work()) <= ScryptCost::WORK_MAX;
         let possible = self.cover.is_none() && is_possible;
         let own = possible.then(|| memory.hash_octets(&self.output, cost))?;
         Some(format!("{COVER}{own}${}", self.without_output()))

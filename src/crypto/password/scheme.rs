@@ -80,7 +80,7 @@ impl Scheme {
     /// processors that do not compute SHA-256 themselves.
     pub(super) fn work(&self) -> u64 {
         match self {
-            Self::Scrypt { cost, .. } => cost.memory().saturating_mul(cost.p.into()),
+            Self::Scrypt { cost, .. } => cost.work(),
             Self::Bcrypt { cost, .. } => 40_000 << cost,
             Self::Pbkdf2 { iterations, .. } => 320 * u64::from(*iterations),
             Self::Argon2 { of, .. } => self.memory() / 2 * u64::from(of.parameters.t_cost()),

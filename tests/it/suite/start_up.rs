@@ -107,9 +107,9 @@ async fn contradicting_settings_stop_the_start_and_leave_nothing() {
         ),
         (&["--hash-memory", "1MiB"], &["--hash-memory", "--hash-threads", "--scrypt"]),
         (
-            // 64 GiB a hash.
-            &["--scrypt", "ln=24,r=32,p=16", "--hash-memory", "1GiB"],
-            &["ln=24,r=32,p=16 (--scrypt)", "1024MiB (--hash-memory)"],
+            // 2 GiB a hash.
+            &["--scrypt", "ln=21,r=8,p=1", "--hash-memory", "1GiB"],
+            &["ln=21,r=8,p=1 (--scrypt)", "1024MiB (--hash-memory)"],
         ),
         (&["--default-client", "no spaces"], &["--default-client"]),
     ];
@@ -128,8 +128,9 @@ async fn contradicting_settings_stop_the_start_and_leave_nothing() {
 #[tokio::test]
 async fn impossible_values_are_wrong_usage() {
     let database = Database::empty(ENGINE).await;
-    let cases: [(&[&str], &[&str]); 17] = [
+    let cases: [(&[&str], &[&str]); 18] = [
         (&["--scrypt", "ln=10,r=8,p=1"], &["--scrypt", "ln=17,r=8,p=1"]),
+        (&["--scrypt", "ln=22,r=8,p=1"], &["--scrypt", "16 times"]),
         (&["--scrypt", "ln=16,r=8,p=1"], &["--scrypt"]),
         (&["--scrypt", "ln=40,r=8,p=1"], &["--scrypt"]),
         (&["--scrypt", "17"], &["--scrypt"]),
