@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// A span of whole seconds, never negative. On the command line `90s`, `10m`, `1h` or `30d`.
@@ -118,19 +119,35 @@ pub enum Clock {
     Settable(Arc<SettableClock>),
 }
 
-/// A clock for tests: what it shows, and how long it has run.
+/// A clock for tests: what it shows, how long it has run, and what a clock shows that is never wrong.
 #[derive(Debug)]
 pub struct SettableClock {
     shown: AtomicI64,
     elapsed: AtomicI64,
+    right: AtomicI64,
 }
+
+/// The wall clock beside a clock that nobody sets, read at the same moment. Both in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What the wall clock shows: milliseconds since the epoch.
+    pub shown: i64,
+    /// How long the machine has run, sleep included. Only differences mean anything.
+    pub steady: i64,
+}
+
+/// The clock that nobody sets and that goes on while the machine sleeps, where there is one.
+#[cfg(target_os = "linux")]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: ClockId = ClockId::Monotonic;
 
 impl Clock {
     /// A clock that shows `now` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn settable(now: Timestamp) -> Self {
-        let (shown, elapsed) = (AtomicI64::new(now.0), AtomicI64::new(0));
-        Self::Settable(Arc::new(SettableClock { shown, elapsed }))
+        let (shown, right) = (AtomicI64::new(now.0), AtomicI64::new(now.0));
+        Self::Settable(Arc::new(SettableClock { shown, elapsed: AtomicI64::new(0), right }))
     }
 
     /// The present moment.
@@ -158,12 +175,43 @@ impl Clock {
         }
     }
 
+    /// Reads the wall clock and the steady clock.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
+    pub fn reading(&self) -> Reading {
+        match self {
+            Self::System => {
+                let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                let steady = clock_gettime(STEADY);
+                Reading {
+                    shown: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+                    steady: steady.tv_sec * 1_000 + steady.tv_nsec / 1_000_000,
+                }
+            }
+            Self::Settable(clock) => Reading {
+                shown: clock.shown.load(Ordering::SeqCst).saturating_mul(1_000),
+                steady: clock.right.load(Ordering::SeqCst).saturating_mul(1_000),
+            },
+        }
+    }
+
+    /// What another clock shows that was read as this, in milliseconds since the epoch. Where a test moves
+    /// time, the other clock is one that is never wrong.
+    #[must_use]
+    pub fn beside(&self, other: i64) -> i64 {
+        match self {
+            Self::System => other,
+            Self::Settable(clock) => clock.right.load(Ordering::SeqCst).saturating_mul(1_000),
+        }
+    }
+
     /// Lets time pass on a settable clock; backwards it only changes what is shown. The system's clock
     /// does not obey.
     pub fn advance(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
             clock.elapsed.fetch_add(seconds.max(0), Ordering::SeqCst);
+            clock.right.fetch_add(seconds.max(0), Ordering::SeqCst);
         }
     }
 
@@ -171,6 +219,14 @@ impl Clock {
     pub fn jump(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets a settable clock and all others forward or back by so much, so that nobody notices.
+    pub fn jump_everywhere(&self, seconds: i64) {
+        if let Self::Settable(clock) = self {
+            clock.shown.fetch_add(seconds, Ordering::SeqCst);
+            clock.right.fetch_add(seconds, Ordering::SeqCst);
         }
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::agreed_clock::AgreedClock;
 use super::alarm::UnknownTokens;
 use super::client_authentication::ClientAuthentication;
 use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use crate::oauth::client::GrantType;
 use crate::oauth::client_credentials::ClientCredentials;
@@ -72,8 +73,8 @@ pub struct IntrospectionEndpoint {
     pub issuer: Issuer,
     /// Who presents many tokens that this service never made.
     pub unknown_tokens: UnknownTokens,
-    /// What time it is.
-    pub clock: Clock,
+    /// What time it is, if that is known.
+    pub clock: Arc<AgreedClock>,
 }
 
 impl IntrospectionEndpoint {
@@ -87,6 +88,8 @@ impl IntrospectionEndpoint {
         request: &FormRequest,
         trail: &mut Trail,
     ) -> Result<IntrospectionResponse, Refusal> {
+        // 0. By a clock that is off nothing is decided.
+        let now = self.clock.now()?;
         // 1. Read the form, as strictly as at the token endpoint.
         let form = Parameters::read(request.content.expose())?;
         // 2. Authenticate the caller; being a public client is no authorisation (§2.1).
@@ -98,7 +101,6 @@ impl IntrospectionEndpoint {
         }
         // 4. Verify the token. The hint is not needed: a token tells its kind by its form (§2.1).
         let token = form.require(Parameter::Token)?;
-        let now = self.clock.now();
         let Some(token) = self.keys.recognise(token, &self.issuer, now).await? else {
             trail.incident = self.unknown_tokens.count(&caller.id);
             return Ok(IntrospectionResponse::INACTIVE);

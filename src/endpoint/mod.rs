@@ -3,6 +3,7 @@
 //! An endpoint holds only what it needs and knows neither HTTP nor SQL. `http/` hands it what was
 //! sent and turns its answer, or its [`Refusal`], into a response.
 
+pub mod agreed_clock;
 pub mod alarm;
 pub mod client_authentication;
 pub mod discovery;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::agreed_clock::AgreedClock;
 use super::issuance::{Issuance, OfSession, Subject};
 use super::throttle::{Account, Origin, Throttle};
 use super::token::TokenResponse;
 use super::{FormRequest, Refusal, Trail};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::crypto::hashing_pool::{HashingPool, Verification};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
@@ -40,8 +41,8 @@ pub struct PasswordGrantEndpoint {
     pub lifetimes: SessionLifetimes,
     /// How many sessions a user may have through one client.
     pub sessions_max: i64,
-    /// What time it is.
-    pub clock: Clock,
+    /// What time it is, if that is known.
+    pub clock: Arc<AgreedClock>,
 }
 
 impl PasswordGrantEndpoint {
@@ -167,7 +168,7 @@ impl PasswordGrantEndpoint {
         granted: Granted,
         replacement_hash: Option<String>,
     ) -> Result<TokenResponse, Refusal> {
-        let now = self.clock.now();
+        let now = self.clock.now()?;
         // Without a refresh token a session is of use until its access token expires.
         let lifetimes = if client.settings.grants.contains(&GrantType::RefreshToken) {
             client.session_lifetimes(self.lifetimes)

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use super::agreed_clock::AgreedClock;
 use super::alarm::UnknownTokens;
 use super::client_authentication::ClientAuthentication;
 use super::keys::{GenuineToken, Keys};
 use super::throttle::Throttle;
 use super::{FormRequest, Refusal, Trail};
-use crate::clock::Clock;
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::throttle::Counted;
 use crate::oauth::{Issuer, Parameter, Parameters};
@@ -50,8 +50,8 @@ pub struct RevocationEndpoint {
     pub throttle: Throttle,
     /// Which confidential clients present many of those.
     pub unknown_tokens: UnknownTokens,
-    /// What time it is.
-    pub clock: Clock,
+    /// What time it is, if that is known.
+    pub clock: Arc<AgreedClock>,
 }
 
 impl RevocationEndpoint {
@@ -65,6 +65,8 @@ impl RevocationEndpoint {
         request: &FormRequest,
         trail: &mut Trail,
     ) -> Result<Revocation, Refusal> {
+        // 0. By a clock that is off nothing is decided.
+        let now = self.clock.now()?;
         // 1. Read the form, as strictly as at the token endpoint.
         let form = Parameters::read(request.content.expose())?;
         // 2. Find out who calls: a public client need only say so (§2.1).
@@ -74,7 +76,7 @@ impl RevocationEndpoint {
         //    its form, and a refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;
         //    One that is genuine is always looked at, however many others are not.
-        let id = match self.keys.recognise(token, &self.issuer, self.clock.now()).await? {
+        let id = match self.keys.recognise(token, &self.issuer, now).await? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
             Some(GenuineToken::Access(claims)) if claims.client_id == client.id => claims.sid,
             Some(GenuineToken::Access(_)) => return Ok(Revocation::Nothing),

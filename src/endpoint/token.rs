@@ -1,5 +1,8 @@
 //! The token endpoint (RFC 6749 §3.2).
 
+use std::sync::Arc;
+
+use super::agreed_clock::AgreedClock;
 use super::client_authentication::ClientAuthentication;
 use super::password_grant::PasswordGrantEndpoint;
 use super::refresh_grant::RefreshGrantEndpoint;
@@ -32,6 +35,8 @@ pub struct TokenEndpoint {
     pub password: PasswordGrantEndpoint,
     /// RFC 6749 §6.
     pub refresh: RefreshGrantEndpoint,
+    /// What time it is, if that is known.
+    pub clock: Arc<AgreedClock>,
 }
 
 impl TokenEndpoint {
@@ -45,6 +50,8 @@ impl TokenEndpoint {
         request: &FormRequest,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
+        // 0. By a clock that is off nothing is decided.
+        self.clock.now()?;
         // 1. Read the form. Each parameter at most once (§3.2).
         let form = Parameters::read(request.content.expose())?;
         // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).

@@ -13,6 +13,7 @@ use warp::reply::Response;
 use super::metrics::Metrics;
 use super::reply;
 use crate::clock::Clock;
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::keys::Keys;
 use crate::store::Store;
 
@@ -27,6 +28,8 @@ pub struct Management {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// Whether that is known.
+    pub agreed: Arc<AgreedClock>,
 }
 
 /// The answer of `/readyz`.
@@ -35,6 +38,9 @@ struct Readiness {
     status: &'static str,
     database: &'static str,
     signing_key: &'static str,
+    clock: &'static str,
+    /// By how much the clock is ahead of the second one; negative if it is behind.
+    clock_offset_seconds: f64,
     /// How old what is known of the keys is.
     keys_age_seconds: i64,
     /// For how long the key set is said to be good.
@@ -69,12 +75,15 @@ impl Management {
     async fn readiness(&self) -> Response {
         let (database, signing_key) =
             (self.store.ping().await.is_ok(), self.keys.ring().signing().is_some());
-        let ready = database && signing_key;
+        let clock = self.agreed.now().is_ok();
+        let ready = database && signing_key && clock;
         let health = self.keys.health();
         let body = Readiness {
             status: if ready { "ready" } else { "not ready" },
             database: if database { "reachable" } else { "unreachable" },
             signing_key: if signing_key { "usable" } else { "missing" },
+            clock: if clock { "agrees" } else { "off" },
+            clock_offset_seconds: self.agreed.offset(),
             keys_age_seconds: health.age.get(),
             jwks_max_age_seconds: health.jwks_max_age.get(),
         };
@@ -83,7 +92,9 @@ impl Management {
 
     fn metrics(&self) -> Response {
         let (ring, health) = (self.keys.ring(), self.keys.health());
-        let page = self.metrics.render(self.store.pool_use(), &ring, &health, self.clock.now());
+        let (pool, now) = (self.store.pool_use(), self.clock.now());
+        self.metrics.clock_offset.set(self.agreed.offset());
+        let page = self.metrics.render(pool, &ring, &health, now);
         text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     }
 }

@@ -1,5 +1,7 @@
 //! What is counted, in the Prometheus text format.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -66,6 +68,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Those of them that gave way to another when all were taken.
     pub connections_gave_way: Counter,
+    /// By how many seconds the clock is ahead of the second one.
+    pub clock_offset: Gauge<f64, AtomicU64>,
     pool_capacity: Gauge,
     pool_in_use: Gauge,
     pool_waiting: Gauge,
@@ -115,6 +119,11 @@ impl Metrics {
                 "connections_gave_way",
                 "Idle connections closed because all were taken",
                 Counter::default()
+            ),
+            clock_offset: register!(
+                "clock_offset_seconds",
+                "By how much the clock is ahead of the database's, or of what it should show",
+                Gauge::default()
             ),
             pool_capacity: register!("database_pool_capacity", "Most at once", Gauge::default()),
             pool_in_use: register!("database_pool_in_use", "Under way", Gauge::default()),

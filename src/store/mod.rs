@@ -5,6 +5,7 @@
 //! `Tx`, and the two engines only know how to run a statement. SQL stands in `sql/`.
 
 pub mod clients;
+pub mod clock;
 pub mod import;
 pub mod keys;
 mod look_up;
@@ -27,6 +28,7 @@ use prometheus_client::metrics::counter::Counter;
 use crate::config::DatabaseLocation;
 use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
+use clock::ReadDatabaseClock;
 use look_up::{LookUp, LookUpAll, Shared};
 use postgres::Postgres;
 pub use postgres_url::SYSTEM_ROOTS;
@@ -221,6 +223,24 @@ impl Store {
         match &self.engine {
             Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
             Engine::Postgres { postgres, sessions, .. } => sessions.find(look_up, postgres).await,
+        }
+    }
+
+    /// Whether the database has a clock that is not the one of this process.
+    #[must_use]
+    pub(crate) fn has_clock(&self) -> bool {
+        matches!(self.engine, Engine::Postgres { .. })
+    }
+
+    /// Reads the clock of the database's machine, in milliseconds since the epoch; `None` where the
+    /// database has no clock but that of this process.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not answer.
+    pub(crate) async fn database_clock(&self) -> Result<Option<i64>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres { postgres, .. } => postgres.perform(ReadDatabaseClock).await.map(Some),
         }
     }
 

@@ -119,6 +119,7 @@ macro_rules! statements {
 statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
+        CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
         CREATE_MIGRATION_TABLE = "create_migration_table";
@@ -159,7 +160,10 @@ statements! {
         LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
         LOCK_MIGRATION_GUARD = "lock_migration_guard";
         PING = "ping";
+        READ_CLOCK = "read_clock";
+        READ_DATABASE_CLOCK = "read_database_clock";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
+        RECORD_CLOCK = "record_clock";
         RECORD_LOGIN = "record_login";
         RECORD_ORIGIN = "record_origin";
         REFRESH_SESSION = "refresh_session";

@@ -20,6 +20,7 @@ use super::{Failure, log, unknown_variables};
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::alarm::UnknownTokens;
 use crate::endpoint::client_authentication::ClientAuthentication;
 use crate::endpoint::discovery::Discovery;
@@ -115,6 +116,7 @@ impl Service {
         let store = Store::open(location).await?;
         migration::migrate(&store, clock.now()).await.map_err(in_database)?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
+        let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
         let vault = key_vault(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
@@ -122,7 +124,7 @@ impl Service {
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
         let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
 
-        let parts = Parts { settings, clock, issuer, store, keys, discovery, metrics };
+        let parts = Parts { settings, clock, agreed, issuer, store, keys, discovery, metrics };
         let routes = public_routes(parts.public(plan.default_client, hashing));
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (stop, stopping) = watch::channel(false);
@@ -200,6 +202,7 @@ impl Service {
 struct Parts {
     settings: ServeSettings,
     clock: Clock,
+    agreed: Arc<AgreedClock>,
     issuer: Issuer,
     store: Store,
     keys: Arc<Keys>,
@@ -239,7 +242,7 @@ impl Parts {
             issuance: issuance.clone(),
             lifetimes,
             sessions_max: settings.sessions_per_user_and_client,
-            clock: self.clock.clone(),
+            clock: Arc::clone(&self.agreed),
         };
         let refresh = RefreshGrantEndpoint {
             store: self.store.clone(),
@@ -255,7 +258,7 @@ impl Parts {
             issuer: self.issuer.clone(),
             throttle,
             unknown_tokens: unknown_tokens.clone(),
-            clock: self.clock.clone(),
+            clock: Arc::clone(&self.agreed),
         };
         let introspection = IntrospectionEndpoint {
             clients: clients.clone(),
@@ -263,10 +266,10 @@ impl Parts {
             store: self.store.clone(),
             issuer: self.issuer.clone(),
             unknown_tokens,
-            clock: self.clock.clone(),
+            clock: Arc::clone(&self.agreed),
         };
         PublicService {
-            token: TokenEndpoint { clients, password, refresh },
+            token: TokenEndpoint { clients, password, refresh, clock: Arc::clone(&self.agreed) },
             revocation,
             introspection,
             discovery: Arc::clone(&self.discovery),
@@ -280,7 +283,7 @@ impl Parts {
     fn upkeep(&self, certificate: Option<Arc<Certificate>>) -> Upkeep {
         Upkeep {
             store: self.store.clone(),
-            clock: self.clock.clone(),
+            clock: Arc::clone(&self.agreed),
             keys: Arc::clone(&self.keys),
             discovery: Arc::clone(&self.discovery),
             certificate,
@@ -294,6 +297,7 @@ impl Parts {
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
             clock: self.clock.clone(),
+            agreed: Arc::clone(&self.agreed),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::clock::Clock;
+use crate::clock::Timestamp;
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
 use crate::endpoint::keys::Keys;
@@ -16,13 +17,16 @@ use crate::store::Store;
 
 /// How often keys, metadata and the certificate are looked at again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(3);
+/// How often the clock is held against the second one.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often expired sessions are deleted.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
+
 /// What the service looks after by itself.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     pub(super) store: Store,
-    pub(super) clock: Clock,
+    pub(super) clock: Arc<AgreedClock>,
     pub(super) keys: Arc<Keys>,
     pub(super) discovery: Arc<Discovery>,
     pub(super) certificate: Option<Arc<Certificate>>,
@@ -30,9 +34,17 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
+    /// Holds the clock against the second one.
+    async fn measure_clock(&self) {
+        if let Err(error) = self.clock.measure().await {
+            tracing::debug!("cannot compare the clock now: {error}");
+        }
+    }
+
     /// Looks again at what other replicas, the command line or the administrator of the certificate
     /// may have changed, and makes the next signing key if it is due.
     pub(super) async fn look_again(&self) {
+        self.measure_clock().await;
         let failed = |what: &str, problem: String| {
             self.metrics.reload_failures.inc();
             tracing::warn!("cannot reload {what}, going on with what is in hand: {problem}");
@@ -51,20 +63,27 @@ impl Upkeep {
     }
 
     /// Deletes expired sessions, and counters that say nothing any more; sees that every user has a lot.
+    /// Deletes nothing by a clock that is not proven.
     async fn clean(&self) {
+        if let Some(before) = self.clock.deletable_before() {
+            self.delete(before).await;
+        }
+        if let Err(error) = draw_lots(&self.store).await {
+            tracing::warn!("cannot draw lots for users now: {error}");
+        }
+    }
+
+    async fn delete(&self, before: Timestamp) {
         let mut counted = 0;
         let count = |total| {
             self.metrics.sessions_deleted.inc_by(total - counted);
             counted = total;
         };
-        if let Err(error) = delete_expired_sessions(&self.store, self.clock.now(), count).await {
+        if let Err(error) = delete_expired_sessions(&self.store, before, count).await {
             tracing::warn!("cannot delete expired sessions now: {error}");
         }
-        if let Err(error) = delete_expired_tallies(&self.store, self.clock.now()).await {
+        if let Err(error) = delete_expired_tallies(&self.store, before).await {
             tracing::warn!("cannot delete old counters of failures now: {error}");
-        }
-        if let Err(error) = draw_lots(&self.store).await {
-            tracing::warn!("cannot draw lots for users now: {error}");
         }
     }
 
@@ -76,6 +95,13 @@ impl Upkeep {
             ticks
         };
         let (mut looks, mut cleanings) = (every(RELOAD_INTERVAL), every(HOUSEKEEPING_INTERVAL));
+        let mut measurements = every(CLOCK_INTERVAL);
+        let measure = async {
+            loop {
+                measurements.tick().await;
+                self.measure_clock().await;
+            }
+        };
         let look = async {
             loop {
                 looks.tick().await;
@@ -89,7 +115,7 @@ impl Upkeep {
             }
         };
         tokio::select! {
-            () = async { tokio::join!(look, clean); } => {}
+            () = async { tokio::join!(look, clean, measure); } => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }

@@ -1,0 +1,1 @@
+SELECT seen_at FROM clock WHERE clock_id = 1

@@ -1,0 +1,77 @@
+//! The second clock: the database server's, and the latest date that was recorded.
+
+use super::value::Row;
+use super::{Access, StoreError, Tx, UseCase, sql};
+use crate::clock::Timestamp;
+
+/// Reads the clock of the database server: milliseconds since the epoch. Only on PostgreSQL.
+#[derive(Debug)]
+pub(super) struct ReadDatabaseClock;
+
+impl UseCase for ReadDatabaseClock {
+    type Outcome = i64;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        let rows = tx.query(&sql::READ_DATABASE_CLOCK, &[]).await?;
+        let none = || StoreError::Corrupt("the database told no time".to_owned());
+        rows.first().ok_or_else(none)?.integer(0)
+    }
+}
+
+/// Reads the latest date that a replica recorded; `None` if none ever did.
+#[derive(Debug)]
+pub(crate) struct ReadClock;
+
+impl UseCase for ReadClock {
+    type Outcome = Option<Timestamp>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
+        let rows = tx.query(&sql::READ_CLOCK, &[]).await?;
+        rows.first().map(|row: &Row| row.moment(0)).transpose()
+    }
+}
+
+/// Records a date, unless a later one is recorded already, and returns the one that is recorded then.
+#[derive(Debug)]
+pub(crate) struct RecordClock {
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for RecordClock {
+    type Outcome = Timestamp;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
+        let rows = tx.query(&sql::RECORD_CLOCK, &[self.now.into()]).await?;
+        rows.first().map_or(Ok(self.now), |row| row.moment(0))
+    }
+}
+
+/// Puts a date in the place of a later one that was wrong.
+#[derive(Debug)]
+pub(crate) struct CorrectClock {
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for CorrectClock {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.execute(&sql::CORRECT_CLOCK, &[self.now.into()]).await.map(|_| ())
+    }
+}
