@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
 use crate::endpoint::keys::Keys;
+use crate::endpoint::replicas::Replica;
 use crate::http::metrics::Metrics;
 use crate::http::tls::Certificate;
 use crate::store::Store;
@@ -18,6 +19,11 @@ use crate::store::Store;
 const RELOAD_INTERVAL: Duration = Duration::from_secs(3);
 /// How often expired sessions are deleted.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the service says that it runs.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(1);
+/// For how long a service that stops tries to say so.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What the service looks after by itself.
 #[derive(Debug)]
 pub(super) struct Upkeep {
@@ -27,6 +33,14 @@ pub(super) struct Upkeep {
     pub(super) discovery: Arc<Discovery>,
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) replica: Arc<Replica>,
+}
+
+/// Records that this replica runs. If it cannot, it only says so: nothing else depends on it here.
+pub(super) async fn record(replica: &Replica) {
+    if let Err(error) = replica.record().await {
+        tracing::warn!("cannot record in the table replicas that this one runs: {error}");
+    }
 }
 
 impl Upkeep {
@@ -68,7 +82,18 @@ impl Upkeep {
         }
     }
 
-    /// Does both now and then.
+    /// Says that this replica has stopped, when it answers no more.
+    pub(super) async fn end(&self) {
+        let said = tokio::time::timeout(FAREWELL_TIMEOUT, self.replica.stop()).await;
+        let problem = match said {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database does not answer".to_owned(),
+        };
+        tracing::warn!("cannot record in the table replicas that this one has stopped: {problem}");
+    }
+
+    /// Does all of it now and then.
     pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let every = |interval| {
             let mut ticks = tokio::time::interval(interval);
@@ -76,6 +101,7 @@ impl Upkeep {
             ticks
         };
         let (mut looks, mut cleanings) = (every(RELOAD_INTERVAL), every(HOUSEKEEPING_INTERVAL));
+        let mut heartbeats = every(HEARTBEAT_INTERVAL);
         let look = async {
             loop {
                 looks.tick().await;
@@ -88,8 +114,16 @@ impl Upkeep {
                 self.clean().await;
             }
         };
+        let beat = async {
+            // The start has recorded it just now.
+            heartbeats.tick().await;
+            loop {
+                heartbeats.tick().await;
+                record(&self.replica).await;
+            }
+        };
         tokio::select! {
-            () = async { tokio::join!(look, clean); } => {}
+            () = async { tokio::join!(look, clean, beat); } => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
