@@ -57,6 +57,12 @@ pub fn request_id() -> String {
     text::<12>()
 }
 
+/// A name for one run of `jeton serve`: 96 random bits.
+#[must_use]
+pub fn replica_id() -> String {
+    text::<12>()
+}
+
 /// A new client secret: 256 random bits in `[A-Za-z0-9_-]`, on which both spellings of Basic mean
 /// the same (RFC 6749 §2.3.1, §10.10).
 #[must_use]

@@ -15,6 +15,7 @@ pub mod key_vault;
 pub mod keys;
 pub mod password_grant;
 pub mod refresh_grant;
+pub mod replicas;
 pub mod revocation;
 pub mod throttle;
 pub mod throttle_administration;

@@ -16,7 +16,7 @@ struct Migration {
 }
 
 /// All scripts, in the order of their versions, which have no gap.
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "initial",
@@ -36,6 +36,16 @@ const MIGRATIONS: [Migration; 4] = [
         version: 4,
         name: "lots",
         script: include_str!("../../sql/migrations/0004_lots.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "replicas",
+        script: include_str!("../../sql/migrations/0005_replicas.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "clock",
+        script: include_str!("../../sql/migrations/0006_clock.sql"),
     },
 ];
 

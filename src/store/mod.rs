@@ -12,6 +12,7 @@ mod look_up;
 pub mod migration;
 mod postgres;
 mod postgres_url;
+pub mod replicas;
 pub mod sessions;
 mod sql;
 mod sqlite;

@@ -141,6 +141,7 @@ statements! {
         FIND_STAGED_USER = "find_staged_user";
         FIND_TALLIES = "find_tallies";
         FIND_USER = "find_user";
+        FORGET_REPLICAS = "forget_replicas";
         FORGIVE_FAILURES = "forgive_failures";
         FORGIVE_ORIGIN = "forgive_origin";
         INSERT_CLIENT = "insert_client";
@@ -153,6 +154,7 @@ statements! {
         LIST_CLIENTS = "list_clients";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
+        LIST_REPLICAS = "list_replicas";
         LIST_SESSIONS_OF_USER = "list_sessions_of_user";
         LIST_STAGED_USERS = "list_staged_users";
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
@@ -166,12 +168,14 @@ statements! {
         RECORD_CLOCK = "record_clock";
         RECORD_LOGIN = "record_login";
         RECORD_ORIGIN = "record_origin";
+        RECORD_REPLICA = "record_replica";
         REFRESH_SESSION = "refresh_session";
         REPLACE_STAGED_HASH = "replace_staged_hash";
         REPLACE_TALLY = "replace_tally";
         RESEAL_KEY = "reseal_key";
         REVOKE_KEY = "revoke_key";
         STAGE_USER = "stage_user";
+        STOP_REPLICA = "stop_replica";
         UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";
         UPDATE_USER = "update_user";

@@ -29,6 +29,7 @@ use crate::endpoint::issuance::Issuance;
 use crate::endpoint::keys::Keys;
 use crate::endpoint::password_grant::PasswordGrantEndpoint;
 use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
+use crate::endpoint::replicas::Replica;
 use crate::endpoint::revocation::RevocationEndpoint;
 use crate::endpoint::throttle::Throttle;
 use crate::endpoint::token::TokenEndpoint;
@@ -40,6 +41,7 @@ use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
 use crate::store::{Store, migration};
 use plan::issuer;
+use plan::replica_settings;
 pub(super) use plan::{Plan, key_vault};
 use upkeep::Upkeep;
 
@@ -119,12 +121,19 @@ impl Service {
         let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
         let vault = key_vault(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
+        // Before anything is published: a key that another replica makes from now on waits for those who
+        // cache what this one publishes. Those that were made until now are read once more.
+        let replica = replica_settings(&settings, &issuer);
+        let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
+        upkeep::record(&replica, &agreed).await;
+        keys.reload().await?;
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
         let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
 
-        let parts = Parts { settings, clock, agreed, issuer, store, keys, discovery, metrics };
+        let parts =
+            Parts { settings, clock, agreed, issuer, store, keys, discovery, metrics, replica };
         let routes = public_routes(parts.public(plan.default_client, hashing));
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (stop, stopping) = watch::channel(false);
@@ -195,6 +204,7 @@ impl Service {
         for task in self.tasks {
             task.await.ok();
         }
+        self.upkeep.end().await;
     }
 }
 
@@ -208,6 +218,7 @@ struct Parts {
     keys: Arc<Keys>,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
+    replica: Arc<Replica>,
 }
 
 impl Parts {
@@ -288,6 +299,7 @@ impl Parts {
             discovery: Arc::clone(&self.discovery),
             certificate,
             metrics: Arc::clone(&self.metrics),
+            replica: Arc::clone(&self.replica),
         }
     }
 

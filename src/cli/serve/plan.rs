@@ -10,6 +10,7 @@ use crate::endpoint::key_vault::KeyVault;
 use crate::http::tls::Certificate;
 use crate::oauth::{ClientId, Issuer};
 use crate::store::Store;
+use crate::store::replicas::ReplicaSettings;
 
 /// Settings that were held against each other and the machine.
 pub(in crate::cli) struct Plan {
@@ -79,6 +80,16 @@ pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyVaul
         master_key_files: settings.master.master_key_file.clone(),
         bits: settings.key_bits,
         schedule: schedule(settings),
+    }
+}
+
+/// What other replicas and the command line must know of this one.
+pub(super) fn replica_settings(settings: &ServeSettings, issuer: &Issuer) -> ReplicaSettings {
+    ReplicaSettings {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        issuer: issuer.as_str().to_owned(),
+        jwks_max_age: settings.keys.jwks_max_age,
+        key_rotation: settings.keys.key_rotation,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
 use crate::endpoint::keys::Keys;
+use crate::endpoint::replicas::Replica;
 use crate::http::metrics::Metrics;
 use crate::http::tls::Certificate;
 use crate::store::Store;
@@ -21,6 +22,10 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(3);
 const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often expired sessions are deleted.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the service says that it runs.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(1);
+/// For how long a service that stops tries to say so.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the service looks after by itself.
 #[derive(Debug)]
@@ -31,6 +36,18 @@ pub(super) struct Upkeep {
     pub(super) discovery: Arc<Discovery>,
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) replica: Arc<Replica>,
+}
+
+/// Records that this replica runs, unless its clock is off: others would take it for another time. If that
+/// fails it only says so: nothing else depends on it here.
+pub(super) async fn record(replica: &Replica, clock: &AgreedClock) {
+    if clock.now().is_err() {
+        return;
+    }
+    if let Err(error) = replica.record().await {
+        tracing::warn!("cannot record in the table replicas that this one runs: {error}");
+    }
 }
 
 impl Upkeep {
@@ -87,36 +104,40 @@ impl Upkeep {
         }
     }
 
-    /// Does both now and then.
+    /// Says that this replica has stopped, when it answers no more.
+    pub(super) async fn end(&self) {
+        let said = tokio::time::timeout(FAREWELL_TIMEOUT, self.replica.stop()).await;
+        let problem = match said {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the database does not answer".to_owned(),
+        };
+        tracing::warn!("cannot record in the table replicas that this one has stopped: {problem}");
+    }
+
+    /// Does all of it now and then.
     pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let every = |interval| {
-            let mut ticks = tokio::time::interval(interval);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        };
-        let (mut looks, mut cleanings) = (every(RELOAD_INTERVAL), every(HOUSEKEEPING_INTERVAL));
-        let mut measurements = every(CLOCK_INTERVAL);
-        let measure = async {
-            loop {
-                measurements.tick().await;
-                self.measure_clock().await;
-            }
-        };
-        let look = async {
-            loop {
-                looks.tick().await;
-                self.look_again().await;
-            }
-        };
-        let clean = async {
-            loop {
-                cleanings.tick().await;
-                self.clean().await;
-            }
+        let all = async {
+            tokio::join!(
+                every(CLOCK_INTERVAL, || self.measure_clock()),
+                every(RELOAD_INTERVAL, || self.look_again()),
+                every(HOUSEKEEPING_INTERVAL, || self.clean()),
+                every(HEARTBEAT_INTERVAL, || record(&self.replica, &self.clock)),
+            )
         };
         tokio::select! {
-            () = async { tokio::join!(look, clean, measure); } => {}
+            _ = all => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
+    }
+}
+
+/// Does something now and then, for ever. One that takes long delays the next.
+async fn every<F: Future<Output = ()>>(interval: Duration, act: impl Fn() -> F) {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        act().await;
     }
 }

@@ -1,0 +1,1 @@
+DELETE FROM replicas WHERE seen_at < $1

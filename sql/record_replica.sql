@@ -1,0 +1,5 @@
+-- A replica runs, with these settings.
+INSERT INTO replicas (replica_id, settings, started_at, seen_at)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (replica_id) DO UPDATE
+SET settings = $2, seen_at = $4

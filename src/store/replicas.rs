@@ -1,0 +1,150 @@
+//! The replicas that share the database, and the settings that each publishes by.
+
+use serde::{Deserialize, Serialize};
+
+use super::value::Row;
+use super::{Access, StoreError, Tx, UseCase, sql};
+use crate::clock::{Seconds, Timestamp};
+
+/// How long after it was last seen a replica counts as running. It says so once a minute.
+const RUNNING_FOR: Seconds = Seconds::new(180);
+
+/// The settings of a replica that other replicas and the command line must know. Later versions may add
+/// members, and must keep these.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaSettings {
+    /// The version of the program.
+    pub version: String,
+    /// `iss`.
+    pub issuer: String,
+    /// For how long it lets verifiers cache the key set.
+    pub jwks_max_age: Seconds,
+    /// How long it lets a signing key sign.
+    pub key_rotation: Seconds,
+}
+
+/// A replica as stored.
+#[derive(Clone, Debug)]
+pub struct StoredReplica {
+    /// Its name, random at each start.
+    pub id: String,
+    /// Its settings.
+    pub settings: ReplicaSettings,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// The last time it said that it runs.
+    pub seen_at: Timestamp,
+    /// When it was stopped, if it was stopped in an orderly way.
+    pub stopped_at: Option<Timestamp>,
+}
+
+impl StoredReplica {
+    /// Whether it runs: it was not stopped, and was seen in the last three minutes. One whose clock is
+    /// ahead of this one counts as seen now.
+    #[must_use]
+    pub fn runs(&self, now: Timestamp) -> bool {
+        self.stopped_at.is_none() && now.since(self.seen_at) <= RUNNING_FOR
+    }
+
+    /// Whether a verifier can still go by a key set that this replica published: it runs, or its key
+    /// sets have not expired since it was last seen running.
+    #[must_use]
+    pub fn is_relied_on(&self, now: Timestamp) -> bool {
+        let published_until = match self.stopped_at {
+            Some(at) => at,
+            None => self.seen_at.after(RUNNING_FOR),
+        };
+        now <= published_until.after(self.settings.jwks_max_age)
+    }
+
+    /// Reads a row; `None` if only a later version can understand its settings.
+    fn read(row: &Row) -> Result<Option<Self>, StoreError> {
+        let Ok(settings) = row.json(1) else { return Ok(None) };
+        Ok(Some(Self {
+            id: row.text(0)?,
+            settings,
+            started_at: row.moment(2)?,
+            seen_at: row.moment(3)?,
+            stopped_at: row.optional_moment(4)?,
+        }))
+    }
+}
+
+/// Records that a replica runs, and with which settings.
+#[derive(Debug)]
+pub(crate) struct RecordReplica {
+    pub(crate) id: String,
+    pub(crate) settings: ReplicaSettings,
+    pub(crate) started_at: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for RecordReplica {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let settings = serde_json::to_string(&self.settings).expect("settings are JSON");
+        let values =
+            [(&self.id).into(), (&settings).into(), self.started_at.into(), self.now.into()];
+        tx.execute(&sql::RECORD_REPLICA, &values).await.map(|_| ())
+    }
+}
+
+/// Records that a replica was stopped.
+#[derive(Debug)]
+pub(crate) struct StopReplica {
+    pub(crate) id: String,
+    pub(crate) now: Timestamp,
+}
+
+impl UseCase for StopReplica {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.execute(&sql::STOP_REPLICA, &[(&self.id).into(), self.now.into()]).await.map(|_| ())
+    }
+}
+
+/// Lists the replicas, those that were stopped or seen long ago too, in the order of their starts.
+#[derive(Debug)]
+pub(crate) struct ListReplicas;
+
+impl UseCase for ListReplicas {
+    type Outcome = Vec<StoredReplica>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredReplica>, StoreError> {
+        let rows = tx.query(&sql::LIST_REPLICAS, &[]).await?;
+        rows.iter().filter_map(|row| StoredReplica::read(row).transpose()).collect()
+    }
+}
+
+/// Deletes replicas that were last seen before this moment, and returns how many there were. One that
+/// still runs is there again when it next says so.
+#[derive(Debug)]
+pub(crate) struct ForgetReplicas {
+    pub(crate) seen_before: Timestamp,
+}
+
+impl UseCase for ForgetReplicas {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::FORGET_REPLICAS, &[self.seen_before.into()]).await
+    }
+}
