@@ -35,7 +35,8 @@ impl Sessions {
                 [now, expires_at, now + 30 * 86_400, hours(expires_at) + 3_600]
             }
             Self::Expired => {
-                let expires_at = now - 7_200;
+                // Long enough ago that the row may be deleted.
+                let expires_at = now - 2 * 86_400;
                 [expires_at - 86_400, expires_at, now + 86_400, hours(expires_at) + 3_600]
             }
         }

@@ -4,9 +4,11 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::{Failure, open_existing_store, open_store, output};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseLocation, DatabaseSettings};
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies};
+use crate::store::clock::ReadClock;
 use crate::store::migration::SchemaStatus;
 use crate::store::sessions::CountExpiredSessions;
 use crate::store::{Store, migration};
@@ -38,6 +40,8 @@ pub(super) enum Command {
 struct Status {
     applied: i64,
     known: i64,
+    /// The last date that a replica recorded.
+    seen_at: Option<Timestamp>,
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
@@ -48,11 +52,15 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             output::line(&format!("The tables are at version {}.", status.applied));
         }
         Command::Status { database, json } => {
-            let status = look(&database.database).await?;
+            let (status, seen_at) = look(&database.database).await?;
             if json {
-                output::json(&Status { applied: status.applied, known: status.known });
+                let SchemaStatus { applied, known } = status;
+                output::json(&Status { applied, known, seen_at });
             } else if status.applied == status.known {
                 output::line(&format!("The tables are up to date, at version {}.", status.applied));
+                if let Some(seen_at) = seen_at {
+                    output::line(&format!("The last date that a replica recorded here is {seen_at}."));
+                }
             } else {
                 output::line(&format!(
                     "The tables are at version {} and this jeton needs {}: run `jeton db migrate`.",
@@ -67,27 +75,48 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 /// Deletes what has expired, and shows on a terminal how far it is.
 async fn purge(store: &Store) -> Result<(), Failure> {
-    let now = Clock::System.now();
-    let expired = store.perform(CountExpiredSessions { now }).await?;
+    let before = deletable_before(store).await?;
+    let expired = store.perform(CountExpiredSessions { now: before }).await?;
     let show = |deleted| {
         output::progress(&format!("Deleted {deleted} of {expired} expired sessions"));
     };
-    let deleted = delete_expired_sessions(store, now, show).await;
+    let deleted = delete_expired_sessions(store, before, show).await;
     output::end_progress();
     output::line(&format!("Deleted {} expired sessions.", deleted?));
-    let tallies = delete_expired_tallies(store, now).await?;
+    let tallies = delete_expired_tallies(store, before).await?;
     output::line(&format!("Deleted {tallies} counters of failed logins that were forgotten."));
     Ok(())
 }
 
-/// Where the tables stand. A file that is not there yet is not made.
-async fn look(location: &DatabaseLocation) -> Result<SchemaStatus, Failure> {
+/// The date up to which rows may be deleted: a day before now. If the service has not recorded for long what
+/// time it is, this clock may be wrong: then a day before the date that was recorded last.
+async fn deletable_before(store: &Store) -> Result<Timestamp, Failure> {
+    let clock = AgreedClock::start(Clock::System, store.clone()).await?;
+    clock.now().map_err(|off| format!("{off}; nothing was deleted"))?;
+    if let Some(before) = clock.deletable_before() {
+        return Ok(before);
+    }
+    let before = clock.recorded_deletable_before().unwrap_or_default();
+    output::error_line(&format!(
+        "Note: `jeton serve` has not run here for more than half a day, so nothing confirms the clock of \
+         this machine: only what expired before {before} is deleted."
+    ));
+    Ok(before)
+}
+
+/// Where the tables stand, and the last date that a replica recorded: so old is the database if it was restored.
+/// A file that is not there yet is not made.
+async fn look(location: &DatabaseLocation) -> Result<(SchemaStatus, Option<Timestamp>), Failure> {
     if let DatabaseLocation::Sqlite(path) = location
         && !path.exists()
     {
-        return Ok(migration::status_of_nothing());
+        return Ok((migration::status_of_nothing(), None));
     }
     let store = Store::open(location).await?;
     let status = migration::status(&store).await;
-    Ok(status.map_err(|problem| format!("the database {location} (--database): {problem}"))?)
+    let status =
+        status.map_err(|problem| format!("the database {location} (--database): {problem}"))?;
+    let is_current = status.applied == status.known;
+    let seen_at = if is_current { store.perform(ReadClock).await.unwrap_or_default() } else { None };
+    Ok((status, seen_at))
 }

@@ -198,6 +198,11 @@ impl Service {
         self.upkeep.look_again().await;
     }
 
+    /// Deletes what has expired, without waiting for the next time that is due.
+    pub async fn clean(&self) {
+        self.upkeep.clean().await;
+    }
+
     /// Stops: takes no more connections and finishes what is in flight, for a bounded time.
     pub async fn stop(self) {
         self.stop.send_replace(true);

@@ -81,7 +81,7 @@ impl Upkeep {
 
     /// Deletes expired sessions, and counters that say nothing any more; sees that every user has a lot.
     /// Deletes nothing by a clock that is not proven.
-    async fn clean(&self) {
+    pub(super) async fn clean(&self) {
         if let Some(before) = self.clock.deletable_before() {
             self.delete(before).await;
         }

@@ -9,6 +9,7 @@ mod client_authentication;
 mod client_basic;
 mod client_commands;
 mod client_registration;
+mod clock;
 mod command_line;
 mod connections;
 mod cors;

@@ -279,7 +279,8 @@ async fn what_expired_is_deleted_in_the_background() {
     for client in ["web", "norefresh", "spa"] {
         jeton.login_through(client, "").await;
     }
-    jeton.clock.advance(14 * 86_400 + 3_600);
+    jeton.clock.advance(15 * 86_400 + 3_600);
+    jeton.service.reload().await;
     let live = jeton.login_through("web", "").await;
     let _replica = jeton.replica().await;
     let mut left = jeton.sessions().await.len();

@@ -1,0 +1,136 @@
+//! A clock that is off: nothing is decided by it, and nothing is lost.
+
+use jeton::cli::serve::Service;
+use jeton::clock::Clock;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::harness::{Engine, Request};
+
+/// A day, in seconds.
+const DAY: i64 = 86_400;
+
+/// The answer of `/readyz` of a replica.
+async fn readiness(replica: &Service) -> (u16, Value) {
+    let reply = Request::new(replica.management, "GET", "/readyz").send().await;
+    (reply.status, reply.json())
+}
+
+/// Sees that a replica answers 503 wherever it would have to know the time, and still gives the documents
+/// that verifiers need.
+async fn decides_nothing(jeton: &Jeton, replica: &Service, refresh: &str, access: &str) {
+    let forms = [
+        ("web", "/token", login_form("alice", PASSWORD)),
+        ("web", "/token", format!("grant_type=refresh_token&refresh_token={refresh}")),
+        ("rs1", "/introspect", format!("token={}", percent_encode(access))),
+        ("web", "/revoke", format!("token={refresh}")),
+    ];
+    for (client, path, form) in forms {
+        let reply = jeton.post_as(client, path, &form).at(replica.public).send().await;
+        reply.assert_error(503, "temporarily_unavailable");
+        assert_eq!(reply.header("retry-after"), "5", "{path}");
+    }
+    for path in ["/.well-known/jwks.json", "/.well-known/oauth-authorization-server"] {
+        let reply = Request::new(replica.public, "GET", path).send().await;
+        assert_eq!(reply.status, 200, "{path}");
+    }
+    let (status, answer) = readiness(replica).await;
+    assert_eq!((status, &answer["clock"]), (503, &json!("off")));
+}
+
+/// A replica whose clock jumps by more than half a minute decides nothing, keeps what there is, and goes on
+/// when the clock is right again.
+#[tokio::test]
+async fn a_clock_that_jumps_changes_nothing() {
+    let jeton = jeton().await;
+    let login = jeton.login_through("web", "").await;
+    let (refresh, access) = (login.refresh_token(), login.access_token());
+    let (sessions, keys) = (jeton.sessions().await, jeton.database.keys("signing").await);
+    for seconds in [31, -31, 40 * DAY, -40 * DAY] {
+        jeton.clock.jump(seconds);
+        decides_nothing(&jeton, &jeton.service, &refresh, &access).await;
+        let ahead = jeton.manage("/readyz").send().await.json()["clock_offset_seconds"].as_f64();
+        assert_eq!(ahead.map(|ahead| ahead.round() as i64), Some(seconds));
+        jeton.service.reload().await;
+        decides_nothing(&jeton, &jeton.service, &refresh, &access).await;
+        jeton.clock.jump(-seconds);
+        assert_eq!(readiness(&jeton.service).await.0, 200, "{seconds}");
+        assert!(jeton.is_active(&access).await, "{seconds}");
+    }
+    assert_eq!(jeton.sessions().await, sessions);
+    assert_eq!(jeton.database.keys("signing").await, keys);
+    jeton.refresh("web", &refresh, "").await.refresh_token();
+}
+
+/// A distance of half a minute is borne, as the life cycle of keys bears it.
+#[tokio::test]
+async fn half_a_minute_is_borne() {
+    let jeton = jeton().await;
+    for seconds in [30, -30] {
+        let clock = Clock::settable(jeton.clock.now());
+        let replica = jeton.replica_by(&clock, &[]).await;
+        clock.jump(seconds);
+        let (status, answer) = readiness(&replica).await;
+        assert_eq!((status, &answer["clock"]), (200, &json!("agrees")), "{seconds}");
+    }
+}
+
+/// A replica that starts with a clock that is weeks ahead deletes nothing and makes no key. Where the
+/// database is on another machine it is not even ready.
+#[tokio::test]
+async fn a_start_weeks_ahead_deletes_nothing() {
+    let jeton = jeton().await;
+    for client in ["web", "spa", "norefresh"] {
+        jeton.login_through(client, "").await;
+    }
+    let login = jeton.login_through("web", "").await;
+    let (sessions, keys) = (jeton.sessions().await, jeton.database.keys("signing").await);
+    let clock = Clock::settable(jeton.clock.now());
+    clock.jump(40 * DAY);
+    let replica = jeton.replica_by(&clock, &[]).await;
+    if ENGINE == Engine::Postgres {
+        let (refresh, access) = (login.refresh_token(), login.access_token());
+        decides_nothing(&jeton, &replica, &refresh, &access).await;
+    }
+    // It has looked after everything at least once when it has looked again.
+    replica.reload().await;
+    replica.stop().await;
+    assert_eq!(jeton.sessions().await, sessions);
+    assert_eq!(jeton.database.keys("signing").await, keys);
+    jeton.refresh("web", &login.refresh_token(), "").await.refresh_token();
+}
+
+/// A machine that boots without a clock: what is in the database is later than what the clock shows, so
+/// the service waits until it is set.
+#[tokio::test]
+async fn a_start_weeks_behind_waits_for_the_clock() {
+    let jeton = jeton().await;
+    let login = jeton.login_through("web", "").await;
+    let sessions = jeton.sessions().await;
+    let clock = Clock::settable(jeton.clock.now());
+    clock.jump(-40 * DAY);
+    let replica = jeton.replica_by(&clock, &[]).await;
+    decides_nothing(&jeton, &replica, &login.refresh_token(), &login.access_token()).await;
+    clock.advance(20);
+    replica.reload().await;
+    decides_nothing(&jeton, &replica, &login.refresh_token(), &login.access_token()).await;
+    assert_eq!(jeton.sessions().await, sessions);
+    clock.jump(40 * DAY);
+    replica.reload().await;
+    assert_eq!(readiness(&replica).await.0, 200);
+    jeton.refreshing("web", &login.refresh_token(), "").at(replica.public).send().await.refresh_token();
+}
+
+/// Expired rows are deleted a day after they could be, and by no clock that has jumped meanwhile.
+#[tokio::test]
+async fn rows_outlive_their_sessions_by_a_day() {
+    let jeton = jeton().await;
+    jeton.login_through("norefresh", "").await;
+    let deletable_at = jeton.of_session("deletable_at").await;
+    for (seconds, left) in [(DAY - 1, 1), (DAY, 0)] {
+        jeton.clock.advance(deletable_at + seconds - jeton.clock.now().0);
+        jeton.service.reload().await;
+        jeton.service.clean().await;
+        assert_eq!(jeton.sessions().await.len(), left, "{seconds} s after");
+    }
+}
