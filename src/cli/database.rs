@@ -91,7 +91,7 @@ async fn purge(store: &Store) -> Result<(), Failure> {
 /// The date up to which rows may be deleted: a day before now. If the service has not recorded for long what
 /// time it is, this clock may be wrong: then a day before the date that was recorded last.
 async fn deletable_before(store: &Store) -> Result<Timestamp, Failure> {
-    let clock = AgreedClock::start(Clock::System, store.clone()).await?;
+    let clock = AgreedClock::open(Clock::System, store.clone()).await?;
     clock.now().map_err(|off| format!("{off}; nothing was deleted"))?;
     if let Some(before) = clock.deletable_before() {
         return Ok(before);

@@ -197,12 +197,13 @@ impl State {
 }
 
 impl AgreedClock {
-    /// Measures the clock for the first time. A replica whose clock is off starts all the same: it answers with
-    /// the documents that verifiers need, and goes on when the clock is right.
+    /// Holds the clock against the second one for the first time, and records nothing. A replica whose clock is
+    /// off starts all the same: it answers with the documents that verifiers need, and goes on when the clock is
+    /// right.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.
-    pub async fn start(clock: Clock, store: Store) -> Result<Self, StoreError> {
+    pub async fn open(clock: Clock, store: Store) -> Result<Self, StoreError> {
         let seen_at = store.perform(ReadClock).await?;
         let reading = clock.reading();
         let recorded = seen_at.map(|at| at.0.saturating_mul(1_000));
@@ -216,7 +217,7 @@ impl AgreedClock {
             said: Distance::Near,
         };
         let agreed = Self { clock, store, state: Mutex::new(state) };
-        agreed.measure().await?;
+        agreed.compare().await?;
         Ok(agreed)
     }
 
@@ -271,6 +272,14 @@ impl AgreedClock {
     /// # Errors
     /// [`StoreError`] if the database does not answer; the clock is judged by what is known then.
     pub async fn measure(&self) -> Result<(), StoreError> {
+        let finding = self.compare().await?;
+        if let Finding::Believed(by) = finding {
+            self.believe(by).await?;
+        }
+        self.record(self.clock.reading()).await
+    }
+
+    async fn compare(&self) -> Result<Finding, StoreError> {
         let before = self.clock.reading();
         let answer = self.store.database_clock().await;
         let reading = self.clock.reading();
@@ -288,13 +297,10 @@ impl AgreedClock {
             }
         };
         self.say(reading);
-        match finding {
-            Finding::Nothing => {}
-            Finding::WasSet(by) => tracing::warn!("the clock of this machine was set by {} s", by / 1_000),
-            Finding::Believed(by) => self.believe(by).await?,
+        if let Finding::WasSet(by) = finding {
+            tracing::warn!("the clock of this machine was set by {} s", by / 1_000);
         }
-        self.record(reading).await?;
-        answer.map(|_| ())
+        answer.map(|_| finding)
     }
 
     async fn believe(&self, by: i64) -> Result<(), StoreError> {

@@ -118,7 +118,8 @@ impl Service {
         let store = Store::open(location).await?;
         migration::migrate(&store, clock.now()).await.map_err(in_database)?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
-        let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
+        let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
+        agreed.measure().await?;
         let vault = key_vault(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         // Before anything is published: a key that another replica makes from now on waits for those who

@@ -5,7 +5,7 @@ use jeton::clock::Clock;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::harness::{Engine, Request};
+use crate::harness::{Database, Engine, Request};
 
 /// A day, in seconds.
 const DAY: i64 = 86_400;
@@ -133,4 +133,64 @@ async fn rows_outlive_their_sessions_by_a_day() {
         jeton.service.clean().await;
         assert_eq!(jeton.sessions().await.len(), left, "{seconds} s after");
     }
+}
+
+/// The command line deletes nothing by a clock that shows an earlier date than the one that the service recorded. With
+/// PostgreSQL it compares with the server's clock, and the recorded date does not matter.
+#[tokio::test]
+async fn the_command_line_deletes_nothing_by_a_wrong_clock() {
+    let jeton = jeton().await;
+    jeton.login_through("norefresh", "").await;
+    jeton.database.query("UPDATE sessions SET expires_at = 1, deletable_at = 3600").await;
+    jeton.database.query("UPDATE clock SET seen_at = seen_at + 100 * 86400").await;
+    let url = jeton.database.url.clone();
+    let purge = move || crate::harness::run(&["db", "purge", "--database", &url]);
+    let output = tokio::task::spawn_blocking(purge).await.expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    match ENGINE {
+        Engine::Sqlite => {
+            assert!(!output.status.success() && said.contains("behind"), "{said}");
+            assert_eq!(jeton.sessions().await.len(), 1);
+        }
+        Engine::Postgres => {
+            assert!(output.status.success(), "{said}");
+            assert_eq!(jeton.sessions().await.len(), 1);
+        }
+    }
+}
+
+/// Where the service has not run for long, nothing confirms the clock: then only what expired a day before the
+/// date that it recorded is deleted.
+#[tokio::test]
+async fn the_command_line_goes_by_the_recorded_date() {
+    let (database, _) = Database::filled(ENGINE).await;
+    let seen_at = Clock::System.now().0 - 100 * DAY;
+    let clock = format!("INSERT INTO clock (clock_id, seen_at) VALUES (1, {seen_at})");
+    database.query(&clock).await;
+    for (id, deletable_at) in [("old", seen_at - DAY), ("recent", seen_at - DAY + 1)] {
+        let session = format!(
+            "INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
+             auth_time, refreshed_at, expires_at, ends_at, deletable_at) \
+             VALUES ('{id}', 'u', 'web', 0, 'read', '[]', 1, 1, 1, 1, {deletable_at})"
+        );
+        database.query(&session).await;
+    }
+    let url = database.url.clone();
+    let purge = move || crate::harness::run(&["db", "purge", "--database", &url]);
+    let output = tokio::task::spawn_blocking(purge).await.expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("nothing confirms the clock"), "{said}");
+    let left = database.query("SELECT session_id FROM sessions").await;
+    assert_eq!(left, [[Some("recent".to_owned())]]);
+}
+
+/// Whoever restores a database sees how old it is.
+#[tokio::test]
+async fn the_status_of_the_database_says_when_it_was_last_used() {
+    let jeton = jeton().await;
+    let seen_at = jeton.database.query("SELECT seen_at FROM clock").await.remove(0).remove(0);
+    let status = jeton.run(&["db", "status", "--json"], "").await;
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(Some(status["seen_at"].to_string()), seen_at);
+    assert!(jeton.run(&["db", "status"], "").await.contains("The last date that a replica recorded"));
 }
