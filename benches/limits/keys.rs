@@ -10,6 +10,7 @@ use jeton::clock::{Clock, Seconds};
 use jeton::config::ServeSettings;
 use jeton::crypto::key_lifecycle::Schedule;
 use jeton::crypto::signing;
+use jeton::endpoint::agreed_clock::AgreedClock;
 use jeton::endpoint::key_vault::KeyVault;
 use jeton::endpoint::keys::Keys;
 use jeton::store::Store;
@@ -37,13 +38,15 @@ struct Arguments {
 pub(crate) async fn reload(engine: Engine) {
     let Some(jeton) = Jeton::start_on(engine).await else { return };
     let location = jeton.database.parse().expect("the service's database");
+    let store = Store::open(&location).await.expect("it is there");
+    let clock = AgreedClock::open(Clock::System, store.clone()).await.expect("a clock");
     let vault = KeyVault {
-        store: Store::open(&location).await.expect("it is there"),
+        store,
         master_key_files: vec![jeton.master_key_file().into()],
         bits: 2_048,
         schedule: Schedule::new(Seconds::new(30 * 86_400), Seconds::new(600)),
     };
-    let keys = Keys::load(vault, Clock::System).await.expect("the service's keys");
+    let keys = Keys::load(vault, Arc::new(clock)).await.expect("the service's keys");
     let started = Instant::now();
     for _ in 0..LOOKS {
         keys.reload().await.expect("the database answers");

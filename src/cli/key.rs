@@ -17,7 +17,7 @@ use crate::endpoint::key_administration::{
 use crate::oauth::KeyId;
 use crate::store::Store;
 
-/// What all commands about keys take. The settings must be those of `jeton serve`.
+/// What all commands about keys take. Where no replica runs, the settings must be those of `jeton serve`.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
@@ -102,9 +102,9 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List { refresh, json, common } => {
-            let keys = administration(&common).await?;
+            let keys = administration_by_replicas(&common).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
-            list(&listed, &common.keys, keys.now, refresh, json);
+            list(&listed, &keys, refresh, json);
             Ok(())
         }
         Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,
@@ -128,12 +128,42 @@ fn administer(store: Store, common: &Common) -> Result<KeyAdministration, Failur
     Ok(KeyAdministration { vault, now: Clock::System.now() })
 }
 
-fn list(keys: &[ListedKey], settings: &KeySettings, now: Timestamp, refresh: bool, json: bool) {
+/// Administers keys by the settings that the replicas publish by, and says so if they are not those that
+/// this command was given.
+async fn administration_by_replicas(common: &Common) -> Result<KeyAdministration, Failure> {
+    by_replicas(administration(common).await?).await
+}
+
+async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
+    let own = keys.vault.schedule;
+    let Some(replicas) = keys.go_by_replicas().await? else {
+        output::error_line(&format!(
+            "note: no replica was seen running lately, so this goes by the settings of this command: \
+             --jwks-max-age {}, --key-rotation {}",
+            own.jwks_max_age, own.rotation
+        ));
+        return Ok(keys);
+    };
+    for (setting, given, used) in [
+        ("--jwks-max-age", own.jwks_max_age, replicas.jwks_max_age),
+        ("--key-rotation", own.rotation, replicas.key_rotation),
+    ] {
+        if given != used {
+            output::error_line(&format!(
+                "note: the running replicas use {setting} {used}; this command was given {given}: \
+                 {used} is used"
+            ));
+        }
+    }
+    Ok(keys)
+}
+
+fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, json: bool) {
     if json {
-        return output::json(&keys);
+        return output::json(&listed);
     }
     let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
-    let rows = keys.iter().map(|key| {
+    let rows = listed.iter().map(|key| {
         [
             key.kid.to_string(),
             key.state.to_owned(),
@@ -148,7 +178,7 @@ fn list(keys: &[ListedKey], settings: &KeySettings, now: Timestamp, refresh: boo
     output::table(heading, &rows.collect::<Vec<_>>());
     if !refresh {
         output::line("");
-        for line in key_picture::draw(keys, now, settings.key_rotation) {
+        for line in key_picture::draw(listed, keys.now, keys.vault.schedule.rotation) {
             output::line(&line);
         }
     }
@@ -176,11 +206,12 @@ fn surprise(unknown_for: Seconds) -> String {
 }
 
 /// What a rotation means for those who verify.
-fn describe(plan: &Rotation) -> String {
+fn describe(plan: &Rotation, max_age: Seconds) -> String {
     match plan {
         Rotation::Announced { signs_at } => format!(
             "A new key will be published now and sign from {signs_at} on. Verifiers that honour the \
-             Cache-Control of the JWKS know it by then: nothing breaks."
+             Cache-Control of the JWKS, which lets them cache it for up to {max_age}, know it by then: \
+             nothing breaks."
         ),
         Rotation::Promoted { kid, unknown_for } => format!(
             "The next key {kid} is published already and will sign now. {}",
@@ -193,10 +224,10 @@ fn describe(plan: &Rotation) -> String {
 }
 
 async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
-    let keys = administration(&asking.common).await?;
-    let plan = keys.plan_rotation(emergency).await?;
-    ask(asking, &describe(&plan))?;
-    let kid = keys.rotate(&plan).await?;
+    let keys = administration_by_replicas(&asking.common).await?;
+    let plan = keys.plan_rotation(emergency, None).await?;
+    ask(asking, &describe(&plan, keys.vault.schedule.jwks_max_age))?;
+    let kid = keys.rotate(&plan, None).await?;
     output::line(&match plan {
         Rotation::Announced { signs_at } => format!("The key {kid} signs from {signs_at} on."),
         Rotation::Promoted { .. } | Rotation::Sudden { .. } => {
@@ -207,8 +238,8 @@ async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
 }
 
 async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
-    let keys = administration(&asking.common).await?;
-    let max_age = asking.common.keys.jwks_max_age;
+    let keys = administration_by_replicas(&asking.common).await?;
+    let max_age = keys.vault.schedule.jwks_max_age;
     let consequence = match keys.is_in_use(&kid).await? {
         (KeyPurpose::Signing, in_use) => {
             let mut text = format!(
@@ -218,7 +249,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
             );
             if in_use {
                 text.push(' ');
-                text.push_str(&describe(&keys.plan_rotation(true).await?));
+                text.push_str(&describe(&keys.plan_rotation(true, Some(&kid)).await?, max_age));
             }
             text
         }
@@ -249,6 +280,8 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     let key =
         read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
     let keys = administer(open_store(&asking.common.database).await?, &asking.common)?;
+    let keys = by_replicas(keys).await?;
+    keys.check_masters().await?;
     let lead = keys.vault.schedule.lead;
     ask(
         asking,

@@ -25,6 +25,8 @@ pub struct Schedule {
     pub jwks_max_age: Seconds,
     /// For how long a key is published before it signs.
     pub lead: Seconds,
+    /// For how long a verifier may go on with a key set of whichever replica.
+    pub cached_for: Seconds,
 }
 
 impl Schedule {
@@ -32,16 +34,26 @@ impl Schedule {
     /// key when it begins to sign, wherever it asked.
     #[must_use]
     pub fn new(rotation: Seconds, jwks_max_age: Seconds) -> Self {
-        let lead = Seconds::new(2 * jwks_max_age.get() + CLOCK_SKEW.get());
-        Self { rotation, jwks_max_age, lead }
+        let lead = lead(jwks_max_age);
+        Self { rotation, jwks_max_age, lead, cached_for: jwks_max_age }
+    }
+
+    /// The same schedule where verifiers may go on for so long with a key set of another replica: a key
+    /// waits for them too, and stays for them.
+    #[must_use]
+    pub fn among(self, longest: Seconds) -> Self {
+        let cached_for = self.jwks_max_age.max(longest);
+        Self { lead: lead(cached_for), cached_for, ..self }
     }
 
     /// For how long a key set may be cached by what a replica read this long ago. A key that it has not
     /// read of was made later, and signs no earlier than its lead after that; the set is good until then.
+    /// Replicas with a longer lead may be gone by the time the key is made, so they do not count.
     #[must_use]
     pub fn vouched(&self, age: Seconds) -> Seconds {
         let slack = CLOCK_SKEW.get() + self.jwks_max_age.get() / 2;
-        Seconds::new(self.lead.get() - slack - age.get()).min(self.jwks_max_age)
+        let lead = self.lead.min(lead(self.jwks_max_age));
+        Seconds::new(lead.get() - slack - age.get()).min(self.jwks_max_age)
     }
 
     /// For how long a key is published after its successor began to sign: until the last token that it
@@ -49,7 +61,14 @@ impl Schedule {
     #[must_use]
     pub fn retention(&self) -> Seconds {
         let last_token = ACCESS_TOKEN_LIFETIME_MAX.get() + CLOCK_SKEW.get();
-        Seconds::new(last_token + self.jwks_max_age.get())
+        Seconds::new(last_token + self.cached_for.get())
+    }
+
+    /// A key that begins to sign later than this was not made by a clock that is right, and is not waited
+    /// for.
+    #[must_use]
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        now.after(self.rotation.max(self.lead))
     }
 
     /// Checks that there is time for a key to be announced and retired before the next one is: so three
@@ -71,6 +90,11 @@ impl Schedule {
             self.rotation, self.jwks_max_age,
         ))
     }
+}
+
+/// For how long a key must be published before it signs, where key sets are cached for so long.
+fn lead(cached_for: Seconds) -> Seconds {
+    Seconds::new(2 * cached_for.get() + CLOCK_SKEW.get())
 }
 
 /// The dates of one key.
@@ -169,7 +193,7 @@ pub fn next_activation(
     now: Timestamp,
     schedule: &Schedule,
 ) -> Option<Timestamp> {
-    let horizon = now.after(schedule.rotation);
+    let horizon = schedule.horizon(now);
     let live = keys.iter().filter(|key| key.revoked_at.is_none());
     let newest = live.map(|key| key.activates_at).filter(|at| *at <= horizon).max();
     // Nothing signs: better a key that verifiers have yet to fetch than none.
@@ -187,6 +211,7 @@ mod tests {
         rotation: Seconds::new(100_000),
         jwks_max_age: Seconds::new(600),
         lead: Seconds::new(1_260),
+        cached_for: Seconds::new(600),
     };
 
     fn key(created_at: i64, activates_at: i64) -> KeyDates {
@@ -226,6 +251,22 @@ mod tests {
         assert_eq!(states(&keys, 12_000, Some(10_000)), [Signing, Gone]);
         assert_eq!(states(&[key(0, 50)], 10, None), [Signing]);
         assert_eq!(states(&[], 10, None), []);
+    }
+
+    #[test]
+    fn a_key_waits_for_the_key_sets_of_every_replica() {
+        let own = Schedule::new(Seconds::new(3_780), Seconds::new(1));
+        let among = own.among(Seconds::new(3_600));
+        assert_eq!((among.jwks_max_age, among.cached_for.get()), (own.jwks_max_age, 3_600));
+        assert_eq!((among.lead.get(), among.retention().get()), (7_260, 3_600 + 60 + 3_600));
+        assert_eq!(among.vouched(Seconds::default()), own.vouched(Seconds::default()));
+        assert_eq!(own.among(Seconds::default()), own);
+
+        // The lead is longer than the rotation: a key that was announced is waited for nevertheless.
+        let made = |keys: &[KeyDates], now| next_activation(keys, Timestamp(now), &among);
+        let next = made(&[key(0, 0)], 10).expect("it is due");
+        assert_eq!(next.0, 10 + 7_260);
+        assert_eq!(made(&[key(0, 0), key(10, next.0)], 10), None);
     }
 
     #[test]

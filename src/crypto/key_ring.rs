@@ -10,18 +10,91 @@ use serde::Serialize;
 
 use super::digest;
 use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
-use super::signing::{PublicJwk, SigningKey};
+use super::signing::{PublicJwk, PublicKey, SigningKey};
 use crate::clock::{Seconds, Timestamp};
 use crate::oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
 use crate::oauth::{Issuer, KeyId};
+
+/// As much of a key as could be opened.
+#[derive(Clone, Debug)]
+pub enum HeldKey {
+    /// Both halves.
+    Whole(Arc<SigningKey>),
+    /// The public half: another replica may sign with it.
+    Public(Arc<PublicKey>),
+    /// Its name.
+    Name(KeyId),
+}
+
+impl HeldKey {
+    /// The name.
+    #[must_use]
+    pub fn kid(&self) -> &KeyId {
+        match self {
+            Self::Whole(key) => &key.public().kid,
+            Self::Public(key) => &key.jwk().kid,
+            Self::Name(kid) => kid,
+        }
+    }
+
+    /// The key, if it can sign.
+    #[must_use]
+    pub fn whole(&self) -> Option<&Arc<SigningKey>> {
+        match self {
+            Self::Whole(key) => Some(key),
+            Self::Public(_) | Self::Name(_) => None,
+        }
+    }
+
+    /// The public half, if it can be published.
+    fn public(&self) -> Option<&PublicJwk> {
+        match self {
+            Self::Whole(key) => Some(key.public()),
+            Self::Public(key) => Some(key.jwk()),
+            Self::Name(_) => None,
+        }
+    }
+
+    /// Whether the signature is this key's over the message; `None` if that cannot be told here.
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Option<bool> {
+        match self {
+            Self::Whole(key) => Some(key.verify(message, signature)),
+            Self::Public(key) => Some(key.verify(message, signature)),
+            Self::Name(_) => None,
+        }
+    }
+}
 
 /// A key with its dates.
 #[derive(Clone, Debug)]
 pub struct DatedKey {
     /// The key.
+    pub key: HeldKey,
+    /// Its dates.
+    pub dates: KeyDates,
+}
+
+/// The key that signs.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The key.
     pub key: Arc<SigningKey>,
     /// Its dates.
     pub dates: KeyDates,
+    /// When it leaves the key set, if that is known. No token that it signs may live longer.
+    pub gone_at: Option<Timestamp>,
+}
+
+impl Signer {
+    /// Signs an access token.
+    ///
+    /// # Errors
+    /// A sentence for the log if the key fails.
+    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, String> {
+        let input = access_token::signing_input(self.key.header(), claims);
+        let signature = self.key.sign(input.as_bytes())?;
+        Ok(access_token::attach_signature(input, &signature))
+    }
 }
 
 /// What a presented token is.
@@ -32,6 +105,8 @@ pub enum Verified<T> {
     /// It names a key that is not here. Nobody can say whether it is genuine who does not know every
     /// key.
     OfUnknownKey,
+    /// It names a key that there is, and that cannot be opened here: another replica may be able to tell.
+    OfClosedKey,
     /// Nobody made it, or it is good no longer.
     Forged,
 }
@@ -61,8 +136,8 @@ impl Document {
 #[derive(Debug)]
 pub struct KeyRing {
     /// Signs; one of those that are published.
-    signing: Option<DatedKey>,
-    published: HashMap<KeyId, Arc<SigningKey>>,
+    signing: Option<Signer>,
+    published: HashMap<KeyId, HeldKey>,
     states: Vec<KeyState>,
     jwks: Document,
 }
@@ -75,6 +150,9 @@ struct JwkSet<'a> {
 impl KeyRing {
     /// Sorts the keys by what they are good for at this moment. `before` is the ring of this process
     /// until now; `jwks_max_age` is for how long what is published may be relied on.
+    ///
+    /// If the key whose turn it is to sign cannot be opened here, the one before it that can be signs on
+    /// while it is published: verifiers have it. A key that was withdrawn never does.
     #[must_use]
     pub fn new(
         keys: &[DatedKey],
@@ -88,17 +166,21 @@ impl KeyRing {
         let lives = key_lifecycle::lives(&dates, now, schedule, signed_last);
         let states: Vec<KeyState> = lives.iter().map(|life| life.state).collect();
         let published = keys.iter().zip(&states).filter(|(_, state)| **state != KeyState::Gone);
-        let set = JwkSet { keys: published.clone().map(|(key, _)| key.key.public()).collect() };
+        let published = published.map(|(key, _)| &key.key);
+        let set = JwkSet { keys: published.clone().filter_map(HeldKey::public).collect() };
         let jwks = Document::new(&set, jwks_max_age);
-        let mut signing = published.clone().filter(|(_, state)| **state == KeyState::Signing);
-        Self {
-            signing: signing.next().map(|(key, _)| key.clone()),
-            published: published
-                .map(|(key, _)| (key.key.public().kid.clone(), Arc::clone(&key.key)))
-                .collect(),
-            states,
-            jwks,
-        }
+        let published = published.map(|key| (key.kid().clone(), key.clone())).collect();
+        let signing = keys.iter().zip(&lives).filter_map(|(key, life)| {
+            let signs = matches!(life.state, KeyState::Signing | KeyState::Verifying);
+            let signer = |key: &Arc<SigningKey>, dates| Signer {
+                key: Arc::clone(key),
+                dates,
+                gone_at: life.gone_at,
+            };
+            key.key.whole().filter(|_| signs).map(|whole| signer(whole, key.dates))
+        });
+        let signing = signing.max_by_key(|signer| signer.dates.activates_at);
+        Self { signing, published, states, jwks }
     }
 
     /// The published key set.
@@ -109,7 +191,7 @@ impl KeyRing {
 
     /// The key that signs now, if there is one.
     #[must_use]
-    pub fn signing(&self) -> Option<&DatedKey> {
+    pub fn signing(&self) -> Option<&Signer> {
         self.signing.as_ref()
     }
 
@@ -117,17 +199,6 @@ impl KeyRing {
     #[must_use]
     pub fn count(&self, state: KeyState) -> usize {
         self.states.iter().filter(|own| **own == state).count()
-    }
-
-    /// Signs an access token.
-    ///
-    /// # Errors
-    /// A sentence for the log if there is no key or it fails.
-    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, String> {
-        let key = &self.signing.as_ref().ok_or("there is no signing key")?.key;
-        let input = access_token::signing_input(key.header(), claims);
-        let signature = key.sign(input.as_bytes())?;
-        Ok(access_token::attach_signature(input, &signature))
     }
 
     /// Verifies an access token that this issuer is said to have made: form, key, signature,
@@ -142,8 +213,10 @@ impl KeyRing {
     ) -> Verified<AccessTokenClaims> {
         let Some(token) = UnverifiedToken::read(token) else { return Verified::Forged };
         let Some(key) = self.published.get(&token.key) else { return Verified::OfUnknownKey };
-        if !key.verify(token.signing_input, &token.signature) {
-            return Verified::Forged;
+        match key.verify(token.signing_input, &token.signature) {
+            Some(true) => {}
+            Some(false) => return Verified::Forged,
+            None => return Verified::OfClosedKey,
         }
         // One clock issued it and reads it, so there is no leeway (RFC 7519 §4.1.4).
         let is_good =

@@ -27,8 +27,8 @@ const KEY_LENGTH: usize = 32;
 pub struct RefreshKey {
     id: KeyId,
     dates: KeyDates,
-    /// Keyed once; a copy of it computes each MAC.
-    mac: Hmac<Sha256>,
+    /// Keyed once; a copy of it computes each MAC. `None` for a key that cannot be opened here.
+    mac: Option<Hmac<Sha256>>,
 }
 
 impl std::fmt::Debug for RefreshKey {
@@ -53,7 +53,19 @@ impl RefreshKey {
             return Err(format!("it has {} octets instead of {KEY_LENGTH}", secret.len()));
         }
         let mac = Hmac::new_from_slice(secret).map_err(|error| error.to_string())?;
-        Ok(Self { id, dates, mac })
+        Ok(Self { id, dates, mac: Some(mac) })
+    }
+
+    /// A key that cannot be opened here, of which only this is known.
+    #[must_use]
+    pub fn closed(id: KeyId, dates: KeyDates) -> Self {
+        Self { id, dates, mac: None }
+    }
+
+    /// Whether it derives and authenticates.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.mac.is_some()
     }
 
     /// The key's name.
@@ -68,11 +80,21 @@ impl RefreshKey {
         Self { dates, ..self }
     }
 
-    fn authenticate(&self, message: &[u8; MESSAGE_LENGTH]) -> Hmac<Sha256> {
-        let mut mac = self.mac.clone();
+    fn authenticate(&self, message: &[u8; MESSAGE_LENGTH]) -> Option<Hmac<Sha256>> {
+        let mut mac = self.mac.clone()?;
         mac.update(message);
-        mac
+        Some(mac)
     }
+}
+
+/// Whether a key among these is good at this moment: not withdrawn, and not superseded for so long that
+/// every session whose token it derived has ended.
+#[must_use]
+pub fn is_of_use(key: KeyDates, all: impl IntoIterator<Item = KeyDates>, now: Timestamp) -> bool {
+    let live = all.into_iter().filter(|other| other.revoked_at.is_none());
+    let superseded_at =
+        live.map(|other| other.activates_at).filter(|at| *at > key.activates_at).min();
+    key.revoked_at.is_none() && superseded_at.is_none_or(|at| now < at.after(SESSION_LIFETIME_MAX))
 }
 
 /// The refresh keys in hand.
@@ -80,18 +102,13 @@ impl RefreshKey {
 pub struct RefreshKeys(Vec<RefreshKey>);
 
 impl RefreshKeys {
-    /// Takes the keys that are good at this moment: not withdrawn, and not superseded for so long
-    /// that every session whose token they derived has ended.
+    /// Takes the keys that are of use at this moment.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = RefreshKey>, now: Timestamp) -> Self {
-        let live: Vec<RefreshKey> =
-            keys.into_iter().filter(|key| key.dates.revoked_at.is_none()).collect();
-        let activations: Vec<Timestamp> = live.iter().map(|key| key.dates.activates_at).collect();
-        let is_good = |key: &RefreshKey| {
-            let later = activations.iter().filter(|at| **at > key.dates.activates_at);
-            later.min().is_none_or(|at| now < at.after(SESSION_LIFETIME_MAX))
-        };
-        Self(live.into_iter().filter(is_good).collect())
+        let keys: Vec<RefreshKey> = keys.into_iter().collect();
+        let all: Vec<KeyDates> = keys.iter().map(|key| key.dates).collect();
+        let is_good = |key: &RefreshKey| is_of_use(key.dates, all.iter().copied(), now);
+        Self(keys.into_iter().filter(is_good).collect())
     }
 
     /// The keys.
@@ -100,7 +117,15 @@ impl RefreshKeys {
         &self.0
     }
 
-    /// Derives the token of a session that got to this generation at this moment.
+    /// Whether there is a key that derives.
+    #[must_use]
+    pub fn can_derive(&self) -> bool {
+        self.0.iter().any(RefreshKey::is_open)
+    }
+
+    /// Derives the token of a session that got to this generation at this moment. If the key of that moment
+    /// cannot be opened here, the one before it that can be derives: what it derives is as good, but a retry
+    /// at another replica gets another text.
     ///
     /// # Errors
     /// A sentence for the log if there is no key, or the session's identifier is not one of ours.
@@ -109,14 +134,16 @@ impl RefreshKeys {
         claims: &RefreshTokenClaims,
         refreshed_at: Timestamp,
     ) -> Result<Secret, String> {
-        let active = self.0.iter().filter(|key| key.dates.activates_at <= refreshed_at);
+        let open = || self.0.iter().filter(|key| key.is_open());
+        let active = open().filter(|key| key.dates.activates_at <= refreshed_at);
         let key = active
             .max_by_key(|key| key.dates.activates_at)
             // A clock that is behind can see no key that is active yet.
-            .or_else(|| self.0.iter().min_by_key(|key| key.dates.activates_at))
-            .ok_or("there is no refresh key")?;
+            .or_else(|| open().min_by_key(|key| key.dates.activates_at));
         let message = claims.message().ok_or("the session has an identifier of another form")?;
-        let mac = key.authenticate(&message).finalize().into_bytes();
+        let (key, mac) = key
+            .and_then(|key| Some((key, key.authenticate(&message)?.finalize().into_bytes())))
+            .ok_or("there is no refresh key")?;
         refresh_token::encode(&key.id, &message, &mac)
             .map(Secret::new)
             .ok_or_else(|| "the refresh key has an identifier of another form".to_owned())
@@ -131,9 +158,11 @@ impl RefreshKeys {
         let Some(key) = self.0.iter().find(|key| key.id == token.key) else {
             return Verified::OfUnknownKey;
         };
-        let message = token.claims.message();
-        let genuine = message
-            .is_some_and(|message| key.authenticate(&message).verify_slice(&token.mac).is_ok());
+        if !key.is_open() {
+            return Verified::OfClosedKey;
+        }
+        let mac = token.claims.message().and_then(|message| key.authenticate(&message));
+        let genuine = mac.is_some_and(|mac| mac.verify_slice(&token.mac).is_ok());
         if genuine { Verified::Genuine(token.claims) } else { Verified::Forged }
     }
 }
@@ -195,6 +224,15 @@ mod tests {
             let keys = RefreshKeys::new([old.clone(), new.clone()], at);
             assert_eq!(keys.verify(&of_old) != Verified::OfUnknownKey, held);
         }
+
+        let closed = RefreshKey::closed(new.id.clone(), new.dates);
+        let half = RefreshKeys::new([old.clone(), closed.clone()], now);
+        assert_eq!(half.verify(&of_new), Verified::OfClosedKey);
+        assert_eq!(half.verify(&of_old), Verified::Genuine(claims.clone()));
+        assert_eq!(derive(&half, 100).expose(), of_old.expose(), "the key before");
+        let none = RefreshKeys::new([closed], now);
+        assert!(half.can_derive() && !none.can_derive());
+        assert!(none.derive(&claims, now).is_err());
         assert!(RefreshKeys::default().derive(&claims, Timestamp(0)).is_err());
     }
 }

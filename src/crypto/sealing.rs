@@ -113,6 +113,12 @@ impl MasterKeys {
         self.keys.first().map_or("", |key| &key.id)
     }
 
+    /// Whether a master key of this name is among them.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id == id)
+    }
+
     /// Seals the secret form of a key.
     #[must_use]
     pub fn seal(&self, purpose: KeyPurpose, id: &KeyId, secret: &[u8]) -> String {

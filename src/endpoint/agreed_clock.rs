@@ -238,6 +238,24 @@ impl AgreedClock {
         Ok(self.clock.now())
     }
 
+    /// What time it is as far as that is known: by the second clock while this one is off. For what goes on
+    /// meanwhile, such as which keys are published.
+    #[must_use]
+    pub fn presumed_now(&self) -> Timestamp {
+        let reading = self.clock.reading();
+        let ahead = self.state().ahead(reading);
+        if ahead.abs() <= OFFSET_MAX {
+            return self.clock.now();
+        }
+        Timestamp(reading.shown.saturating_sub(ahead).div_euclid(1_000))
+    }
+
+    /// How long the clock has run, whatever it was set to meanwhile; since when does not matter.
+    #[must_use]
+    pub fn elapsed(&self) -> Seconds {
+        self.clock.elapsed()
+    }
+
     /// By how many seconds the clock is ahead of the second one; negative if it is behind.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a distance between clocks, for a gauge")]

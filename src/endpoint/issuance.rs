@@ -57,11 +57,11 @@ impl Issuance {
         client.settings.access_token_lifetime.unwrap_or(self.access_token_lifetime)
     }
 
-    /// Issues an access token that does not outlive its session, and a refresh token if the client may
-    /// use one.
+    /// Issues an access token that outlives neither its session nor its key, and a refresh token if the
+    /// client may use one.
     ///
     /// # Errors
-    /// [`Refusal::Fault`] if a key is missing or fails.
+    /// [`Refusal::Unavailable`] if there is no key that can be opened here; [`Refusal::Fault`] if one fails.
     pub fn issue(
         &self,
         client: &Client,
@@ -70,8 +70,11 @@ impl Issuance {
         authorized: Authorized,
         now: Timestamp,
     ) -> Result<TokenResponse, Refusal> {
+        let signer = self.keys.signer(now)?;
         let lifetime = self.access_token_lifetime(client);
         let expires_at = now.after(lifetime).min(session.dates.expires_at);
+        // Only a key that signs on in the place of one that cannot be opened here may leave so soon.
+        let expires_at = signer.gone_at.map_or(expires_at, |gone_at| expires_at.min(gone_at));
         let scope = authorized.scope.to_string();
         let settings = &client.settings;
         let wants = |claim| settings.claims.contains(&claim);
@@ -90,7 +93,7 @@ impl Issuance {
             preferred_username: wants(OptionalClaim::PreferredUsername)
                 .then(|| subject.username.to_owned()),
         };
-        let access_token = self.keys.ring().sign(&claims).map_err(Refusal::Fault)?;
+        let access_token = signer.sign(&claims).map_err(Refusal::Fault)?;
         let refresh_token = if settings.grants.contains(&GrantType::RefreshToken) {
             Some(self.refresh_token(session)?)
         } else {

@@ -5,9 +5,10 @@
 
 use serde::Serialize;
 
-use super::key_vault::{KeyVault, NewKey, REFRESH_KEY_LEAD, dates, is_for, next_generation};
+use super::key_vault::{KeyVault, NewKey, REFRESH_KEY_LEAD, dates, is_for, next_generation, opens};
+use super::replicas::{self, Publication};
 use crate::clock::{Seconds, Timestamp};
-use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Life};
+use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{self, NewSigningKey, PublicJwk};
 use crate::oauth::KeyId;
@@ -73,6 +74,19 @@ struct Known {
 }
 
 impl KeyAdministration {
+    /// Goes by the settings of the replicas instead of its own, and returns them; `None` if there are none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn go_by_replicas(&mut self) -> Result<Option<Publication>, String> {
+        let publication = replicas::publication(&self.vault.store, self.now).await;
+        let publication = publication.map_err(|error| error.to_string())?;
+        if let Some(Publication { jwks_max_age, key_rotation }) = publication {
+            self.vault.schedule = Schedule::new(key_rotation, jwks_max_age);
+        }
+        Ok(publication)
+    }
+
     /// Lists the signing keys, oldest first.
     ///
     /// # Errors
@@ -144,17 +158,25 @@ impl KeyAdministration {
         }
     }
 
-    /// Says what a rotation would do now.
+    /// Says what a rotation would do now, or the withdrawal of the key that signs, which is `replaced`.
     ///
     /// # Errors
     /// A sentence if it cannot be done.
-    pub async fn plan_rotation(&self, emergency: bool) -> Result<Rotation, String> {
-        let known = self.known(&self.vault.list().await?);
+    pub async fn plan_rotation(
+        &self,
+        emergency: bool,
+        replaced: Option<&KeyId>,
+    ) -> Result<Rotation, String> {
+        let stored = self.vault.list().await?;
+        let masters = self.masters_to_seal(&stored, replaced)?;
+        let known = self.known(&stored);
         let max_age = self.vault.schedule.jwks_max_age;
-        // One of an absurdly distant future, which a wrong clock may have made, is not waited for.
-        let horizon = self.now.after(self.vault.schedule.rotation);
+        let horizon = self.vault.schedule.horizon(self.now);
+        // One that the master keys do not open could not sign where they are in use.
         let is_next = |key: &&Known| {
-            key.life.state == KeyState::Published && key.dates.activates_at <= horizon
+            key.life.state == KeyState::Published
+                && key.dates.activates_at <= horizon
+                && masters.as_ref().is_some_and(|masters| opens(&key.stored, masters).is_ok())
         };
         let next = known.iter().find(is_next);
         match next {
@@ -177,7 +199,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
-    pub async fn rotate(&self, plan: &Rotation) -> Result<KeyId, String> {
+    pub async fn rotate(&self, plan: &Rotation, replaced: Option<&KeyId>) -> Result<KeyId, String> {
         match plan {
             Rotation::Promoted { kid, .. } => {
                 let now = unlike_others(&self.vault.list().await?, self.now);
@@ -189,19 +211,42 @@ impl KeyAdministration {
                 tracing::info!(target: "jeton::audit", event = "key_promoted", kid = %kid);
                 Ok(kid.clone())
             }
-            Rotation::Announced { signs_at } => self.make(*signs_at).await,
-            Rotation::Sudden { .. } => self.make(self.now).await,
+            Rotation::Announced { signs_at } => self.make(*signs_at, replaced).await,
+            Rotation::Sudden { .. } => self.make(self.now, replaced).await,
         }
     }
 
     /// Makes a signing key that signs from this moment on.
-    async fn make(&self, activates_at: Timestamp) -> Result<KeyId, String> {
+    async fn make(
+        &self,
+        activates_at: Timestamp,
+        replaced: Option<&KeyId>,
+    ) -> Result<KeyId, String> {
         let stored = self.vault.list().await?;
-        let masters = self.vault.masters(&stored)?;
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let dates = (self.now, unlike_others(&stored, activates_at));
-        let made = self.vault.make_signing_key(&masters, generation, || dates).await?;
+        let made = self.vault.make_signing_key(generation, replaced, || dates).await?;
         made.ok_or_else(another_was_first)
+    }
+
+    /// Sees that the master keys open what is sealed already, so that one more key may be sealed.
+    ///
+    /// # Errors
+    /// A sentence that names the key that they do not open.
+    pub async fn check_masters(&self) -> Result<(), String> {
+        self.masters_to_seal(&self.vault.list().await?, None).map(|_| ())
+    }
+
+    /// The master keys to seal one more key; `None` if nothing is sealed, and none may have been made yet.
+    fn masters_to_seal(
+        &self,
+        stored: &[StoredKey],
+        replaced: Option<&KeyId>,
+    ) -> Result<Option<MasterKeys>, String> {
+        if stored.is_empty() {
+            return Ok(None);
+        }
+        self.vault.masters_to_seal(stored, replaced, self.now).map(Some)
     }
 
     /// Adds a key that was made elsewhere. It is published now, and signs when every verifier can know
@@ -215,13 +260,12 @@ impl KeyAdministration {
         if stored.iter().any(|own| own.id == *kid) {
             return Err(format!("the key {kid} is there already: nothing was changed"));
         }
-        let masters = self.vault.masters(&stored)?;
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let is_first = generation == 1;
         let lead = if is_first { Seconds::default() } else { self.vault.schedule.lead };
         let signs_at = unlike_others(&stored, self.now.after(lead));
         let new = NewKey::signing(key);
-        let added = self.vault.add(&masters, new, generation, self.now, signs_at).await?;
+        let added = self.vault.add(new, generation, None, (self.now, signs_at)).await?;
         Ok((added.ok_or_else(another_was_first)?, signs_at))
     }
 
@@ -257,11 +301,11 @@ impl KeyAdministration {
     pub async fn revoke(&self, kid: &KeyId) -> Result<(), String> {
         match self.is_in_use(kid).await? {
             (KeyPurpose::Signing, true) => {
-                let plan = self.plan_rotation(true).await?;
-                self.rotate(&plan).await?;
+                let plan = self.plan_rotation(true, Some(kid)).await?;
+                self.rotate(&plan, Some(kid)).await?;
             }
             (KeyPurpose::Refresh, true) => {
-                self.make_refresh_key(self.now).await?;
+                self.make_refresh_key(self.now, Some(kid)).await?;
             }
             (KeyPurpose::Throttle, _) | (_, false) => {}
         }
@@ -278,18 +322,19 @@ impl KeyAdministration {
     /// A sentence that says what is wrong; nothing was changed then.
     pub async fn rotate_refresh(&self) -> Result<(KeyId, Timestamp), String> {
         let activates_at = self.now.after(REFRESH_KEY_LEAD);
-        Ok((self.make_refresh_key(activates_at).await?, activates_at))
+        Ok((self.make_refresh_key(activates_at, None).await?, activates_at))
     }
 
-    async fn make_refresh_key(&self, activates_at: Timestamp) -> Result<KeyId, String> {
+    async fn make_refresh_key(
+        &self,
+        activates_at: Timestamp,
+        replaced: Option<&KeyId>,
+    ) -> Result<KeyId, String> {
         let stored = self.vault.list().await?;
-        let masters = self.vault.masters(&stored)?;
-        let generation = next_generation(&stored, KeyPurpose::Refresh);
         let purpose = KeyPurpose::Refresh;
-        let made = self
-            .vault
-            .make_symmetric_key(purpose, &masters, generation, self.now, activates_at)
-            .await?;
+        let generation = next_generation(&stored, purpose);
+        let dates = (self.now, activates_at);
+        let made = self.vault.make_symmetric_key(purpose, generation, replaced, dates).await?;
         made.ok_or_else(another_was_first)
     }
 

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use super::replicas;
 use crate::clock::{Seconds, Timestamp};
-use crate::crypto::key_lifecycle::{KeyDates, Schedule};
+use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use crate::crypto::refresh_keys::{self, RefreshKey};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{self, NewSigningKey, SigningKey};
@@ -103,43 +104,100 @@ impl KeyVault {
         }
     }
 
-    /// Makes a signing key, seals and stores it. Never on the async runtime: it takes up to seconds.
-    /// `None` if another replica was first to make the key of this generation.
+    /// When signing keys follow each other where the replicas are that share the database.
+    pub(super) async fn schedule_among_replicas(&self, now: Timestamp) -> Result<Schedule, String> {
+        let others = replicas::publication(&self.store, now).await;
+        let others = others.map_err(|error| error.to_string())?;
+        Ok(others.map_or(self.schedule, |others| self.schedule.among(others.jwks_max_age)))
+    }
+
+    /// Reads the master keys to seal one more key, after seeing that they open what is sealed already: what
+    /// is sealed under another master key than the rest would be lost to every replica.
+    ///
+    /// One key that is damaged, or is to be replaced and withdrawn, is no obstacle; and a key that is to be
+    /// replaced and opens is proof enough, so that it can be withdrawn whatever was put beside it.
+    pub(super) fn masters_to_seal(
+        &self,
+        stored: &[StoredKey],
+        replaced: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<MasterKeys, String> {
+        let masters = self.masters(stored)?;
+        let (replaced, others): (Vec<_>, Vec<_>) = in_use(stored, &self.schedule, now)
+            .into_iter()
+            .partition(|key| Some(&key.id) == replaced);
+        if replaced.iter().any(|key| opens(key, &masters).is_ok()) {
+            return Ok(masters);
+        }
+        let is_foreign = |key: &&&StoredKey| {
+            sealing::sealed_under(&key.sealed_key).is_some_and(|master| !masters.has(&master))
+        };
+        let attempts = || others.iter().map(|key| opens(key, &masters));
+        let opens_any = attempts().any(|opened| opened.is_ok());
+        let problem = match others.iter().find(is_foreign) {
+            Some(key) => opens(key, &masters).err(),
+            None if opens_any => None,
+            None => attempts().find_map(Result::err),
+        };
+        match problem {
+            None => Ok(masters),
+            Some(problem) if opens_any => Err(format!(
+                "{problem}; or withdraw the key with `jeton key revoke`; no key was made"
+            )),
+            Some(problem) => Err(format!("{problem}; no key was made")),
+        }
+    }
+
+    /// Makes a signing key, seals and stores it, as [`KeyVault::add`] does. Never on the async runtime: it
+    /// takes up to seconds.
     pub(super) async fn make_signing_key(
         &self,
-        masters: &MasterKeys,
         generation: i64,
+        replaced: Option<&KeyId>,
         dates: impl FnOnce() -> (Timestamp, Timestamp) + Send,
     ) -> Result<Option<KeyId>, String> {
         let bits = self.bits;
         let made = tokio::task::spawn_blocking(move || signing::generate(bits)).await;
         let made = made.map_err(|error| format!("cannot make a signing key: {error}"))??;
         // Only now: making it took time, and it is published from when it was created.
-        let (created_at, activates_at) = dates();
-        self.add(masters, NewKey::signing(made), generation, created_at, activates_at).await
+        self.add(NewKey::signing(made), generation, replaced, dates()).await
     }
 
-    /// Makes a key without a public half, seals and stores it; `None` if another replica was first.
+    /// Makes a key without a public half, seals and stores it, as [`KeyVault::add`] does.
     pub(super) async fn make_symmetric_key(
         &self,
         purpose: KeyPurpose,
-        masters: &MasterKeys,
         generation: i64,
-        created_at: Timestamp,
-        activates_at: Timestamp,
+        replaced: Option<&KeyId>,
+        dates: (Timestamp, Timestamp),
     ) -> Result<Option<KeyId>, String> {
-        self.add(masters, NewKey::symmetric(purpose), generation, created_at, activates_at).await
+        self.add(NewKey::symmetric(purpose), generation, replaced, dates).await
     }
 
-    /// Seals and stores a key; `None` if another key of its generation was first.
+    /// Seals and stores a key that is created and activates at these moments, and may replace one that is
+    /// about to be withdrawn; `None` if another key of its generation was first.
+    ///
+    /// What is stored is read just before. So of replicas that start at once with different master keys,
+    /// the one whose signing key comes first decides, and the others stop: no other key is added before
+    /// there is a signing key.
     pub(super) async fn add(
         &self,
-        masters: &MasterKeys,
         new: NewKey,
         generation: i64,
-        created_at: Timestamp,
-        activates_at: Timestamp,
+        replaced: Option<&KeyId>,
+        (created_at, activates_at): (Timestamp, Timestamp),
     ) -> Result<Option<KeyId>, String> {
+        let stored = self.list().await?;
+        let mut of_use = in_use(&stored, &self.schedule, created_at).into_iter();
+        let has_signing_key = of_use.any(|key| is_for(KeyPurpose::Signing)(&key));
+        if new.purpose != KeyPurpose::Signing && !has_signing_key {
+            return Err(
+                "there is no signing key, which must be the first: start `jeton serve`, which \
+                        makes all keys, or run `jeton key rotate`"
+                    .to_owned(),
+            );
+        }
+        let masters = self.masters_to_seal(&stored, replaced, created_at)?;
         let (id, purpose) = (new.id, new.purpose.as_str());
         let key = StoredKey {
             sealed_key: masters.seal(new.purpose, &id, &new.secret),
@@ -160,6 +218,40 @@ impl KeyVault {
             );
         }
         Ok(won.then_some(id))
+    }
+}
+
+/// The keys that something depends on now or later: signing keys that are not gone, refresh keys whose
+/// tokens may yet be presented, the throttle key, and those of kinds that only a later version knows.
+pub(super) fn in_use<'a>(
+    stored: &'a [StoredKey],
+    schedule: &Schedule,
+    now: Timestamp,
+) -> Vec<&'a StoredKey> {
+    let of = |purpose| stored.iter().filter(is_for(purpose));
+    let all: Vec<KeyDates> = of(KeyPurpose::Signing).map(dates).collect();
+    let lives = key_lifecycle::lives(&all, now, schedule, None);
+    let signing = of(KeyPurpose::Signing).zip(lives);
+    let signing = signing.filter(|(_, life)| life.state != KeyState::Gone).map(|(key, _)| key);
+    let all: Vec<KeyDates> = of(KeyPurpose::Refresh).map(dates).collect();
+    let refresh = of(KeyPurpose::Refresh)
+        .filter(|key| refresh_keys::is_of_use(dates(key), all.iter().copied(), now));
+    let unknown = stored
+        .iter()
+        .filter(|key| KeyPurpose::find(&key.purpose).is_none() && key.revoked_at.is_none());
+    signing.chain(refresh).chain(find_throttle_key(stored)).chain(unknown).collect()
+}
+
+/// Whether these master keys open a key; of a kind that only a later version knows, whether they should.
+pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), String> {
+    match KeyPurpose::find(&key.purpose) {
+        Some(purpose) => masters.open(purpose, &key.id, &key.sealed_key).map(|_| ()),
+        None if sealing::sealed_under(&key.sealed_key).is_some_and(|id| masters.has(&id)) => Ok(()),
+        None => Err(format!(
+            "the {} key {} is sealed under a master key that is not given: name it as a second \
+             --master-key-file",
+            key.purpose, key.id
+        )),
     }
 }
 

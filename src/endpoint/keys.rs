@@ -8,15 +8,14 @@ use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
 use super::Refusal;
-use super::key_vault::{
-    KeyVault, dates, find_throttle_key, is_for, next_generation, open_refresh_key,
-    open_signing_key, open_throttle_key,
-};
-use crate::clock::{Clock, Seconds, Timestamp};
-use crate::crypto::key_lifecycle::{self, KeyDates, KeyState};
-use crate::crypto::key_ring::{DatedKey, KeyRing, Verified};
-use crate::crypto::refresh_keys::{RefreshKey, RefreshKeys};
-use crate::crypto::sealing::{KeyPurpose, MasterKeys};
+use super::agreed_clock::AgreedClock;
+use super::key_vault::{KeyVault, dates, is_for, next_generation};
+use super::opened_keys::Opened;
+use crate::clock::{Seconds, Timestamp};
+use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
+use crate::crypto::key_ring::{KeyRing, Signer, Verified};
+use crate::crypto::refresh_keys::RefreshKeys;
+use crate::crypto::sealing::KeyPurpose;
 use crate::crypto::throttle_key::ThrottleKey;
 use crate::oauth::Issuer;
 use crate::oauth::access_token::AccessTokenClaims;
@@ -26,6 +25,9 @@ use crate::store::keys::StoredKey;
 
 /// How long after a look at the database a token of an unknown key does not lead to another.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// When a caller is to come back for whom a key is needed that cannot be opened here. Another replica may be
+/// able to answer it at once.
+const CLOSED_KEY_RETRY: Seconds = Seconds::new(5);
 
 /// A token that this service made.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ pub enum GenuineToken {
 #[derive(Debug)]
 pub struct Keys {
     vault: KeyVault,
-    clock: Clock,
+    clock: Arc<AgreedClock>,
     in_hand: ArcSwap<InHand>,
     /// One look at the database at a time: what an earlier one read never replaces what a later one did.
     looked: Mutex<Look>,
@@ -56,18 +58,12 @@ struct Look {
 #[derive(Debug)]
 struct InHand {
     opened: Opened,
+    /// When signing keys follow each other where these replicas are.
+    schedule: Schedule,
     ring: Arc<KeyRing>,
     refresh: Arc<RefreshKeys>,
     /// When the database was last asked for them, as the clock has run.
     loaded: Seconds,
-}
-
-/// Keys that were opened.
-#[derive(Clone, Debug, Default)]
-struct Opened {
-    signing: Vec<DatedKey>,
-    refresh: Vec<RefreshKey>,
-    throttle: Option<ThrottleKey>,
 }
 
 /// How the keys of a replica stand, for health and metrics.
@@ -82,23 +78,29 @@ pub struct KeyHealth {
     pub next_published_at: Option<Timestamp>,
     /// When the next key begins to sign.
     pub next_signs_at: Option<Timestamp>,
+    /// Whether access tokens can be signed.
+    pub signs: bool,
+    /// Whether refresh tokens can be derived.
+    pub derives: bool,
+    /// Whether failures to log in can be counted, without which nobody may try.
+    pub counts: bool,
+    /// How many keys are of use and cannot be opened here.
+    pub unusable: usize,
 }
 
 impl Keys {
-    /// Loads the keys, after making what is missing or due. Every signing key signs and verifies once.
+    /// Loads the keys, after making what is missing or due. Every signing key signs and verifies once. One
+    /// that cannot be opened is reported in the log, and stops the start if none can stand in for it.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn load(vault: KeyVault, clock: Clock) -> Result<Self, String> {
-        let loaded = clock.elapsed();
-        let opened = read_and_make(&vault, &clock, &Opened::default()).await?;
-        let (now, max_age) = (clock.now(), vault.schedule.jwks_max_age);
-        let in_hand = InHand {
-            ring: Arc::new(KeyRing::new(&opened.signing, now, &vault.schedule, max_age, None)),
-            refresh: Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now)),
-            opened,
-            loaded,
-        };
+    pub async fn load(vault: KeyVault, clock: Arc<AgreedClock>) -> Result<Self, String> {
+        let nothing = InHand::nothing(vault.schedule);
+        let asked = clock.elapsed();
+        let read = read_and_make(&vault, &clock, &nothing).await?;
+        let in_hand = sort(read.opened, read.schedule, &clock, asked, None);
+        in_hand.check_start(read.made)?;
+        in_hand.opened.report(&nothing.opened);
         let in_hand = ArcSwap::from_pointee(in_hand);
         let looked = Mutex::new(Look { ended: Instant::now(), outcome: Ok(()) });
         Ok(Self { vault, clock, in_hand, looked })
@@ -107,15 +109,13 @@ impl Keys {
     /// Opens the keys that are stored, makes none, and says how many there are.
     ///
     /// # Errors
-    /// A sentence that says what is wrong and what to do.
+    /// A sentence that says which cannot be opened and what to do.
     pub async fn try_open(vault: &KeyVault, now: Timestamp) -> Result<usize, String> {
         let stored = vault.list().await?;
-        if stored.is_empty() {
-            return Ok(0);
-        }
-        let masters = vault.masters(&stored)?;
-        let opened = Opened::open(&stored, vault, Some(masters), &Opened::default(), now)?;
-        Ok(opened.signing.len() + opened.refresh.len())
+        let opened = Opened::open(&stored, vault, &Opened::default(), &vault.schedule, now);
+        let problem = opened.problem(None);
+        let count = opened.signing.len() + opened.refresh.len();
+        if problem.is_empty() { Ok(count) } else { Err(problem) }
     }
 
     /// The signing keys as they stand.
@@ -128,8 +128,8 @@ impl Keys {
     #[must_use]
     pub fn health(&self) -> KeyHealth {
         let in_hand = self.in_hand.load();
-        let now = self.clock.now();
-        let (dates, schedule) = (in_hand.opened.signing_dates(), &self.vault.schedule);
+        let now = self.clock.presumed_now();
+        let (dates, schedule) = (in_hand.opened.signing_dates(), &in_hand.schedule);
         let lives = key_lifecycle::lives(&dates, now, schedule, None);
         let of = |wanted| {
             let pairs = dates.iter().zip(&lives).filter(move |(_, life)| life.state == wanted);
@@ -144,37 +144,55 @@ impl Keys {
             jwks_max_age: in_hand.ring.jwks().max_age,
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
+            signs: in_hand.ring.signing().is_some(),
+            derives: in_hand.refresh.can_derive(),
+            counts: in_hand.opened.throttle.is_some(),
+            unusable: in_hand.opened.unusable.len(),
         }
     }
 
     /// The key that names counters.
     ///
     /// # Errors
-    /// [`Refusal::Fault`] if there is none.
+    /// [`Refusal::Unavailable`] if there is none that can be opened here.
     pub fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
         let in_hand = self.in_hand.load();
-        let no_key = || Refusal::Fault("there is no throttle key".to_owned());
-        in_hand.opened.throttle.clone().ok_or_else(no_key)
+        in_hand.opened.throttle.clone().ok_or_else(|| no_key(&in_hand, KeyPurpose::Throttle))
+    }
+
+    /// The key that signs.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if there is none that can be opened here.
+    pub fn signer(&self, now: Timestamp) -> Result<Signer, Refusal> {
+        let in_hand = self.in_hand.load();
+        let signer = in_hand.ring.signing().cloned();
+        let signer = signer.filter(|signer| signer.gone_at.is_none_or(|at| now < at));
+        signer.ok_or_else(|| no_key(&in_hand, KeyPurpose::Signing))
     }
 
     /// Derives the refresh token of a session that got to this generation at this moment.
     ///
     /// # Errors
-    /// [`Refusal::Fault`] if there is no key.
+    /// [`Refusal::Unavailable`] if there is no key that can be opened here.
     pub fn derive_refresh_token(
         &self,
         claims: &RefreshTokenClaims,
         refreshed_at: Timestamp,
     ) -> Result<Secret, Refusal> {
-        self.in_hand.load().refresh.derive(claims, refreshed_at).map_err(Refusal::Fault)
+        let in_hand = self.in_hand.load();
+        if !in_hand.refresh.can_derive() {
+            return Err(no_key(&in_hand, KeyPurpose::Refresh));
+        }
+        in_hand.refresh.derive(claims, refreshed_at).map_err(Refusal::Fault)
     }
 
     /// Verifies a presented refresh token; `None` if nobody made it. Only one that names a key which is
     /// not in hand makes this replica look at the database, and no more than once a second.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if the database cannot tell whether there is such a key: `None` would
-    /// make a client throw a good token away.
+    /// [`Refusal::Unavailable`] if the database cannot tell whether there is such a key, or the key cannot
+    /// be opened here: `None` would make a client throw a good token away.
     pub async fn verify_refresh_token(
         &self,
         token: &Secret,
@@ -211,6 +229,7 @@ impl Keys {
         match verify(&in_hand) {
             Verified::Genuine(claims) => return Ok(Some(claims)),
             Verified::Forged => return Ok(None),
+            Verified::OfClosedKey => return Err(of_closed_key()),
             Verified::OfUnknownKey => {}
         }
         self.look_again_after(LOOK_INTERVAL_MIN).await.map_err(|problem| Refusal::Unavailable {
@@ -219,6 +238,7 @@ impl Keys {
         })?;
         match verify(&self.in_hand.load_full()) {
             Verified::Genuine(claims) => Ok(Some(claims)),
+            Verified::OfClosedKey => Err(of_closed_key()),
             Verified::OfUnknownKey | Verified::Forged => Ok(None),
         }
     }
@@ -247,116 +267,156 @@ impl Keys {
     async fn look(&self) -> Result<(), String> {
         let before = self.in_hand.load_full();
         let asked = self.clock.elapsed();
-        let outcome = read_and_make(&self.vault, &self.clock, &before.opened).await;
-        let (opened, loaded) = match &outcome {
-            Ok(opened) => (opened.clone(), asked),
-            Err(_) => (before.opened.clone(), before.loaded),
-        };
-        let schedule = &self.vault.schedule;
-        let max_age = schedule.vouched(self.clock.elapsed().since(loaded));
-        let now = self.clock.now();
-        let ring = KeyRing::new(&opened.signing, now, schedule, max_age, Some(&before.ring));
-        let signs = |ring: &KeyRing| ring.signing().map(|key| key.key.public().kid.clone());
-        if signs(&ring) != signs(&before.ring) {
-            let kid = signs(&ring).map_or(String::new(), |kid| kid.to_string());
+        let (opened, schedule, loaded, outcome) =
+            match read_and_make(&self.vault, &self.clock, &before).await {
+                Ok(read) => (read.opened, read.schedule, asked, read.made),
+                Err(problem) => {
+                    (before.opened.clone(), before.schedule, before.loaded, Err(problem))
+                }
+            };
+        opened.report(&before.opened);
+        let in_hand = sort(opened, schedule, &self.clock, loaded, Some(&before.ring));
+        let signs = |ring: &KeyRing| ring.signing().map(|signer| signer.key.public().kid.clone());
+        if signs(&in_hand.ring) != signs(&before.ring) {
+            let kid = signs(&in_hand.ring).map_or(String::new(), |kid| kid.to_string());
             tracing::info!(target: "jeton::audit", event = "signing_key_changed", kid);
         }
-        let refresh = RefreshKeys::new(opened.refresh.iter().cloned(), now);
-        let in_hand = InHand { opened, ring: Arc::new(ring), refresh: Arc::new(refresh), loaded };
         self.in_hand.store(Arc::new(in_hand));
-        outcome.map(|_| ())
+        outcome
     }
 }
 
-/// Reads the keys, makes those that are missing or due, and opens them all.
-async fn read_and_make(vault: &KeyVault, clock: &Clock, before: &Opened) -> Result<Opened, String> {
-    let stored = vault.list().await?;
-    let now = clock.now();
-    let live: Vec<KeyDates> =
-        stored.iter().filter(is_for(KeyPurpose::Signing)).map(dates).collect();
-    let due = key_lifecycle::next_activation(&live, now, &vault.schedule);
-    let is_missing = |purpose: &KeyPurpose| {
-        !stored.iter().any(|key| is_for(*purpose)(&key) && key.revoked_at.is_none())
-    };
-    let missing: Vec<KeyPurpose> =
-        [KeyPurpose::Refresh, KeyPurpose::Throttle].into_iter().filter(is_missing).collect();
-    if due.is_none() && missing.is_empty() {
-        return Opened::open(&stored, vault, None, before, now);
+/// Sorts keys that were read at this moment by what they are good for now.
+fn sort(
+    opened: Opened,
+    schedule: Schedule,
+    clock: &AgreedClock,
+    loaded: Seconds,
+    before: Option<&KeyRing>,
+) -> InHand {
+    let (now, age) = (clock.presumed_now(), clock.elapsed().since(loaded));
+    let ring = KeyRing::new(&opened.signing, now, &schedule, schedule.vouched(age), before);
+    let refresh = RefreshKeys::new(opened.refresh.iter().cloned(), now);
+    InHand { opened, schedule, ring: Arc::new(ring), refresh: Arc::new(refresh), loaded }
+}
+
+fn of_closed_key() -> Refusal {
+    Refusal::Unavailable {
+        retry_after: CLOSED_KEY_RETRY,
+        detail: "a token of a key that cannot be opened here".to_owned(),
     }
-    let masters = vault.masters(&stored)?;
+}
+
+/// The refusal where no key of a purpose can be used.
+fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
+    let problem = in_hand.opened.problem(Some(purpose));
+    Refusal::Unavailable {
+        retry_after: CLOSED_KEY_RETRY,
+        detail: format!("there is no {} key that can be used here: {problem}", purpose.as_str()),
+    }
+}
+
+/// What a look at the database gave.
+struct Read {
+    opened: Opened,
+    schedule: Schedule,
+    /// What came of making the keys that were missing or due.
+    made: Result<(), String>,
+}
+
+/// Reads the keys, makes those that are missing or due, and opens all that can be opened.
+async fn read_and_make(
+    vault: &KeyVault,
+    clock: &AgreedClock,
+    before: &InHand,
+) -> Result<Read, String> {
+    let stored = vault.list().await?;
+    // Where the table cannot be read, the warning comes when this replica records itself there.
+    let schedule = vault.schedule_among_replicas(clock.presumed_now()).await;
+    let schedule = schedule.unwrap_or(before.schedule);
+    let made = make_what_is_due(vault, clock, &schedule, &stored).await;
+    let stored = if made == Ok(false) { stored } else { vault.list().await? };
+    let now = clock.presumed_now();
+    let opened = Opened::open(&stored, vault, &before.opened, &schedule, now);
+    Ok(Read { opened, schedule, made: made.map(|_| ()) })
+}
+
+/// Makes the keys that are missing or due, if there are any, but none by a clock that is off: it would be dated
+/// wrong for ever. While there is a key that signs, the next is made only by a clock that is proven. The signing key
+/// comes first: which master key
+/// it is sealed under decides about all others.
+async fn make_what_is_due(
+    vault: &KeyVault,
+    clock: &AgreedClock,
+    schedule: &Schedule,
+    stored: &[StoredKey],
+) -> Result<bool, String> {
+    let now = match clock.now() {
+        Ok(now) => now,
+        Err(off) if stored.is_empty() => return Err(format!("no keys can be made: {off}")),
+        Err(_) => return Ok(false),
+    };
+    let signing: Vec<KeyDates> =
+        stored.iter().filter(is_for(KeyPurpose::Signing)).map(dates).collect();
+    let signs = |key: &KeyDates| key.revoked_at.is_none() && key.activates_at <= now;
+    let due = key_lifecycle::next_activation(&signing, now, schedule)
+        .filter(|_| clock.is_proven() || !signing.iter().any(signs));
+    let is_missing = |stored: &[StoredKey], purpose: KeyPurpose| {
+        !stored.iter().any(|key| is_for(purpose)(&key) && key.revoked_at.is_none())
+    };
+    let symmetric = [KeyPurpose::Refresh, KeyPurpose::Throttle];
+    if due.is_none() && !symmetric.iter().any(|purpose| is_missing(stored, *purpose)) {
+        return Ok(false);
+    }
     if let Some(next) = due {
-        // The lead begins when the key is there: making it takes time.
+        // Before a key is made, which takes a while.
+        vault.masters_to_seal(stored, None, now)?;
+        // The lead begins when the key is there.
         let moments = || {
-            let created_at = clock.now();
+            let created_at = clock.presumed_now();
             (created_at, next.after(created_at.since(now)))
         };
-        let generation = next_generation(&stored, KeyPurpose::Signing);
-        vault.make_signing_key(&masters, generation, moments).await?;
+        let generation = next_generation(stored, KeyPurpose::Signing);
+        vault.make_signing_key(generation, None, moments).await?;
     }
-    for purpose in missing {
-        let generation = next_generation(&stored, purpose);
-        vault.make_symmetric_key(purpose, &masters, generation, now, now).await?;
+    for purpose in symmetric {
+        let stored = vault.list().await?;
+        if is_missing(&stored, purpose) {
+            let generation = next_generation(&stored, purpose);
+            vault.make_symmetric_key(purpose, generation, None, (now, now)).await?;
+        }
     }
-    let stored = vault.list().await?;
-    Opened::open(&stored, vault, Some(masters), before, clock.now())
+    Ok(true)
 }
 
-impl Opened {
-    /// Opens every key that is of use, but for those that were opened before. Kinds of keys that only a
-    /// later version knows are left alone.
-    fn open(
-        stored: &[StoredKey],
-        vault: &KeyVault,
-        mut masters: Option<MasterKeys>,
-        before: &Self,
-        now: Timestamp,
-    ) -> Result<Self, String> {
-        let mut with_masters = |open: &mut dyn FnMut(&MasterKeys) -> Result<(), String>| {
-            if masters.is_none() {
-                masters = Some(vault.masters(stored)?);
-            }
-            masters.as_ref().map_or(Ok(()), open)
-        };
-        let mut opened = Self::default();
-        let signing: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Signing)).collect();
-        let all_dates: Vec<KeyDates> = signing.iter().map(|key| dates(key)).collect();
-        let lives = key_lifecycle::lives(&all_dates, now, &vault.schedule, None);
-        for ((row, dates), life) in signing.into_iter().zip(all_dates).zip(lives) {
-            let known = before.signing.iter().find(|known| known.key.public().kid == row.id);
-            if let Some(known) = known {
-                opened.signing.push(DatedKey { key: Arc::clone(&known.key), dates });
-            } else if life.state != KeyState::Gone {
-                with_masters(&mut |masters| {
-                    let key = Arc::new(open_signing_key(row, masters)?);
-                    opened.signing.push(DatedKey { key, dates });
-                    Ok(())
-                })?;
-            }
-        }
-        let refresh = stored.iter().filter(is_for(KeyPurpose::Refresh));
-        for row in refresh.filter(|row| row.revoked_at.is_none()) {
-            if let Some(known) = before.refresh.iter().find(|known| *known.id() == row.id) {
-                opened.refresh.push(known.clone().dated(dates(row)));
-            } else {
-                with_masters(&mut |masters| {
-                    opened.refresh.push(open_refresh_key(row, masters)?);
-                    Ok(())
-                })?;
-            }
-        }
-        if let Some(row) = find_throttle_key(stored) {
-            opened.throttle = before.throttle.clone().filter(|known| *known.id() == row.id);
-            if opened.throttle.is_none() {
-                with_masters(&mut |masters| {
-                    opened.throttle = Some(open_throttle_key(row, masters)?);
-                    Ok(())
-                })?;
-            }
-        }
-        Ok(opened)
+impl InHand {
+    /// Nothing, before the first look.
+    fn nothing(schedule: Schedule) -> Self {
+        let (opened, jwks_max_age) = (Opened::default(), schedule.jwks_max_age);
+        let ring = KeyRing::new(&[], Timestamp::default(), &schedule, jwks_max_age, None);
+        let (ring, refresh) = (Arc::new(ring), Arc::default());
+        Self { opened, schedule, ring, refresh, loaded: Seconds::default() }
     }
 
-    fn signing_dates(&self) -> Vec<KeyDates> {
-        self.signing.iter().map(|key| key.dates).collect()
+    /// Judges whether a service can start with these keys, after so much was made.
+    fn check_start(&self, made: Result<(), String>) -> Result<(), String> {
+        let signs = self.ring.signing().is_some();
+        // Whether another takes the place of a throttle key that is damaged is for the operator to say.
+        let counts = self.opened.throttle.is_some()
+            || self.opened.unusable.iter().any(|key| key.purpose == KeyPurpose::Throttle);
+        if signs && self.refresh.can_derive() && counts {
+            if let Err(problem) = made {
+                tracing::error!("cannot make a key that is due: {problem}");
+            }
+            return Ok(());
+        }
+        made?;
+        let purpose = if signs { KeyPurpose::Refresh } else { KeyPurpose::Signing };
+        match self.opened.problem(Some(purpose)) {
+            problem if problem.is_empty() => {
+                Err(format!("there is no {} key that can be used now", purpose.as_str()))
+            }
+            problem => Err(problem),
+        }
     }
 }

@@ -13,6 +13,7 @@ pub mod issuance;
 pub mod key_administration;
 pub mod key_vault;
 pub mod keys;
+mod opened_keys;
 pub mod password_grant;
 pub mod refresh_grant;
 pub mod replicas;

@@ -105,3 +105,27 @@ pub async fn running(store: &Store, now: Timestamp) -> Result<Vec<StoredReplica>
     replicas.retain(|replica| replica.runs(now));
     Ok(replicas)
 }
+
+/// How the replicas that share a database publish, all together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The longest for which a verifier may go by a key set of one of them.
+    pub jwks_max_age: Seconds,
+    /// The shortest for which one of them lets a key sign.
+    pub key_rotation: Seconds,
+}
+
+/// How the replicas publish that run, or ran so short a time ago that their key sets are still good; `None`
+/// if there are none.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be asked, or refuses.
+pub async fn publication(store: &Store, now: Timestamp) -> Result<Option<Publication>, StoreError> {
+    let replicas = store.perform(ListReplicas).await?;
+    let relied_on = replicas.iter().filter(|replica| replica.is_relied_on(now));
+    let settings = || relied_on.clone().map(|replica| &replica.settings);
+    let jwks_max_age = settings().map(|settings| settings.jwks_max_age).max();
+    let key_rotation = settings().map(|settings| settings.key_rotation).min();
+    let pair = jwks_max_age.zip(key_rotation);
+    Ok(pair.map(|(jwks_max_age, key_rotation)| Publication { jwks_max_age, key_rotation }))
+}

@@ -22,7 +22,7 @@ use crate::store::Store;
 pub struct Management {
     /// Whether the database answers, and how busy it is.
     pub store: Store,
-    /// Whether a key can sign.
+    /// Whether keys can sign, derive and count.
     pub keys: Arc<Keys>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
@@ -38,6 +38,10 @@ struct Readiness {
     status: &'static str,
     database: &'static str,
     signing_key: &'static str,
+    refresh_key: &'static str,
+    throttle_key: &'static str,
+    /// How many keys are of use and cannot be opened here.
+    keys_unusable: usize,
     clock: &'static str,
     /// By how much the clock is ahead of the second one; negative if it is behind.
     clock_offset_seconds: f64,
@@ -73,15 +77,18 @@ pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
 impl Management {
     /// Ready means: a login could succeed now.
     async fn readiness(&self) -> Response {
-        let (database, signing_key) =
-            (self.store.ping().await.is_ok(), self.keys.ring().signing().is_some());
+        let database = self.store.ping().await.is_ok();
         let clock = self.agreed.now().is_ok();
-        let ready = database && signing_key && clock;
         let health = self.keys.health();
+        let ready = database && clock && health.signs && health.derives && health.counts;
+        let key = |usable| if usable { "usable" } else { "missing" };
         let body = Readiness {
             status: if ready { "ready" } else { "not ready" },
             database: if database { "reachable" } else { "unreachable" },
-            signing_key: if signing_key { "usable" } else { "missing" },
+            signing_key: key(health.signs),
+            refresh_key: key(health.derives),
+            throttle_key: key(health.counts),
+            keys_unusable: health.unusable,
             clock: if clock { "agrees" } else { "off" },
             clock_offset_seconds: self.agreed.offset(),
             keys_age_seconds: health.age.get(),

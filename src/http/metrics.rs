@@ -76,6 +76,7 @@ pub struct Metrics {
     signing_key_age: Gauge,
     signing_keys: Family<StateLabels, Gauge>,
     keys_age: Gauge,
+    keys_unusable: Gauge,
     next_key_published: Gauge,
     next_key_signs: Gauge,
 }
@@ -139,6 +140,11 @@ impl Metrics {
                 "Since the keys were last read from the database",
                 Gauge::default()
             ),
+            keys_unusable: register!(
+                "keys_unusable",
+                "Keys of use that cannot be opened here",
+                Gauge::default()
+            ),
             next_key_published: register!(
                 "next_signing_key_published_seconds",
                 "Until the next key is in the JWKS; 0 if it is",
@@ -172,6 +178,7 @@ impl Metrics {
         }
         let until = |at: Option<Timestamp>| at.map_or(0, |at| at.since(now).get());
         self.keys_age.set(health.age.get());
+        self.keys_unusable.set(gauge(health.unusable));
         self.next_key_published.set(until(health.next_published_at));
         self.next_key_signs.set(until(health.next_signs_at));
         if let Some(key) = keys.signing() {

@@ -11,6 +11,7 @@ use jeton::clock::{Clock, Seconds, Timestamp};
 use jeton::config::DatabaseLocation;
 use jeton::crypto::key_lifecycle::Schedule;
 use jeton::endpoint::Trail;
+use jeton::endpoint::agreed_clock::AgreedClock;
 use jeton::endpoint::key_vault::KeyVault;
 use jeton::endpoint::keys::Keys;
 use jeton::endpoint::throttle::{Account, Origin, Source, Throttle};
@@ -76,7 +77,8 @@ impl World {
             bits: 2_048,
             schedule: Schedule::new(Seconds::new(30 * 86_400), Seconds::new(600)),
         };
-        let keys = Arc::new(Keys::load(vault, clock.clone()).await.expect("keys"));
+        let agreed = AgreedClock::open(clock.clone(), store.clone()).await.expect("a clock");
+        let keys = Arc::new(Keys::load(vault, Arc::new(agreed)).await.expect("keys"));
         let throttle = Throttle::new(store, keys, clock.clone(), Duration::from_secs(3));
         Self { throttle, clock, waiting: Waiting::default() }
     }

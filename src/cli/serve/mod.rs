@@ -121,7 +121,7 @@ impl Service {
         let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
         agreed.measure().await?;
         let vault = key_vault(store.clone(), &settings.keys);
-        let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
+        let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
         // Before anything is published: a key that another replica makes from now on waits for those who
         // cache what this one publishes. Those that were made until now are read once more.
         let replica = replica_settings(&settings, &issuer);

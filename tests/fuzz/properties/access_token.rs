@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use jeton::clock::{Seconds, Timestamp};
 use jeton::crypto::key_lifecycle::{KeyDates, Schedule};
-use jeton::crypto::key_ring::{DatedKey, KeyRing, Verified};
+use jeton::crypto::key_ring::{DatedKey, HeldKey, KeyRing, Verified};
 use jeton::crypto::signing::{self, SigningKey};
 use jeton::oauth::access_token::{AccessTokenClaims, UnverifiedToken, attach_signature};
 use jeton::oauth::{Issuer, access_token};
@@ -28,13 +28,13 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let new = signing::generate(2_048).expect("OpenSSL to make a key");
     let key = Arc::new(SigningKey::from_secret(&new.secret).expect("the key that was made"));
     let dates = KeyDates { created_at: NOW, activates_at: NOW, revoked_at: None };
-    let keys = [DatedKey { key: Arc::clone(&key), dates }];
+    let keys = [DatedKey { key: HeldKey::Whole(Arc::clone(&key)), dates }];
     let schedule = Schedule::new(Seconds::new(86_400), Seconds::new(600));
     let ring = KeyRing::new(&keys, NOW, &schedule, Seconds::new(600), None);
     let claims = r#"{"iss":"https://i","sub":"s","aud":"a","client_id":"c","iat":1000000,
         "exp":1000300,"jti":"j","auth_time":1000000,"scope":"read","sid":"d"}"#;
     let claims: AccessTokenClaims = serde_json::from_str(claims).expect("claims");
-    let genuine = ring.sign(&claims).expect("a key that signs");
+    let genuine = ring.signing().expect("a key").sign(&claims).expect("a key that signs");
     Service { key, ring, issuer: "https://i".parse().expect("an issuer"), genuine }
 });
 

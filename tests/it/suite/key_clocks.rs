@@ -27,10 +27,11 @@ async fn all_verify(jeton: &Jeton, replicas: &[&Service]) -> Vec<String> {
     signed
 }
 
-/// After a clock has jumped back, the key that signed last goes on: others may have forgotten the one
-/// before. A replica that starts then, and cannot know, signs with a key that all publish.
+/// Clocks that all jump back together, the database's too, so that nothing tells the replicas: the key that
+/// signed last goes on, because others may have forgotten the one before. A replica that starts then, and cannot
+/// know, signs with a key that all publish.
 #[tokio::test]
-async fn a_clock_that_jumps_back_breaks_no_verifier() {
+async fn clocks_that_all_jump_back_break_no_verifier() {
     let jeton = jeton().await;
     let replica = jeton.replica().await;
     let replicas = [&jeton.service, &replica];
@@ -43,22 +44,24 @@ async fn a_clock_that_jumps_back_breaks_no_verifier() {
     assert!(signed.iter().all(|kid| *kid == keys[1].kid), "{signed:?}");
 
     for hours in [1, 6, 48] {
-        jeton.clock.jump(-hours * 3_600);
+        jeton.clock.jump_everywhere(-hours * 3_600);
+        // Nothing is recorded that shows the jump.
+        jeton.database.query("DELETE FROM clock").await;
         let signed = all_verify(&jeton, &replicas).await;
         assert!(signed.iter().all(|kid| *kid == keys[1].kid), "{hours} h: {signed:?}");
         let late = jeton.replica().await;
         let signed = all_verify(&jeton, &[&jeton.service, &replica, &late]).await;
         assert_eq!(signed[..2], [keys[1].kid.clone(), keys[1].kid.clone()]);
-        jeton.clock.jump(hours * 3_600);
+        jeton.clock.jump_everywhere(hours * 3_600);
         all_verify(&jeton, &[&jeton.service, &replica, &late]).await;
     }
     assert_eq!(jeton.database.keys("signing").await, keys, "no key was made for that");
 }
 
-/// A clock that jumps forward by as much as verifiers may cache the set, just after they fetched it,
-/// lets no key sign that they do not have.
+/// Clocks that all jump forward by as much as verifiers may cache the set, just after they fetched it, let no
+/// key sign that they do not have.
 #[tokio::test]
-async fn a_clock_that_jumps_forward_breaks_no_verifier() {
+async fn clocks_that_all_jump_forward_break_no_verifier() {
     let jeton = jeton().await;
     let first = jeton.database.keys("signing").await.remove(0);
     jeton.wait_until(first.activates_at + ROTATION - LEAD - 1);
@@ -66,7 +69,7 @@ async fn a_clock_that_jumps_forward_breaks_no_verifier() {
     jeton.clock.advance(1);
     jeton.service.reload().await;
     assert_eq!(KeySet::of(jeton.service.public).await.kids().len(), 2);
-    jeton.clock.jump(600);
+    jeton.clock.jump_everywhere(600);
     for _ in 0..10 {
         jeton.service.reload().await;
         let token = jeton.access_token().await;
@@ -79,13 +82,38 @@ async fn a_clock_that_jumps_forward_breaks_no_verifier() {
     jeton.wait_until(second.activates_at + ROTATION - LEAD - 10);
     jeton.service.reload().await;
     let cached = KeySet::of(jeton.service.public).await;
-    jeton.clock.jump(600);
+    jeton.clock.jump_everywhere(600);
     jeton.service.reload().await;
     let third = jeton.database.keys("signing").await.remove(2);
     assert_eq!(third.activates_at, jeton.clock.now().0 + LEAD);
     jeton.clock.advance(600);
     jeton.service.reload().await;
     assert!(cached.verifies(&jeton.access_token().await));
+}
+
+/// While its clock is off, a replica publishes and signs by the second clock: whatever the wall clock shows, the key
+/// set stays as it is, and no key is made.
+#[tokio::test]
+async fn a_clock_that_is_off_leaves_the_key_set_alone() {
+    let jeton = jeton().await;
+    let first = jeton.database.keys("signing").await.remove(0);
+    jeton.wait_until(first.activates_at + ROTATION - LEAD);
+    jeton.service.reload().await;
+    jeton.wait_until(first.activates_at + ROTATION);
+    jeton.service.reload().await;
+    let (set, keys) = (KeySet::of(jeton.service.public).await, jeton.database.keys("signing").await);
+    assert_eq!(set.kids().len(), 2);
+    for days in [40, -40] {
+        jeton.clock.jump(days * 86_400);
+        for _ in 0..3 {
+            jeton.service.reload().await;
+            assert_eq!(KeySet::of(jeton.service.public).await.kids(), set.kids(), "{days} days");
+        }
+        jeton.clock.jump(-days * 86_400);
+    }
+    jeton.service.reload().await;
+    assert_eq!(jeton.database.keys("signing").await, keys);
+    assert!(set.verifies(&jeton.access_token().await));
 }
 
 /// Replicas whose clocks are half a minute apart publish what each of them signs with, before, while
