@@ -58,14 +58,14 @@ async fn keys_go_on_through_an_outage() {
     assert!(KeySet::of(jeton.service.public).await.verifies(&token));
 }
 
-/// The set of a replica that cannot ask the database says to be good for no longer than until a key can
+/// The set of a replica that cannot read the database says to be good for no longer than until a key can
 /// sign that another replica made meanwhile. Health and metrics say how old its knowledge is; when the
 /// database is back, all is well.
 #[tokio::test]
 async fn a_replica_does_not_vouch_for_what_it_cannot_know() {
     let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
     let first = jeton.database.keys("signing").await.remove(0);
-    // A key that is due is what the embedded store cannot take while it is locked.
+    // A key that is due is what no store can take then.
     jeton.wait_until(first.activates_at + ROTATION - LEAD - 1);
     jeton.service.reload().await;
     let before = KeySet::of(jeton.service.public).await;
@@ -77,10 +77,13 @@ async fn a_replica_does_not_vouch_for_what_it_cannot_know() {
         jeton.clock.advance(at - age);
         age = at;
         jeton.service.reload().await;
+        // A lock on the file of the embedded store keeps nobody from reading: only making a key fails.
+        let (known_for, max_age) =
+            if ENGINE == Engine::Postgres { (age, max_age) } else { (0, before.max_age) };
         let set = KeySet::of(jeton.service.public).await;
         assert_eq!((set.max_age, &set.etag), (max_age, &before.etag), "after {age}");
-        assert_eq!(readiness(&jeton).await, (age, max_age));
-        assert_eq!(jeton.number("jeton_keys_age_seconds").await, age);
+        assert_eq!(readiness(&jeton).await, (known_for, max_age));
+        assert_eq!(jeton.number("jeton_keys_age_seconds").await, known_for);
     }
     assert!(jeton.number("jeton_reload_failures_total").await >= failures + 6);
     assert_eq!(jeton.database.keys("signing").await, [first], "no key on its own");

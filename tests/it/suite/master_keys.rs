@@ -83,8 +83,14 @@ async fn another_master_key_takes_over_while_the_service_runs() {
     assert!(jeton.is_active(&token).await);
     assert_eq!(kid_of(&jeton.access_token().await), kid_of(&token));
 
-    std::fs::copy(&new, &file).expect("the new one takes its place");
     jeton.wait_until(jeton.database.keys("signing").await[0].activates_at + ROTATION - LEAD);
+    jeton.service.reload().await;
+    assert_eq!(
+        sealed_under(&jeton.database).await,
+        vec![kid_in(&new); 3],
+        "none under the old one"
+    );
+    std::fs::copy(&new, &file).expect("the new one takes its place");
     jeton.service.reload().await;
     jeton.clock.advance(LEAD);
     jeton.service.reload().await;
