@@ -59,7 +59,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             } else if status.applied == status.known {
                 output::line(&format!("The tables are up to date, at version {}.", status.applied));
                 if let Some(seen_at) = seen_at {
-                    output::line(&format!("The last date that a replica recorded here is {seen_at}."));
+                    output::line(&format!(
+                        "The last date that a replica recorded here is {seen_at}."
+                    ));
                 }
             } else {
                 output::line(&format!(
@@ -117,6 +119,7 @@ async fn look(location: &DatabaseLocation) -> Result<(SchemaStatus, Option<Times
     let status =
         status.map_err(|problem| format!("the database {location} (--database): {problem}"))?;
     let is_current = status.applied == status.known;
-    let seen_at = if is_current { store.perform(ReadClock).await.unwrap_or_default() } else { None };
+    let seen_at =
+        if is_current { store.perform(ReadClock).await.unwrap_or_default() } else { None };
     Ok((status, seen_at))
 }

@@ -11,6 +11,7 @@ use super::{Failure, key_picture, open_existing_store, open_store, output, promp
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::config::{DatabaseSettings, KeySettings};
 use crate::crypto::sealing::KeyPurpose;
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::key_administration::{
     KeyAdministration, ListedKey, Rotation, read_private_key,
 };
@@ -102,7 +103,7 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List { refresh, json, common } => {
-            let keys = administration_by_replicas(&common).await?;
+            let keys = administration_by_replicas(&common, Intent::Look).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
             list(&listed, &keys, refresh, json);
             Ok(())
@@ -112,26 +113,54 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke { kid, asking } => revoke(KeyId::from_text(kid), &asking).await,
         Command::Import { file, asking } => import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
-            export(&administration(&common).await?, kid.map(KeyId::from_text), pem).await
+            export(&administration(&common, Intent::Look).await?, kid.map(KeyId::from_text), pem)
+                .await
         }
         Command::Rewrap { asking } => rewrap(&asking).await,
     }
 }
 
-async fn administration(common: &Common) -> Result<KeyAdministration, Failure> {
-    administer(open_existing_store(&common.database).await?, common)
+/// What a command is about to do with the keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Intent {
+    Look,
+    Change,
 }
 
-fn administer(store: Store, common: &Common) -> Result<KeyAdministration, Failure> {
+async fn administration(common: &Common, intent: Intent) -> Result<KeyAdministration, Failure> {
+    administer(open_existing_store(&common.database).await?, common, intent).await
+}
+
+/// Administers keys by a clock that agrees with the database's: what is changed gets a date that stays. Who only
+/// looks is told if it does not agree.
+async fn administer(
+    store: Store,
+    common: &Common,
+    intent: Intent,
+) -> Result<KeyAdministration, Failure> {
+    let clock = AgreedClock::open(Clock::System, store.clone()).await?;
+    let now = match clock.now() {
+        Ok(now) => now,
+        Err(off) if intent == Intent::Change => {
+            return Err(Failure(format!("{off}; nothing was changed")));
+        }
+        Err(off) => {
+            output::error_line(&format!("note: {off}"));
+            clock.presumed_now()
+        }
+    };
     let vault = key_vault(store, &common.keys);
     vault.schedule.check()?;
-    Ok(KeyAdministration { vault, now: Clock::System.now() })
+    Ok(KeyAdministration { vault, now })
 }
 
 /// Administers keys by the settings that the replicas publish by, and says so if they are not those that
 /// this command was given.
-async fn administration_by_replicas(common: &Common) -> Result<KeyAdministration, Failure> {
-    by_replicas(administration(common).await?).await
+async fn administration_by_replicas(
+    common: &Common,
+    intent: Intent,
+) -> Result<KeyAdministration, Failure> {
+    by_replicas(administration(common, intent).await?).await
 }
 
 async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
@@ -186,7 +215,8 @@ fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, json: boo
 
 /// Nobody notices it, so nobody is asked.
 async fn rotate_refresh(common: &Common) -> Result<(), Failure> {
-    let (kid, activates_at) = administration(common).await?.rotate_refresh().await?;
+    let (kid, activates_at) =
+        administration(common, Intent::Change).await?.rotate_refresh().await?;
     output::line(&format!(
         "The refresh key {kid} was made. Refresh tokens are derived with it from {activates_at} on; \
          those that clients hold stay good."
@@ -224,7 +254,7 @@ fn describe(plan: &Rotation, max_age: Seconds) -> String {
 }
 
 async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
-    let keys = administration_by_replicas(&asking.common).await?;
+    let keys = administration_by_replicas(&asking.common, Intent::Change).await?;
     let plan = keys.plan_rotation(emergency, None).await?;
     ask(asking, &describe(&plan, keys.vault.schedule.jwks_max_age))?;
     let kid = keys.rotate(&plan, None).await?;
@@ -238,7 +268,7 @@ async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
 }
 
 async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
-    let keys = administration_by_replicas(&asking.common).await?;
+    let keys = administration_by_replicas(&asking.common, Intent::Change).await?;
     let max_age = keys.vault.schedule.jwks_max_age;
     let consequence = match keys.is_in_use(&kid).await? {
         (KeyPurpose::Signing, in_use) => {
@@ -279,7 +309,8 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
     let key =
         read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    let keys = administer(open_store(&asking.common.database).await?, &asking.common)?;
+    let store = open_store(&asking.common.database).await?;
+    let keys = administer(store, &asking.common, Intent::Change).await?;
     let keys = by_replicas(keys).await?;
     keys.check_masters().await?;
     let lead = keys.vault.schedule.lead;
@@ -312,7 +343,7 @@ async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Resu
 }
 
 async fn rewrap(asking: &Asking) -> Result<(), Failure> {
-    let keys = administration(&asking.common).await?;
+    let keys = administration(&asking.common, Intent::Change).await?;
     ask(
         asking,
         "All keys in the database will be sealed under the first --master-key-file. Replicas that run \

@@ -102,7 +102,8 @@ pub struct ClockOff {
 
 impl fmt::Display for ClockOff {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (by, side) = (self.ahead.abs() / 1_000, if self.ahead > 0 { "ahead of" } else { "behind" });
+        let (by, side) =
+            (self.ahead.abs() / 1_000, if self.ahead > 0 { "ahead of" } else { "behind" });
         let other = if self.has_second {
             "the clock of the database server: set the one that is wrong (NTP)"
         } else {
@@ -275,7 +276,8 @@ impl AgreedClock {
     /// The date up to which what has expired may be deleted by whoever cannot wait until the clock is proven.
     #[must_use]
     pub fn recorded_deletable_before(&self) -> Option<Timestamp> {
-        self.state().seen_at.map(|at| Timestamp(at.0.saturating_sub(GRACE.get())))
+        let (seen_at, now) = (self.state().seen_at, self.clock.now());
+        seen_at.map(|at| Timestamp(at.min(now).0.saturating_sub(GRACE.get())))
     }
 
     /// Whether a key may be made although there is one that does its work: only by a clock that is proven.

@@ -241,7 +241,9 @@ impl Store {
     pub(crate) async fn database_clock(&self) -> Result<Option<i64>, StoreError> {
         match &self.engine {
             Engine::Sqlite(_) => Ok(None),
-            Engine::Postgres { postgres, .. } => postgres.perform(ReadDatabaseClock).await.map(Some),
+            Engine::Postgres { postgres, .. } => {
+                postgres.perform(ReadDatabaseClock).await.map(Some)
+            }
         }
     }
 

@@ -118,7 +118,12 @@ async fn a_start_weeks_behind_waits_for_the_clock() {
     clock.jump(40 * DAY);
     replica.reload().await;
     assert_eq!(readiness(&replica).await.0, 200);
-    jeton.refreshing("web", &login.refresh_token(), "").at(replica.public).send().await.refresh_token();
+    jeton
+        .refreshing("web", &login.refresh_token(), "")
+        .at(replica.public)
+        .send()
+        .await
+        .refresh_token();
 }
 
 /// Expired rows are deleted a day after they could be, and by no clock that has jumped meanwhile.
@@ -154,7 +159,7 @@ async fn the_command_line_deletes_nothing_by_a_wrong_clock() {
         }
         Engine::Postgres => {
             assert!(output.status.success(), "{said}");
-            assert_eq!(jeton.sessions().await.len(), 1);
+            assert_eq!(jeton.sessions().await.len(), 0);
         }
     }
 }
@@ -192,5 +197,7 @@ async fn the_status_of_the_database_says_when_it_was_last_used() {
     let status = jeton.run(&["db", "status", "--json"], "").await;
     let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(Some(status["seen_at"].to_string()), seen_at);
-    assert!(jeton.run(&["db", "status"], "").await.contains("The last date that a replica recorded"));
+    assert!(
+        jeton.run(&["db", "status"], "").await.contains("The last date that a replica recorded")
+    );
 }

@@ -12,7 +12,7 @@ async fn readiness_follows_the_database_and_liveness_does_not() {
     let ready = json!({
         "status": "ready", "database": "reachable", "signing_key": "usable",
         "refresh_key": "usable", "throttle_key": "usable", "keys_unusable": 0,
-        "keys_age_seconds": 0, "jwks_max_age_seconds": 600
+        "clock": "agrees", "clock_offset_seconds": 0.0, "keys_age_seconds": 0, "jwks_max_age_seconds": 600
     });
     let before = jeton.manage("/readyz").send().await;
     assert_eq!((before.status, before.json()), (200, ready.clone()));

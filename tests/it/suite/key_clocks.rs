@@ -101,7 +101,8 @@ async fn a_clock_that_is_off_leaves_the_key_set_alone() {
     jeton.service.reload().await;
     jeton.wait_until(first.activates_at + ROTATION);
     jeton.service.reload().await;
-    let (set, keys) = (KeySet::of(jeton.service.public).await, jeton.database.keys("signing").await);
+    let (set, keys) =
+        (KeySet::of(jeton.service.public).await, jeton.database.keys("signing").await);
     assert_eq!(set.kids().len(), 2);
     for days in [40, -40] {
         jeton.clock.jump(days * 86_400);
