@@ -19,6 +19,7 @@ mod key_simulation;
 mod on_postgres;
 mod on_sqlite;
 mod postgres_tls;
+mod postgres_waits;
 mod prepared_statements;
 mod requirements;
 mod slow_clients;
