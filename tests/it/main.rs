@@ -18,6 +18,7 @@ mod harness;
 mod key_simulation;
 mod on_postgres;
 mod on_sqlite;
+mod postgres_hosts;
 mod postgres_tls;
 mod postgres_waits;
 mod prepared_statements;

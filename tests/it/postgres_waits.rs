@@ -15,8 +15,8 @@ use crate::harness::{Database, Executable, Fixtures, Reply, Request, refresh_for
 const CONNECTIONS_MAX: i64 = 16;
 /// More than the connections of all replicas together that change something.
 const HOLDERS: usize = 24;
-/// So long that every retry of the test falls into it.
-const SETTINGS: [&str; 2] = ["--refresh-retry-window", "10m"];
+/// So long that every retry of the test falls into the window, and no login waits for too many hashes.
+const SETTINGS: [&str; 4] = ["--refresh-retry-window", "10m", "--login-deadline", "1m"];
 
 /// A server with two replicas, and somebody who has it wait.
 struct Scene {

@@ -4,6 +4,7 @@
 //! answers nothing would use up the time of all.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Target {
 pub(super) struct Hosts {
     config: Config,
     pub(super) tls: MakeTlsConnector,
+    /// Whether the log says already that a pooler stands before them.
+    pub(super) pooler_met: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -50,12 +53,15 @@ struct State {
 
 impl Hosts {
     pub(super) fn new(config: Config, tls: MakeTlsConnector) -> Self {
-        Self { config, tls, state: Mutex::default() }
+        Self { config, tls, pooler_met: AtomicBool::new(false), state: Mutex::default() }
     }
 
-    /// Whether the newest connection went there: if not, another server has taken over.
-    pub(super) fn is_current(&self, target: &Target) -> bool {
-        self.with_state(|state| state.current.as_ref().is_none_or(|current| current == target))
+    /// Whether another server has taken over: this one could not be connected to when last tried, and
+    /// another could.
+    pub(super) fn has_left(&self, target: &Target) -> bool {
+        self.with_state(|state| {
+            state.failed.contains(target) && state.current.as_ref() != Some(target)
+        })
     }
 
     /// Connects to the first server that answers in its share of the time and takes the session.

@@ -37,7 +37,7 @@ const BEGIN_UNLIMITED: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server takes to end its side of a connection that was closed.
 const CLOSING_TIME: Duration = Duration::from_millis(100);
-/// How often a commit that waits looks whether its server is still the one in use.
+/// How often it is looked whether another server took the place of the one on which a commit waits.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How statements are held together.
@@ -287,12 +287,14 @@ impl Drop for Lease {
         let Some(object) = self.object.take() else { return };
         let is_unfit = self.remedy == Some(Remedy::NewConnection);
         let is_spent = is_unfit || object.is_old(Object::metrics(&object));
+        if object.client.is_closed() {
+            drop(Object::take(object));
+            return;
+        }
         if self.phase != Phase::Nothing {
             self.given_up.inc();
         }
-        if object.client.is_closed() {
-            drop(Object::take(object));
-        } else if self.phase != Phase::Nothing || is_spent {
+        if self.phase != Phase::Nothing || is_spent {
             let winding_up = wind_up(object, self.phase, Arc::clone(&self.hosts));
             // Without a runtime the program ends, and all connections with it.
             Handle::try_current().map(|runtime| runtime.spawn(winding_up)).ok();
@@ -336,8 +338,8 @@ async fn see_through(session: &Session, hosts: &Hosts) -> bool {
     loop {
         match timeout(LOOK_INTERVAL, &mut answer).await {
             Ok(answered) => return answered.is_ok(),
-            Err(_) if hosts.is_current(&session.target) => {}
-            Err(_) => return false,
+            Err(_) if hosts.has_left(&session.target) => return false,
+            Err(_) => {}
         }
     }
 }

@@ -99,7 +99,8 @@ impl Postgres {
         };
         let (mut attempt, mut is_renewed) = (1, false);
         loop {
-            let failure = match self.attempt(&use_case).await {
+            // Boxed, because it is large and whoever performs something would be as large.
+            let failure = match Box::pin(self.attempt(&use_case)).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(failure) => failure,
             };

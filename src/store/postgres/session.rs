@@ -59,12 +59,11 @@ pub(super) struct Manager {
     /// Whether statements are prepared where that is safe.
     pub(super) prepares: bool,
     opened: AtomicU32,
-    complained: AtomicBool,
 }
 
 impl Manager {
     pub(super) fn new(hosts: Arc<Hosts>, prepares: bool) -> Self {
-        Self { hosts, prepares, opened: AtomicU32::new(0), complained: AtomicBool::new(false) }
+        Self { hosts, prepares, opened: AtomicU32::new(0) }
     }
 
     /// Whether statements can be prepared. Where a pooler stands between, the next transaction may run
@@ -74,7 +73,7 @@ impl Manager {
             return Ok(false);
         }
         let direct = backend::is_direct(client).await.map_err(|error| describe(&error))?;
-        if !direct && !self.complained.swap(true, Ordering::Relaxed) {
+        if !direct && !self.hosts.pooler_met.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a pooler stands before PostgreSQL, so statements are not prepared; take \
                  statements=prepared out of --database, or lead it to the server itself"
@@ -115,7 +114,7 @@ async fn drive(mut connection: Connection<Socket, TlsStream<Socket>>, warned: Ar
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
             Ok(AsyncMessage::Notice(notice)) if is_warning(&notice) => {
-                tracing::warn!("the database warns: {}", notice.message());
+                tracing::info!("the database warns: {}", notice.message());
                 warned.store(true, Ordering::SeqCst);
             }
             Ok(_) => {}
