@@ -14,7 +14,7 @@ use crate::crypto::hashing_pool::HashingMetrics;
 use crate::crypto::key_lifecycle::KeyState;
 use crate::crypto::key_ring::KeyRing;
 use crate::endpoint::keys::KeyHealth;
-use crate::store::PoolUse;
+use crate::store::{PoolUse, Store};
 
 /// What a request is counted by. No label names a user, an address or a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,7 +84,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(hashing: &HashingMetrics, statements: &Counter) -> Self {
+    pub fn new(hashing: &HashingMetrics, store: &Store) -> Self {
         let mut registry = Registry::with_prefix("jeton");
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
@@ -102,7 +102,12 @@ impl Metrics {
         register!(
             "database_statements",
             "Statements run, BEGIN and COMMIT apart",
-            statements.clone()
+            store.statements().clone()
+        );
+        register!(
+            "database_given_up",
+            "Use cases given up before the database had answered",
+            store.given_up().clone()
         );
         Self {
             requests: register!("http_requests", "Requests by route", Family::default()),

@@ -201,7 +201,11 @@ impl Route {
         let answering = handler(request);
         let outcome = if is_command {
             // A task of its own: a caller that hangs up cancels nothing half-way.
-            timeout(ANSWER_TIMEOUT, tokio::spawn(answering)).await.map(Result::ok)
+            let mut task = tokio::spawn(answering);
+            let outcome = timeout(ANSWER_TIMEOUT, &mut task).await.map(Result::ok);
+            // What was answered by now goes no further. That does nothing to a task that has ended.
+            task.abort();
+            outcome
         } else {
             timeout(ANSWER_TIMEOUT, isolated(answering)).await
         };

@@ -6,8 +6,10 @@
 //! look-up takes microseconds where it is asked for, and there is nothing to share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::postgres::Postgres;
 use super::sql::{LookUpStatement, WIDTH};
@@ -17,6 +19,8 @@ use super::{Access, StoreError, Tx, UseCase};
 /// How many statements of one kind are under way at once: while the answer of one is read the database
 /// works on the other.
 const STATEMENTS_MAX: usize = 2;
+/// How long a request waits for what it looks up, with what was asked for before it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Something that is found by its primary key.
 pub(crate) trait LookUp: Clone + PartialEq + Send + Sync + 'static {
@@ -100,8 +104,12 @@ impl<L: LookUp> Shared<L> {
         let (reply, answer) = oneshot::channel();
         self.queue().push(Waiting { look_up, reply });
         self.begin(postgres);
-        let ended = |_| Err(StoreError::Unavailable("a look-up was given up".to_owned()));
-        answer.await.unwrap_or_else(ended)
+        let unavailable = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => unavailable("a look-up was given up"),
+            Err(_) => unavailable("the database did not answer in time"),
+        }
     }
 
     /// Begins a statement unless enough are under way. It outlives the request that began it,

@@ -38,10 +38,11 @@ use sql::Statement;
 use sqlite::Sqlite;
 use value::{Row, Value};
 
-/// Why a use case has no outcome. In each case nothing was changed.
+/// Why a use case has no outcome. In general nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
-    /// The database cannot be reached or is too busy: later is better.
+    /// The database cannot be reached or is too busy: later is better. If it did not answer a commit, as the
+    /// text says then, it is not known whether it is done.
     Unavailable(String),
     /// A row is not what this version writes.
     Corrupt(String),
@@ -86,6 +87,11 @@ pub(crate) trait UseCase: Send + Sync + 'static {
     /// What it does to the database.
     fn access(&self) -> Access;
 
+    /// The row that it changes first, where others may want to change the same. On PostgreSQL they take turns.
+    fn contended_row(&self) -> Option<String> {
+        None
+    }
+
     /// Does it. It may be done again from the start if the database asks for that.
     fn run(
         &self,
@@ -101,7 +107,7 @@ pub(crate) struct Tx<'a> {
 
 enum EngineConnection<'a> {
     Sqlite(&'a mut rusqlite::Connection),
-    Postgres(&'a postgres::Connection),
+    Postgres(&'a mut postgres::Lease),
 }
 
 impl Tx<'_> {
@@ -156,6 +162,7 @@ pub struct PoolUse {
 pub struct Store {
     engine: Engine,
     statements: Counter,
+    given_up: Counter,
 }
 
 #[derive(Clone, Debug)]
@@ -170,26 +177,27 @@ impl Store {
     /// # Errors
     /// A sentence that names the setting and what to do.
     pub async fn open(location: &DatabaseLocation) -> Result<Self, String> {
-        let statements = Counter::default();
+        let (statements, given_up) = (Counter::default(), Counter::default());
         let opened = match location {
             DatabaseLocation::Sqlite(path) => {
                 Sqlite::open(path, statements.clone()).map(Engine::Sqlite)
             }
             DatabaseLocation::Postgres(url) => {
                 let (clients, sessions) = (Shared::default(), Shared::default());
-                let opened = Postgres::open(url.expose(), statements.clone()).await;
-                opened.map(|postgres| Engine::Postgres { postgres, clients, sessions })
+                let opened = Postgres::open(url.expose(), statements.clone(), given_up.clone());
+                opened.await.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        opened.map(|engine| Self { engine, statements }).map_err(|problem| {
+        opened.map(|engine| Self { engine, statements, given_up }).map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
     }
 
-    /// Does something with the database, in one transaction.
+    /// Does something with the database, in one transaction. If this is dropped before it has ended,
+    /// whatever can still be called off is.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was changed then.
+    /// [`StoreError`], which says what is known then.
     pub(crate) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
@@ -259,6 +267,12 @@ impl Store {
     #[must_use]
     pub fn statements(&self) -> &Counter {
         &self.statements
+    }
+
+    /// Counts what was given up before the database had answered. On PostgreSQL only.
+    #[must_use]
+    pub fn given_up(&self) -> &Counter {
+        &self.given_up
     }
 
     /// How busy the way to the database is.

@@ -1,5 +1,7 @@
 //! The URL of a PostgreSQL database: what libpq understands of it beyond the driver.
 
+use std::time::Duration;
+
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
 use tokio_postgres::Config;
@@ -62,9 +64,21 @@ pub(super) fn read_url(url: &str) -> Result<Location, String> {
         Protection::Require | Protection::VerifyCa | Protection::VerifyFull => SslMode::Require,
     });
     config.application_name("jeton");
-    config.connect_timeout(std::time::Duration::from_secs(2));
+    keep_alive(&mut config);
     let tls = connector(protection, root_certificate.as_deref())?;
     Ok(Location { config, tls, prepares })
+}
+
+/// Has TCP notice within some ten seconds that the other side is gone, whether something was sent to it or
+/// not: what it did not acknowledge by then is not delivered later. What the URL says goes before.
+fn keep_alive(config: &mut Config) {
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(10));
+    }
+    if config.get_keepalives_interval().is_none() && config.get_keepalives_retries().is_none() {
+        config.keepalives_idle(Duration::from_secs(5));
+        config.keepalives_interval(Duration::from_secs(2)).keepalives_retries(3);
+    }
 }
 
 fn read_protection(mode: &str) -> Result<Protection, String> {

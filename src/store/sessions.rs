@@ -35,6 +35,10 @@ impl UseCase for OpenSession {
         Access::Transaction
     }
 
+    fn contended_row(&self) -> Option<String> {
+        Some(format!("user {}", self.user_id.as_str()))
+    }
+
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let opened_at = self.dates.refreshed_at;
         let replacement = self.replacement_hash.as_ref().map(Secret::expose);
@@ -178,6 +182,10 @@ impl UseCase for RefreshSession {
 
     fn access(&self) -> Access {
         Access::Write
+    }
+
+    fn contended_row(&self) -> Option<String> {
+        Some(format!("session {}", self.id.as_str()))
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {

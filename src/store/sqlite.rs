@@ -21,6 +21,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, params_from_iter};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::sql::Statement;
 use super::value::{Row, Value};
@@ -32,6 +33,8 @@ const QUEUE_LENGTH_MAX: usize = 1_024;
 const BATCH_LENGTH_MAX: usize = 64;
 /// How long to wait for another process, such as the command line, that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a caller waits for its write. What was not begun by then is not done.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How many idle connections for reading are kept.
 const READERS_MAX: usize = 16;
 
@@ -83,8 +86,12 @@ impl Sqlite {
         }
         let (reply, outcome) = oneshot::channel();
         let statements = self.statements.clone();
+        let is_patient = use_case.access() != Access::LongTransaction;
         let job: Job = Box::new(move |transaction| {
             let result = transaction.and_then(|connection| {
+                if reply.is_closed() {
+                    return Err(StoreError::Unavailable("nobody waits for it".to_owned()));
+                }
                 let result = complete(use_case.run(&mut tx(connection, &statements)));
                 if result.is_err() {
                     // Undoes this use case and no other of the batch.
@@ -104,9 +111,13 @@ impl Sqlite {
                 TrySendError::Disconnected(_) => "the writing thread has ended".to_owned(),
             })
         })?;
-        outcome.await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable("the writing thread has ended".to_owned()))
-        })
+        let unavailable = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
+        let patience = if is_patient { PATIENCE } else { Duration::MAX };
+        match timeout(patience, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => unavailable("the writing thread has ended"),
+            Err(_) => unavailable("the database did not finish in time"),
+        }
     }
 
     /// Runs a use case that only reads, here and now.

@@ -131,7 +131,7 @@ impl Service {
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
-        let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
+        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store));
 
         let parts =
             Parts { settings, clock, agreed, issuer, store, keys, discovery, metrics, replica };

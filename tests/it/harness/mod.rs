@@ -10,6 +10,7 @@ pub(crate) mod forge;
 pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod leaks;
+pub(crate) mod pooler;
 pub(crate) mod postgres_server;
 pub(crate) mod refresh_token;
 pub(crate) mod service;

@@ -1,0 +1,2 @@
+-- The number of the server's process that runs this statement.
+SELECT pg_backend_pid()

@@ -1,0 +1,91 @@
+//! Whether a connection leads to a process of PostgreSQL itself, or to a pooler.
+//!
+//! A server tells who connects the number of the process that serves the connection, for requests to
+//! cancel. A pooler, which may put another process behind the connection for each transaction, makes such a
+//! number up. So if the process that runs a statement has the number that was told, no pooler is there.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
+use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::{Client, Error};
+
+/// The process that runs a statement.
+const FIND_BACKEND: &str = include_str!("../../../sql/postgres/find_backend.sql");
+
+/// Whether no pooler stands between.
+///
+/// # Errors
+/// What the server said.
+pub(super) async fn is_direct(client: &Client) -> Result<bool, Error> {
+    let serving: i32 = client.query_typed_one(FIND_BACKEND, &[]).await?.try_get(0)?;
+    Ok(announced_number(client).await == Some(serving))
+}
+
+/// The number that was told at the start. The driver shows it in requests to cancel only, so one is
+/// written into memory: its length, its code, the number, the secret key, four octets each.
+async fn announced_number(client: &Client) -> Option<i32> {
+    let (near, mut far) = duplex(64);
+    // What a server says that agrees to speak TLS, where the URL asks for that.
+    far.write_all(b"S").await.ok()?;
+    client.cancel_token().cancel_query_raw(near, Plain).await.ok()?;
+    let mut written = Vec::new();
+    far.read_to_end(&mut written).await.ok()?;
+    let [.., _, number, _] = written.as_chunks::<4>().0 else { return None };
+    Some(i32::from_be_bytes(*number))
+}
+
+/// Says that it encrypts and does not: what is written stays in memory.
+struct Plain;
+
+/// What [`Plain`] makes of a stream.
+struct PlainStream(DuplexStream);
+
+impl TlsConnect<DuplexStream> for Plain {
+    type Stream = PlainStream;
+    type Error = io::Error;
+    type Future = Ready<io::Result<PlainStream>>;
+
+    fn connect(self, stream: DuplexStream) -> Self::Future {
+        ready(Ok(PlainStream(stream)))
+    }
+}
+
+impl TlsStream for PlainStream {
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl AsyncRead for PlainStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for PlainStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,188 @@
+//! The shared engine: PostgreSQL, or what speaks its protocol.
+//!
+//! Statements are sent with the types of their parameters and without a name, so that a connection
+//! holds no state between use cases and a pooler in transaction mode may stand in between. Where
+//! none does, `statements=prepared` in the URL has the server plan each of them once a connection.
+
+mod backend;
+mod failure;
+mod hosts;
+mod lease;
+mod session;
+mod turns;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::{Pool, PoolError};
+use deadpool_postgres::Runtime;
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::timeout;
+
+use super::postgres_url::{Location, read_url};
+use super::{Access, EngineConnection, PoolUse, StoreError, Tx, UseCase};
+use failure::Remedy;
+use hosts::Hosts;
+pub(crate) use lease::Lease;
+use session::Manager;
+use turns::Turns;
+
+/// The most connections of one replica: those of what reads only, so that it never waits behind changes
+/// that wait for a lock or for a standby, and those of everything else.
+const READING_CONNECTIONS_MAX: usize = 6;
+const WRITING_CONNECTIONS_MAX: usize = 10;
+/// How long to wait for a connection of the pool, or for one's turn.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a use case may take before it is given up.
+const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one may that nobody waits for.
+const LONG_USE_CASE_TIMEOUT: Duration = Duration::from_hours(24);
+/// How often a use case is tried when the database says that it met another one.
+const ATTEMPTS_MAX: usize = 4;
+
+/// A pool of connections.
+#[derive(Clone)]
+pub(super) struct Postgres {
+    readers: Pool<Manager>,
+    writers: Pool<Manager>,
+    hosts: Arc<Hosts>,
+    turns: Turns,
+    statements: Counter,
+    given_up: Counter,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Postgres").field("pool_use", &self.pool_use()).finish()
+    }
+}
+
+impl Postgres {
+    pub(super) async fn open(
+        url: &str,
+        statements: Counter,
+        given_up: Counter,
+    ) -> Result<Self, String> {
+        let Location { config, tls, prepares } = read_url(url)?;
+        let hosts = Arc::new(Hosts::new(config, tls));
+        let pool = |connections| {
+            Pool::builder(Manager::new(Arc::clone(&hosts), prepares))
+                .max_size(connections)
+                .wait_timeout(Some(WAIT_TIMEOUT))
+                .runtime(Runtime::Tokio1)
+                .build()
+                .map_err(|error| error.to_string())
+        };
+        let (readers, writers) = (pool(READING_CONNECTIONS_MAX)?, pool(WRITING_CONNECTIONS_MAX)?);
+        let postgres =
+            Self { readers, writers, hosts, turns: Turns::default(), statements, given_up };
+        // A wrong address or password shows now, not at the first login.
+        postgres.lease(Access::Read).await.map_err(|error| match error {
+            StoreError::Unavailable(detail) => format!(
+                "{detail}; check host, port, user, password and sslmode, and that the server runs"
+            ),
+            other => other.to_string(),
+        })?;
+        Ok(postgres)
+    }
+
+    pub(super) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
+        let _turn = match use_case.contended_row() {
+            Some(row) => {
+                Some(timeout(WAIT_TIMEOUT, self.turns.wait_for(row)).await.map_err(|_| {
+                    StoreError::Unavailable("others wait for the same row".to_owned())
+                })?)
+            }
+            None => None,
+        };
+        let (mut attempt, mut is_renewed) = (1, false);
+        loop {
+            // Boxed, because it is large and whoever performs something would be as large.
+            let failure = match Box::pin(self.attempt(&use_case)).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(failure) => failure,
+            };
+            match failure.remedy {
+                Some(Remedy::Again) if attempt < ATTEMPTS_MAX => attempt += 1,
+                Some(Remedy::NewConnection) => {
+                    // Others that are as old may lead to the same server. Those in use find out by themselves.
+                    self.readers.retain(|_, _| false);
+                    self.writers.retain(|_, _| false);
+                    if is_renewed {
+                        return Err(failure.error);
+                    }
+                    is_renewed = true;
+                }
+                Some(Remedy::Again) | None => return Err(failure.error),
+            }
+        }
+    }
+
+    /// Does it once, on one connection.
+    async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
+        let access = use_case.access();
+        let patience = match access {
+            Access::Read | Access::Write | Access::Transaction => USE_CASE_TIMEOUT,
+            Access::LongTransaction => LONG_USE_CASE_TIMEOUT,
+        };
+        let mut lease = self.lease(access).await?;
+        match timeout(patience, self.run(&mut lease, use_case)).await {
+            Ok(outcome) => outcome.map_err(|error| Failure { error, remedy: lease.remedy() }),
+            Err(_) => Err(StoreError::Unavailable(lease.why_given_up().to_owned()).into()),
+        }
+    }
+
+    async fn run<U: UseCase>(
+        &self,
+        lease: &mut Lease,
+        use_case: &U,
+    ) -> Result<U::Outcome, StoreError> {
+        let connection = EngineConnection::Postgres(lease);
+        let outcome = use_case.run(&mut Tx { connection, statements: &self.statements }).await;
+        lease.end(outcome.is_ok()).await?;
+        outcome
+    }
+
+    async fn lease(&self, access: Access) -> Result<Lease, StoreError> {
+        let pool = if access == Access::Read { &self.readers } else { &self.writers };
+        let object = pool.get().await.map_err(|error| {
+            StoreError::Unavailable(match error {
+                PoolError::Backend(problem) => problem,
+                PoolError::Timeout(_) => "no connection in time".to_owned(),
+                other => other.to_string(),
+            })
+        })?;
+        Ok(Lease::new(object, Arc::clone(&self.hosts), access, self.given_up.clone()))
+    }
+
+    pub(super) fn pool_use(&self) -> PoolUse {
+        let of = |pool: &Pool<Manager>| {
+            let status = pool.status();
+            PoolUse {
+                capacity: status.max_size,
+                in_use: status.size.saturating_sub(status.available),
+                waiting: status.waiting,
+            }
+        };
+        let (readers, writers) = (of(&self.readers), of(&self.writers));
+        PoolUse {
+            capacity: readers.capacity + writers.capacity,
+            in_use: readers.in_use + writers.in_use,
+            waiting: readers.waiting + writers.waiting,
+        }
+    }
+}
+
+/// Why an attempt failed, and what helps.
+struct Failure {
+    error: StoreError,
+    remedy: Option<Remedy>,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self { error, remedy: None }
+    }
+}

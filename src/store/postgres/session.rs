@@ -1,0 +1,134 @@
+//! A connection of the pool, and what drives it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
+use postgres_openssl::TlsStream;
+use tokio::task::AbortHandle;
+use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::{AsyncMessage, Connection, Socket};
+
+use super::backend;
+use super::failure::describe;
+use super::hosts::{Hosts, Target};
+
+/// How long a connection is used: at least so long, and up to so much longer, so that those that were
+/// opened at once are not closed at once. What a server has become since a connection was made to it
+/// is known after that time.
+const AGE_MIN: Duration = Duration::from_mins(5);
+const AGE_SPREAD: Duration = Duration::from_mins(5);
+/// In how many steps of age connections differ.
+const AGES: u32 = 16;
+
+/// A connection to a server.
+pub(super) struct Session {
+    pub(super) client: ClientWrapper,
+    /// Where it leads.
+    pub(super) target: Target,
+    /// Whether the server keeps this connection's statements, so that they are worth preparing.
+    pub(super) prepares: bool,
+    age_max: Duration,
+    warned: Arc<AtomicBool>,
+    driver: AbortHandle,
+}
+
+impl Session {
+    /// Whether the server has warned of anything since this was last asked.
+    pub(super) fn take_warning(&self) -> bool {
+        self.warned.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether it has been used for long enough.
+    pub(super) fn is_old(&self, metrics: &Metrics) -> bool {
+        metrics.age() > self.age_max
+    }
+
+    /// Closes the connection, whatever the server is doing.
+    pub(super) fn close(&self) {
+        self.driver.abort();
+    }
+}
+
+/// Opens connections, and looks at them before they are used again.
+pub(super) struct Manager {
+    pub(super) hosts: Arc<Hosts>,
+    /// Whether statements are prepared where that is safe.
+    pub(super) prepares: bool,
+    opened: AtomicU32,
+}
+
+impl Manager {
+    pub(super) fn new(hosts: Arc<Hosts>, prepares: bool) -> Self {
+        Self { hosts, prepares, opened: AtomicU32::new(0) }
+    }
+
+    /// Whether statements can be prepared. Where a pooler stands between, the next transaction may run
+    /// on a connection to the server on which a statement of the same name is another replica's.
+    async fn can_prepare(&self, client: &tokio_postgres::Client) -> Result<bool, String> {
+        if !self.prepares {
+            return Ok(false);
+        }
+        let direct = backend::is_direct(client).await.map_err(|error| describe(&error))?;
+        if !direct && !self.hosts.pooler_met.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a pooler stands before PostgreSQL, so statements are not prepared; take \
+                 statements=prepared out of --database, or lead it to the server itself"
+            );
+        }
+        Ok(direct)
+    }
+}
+
+impl managed::Manager for Manager {
+    type Type = Session;
+    type Error = String;
+
+    async fn create(&self) -> Result<Session, String> {
+        let ((client, connection), target) = self.hosts.connect().await?;
+        let warned = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(drive(connection, Arc::clone(&warned)));
+        let driver = task.abort_handle();
+        // Ends the task when it is dropped.
+        let client = ClientWrapper::new(client, task);
+        let prepares = self.can_prepare(&client).await?;
+        let step = self.opened.fetch_add(1, Ordering::Relaxed) % AGES;
+        let age_max = AGE_MIN + AGE_SPREAD * step / AGES;
+        Ok(Session { client, target, prepares, age_max, warned, driver })
+    }
+
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<String> {
+        if session.client.is_closed() {
+            return Err(RecycleError::message("it was closed"));
+        }
+        Ok(())
+    }
+}
+
+/// Passes on what client and server say, and notes whether the server warned. That is seen before the
+/// answer that it came with.
+async fn drive(mut connection: Connection<Socket, TlsStream<Socket>>, warned: Arc<AtomicBool>) {
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) if is_warning(&notice) => {
+                tracing::info!("the database warns: {}", notice.message());
+                warned.store(true, Ordering::SeqCst);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!("a connection to the database ended: {}", describe(&error));
+                break;
+            }
+        }
+    }
+}
+
+fn is_warning(notice: &DbError) -> bool {
+    match notice.parsed_severity() {
+        Some(severity) => severity == Severity::Warning,
+        None => notice.severity() == "WARNING",
+    }
+}

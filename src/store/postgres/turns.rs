@@ -1,0 +1,47 @@
+//! Who may change a row that others change too.
+//!
+//! A statement that waits for a row in the database keeps a connection. Those that would wait for the same
+//! row wait here instead, so that a row which is locked keeps one connection of a replica and not all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as Turnstile, OwnedMutexGuard};
+
+/// The rows that are being changed.
+#[derive(Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<HashMap<String, Arc<Turnstile<()>>>>>);
+
+/// The right to change a row, until it is dropped.
+pub(super) struct Turn {
+    turns: Turns,
+    row: String,
+    guard: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turns {
+    /// Waits for the turn of one who wants to change this row.
+    pub(super) async fn wait_for(&self, row: String) -> Turn {
+        let turnstile = self.with_rows(|rows| Arc::clone(rows.entry(row.clone()).or_default()));
+        // Made before it waits: who gives up leaves nothing behind either.
+        let mut turn = Turn { turns: self.clone(), row, guard: None };
+        turn.guard = Some(turnstile.lock_owned().await);
+        turn
+    }
+
+    fn with_rows<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Turnstile<()>>>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.guard = None;
+        self.turns.with_rows(|rows| {
+            // Who waits holds it too.
+            if rows.get(&self.row).is_some_and(|turnstile| Arc::strong_count(turnstile) == 1) {
+                rows.remove(&self.row);
+            }
+        });
+    }
+}
