@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -118,19 +118,23 @@ pub enum Clock {
     Settable(Arc<SettableClock>),
 }
 
-/// A clock for tests: what it shows, and how long it has run.
+/// A clock for tests: what it shows, how long it has run, and how much of that the process stood still.
 #[derive(Debug)]
 pub struct SettableClock {
     shown: AtomicI64,
     elapsed: AtomicI64,
+    stood_still: AtomicI64,
 }
+
+/// When the process first asked how long it has run.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
     /// A clock that shows `now` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn settable(now: Timestamp) -> Self {
-        let (shown, elapsed) = (AtomicI64::new(now.0), AtomicI64::new(0));
-        Self::Settable(Arc::new(SettableClock { shown, elapsed }))
+        let [shown, elapsed, stood_still] = [now.0, 0, 0].map(AtomicI64::new);
+        Self::Settable(Arc::new(SettableClock { shown, elapsed, stood_still }))
     }
 
     /// The present moment.
@@ -149,12 +153,32 @@ impl Clock {
     /// How long the clock has run, whatever it was set to meanwhile; since when does not matter.
     #[must_use]
     pub fn elapsed(&self) -> Seconds {
-        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
             Self::System => {
                 Seconds::new(i64::try_from(BEGINNING.elapsed().as_secs()).unwrap_or(i64::MAX))
             }
             Self::Settable(clock) => Seconds::new(clock.elapsed.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// How long the timers of this process have run, by which a standstill is noticed. On a settable
+    /// clock only [`Clock::stand_still`] moves them: time that a test lets pass is no standstill.
+    #[must_use]
+    pub fn timers(&self) -> Duration {
+        match self {
+            Self::System => BEGINNING.elapsed(),
+            Self::Settable(clock) => {
+                let seconds = clock.stood_still.load(Ordering::SeqCst);
+                Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Lets time pass on a settable clock as if the process had stood still meanwhile.
+    pub fn stand_still(&self, seconds: i64) {
+        self.advance(seconds);
+        if let Self::Settable(clock) = self {
+            clock.stood_still.fetch_add(seconds.max(0), Ordering::SeqCst);
         }
     }
 

@@ -24,6 +24,7 @@ use std::future::Future;
 
 use prometheus_client::metrics::counter::Counter;
 
+use crate::availability::Availability;
 use crate::config::DatabaseLocation;
 use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
@@ -153,6 +154,8 @@ pub struct PoolUse {
 pub struct Store {
     engine: Engine,
     statements: Counter,
+    /// Who is told that the database could not be reached.
+    availability: Option<Availability>,
 }
 
 #[derive(Clone, Debug)]
@@ -178,9 +181,25 @@ impl Store {
                 opened.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        opened.map(|engine| Self { engine, statements }).map_err(|problem| {
+        opened.map(|engine| Self { engine, statements, availability: None }).map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
+    }
+
+    /// The same database; whenever it cannot be reached, this is told.
+    #[must_use]
+    pub fn telling(self, availability: Availability) -> Self {
+        Self { availability: Some(availability), ..self }
+    }
+
+    /// Tells of a database that could not be reached.
+    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(StoreError::Unavailable(_)), Some(availability)) =
+            (&outcome, &self.availability)
+        {
+            availability.database_failed();
+        }
+        outcome
     }
 
     /// Does something with the database, in one transaction.
@@ -188,10 +207,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was changed then.
     pub(crate) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
-        match &self.engine {
+        self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
             Engine::Postgres { postgres, .. } => postgres.perform(use_case).await,
-        }
+        })
     }
 
     /// Finds a client and its secrets, as they are now.
@@ -203,10 +222,10 @@ impl Store {
         id: ClientId,
     ) -> Result<Option<StoredClient>, StoreError> {
         let look_up = FindClient { id };
-        match &self.engine {
+        self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
             Engine::Postgres { postgres, clients, .. } => clients.find(look_up, postgres).await,
-        }
+        })
     }
 
     /// Finds a session, as it is now.
@@ -218,10 +237,10 @@ impl Store {
         id: SessionId,
     ) -> Result<Option<StoredSession>, StoreError> {
         let look_up = FindSession { id };
-        match &self.engine {
+        self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
             Engine::Postgres { postgres, sessions, .. } => sessions.find(look_up, postgres).await,
-        }
+        })
     }
 
     /// Asks the database for nothing, to see that it answers.

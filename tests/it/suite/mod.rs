@@ -45,6 +45,7 @@ mod refresh_races;
 mod refresh_reuse;
 mod refresh_scope;
 mod resource;
+mod reuse_verdict;
 mod revocation;
 mod revocation_form;
 mod scope;
