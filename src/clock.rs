@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -119,12 +119,14 @@ pub enum Clock {
     Settable(Arc<SettableClock>),
 }
 
-/// A clock for tests: what it shows, how long it has run, and what a clock shows that is never wrong.
+/// A clock for tests: what it shows, how long it has run, what a clock shows that is never wrong, and for how long
+/// the process stood still.
 #[derive(Debug)]
 pub struct SettableClock {
     shown: AtomicI64,
     elapsed: AtomicI64,
     right: AtomicI64,
+    stood_still: AtomicI64,
 }
 
 /// The wall clock beside a clock that nobody sets, read at the same moment. Both in milliseconds.
@@ -142,12 +144,15 @@ const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const STEADY: ClockId = ClockId::Monotonic;
 
+/// When the process first asked how long it has run.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 impl Clock {
     /// A clock that shows `now` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn settable(now: Timestamp) -> Self {
-        let (shown, right) = (AtomicI64::new(now.0), AtomicI64::new(now.0));
-        Self::Settable(Arc::new(SettableClock { shown, elapsed: AtomicI64::new(0), right }))
+        let [shown, right, elapsed, stood_still] = [now.0, now.0, 0, 0].map(AtomicI64::new);
+        Self::Settable(Arc::new(SettableClock { shown, elapsed, right, stood_still }))
     }
 
     /// The present moment.
@@ -166,7 +171,6 @@ impl Clock {
     /// How long the clock has run, whatever it was set to meanwhile; since when does not matter.
     #[must_use]
     pub fn elapsed(&self) -> Seconds {
-        static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
             Self::System => {
                 Seconds::new(i64::try_from(BEGINNING.elapsed().as_secs()).unwrap_or(i64::MAX))
@@ -202,6 +206,27 @@ impl Clock {
         match self {
             Self::System => other,
             Self::Settable(clock) => clock.right.load(Ordering::SeqCst).saturating_mul(1_000),
+        }
+    }
+
+    /// How long the timers of this process have run, by which a standstill is noticed. On a settable
+    /// clock only [`Clock::stand_still`] moves them: time that a test lets pass is no standstill.
+    #[must_use]
+    pub fn timers(&self) -> Duration {
+        match self {
+            Self::System => BEGINNING.elapsed(),
+            Self::Settable(clock) => {
+                let seconds = clock.stood_still.load(Ordering::SeqCst);
+                Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Lets time pass on a settable clock as if the process had stood still meanwhile.
+    pub fn stand_still(&self, seconds: i64) {
+        self.advance(seconds);
+        if let Self::Settable(clock) = self {
+            clock.stood_still.fetch_add(seconds.max(0), Ordering::SeqCst);
         }
     }
 

@@ -10,13 +10,14 @@
 //! floor 3   endpoint/                        what each endpoint and grant does, in RFC words
 //! floor 2   store/  crypto/                  SQL on two engines, and all that needs a key or hash
 //! floor 1   oauth/                           vocabulary and rules: pure types
-//! floor 0   secret, clock, config, presence  know nothing of the rest
+//! floor 0   secret, clock, config, presence, availability   know nothing of the rest
 //! ```
 //!
 //! Start reading at [`endpoint::token`], which answers a token request in numbered steps.
 
 #![warn(missing_docs)]
 
+pub mod availability;
 pub mod cli;
 pub mod clock;
 pub mod config;

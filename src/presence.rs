@@ -1,20 +1,29 @@
 //! Whether the caller of a request is still there to hear the answer.
 
-use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// Held by whoever waits for the answer; dropping it means that nobody does.
-#[derive(Debug, Default)]
-pub struct Waiting(Arc<()>);
+#[derive(Debug)]
+pub struct Waiting(watch::Sender<()>);
 
 /// Tells a long piece of work whether anyone still waits for it.
 #[derive(Clone, Debug)]
-pub struct Presence(Weak<()>);
+pub struct Presence(watch::Receiver<()>);
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self(watch::Sender::new(()))
+    }
+}
 
 impl Waiting {
     /// What to hand to the work.
     #[must_use]
     pub fn presence(&self) -> Presence {
-        Presence(Arc::downgrade(&self.0))
+        Presence(self.0.subscribe())
     }
 }
 
@@ -22,6 +31,39 @@ impl Presence {
     /// Whether the caller has hung up.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        self.0.strong_count() == 0
+        self.0.has_changed().is_err()
+    }
+
+    /// Waits until the caller has hung up, but no longer than this; whether it has. The wait is made of
+    /// steps, so that a process which is held up meanwhile loses one of them and not all.
+    pub async fn is_gone_within(&self, patience: Duration) -> bool {
+        const STEPS: u32 = 10;
+        let mut caller = self.0.clone();
+        for _ in 0..STEPS {
+            // Nothing is ever sent, so a change is the end.
+            let gone = async { while caller.changed().await.is_ok() {} };
+            if timeout(patience / STEPS, gone).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_caller_is_gone_when_nobody_waits() {
+        let waiting = Waiting::default();
+        let presence = waiting.presence();
+        assert!(!presence.is_gone());
+        assert!(!presence.is_gone_within(Duration::ZERO).await);
+        let (gone, ()) = tokio::join!(presence.is_gone_within(Duration::from_hours(1)), async {
+            tokio::task::yield_now().await;
+            drop(waiting);
+        });
+        assert!(gone && presence.is_gone());
     }
 }

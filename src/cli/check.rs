@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::serve::{Plan, bind, check_default_client, key_vault};
 use super::{Arguments, Failure, output, unknown_variables};
 use crate::clock::Clock;
-use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
+use crate::config::{ByteSize, DatabaseLocation, RetryWindow, ServeSettings};
 use crate::endpoint::keys::Keys;
 use crate::store::{Store, migration};
 
@@ -105,6 +105,11 @@ fn effective(settings: &ServeSettings, matches: &ArgMatches) -> Vec<Effective> {
             (_, Some(raw)) => {
                 raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ")
             }
+            ("refresh_retry_window", None) => format!(
+                "{} for confidential clients, {} for public ones",
+                RetryWindow::OF_CONFIDENTIAL_CLIENTS,
+                RetryWindow::OF_PUBLIC_CLIENTS
+            ),
             (_, None) => "(none)".to_owned(),
         };
         let source = match matches.value_source(id) {

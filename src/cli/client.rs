@@ -10,6 +10,7 @@ use crate::config::DatabaseSettings;
 use crate::crypto::digest::SecretDigest;
 use crate::crypto::random;
 use crate::endpoint::housekeeping::end_sessions_of_client;
+use crate::oauth::client::GrantType;
 use crate::oauth::{Client, ClientId, ClientSettings};
 use crate::store::Store;
 use crate::store::clients::{
@@ -294,11 +295,32 @@ fn show(client: Listed, json: bool) {
         })
         .collect();
     let public = client.settings.public;
+    let retry_window = describe_retry_window(&client);
     print(vec![client], false);
+    if let Some(retry_window) = retry_window {
+        output::line("");
+        output::line(&retry_window);
+    }
     if !public {
         output::line("");
         output::table(["SECRET", "ADDED", "EXPIRES", "LAST USED"], &rows);
     }
+}
+
+/// For how long the client's exchanged refresh tokens are answered again, if it gets any.
+fn describe_retry_window(client: &Listed) -> Option<String> {
+    let settings = &client.settings;
+    if !settings.grants.contains(&GrantType::RefreshToken) {
+        return None;
+    }
+    let client = Client { id: client.client_id.clone(), settings: settings.clone() };
+    let window = client.retry_window(None);
+    Some(match settings.refresh_retry_window {
+        Some(_) => format!("Refresh retry window: {window}, the client's own."),
+        None => format!(
+            "Refresh retry window: {window}, unless --refresh-retry-window of `jeton serve` is set."
+        ),
+    })
 }
 
 fn words<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::clock::Seconds;
-use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, session_lifetime};
+use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, RetryWindow, session_lifetime};
 use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
 use crate::oauth::{ClientSettings, Scope};
 
@@ -43,6 +43,11 @@ pub(super) struct Decisions {
     /// How long the client's sessions live at all, instead of the service's setting
     #[arg(long, value_name = "DURATION", value_parser = session_lifetime)]
     session_lifetime: Option<Seconds>,
+    /// For how long an exchanged refresh token of the client is answered with the same successor again,
+    /// while that was not used, instead of the service's setting: 0s to 10m, until-used, or default for
+    /// the service's setting again
+    #[arg(long, value_name = "DURATION|until-used|default")]
+    refresh_retry_window: Option<OwnRetryWindow>,
     /// A claim that the client's tokens carry: roles or `preferred_username`; repeatable
     #[arg(long, value_name = "CLAIM")]
     claim: Option<Vec<OptionalClaim>>,
@@ -74,6 +79,18 @@ impl FromStr for AudienceScope {
         let (audience, scope) =
             text.rsplit_once('=').ok_or("write it as AUDIENCE=SCOPE".to_owned())?;
         Ok(Self(audience.parse()?, scope.parse()?))
+    }
+}
+
+/// A retry window of the client's own, or none, on the command line.
+#[derive(Clone, Copy, Debug)]
+struct OwnRetryWindow(Option<RetryWindow>);
+
+impl FromStr for OwnRetryWindow {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "default" { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
     }
 }
 
@@ -115,6 +132,8 @@ impl Decisions {
             self.access_token_lifetime.or(settings.access_token_lifetime);
         settings.refresh_token_idle = self.refresh_token_idle.or(settings.refresh_token_idle);
         settings.session_lifetime = self.session_lifetime.or(settings.session_lifetime);
+        let retry_window = self.refresh_retry_window.map(|OwnRetryWindow(window)| window);
+        replace(&mut settings.refresh_retry_window, retry_window);
         settings.authentication_method =
             self.authentication_method.or(settings.authentication_method);
         Ok(settings.check()?)

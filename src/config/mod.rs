@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::clock::Seconds;
-pub use value::{ByteSize, CorsOrigin, DatabaseLocation, ScryptCost, TrustedProxy};
+pub use value::{ByteSize, CorsOrigin, DatabaseLocation, RetryWindow, ScryptCost, TrustedProxy};
 
 /// Where the data is; common to all commands.
 #[derive(Args, Clone, Debug)]
@@ -85,16 +85,11 @@ pub struct ServeSettings {
     )]
     pub session_lifetime: Seconds,
 
-    /// For how long a refresh token that was just exchanged is answered with the same successor
-    /// again, at most 10m; 0s for never
-    #[arg(
-        long,
-        env = "JETON_REFRESH_RETRY_WINDOW",
-        default_value = "30s",
-        value_parser = refresh_retry_window,
-        value_name = "DURATION"
-    )]
-    pub refresh_retry_window: Seconds,
+    /// For how long an exchanged refresh token is answered with the same successor again, while that
+    /// was not used: 0s to 10m, or until-used; clients can have their own [default: until-used for
+    /// confidential clients, 2m for public ones]
+    #[arg(long, env = "JETON_REFRESH_RETRY_WINDOW", value_name = "DURATION|until-used")]
+    pub refresh_retry_window: Option<RetryWindow>,
 
     /// How many sessions a user has at once through one client; one more ends the oldest
     #[arg(
@@ -284,10 +279,6 @@ pub const SESSION_LIFETIME_MAX: Seconds = Seconds::new(365 * 86_400);
 /// What is wrong with the text.
 pub fn session_lifetime(text: &str) -> Result<Seconds, String> {
     duration(text, Seconds::new(1), SESSION_LIFETIME_MAX)
-}
-
-fn refresh_retry_window(text: &str) -> Result<Seconds, String> {
-    duration(text, Seconds::new(0), Seconds::new(600))
 }
 
 fn sessions_per_user_and_client(text: &str) -> Result<i64, String> {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Incident;
+use super::incident::Incident;
 use crate::clock::{Clock, Seconds};
 use crate::oauth::ClientId;
 
@@ -43,11 +43,6 @@ impl UnknownTokens {
             *window = Window { began: now, tokens: 0 };
         }
         window.tokens = window.tokens.saturating_add(1);
-        (window.tokens == TOKENS_MAX).then_some(Incident {
-            event: "unknown_tokens",
-            presented: None,
-            stored: None,
-            meaning: "this client presented 100 tokens within a minute that this service never made",
-        })
+        (window.tokens == TOKENS_MAX).then_some(Incident::UnknownTokens)
     }
 }

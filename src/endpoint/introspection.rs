@@ -108,8 +108,10 @@ impl IntrospectionEndpoint {
         // 5. See that it is for the caller, and that its session, user and client are good at this
         //    instant. If not it must look as if it did not exist (§4).
         let token = match token {
-            GenuineToken::Access(claims) => self.access_token(claims, &caller, now).await?,
-            GenuineToken::Refresh(claims) => self.refresh_token(claims, &caller, now).await?,
+            GenuineToken::Access(claims) => self.access_token(claims, &caller, now, trail).await?,
+            GenuineToken::Refresh(claims) => {
+                self.refresh_token(claims, &caller, now, trail).await?
+            }
         };
         trail.user = token.as_ref().map(|token| token.sub.clone());
         Ok(IntrospectionResponse { active: token.is_some(), token })
@@ -120,11 +122,12 @@ impl IntrospectionEndpoint {
         claims: Box<AccessTokenClaims>,
         caller: &Client,
         now: Timestamp,
+        trail: &mut Trail,
     ) -> Result<Option<ActiveToken>, Refusal> {
         if !is_for(&claims, caller) {
             return Ok(None);
         }
-        let session = self.live_session(&claims.sid, now).await?;
+        let session = self.live_session(&claims.sid, now, trail).await?;
         let session = session.filter(|session| {
             session.user_id == claims.sub && session.client_id == claims.client_id
         });
@@ -137,8 +140,9 @@ impl IntrospectionEndpoint {
         claims: RefreshTokenClaims,
         caller: &Client,
         now: Timestamp,
+        trail: &mut Trail,
     ) -> Result<Option<ActiveToken>, Refusal> {
-        let session = self.live_session(&claims.session, now).await?;
+        let session = self.live_session(&claims.session, now, trail).await?;
         let session = session.filter(|session| {
             // One that is ahead of the row would be accepted too.
             session.client_id == caller.id
@@ -153,8 +157,10 @@ impl IntrospectionEndpoint {
         &self,
         id: &SessionId,
         now: Timestamp,
+        trail: &mut Trail,
     ) -> Result<Option<StoredSession>, Refusal> {
         let session = self.store.find_session(id.clone()).await?;
+        trail.unknown_session = session.is_none();
         Ok(session.filter(|session| session.dates.are_live(now)))
     }
 }

@@ -8,6 +8,7 @@ pub mod alarm;
 pub mod client_authentication;
 pub mod discovery;
 pub mod housekeeping;
+pub mod incident;
 pub mod introspection;
 pub mod issuance;
 pub mod key_administration;
@@ -29,6 +30,7 @@ use crate::oauth::{ClientId, Reason, SessionId, UserId};
 use crate::presence::Presence;
 use crate::secret::{Secret, SecretOctets};
 use crate::store::StoreError;
+use incident::Incident;
 use throttle::Source;
 
 /// A form that was posted, as far as an endpoint may know it.
@@ -120,19 +122,6 @@ impl From<NotVerified> for Refusal {
     }
 }
 
-/// Something that an operator wants to know of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Incident {
-    /// A stable word.
-    pub event: &'static str,
-    /// The generation of the refresh token that was presented.
-    pub presented: Option<i64>,
-    /// The generation of its session.
-    pub stored: Option<i64>,
-    /// What it means.
-    pub meaning: &'static str,
-}
-
 /// Who took part in a request, noted step by step for the log.
 #[derive(Clone, Debug, Default)]
 pub struct Trail {
@@ -147,4 +136,8 @@ pub struct Trail {
     pub incident: Option<Incident>,
     /// The grant, once it is known to be one.
     pub grant: Option<&'static str>,
+    /// How long ago the refresh token was exchanged that is answered again.
+    pub retried_after: Option<Seconds>,
+    /// Whether a genuine token names a session that has no row, or whose user or client is disabled.
+    pub unknown_session: bool,
 }

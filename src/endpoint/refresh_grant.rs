@@ -1,19 +1,29 @@
 //! The refresh grant (RFC 6749 §6), with rotation for every client (RFC 9700 §4.14.2).
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::agreed_clock::AgreedClock;
+use super::incident::{Generations, Incident, Withheld};
 use super::issuance::{Issuance, OfSession, Subject};
 use super::token::TokenResponse;
-use super::{Incident, Refusal, Trail};
-use crate::clock::{Clock, Seconds};
+use super::{FormRequest, Refusal, Trail};
+use crate::availability::Availability;
+use crate::clock::Seconds;
+use crate::config::RetryWindow;
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::session::{Presented, SessionLifetimes};
 use crate::oauth::token_request::RefreshGrant;
 use crate::oauth::{Client, Parameters, Reason};
+use crate::presence::Presence;
 use crate::store::Store;
-use crate::store::sessions::{EndSession, RefreshSession};
+use crate::store::sessions::{EndReusedSession, RefreshSession, StoredSession};
 
-/// How often a grant is decided when its session is refreshed by another request meanwhile. The second
-/// time finds a retry or a reuse, unless the session was refreshed yet again.
-const ATTEMPTS_MAX: usize = 4;
+/// How often a grant is decided when its session is refreshed by another request meanwhile, or the
+/// verdict destroys. The second time finds a retry or a reuse, unless the session was refreshed yet again.
+const ATTEMPTS_MAX: usize = 5;
+/// How long the end of a connection is given to be seen before a session is ended.
+const HANG_UP_PATIENCE: Duration = Duration::from_millis(250);
 
 /// Decides on refresh grants.
 #[derive(Debug)]
@@ -24,10 +34,22 @@ pub struct RefreshGrantEndpoint {
     pub issuance: Issuance,
     /// How long sessions live, unless the client says otherwise.
     pub lifetimes: SessionLifetimes,
-    /// For how long a token that was just exchanged is answered with the same successor.
-    pub retry_window: Seconds,
-    /// What time it is.
-    pub clock: Clock,
+    /// For how long an exchanged token is answered with the same successor, if that is set.
+    pub retry_window: Option<RetryWindow>,
+    /// Since when this replica has been able to answer.
+    pub availability: Availability,
+    /// What time it is, if that is known: a clock that is off gives no verdict.
+    pub clock: Arc<AgreedClock>,
+}
+
+/// What is asked, and how far the decision has come.
+struct Asked<'a> {
+    client: &'a Client,
+    claims: &'a RefreshTokenClaims,
+    form: &'a Parameters,
+    caller: &'a Presence,
+    /// Whether the end of the caller's connection was given time to be seen.
+    waited: bool,
 }
 
 impl RefreshGrantEndpoint {
@@ -41,15 +63,17 @@ impl RefreshGrantEndpoint {
         client: &Client,
         grant: &RefreshGrant<'_>,
         form: &Parameters,
+        request: &FormRequest,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. See that this service made the token; a forged one never gets to the database.
         let claims = self.issuance.keys.verify_refresh_token(grant.refresh_token).await?;
-        let claims = claims.ok_or(Reason::ForgedRefreshToken)?;
+        let claims = &claims.ok_or(Reason::ForgedRefreshToken)?;
         trail.session = Some(claims.session.clone());
         // 2. All that follows from what is stored; again, if that changed meanwhile.
+        let mut asked = Asked { client, claims, form, caller: &request.caller, waited: false };
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(answer) = self.attempt(client, &claims, form, trail).await? {
+            if let Some(answer) = self.attempt(&mut asked, trail).await? {
                 return Ok(answer);
             }
         }
@@ -57,39 +81,36 @@ impl RefreshGrantEndpoint {
         Err(Refusal::Unavailable { retry_after: Seconds::new(1), detail })
     }
 
-    /// Decides by the session as it is; `None` if it changed before that could take effect.
+    /// Decides by the session as it is; `None` if it changed before that could take effect, or is to be
+    /// read once more.
     async fn attempt(
         &self,
-        client: &Client,
-        claims: &RefreshTokenClaims,
-        form: &Parameters,
+        asked: &mut Asked<'_>,
         trail: &mut Trail,
     ) -> Result<Option<TokenResponse>, Refusal> {
+        let Asked { client, claims, form, .. } = *asked;
         // 1. The session, which must be alive and the client's own (§6, §10.4).
         let session = self.store.find_session(claims.session.clone()).await?;
-        let session = session.ok_or(Reason::NoSession)?;
+        trail.unknown_session = session.is_none();
+        let session = session.ok_or(Reason::UnknownSession)?;
         trail.user = Some(session.user_id.clone());
-        let now = self.clock.now();
+        let now = self.clock.now()?;
         if session.client_id != client.id {
             return Err(Reason::ForeignRefreshToken.into());
         }
         if !session.dates.are_live(now) {
-            return Err(Reason::NoSession.into());
+            return Err(Reason::ExpiredSession.into());
         }
-        // 2. What it means that this token is presented (RFC 9700 §4.14.2).
-        let (stored, refreshed_at) = (session.generation, session.dates.refreshed_at);
-        let presented =
-            Presented::judge(claims.generation, stored, refreshed_at, now, self.retry_window);
-        if presented == Presented::Reused {
-            // Somebody has a copy of its tokens: it ends, its access tokens included.
-            self.store.perform(EndSession { id: session.id, client_id: None }).await?;
-            trail.incident = Some(Incident {
-                event: "refresh_token_reused",
-                presented: Some(claims.generation),
-                stored: Some(stored),
-                meaning: "a refresh token came again after it was exchanged: its session was ended",
-            });
-            return Err(Reason::RefreshTokenReused.into());
+        // 2. What it means that this token is presented (RFC 9700 §4.14.2). Time in which this replica
+        //    could not answer does not count.
+        let age = now.since(session.dates.refreshed_at);
+        let elapsed = age.min(self.availability.able_for());
+        let (stored, window) = (session.generation, client.retry_window(self.retry_window));
+        let presented = Presented::judge(claims.generation, stored, elapsed, window);
+        match presented {
+            Presented::Late => return Err(withhold(asked, stored, Withheld::LateTab, trail)),
+            Presented::Reused => return self.end_reused(asked, session, trail).await,
+            Presented::Current | Presented::Retry | Presented::Ahead => {}
         }
         // 3. What user and client may still have of what was granted.
         let authorized =
@@ -110,6 +131,7 @@ impl RefreshGrantEndpoint {
         let answer = self.issuance.issue(client, &subject, &of_session, authorized, now)?;
         // 6. Compare and set: of all who got this far with one token, one goes on.
         if presented == Presented::Retry {
+            trail.retried_after = Some(age);
             return Ok(Some(answer));
         }
         let refresh =
@@ -118,13 +140,55 @@ impl RefreshGrantEndpoint {
             return Ok(None);
         }
         if presented == Presented::Ahead {
-            trail.incident = Some(Incident {
-                event: "session_caught_up",
-                presented: Some(claims.generation),
-                stored: Some(stored),
-                meaning: "a genuine refresh token was ahead of the database, which lost writes",
-            });
+            let generations = Generations { presented: claims.generation, stored };
+            trail.incident = Some(Incident::SessionCaughtUp(generations));
         }
         Ok(Some(answer))
     }
+
+    /// Ends a session of whose tokens somebody has a copy, its access tokens included. It destroys, so it
+    /// is done with care: not for a caller that has gone, not right after a standstill, and only after
+    /// the session was read and judged twice; `None` asks for the second time.
+    async fn end_reused(
+        &self,
+        asked: &mut Asked<'_>,
+        session: StoredSession,
+        trail: &mut Trail,
+    ) -> Result<Option<TokenResponse>, Refusal> {
+        let stored = session.generation;
+        if let Some(why) = self.withheld(asked.caller) {
+            return Err(withhold(asked, stored, why, trail));
+        }
+        if !asked.waited {
+            // A caller that hung up long ago is known to have when its connection is read again.
+            asked.caller.is_gone_within(HANG_UP_PATIENCE).await;
+            asked.waited = true;
+            return Ok(None);
+        }
+        let end = EndReusedSession { id: session.id, generation: stored };
+        if !self.store.perform(end).await? {
+            return Ok(None);
+        }
+        let generations = Generations { presented: asked.claims.generation, stored };
+        trail.incident = Some(Incident::RefreshTokenReused { generations, withheld: None });
+        Err(Reason::RefreshTokenReused.into())
+    }
+
+    /// Why no session is ended at this moment, if it is not.
+    fn withheld(&self, caller: &Presence) -> Option<Withheld> {
+        if caller.is_gone() {
+            Some(Withheld::CallerGone)
+        } else if self.availability.is_waking() {
+            Some(Withheld::Standstill)
+        } else {
+            None
+        }
+    }
+}
+
+/// Refuses a reused token, and notes why its session is not ended.
+fn withhold(asked: &Asked<'_>, stored: i64, why: Withheld, trail: &mut Trail) -> Refusal {
+    let generations = Generations { presented: asked.claims.generation, stored };
+    trail.incident = Some(Incident::RefreshTokenReused { generations, withheld: Some(why) });
+    Reason::ReuseWithheld.into()
 }

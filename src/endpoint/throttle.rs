@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::incident::Incident;
 use super::keys::Keys;
-use super::{Incident, Refusal, Trail};
+use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::oauth::resource_owner::Username;
 use crate::oauth::throttle::{Counted, CounterName, FAILURES_MAX, KNOWN_FOR, Tally, Verdict};
@@ -296,13 +297,7 @@ impl Attempt<'_> {
         let count = CountFailures { failures: failures.collect(), now };
         self.throttle.store.perform(count).await?;
         let is_last = !self.known && account.tally.failures + 1 == FAILURES_MAX;
-        Ok(is_last.then_some(Incident {
-            event: "account_locked",
-            presented: None,
-            stored: None,
-            meaning: "100 failures in a row: until the password is changed or the user unlocked, only \
-                      origins that the account knows are served",
-        }))
+        Ok(is_last.then_some(Incident::AccountLocked))
     }
 
     /// Takes back that the attempt was counted: it was not made.

@@ -70,7 +70,7 @@ impl TokenEndpoint {
             }
             GrantType::RefreshToken => {
                 let grant = RefreshGrant::read(&form)?;
-                self.refresh.decide(&client, &grant, &form, trail).await
+                self.refresh.decide(&client, &grant, &form, request, trail).await
             }
         }
     }

@@ -30,7 +30,7 @@ pub struct RequestLabels {
 pub struct TokenLabels {
     /// The grant, or `none` if it never came to one.
     pub grant: &'static str,
-    /// `issued`, or the reason of the refusal.
+    /// `issued`, `retried` for a refresh token that was answered again, or the reason of the refusal.
     pub outcome: &'static str,
 }
 
@@ -39,6 +39,22 @@ pub struct TokenLabels {
 pub struct OutcomeLabels {
     /// `revoked` or `nothing`, `active` or `inactive`, or the reason of the refusal.
     pub outcome: &'static str,
+}
+
+/// What refresh tokens are counted by that came again after they were exchanged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReuseLabels {
+    /// How many exchanges the token was behind: `1`, `2` or `3_or_more`.
+    pub behind: &'static str,
+    /// `ended` if its session was, or `withheld`.
+    pub verdict: &'static str,
+}
+
+/// What genuine tokens of unknown sessions are counted by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EndpointLabels {
+    /// `token` or `introspection`.
+    pub endpoint: &'static str,
 }
 
 /// What keys are counted by.
@@ -60,6 +76,12 @@ pub struct Metrics {
     pub revocations: Family<OutcomeLabels, Counter>,
     /// Introspections by outcome.
     pub introspections: Family<OutcomeLabels, Counter>,
+    /// Refresh tokens that came again after they were exchanged.
+    pub refresh_tokens_reused: Family<ReuseLabels, Counter>,
+    /// Sessions whose refresh token was ahead of the database.
+    pub sessions_caught_up: Counter,
+    /// Genuine tokens whose session is not in the database.
+    pub unknown_sessions: Family<EndpointLabels, Counter>,
     /// Expired sessions that this replica deleted.
     pub sessions_deleted: Counter,
     /// Failures to look at the store for new keys and clients.
@@ -84,8 +106,9 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(hashing: &HashingMetrics, store: &Store) -> Self {
+    pub fn new(hashing: &HashingMetrics, store: &Store, standstills: &Counter) -> Self {
         let mut registry = Registry::with_prefix("jeton");
+        register_foreign(&mut registry, hashing, store, standstills);
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
                 let metric = $metric;
@@ -93,27 +116,26 @@ impl Metrics {
                 metric
             }};
         }
-        register!("hashing_queue_depth", "Logins waiting", hashing.queue_depth.clone());
-        register!("hashing_wait_seconds", "Wait for a hashing thread", hashing.wait.clone());
-        register!("hashing_duration_seconds", "Time to verify", hashing.duration.clone());
-        register!("hashing_verified", "Passwords verified", hashing.verified.clone());
-        register!("hashing_refused", "Logins refused for load", hashing.refused.clone());
-        register!("hashing_abandoned", "Logins whose caller left", hashing.abandoned.clone());
-        register!(
-            "database_statements",
-            "Statements run, BEGIN and COMMIT apart",
-            store.statements().clone()
-        );
-        register!(
-            "database_given_up",
-            "Use cases given up before the database had answered",
-            store.given_up().clone()
-        );
         Self {
             requests: register!("http_requests", "Requests by route", Family::default()),
             token_requests: register!("token_requests", "Token requests", Family::default()),
             revocations: register!("revocations", "Revocations", Family::default()),
             introspections: register!("introspections", "Introspections", Family::default()),
+            refresh_tokens_reused: register!(
+                "refresh_tokens_reused",
+                "Refresh tokens that came again after they were exchanged",
+                reuses_from_zero()
+            ),
+            sessions_caught_up: register!(
+                "sessions_caught_up",
+                "Sessions whose refresh token was ahead of the database",
+                Counter::default()
+            ),
+            unknown_sessions: register!(
+                "unknown_sessions",
+                "Genuine tokens whose session is not in the database",
+                unknown_sessions_from_zero()
+            ),
             sessions_deleted: register!(
                 "expired_sessions_deleted",
                 "Expired sessions deleted",
@@ -193,4 +215,44 @@ impl Metrics {
         encode(&mut text, &self.registry).expect("a String takes any text");
         text
     }
+}
+
+/// All counters of reused refresh tokens: an alarm that watches for a rise needs the zero before it.
+fn reuses_from_zero() -> Family<ReuseLabels, Counter> {
+    let family = Family::default();
+    for behind in ["1", "2", "3_or_more"] {
+        for verdict in ["ended", "withheld"] {
+            drop(family.get_or_create(&ReuseLabels { behind, verdict }));
+        }
+    }
+    family
+}
+
+/// The same of unknown sessions.
+fn unknown_sessions_from_zero() -> Family<EndpointLabels, Counter> {
+    let family = Family::default();
+    for endpoint in ["token", "introspection"] {
+        drop(family.get_or_create(&EndpointLabels { endpoint }));
+    }
+    family
+}
+
+/// Registers what other modules count.
+fn register_foreign(
+    registry: &mut Registry,
+    hashing: &HashingMetrics,
+    store: &Store,
+    standstills: &Counter,
+) {
+    registry.register("hashing_queue_depth", "Logins waiting", hashing.queue_depth.clone());
+    registry.register("hashing_wait_seconds", "Wait for a hashing thread", hashing.wait.clone());
+    registry.register("hashing_duration_seconds", "Time to verify", hashing.duration.clone());
+    registry.register("hashing_verified", "Passwords verified", hashing.verified.clone());
+    registry.register("hashing_refused", "Logins refused for load", hashing.refused.clone());
+    registry.register("hashing_abandoned", "Logins whose caller left", hashing.abandoned.clone());
+    let help = "Statements run, BEGIN and COMMIT apart";
+    registry.register("database_statements", help, store.statements().clone());
+    let help = "Use cases given up before the database had answered";
+    registry.register("database_given_up", help, store.given_up().clone());
+    registry.register("standstills", "Times that the process stood still", standstills.clone());
 }

@@ -21,19 +21,21 @@ use http::header::AUTHORIZATION;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+use crate::clock::Seconds;
 use crate::config::{CorsOrigin, TrustedProxy};
 use crate::crypto::key_ring::Document;
 use crate::endpoint::discovery::Discovery;
+use crate::endpoint::incident::{Generations, Incident, Withheld};
 use crate::endpoint::introspection::IntrospectionEndpoint;
 use crate::endpoint::revocation::{Revocation, RevocationEndpoint};
 use crate::endpoint::token::TokenEndpoint;
-use crate::endpoint::{FormRequest, Incident, Refusal, Trail};
+use crate::endpoint::{FormRequest, Refusal, Trail};
 use crate::oauth::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH};
 use crate::secret::Secret;
 use cors::CorsPolicy;
 use forwarded::TrustedProxies;
-use metrics::{Metrics, OutcomeLabels, TokenLabels};
+use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
 
 pub use management::Management;
@@ -116,9 +118,11 @@ impl PublicService {
     async fn token(self: Arc<Self>, request: Request) -> Response {
         let mut trail = Trail::default();
         let outcome = self.token.respond(&form_request(&request), &mut trail).await;
-        let label = outcome.as_ref().err().map_or("issued", Refusal::label);
+        let issued = if trail.retried_after.is_some() { "retried" } else { "issued" };
+        let label = outcome.as_ref().err().map_or(issued, Refusal::label);
         let grant = trail.grant.unwrap_or("none");
         self.metrics.token_requests.get_or_create(&TokenLabels { grant, outcome: label }).inc();
+        self.count("token", &trail);
         let event = if outcome.is_ok() { "token_issued" } else { "token_refused" };
         report(event, label, &trail, &request, outcome.as_ref().err());
         outcome.map_or_else(|refusal| reply::refusal(&refusal), |answer| reply::token(&answer))
@@ -149,6 +153,7 @@ impl PublicService {
             Err(refusal) => refusal.label(),
         };
         self.metrics.introspections.get_or_create(&OutcomeLabels { outcome: label }).inc();
+        self.count("introspection", &trail);
         match &outcome {
             // The common case of a gateway: for who wants to see each.
             Ok(_) if trail.incident.is_none() => {
@@ -163,6 +168,27 @@ impl PublicService {
             |refusal| reply::refusal(&refusal),
             |answer| reply::json(http::StatusCode::OK, &answer),
         )
+    }
+}
+
+impl PublicService {
+    /// Counts what happened to a session beside the outcome of the request.
+    fn count(&self, endpoint: &'static str, trail: &Trail) {
+        if trail.unknown_session {
+            self.metrics.unknown_sessions.get_or_create(&EndpointLabels { endpoint }).inc();
+        }
+        match trail.incident {
+            Some(Incident::SessionCaughtUp(_)) => {
+                self.metrics.sessions_caught_up.inc();
+            }
+            Some(Incident::RefreshTokenReused { generations, withheld }) => {
+                let behind = generations.behind_label();
+                let verdict = if withheld.is_some() { "withheld" } else { "ended" };
+                let labels = ReuseLabels { behind, verdict };
+                self.metrics.refresh_tokens_reused.get_or_create(&labels).inc();
+            }
+            Some(Incident::UnknownTokens | Incident::AccountLocked) | None => {}
+        }
     }
 }
 
@@ -187,17 +213,24 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
     let session_id = text(trail.session.as_ref().map(crate::oauth::SessionId::as_str));
     let source = request.source.address.map(|address| address.to_string()).unwrap_or_default();
     let request_id = &*request.id;
-    if let Some(Incident { event, presented, stored, meaning }) = trail.incident {
+    if let Some(incident) = trail.incident {
+        let (event, meaning) = (incident.event(), incident.meaning());
+        let generations = incident.generations();
+        let presented = generations.map(|generations| generations.presented);
+        let stored = generations.map(|generations| generations.stored);
+        let behind = generations.map(Generations::behind);
+        let why = incident.withheld().map(Withheld::label);
         tracing::warn!(
             target: "jeton::audit",
-            event, request_id, client_id, user_id, session_id, source, presented, stored,
+            event, request_id, client_id, user_id, session_id, source, presented, stored, behind, why,
             "{meaning}"
         );
     }
     let grant = trail.grant.unwrap_or("");
+    let age_seconds = trail.retried_after.map(Seconds::get);
     tracing::info!(
         target: "jeton::audit",
-        event, reason, grant, request_id, client_id, user_id, session_id, source
+        event, reason, grant, age_seconds, request_id, client_id, user_id, session_id, source
     );
     match refusal {
         Some(Refusal::Unavailable { detail, .. }) => {

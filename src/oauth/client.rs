@@ -11,6 +11,7 @@ use super::identifier::ClientId;
 use super::scope::Scope;
 use super::session::SessionLifetimes;
 use crate::clock::Seconds;
+use crate::config::RetryWindow;
 
 /// Declares an enum whose variants have one spelling in settings and on the wire.
 macro_rules! spelled {
@@ -183,6 +184,8 @@ pub struct ClientSettings {
     pub refresh_token_idle: Option<Seconds>,
     /// How long its sessions live at all; the service's setting if absent.
     pub session_lifetime: Option<Seconds>,
+    /// For how long its exchanged refresh tokens are answered again; the service's setting if absent.
+    pub refresh_retry_window: Option<RetryWindow>,
     /// The optional claims its tokens carry.
     pub claims: BTreeSet<OptionalClaim>,
     /// The one method it may authenticate with; either if absent (RFC 7591 §2).
@@ -268,6 +271,18 @@ impl Client {
             idle: self.settings.refresh_token_idle.unwrap_or(usual.idle),
             absolute: self.settings.session_lifetime.unwrap_or(usual.absolute),
         }
+    }
+
+    /// For how long an exchanged refresh token of the client is answered again: what is set for the
+    /// client, else for the service, else what is usual for its type.
+    #[must_use]
+    pub fn retry_window(&self, of_service: Option<RetryWindow>) -> RetryWindow {
+        let usual = if self.settings.public {
+            RetryWindow::OF_PUBLIC_CLIENTS
+        } else {
+            RetryWindow::OF_CONFIDENTIAL_CLIENTS
+        };
+        self.settings.refresh_retry_window.or(of_service).unwrap_or(usual)
     }
 
     /// Requires that this grant was switched on for the client.

@@ -68,12 +68,16 @@ pub enum Reason {
     ChangedMeanwhile,
     /// The refresh token is none that this service made.
     ForgedRefreshToken,
-    /// The session has ended, whichever way.
-    NoSession,
+    /// There is no such session: it was ended, its user or client is disabled, or the database lost it.
+    UnknownSession,
+    /// The session is there, and its time is over.
+    ExpiredSession,
     /// The refresh token belongs to another client.
     ForeignRefreshToken,
     /// The refresh token was exchanged before: its session was ended.
     RefreshTokenReused,
+    /// The same, and its session was not ended, because a delay may explain it.
+    ReuseWithheld,
 
     /// The client may not use this grant.
     GrantNotAllowed,
@@ -161,9 +165,11 @@ impl Reason {
             | Self::UnusablePasswordHash
             | Self::ChangedMeanwhile
             | Self::ForgedRefreshToken
-            | Self::NoSession
+            | Self::UnknownSession
+            | Self::ExpiredSession
             | Self::ForeignRefreshToken
-            | Self::RefreshTokenReused => ErrorCode::InvalidGrant,
+            | Self::RefreshTokenReused
+            | Self::ReuseWithheld => ErrorCode::InvalidGrant,
             Self::GrantNotAllowed | Self::IntrospectionNotAllowed => ErrorCode::UnauthorizedClient,
             Self::UnsupportedGrantType => ErrorCode::UnsupportedGrantType,
             Self::MalformedScope
@@ -248,9 +254,11 @@ impl Reason {
             Self::UnusablePasswordHash => "unusable_password_hash",
             Self::ChangedMeanwhile => "changed_meanwhile",
             Self::ForgedRefreshToken => "forged_refresh_token",
-            Self::NoSession => "no_session",
+            Self::UnknownSession => "unknown_session",
+            Self::ExpiredSession => "expired_session",
             Self::ForeignRefreshToken => "foreign_refresh_token",
             Self::RefreshTokenReused => "refresh_token_reused",
+            Self::ReuseWithheld => "reuse_withheld",
             Self::GrantNotAllowed => "grant_not_allowed",
             Self::IntrospectionNotAllowed => "introspection_not_allowed",
             Self::UnsupportedGrantType => "unsupported_grant_type",

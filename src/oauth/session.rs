@@ -2,6 +2,7 @@
 //! (RFC 6749 §6, RFC 9700 §4.14.2). Pure, so that every replica decides the same.
 
 use crate::clock::{Seconds, Timestamp};
+use crate::config::RetryWindow;
 
 /// The step to which the date of a row's deletion is rounded up.
 const DELETION_STEP: i64 = 3_600;
@@ -34,11 +35,12 @@ impl SessionDates {
         Self { refreshed_at: now, ends_at, expires_at: ends_at }.refreshed(now, lifetimes.idle)
     }
 
-    /// The dates after a refresh.
+    /// The dates after a refresh. A clock that is behind does not move them back.
     #[must_use]
     pub fn refreshed(self, now: Timestamp, idle: Seconds) -> Self {
-        let expires_at = now.after(idle).min(self.ends_at);
-        Self { refreshed_at: now, expires_at, ..self }
+        let refreshed_at = self.refreshed_at.max(now);
+        let expires_at = refreshed_at.after(idle).min(self.ends_at);
+        Self { refreshed_at, expires_at, ..self }
     }
 
     /// Whether the session has not ended by itself.
@@ -56,39 +58,39 @@ impl SessionDates {
     }
 }
 
+/// For how long a token whose successor was used too may be a late tab's: longer than such a tab takes, and
+/// much shorter than the life of an access token (`docs/retry-window.md`).
+pub const LATE_TAB_WINDOW: Seconds = Seconds::new(10);
+
 /// What it means that a refresh token of some generation is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presented {
     /// It is the one token that is good: the session is refreshed.
     Current,
-    /// It is the one before, presented again so soon that its answer may have been lost, or that two
-    /// tabs refreshed at once: the answer is the same successor.
+    /// It was exchanged, and its successor was never used: the answer may have been lost, or two tabs
+    /// refreshed at once. The answer is the same successor.
     Retry,
     /// It was issued, and the database does not know it yet: it was restored or failed over to a
     /// copy that had not got the last refresh. The session catches up.
     Ahead,
+    /// It was exchanged, and its successor was just exchanged too, by another tab of the same client.
+    /// It is refused, and the session lives.
+    Late,
     /// It was exchanged before: somebody has a copy of it.
     Reused,
 }
 
 impl Presented {
-    /// Judges a genuine token by the generation of its session's row.
+    /// Judges a genuine token by the generation of its session's row. `elapsed` is the time since the
+    /// last exchange in which the client could have had an answer.
     #[must_use]
-    pub fn judge(
-        presented: i64,
-        stored: i64,
-        refreshed_at: Timestamp,
-        now: Timestamp,
-        retry_window: Seconds,
-    ) -> Self {
-        if presented == stored {
-            Self::Current
-        } else if presented > stored {
-            Self::Ahead
-        } else if presented == stored - 1 && now.since(refreshed_at) < retry_window {
-            Self::Retry
-        } else {
-            Self::Reused
+    pub fn judge(presented: i64, stored: i64, elapsed: Seconds, window: RetryWindow) -> Self {
+        match stored.saturating_sub(presented) {
+            0 => Self::Current,
+            ..0 => Self::Ahead,
+            1 if window.holds(elapsed) => Self::Retry,
+            2 if window.holds(elapsed) && elapsed < LATE_TAB_WINDOW => Self::Late,
+            1.. => Self::Reused,
         }
     }
 }
@@ -109,23 +111,37 @@ mod tests {
     }
 
     #[test]
-    fn the_generation_before_the_current_one_is_a_retry_for_a_while() {
-        use Presented::{Ahead, Current, Retry, Reused};
-        for (presented, elapsed, expected) in [
-            (5, 0, Current),
-            (5, 1_000_000, Current),
-            (4, 29, Retry),
-            (4, -10, Retry),
-            (4, 30, Reused),
-            (3, 0, Reused),
-            (6, 0, Ahead),
-            (900, 0, Ahead),
+    fn a_clock_that_is_behind_moves_no_date_back() {
+        let lifetimes = SessionLifetimes { idle: Seconds::new(100), absolute: Seconds::new(250) };
+        let opened = SessionDates::opened(Timestamp(1_000), lifetimes);
+        assert_eq!(opened.refreshed(Timestamp(900), lifetimes.idle), opened);
+    }
+
+    #[test]
+    fn what_a_token_means_follows_from_how_far_behind_it_is() {
+        use Presented::{Ahead, Current, Late, Retry, Reused};
+        let two_minutes = RetryWindow::For(Seconds::new(120));
+        let none = RetryWindow::For(Seconds::new(0));
+        for (presented, elapsed, window, expected) in [
+            (5, 1_000_000, two_minutes, Current),
+            (6, 0, two_minutes, Ahead),
+            (900, 0, none, Ahead),
+            (4, 0, two_minutes, Retry),
+            (4, 119, two_minutes, Retry),
+            (4, 120, two_minutes, Reused),
+            (4, 0, none, Reused),
+            (4, 1_000_000, RetryWindow::UntilUsed, Retry),
+            (3, 9, two_minutes, Late),
+            (3, 10, two_minutes, Reused),
+            (3, 9, RetryWindow::UntilUsed, Late),
+            (3, 10, RetryWindow::UntilUsed, Reused),
+            (3, 4, RetryWindow::For(Seconds::new(5)), Late),
+            (3, 5, RetryWindow::For(Seconds::new(5)), Reused),
+            (3, 0, none, Reused),
+            (2, 0, RetryWindow::UntilUsed, Reused),
         ] {
-            let now = Timestamp(50_000 + elapsed);
-            let judged = Presented::judge(presented, 5, Timestamp(50_000), now, Seconds::new(30));
-            assert_eq!(judged, expected, "generation {presented} after {elapsed} s");
+            let judged = Presented::judge(presented, 5, Seconds::new(elapsed), window);
+            assert_eq!(judged, expected, "generation {presented} after {elapsed} s, {window}");
         }
-        let now = Timestamp(50_000);
-        assert_eq!(Presented::judge(4, 5, now, now, Seconds::new(0)), Reused, "no window");
     }
 }

@@ -26,6 +26,7 @@ use std::future::Future;
 
 use prometheus_client::metrics::counter::Counter;
 
+use crate::availability::Availability;
 use crate::config::DatabaseLocation;
 use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
@@ -163,6 +164,8 @@ pub struct Store {
     engine: Engine,
     statements: Counter,
     given_up: Counter,
+    /// Who is told that the database could not be reached.
+    availability: Option<Availability>,
 }
 
 #[derive(Clone, Debug)]
@@ -188,9 +191,26 @@ impl Store {
                 opened.await.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        opened.map(|engine| Self { engine, statements, given_up }).map_err(|problem| {
+        let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
+        opened.map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
+    }
+
+    /// The same database; whenever it cannot be reached, this is told.
+    #[must_use]
+    pub fn telling(self, availability: Availability) -> Self {
+        Self { availability: Some(availability), ..self }
+    }
+
+    /// Tells of a database that could not be reached.
+    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(StoreError::Unavailable(_)), Some(availability)) =
+            (&outcome, &self.availability)
+        {
+            availability.database_failed();
+        }
+        outcome
     }
 
     /// Does something with the database, in one transaction. If this is dropped before it has ended,
@@ -199,10 +219,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`], which says what is known then.
     pub(crate) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
-        match &self.engine {
+        self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
             Engine::Postgres { postgres, .. } => postgres.perform(use_case).await,
-        }
+        })
     }
 
     /// Finds a client and its secrets, as they are now.
@@ -214,10 +234,10 @@ impl Store {
         id: ClientId,
     ) -> Result<Option<StoredClient>, StoreError> {
         let look_up = FindClient { id };
-        match &self.engine {
+        self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
             Engine::Postgres { postgres, clients, .. } => clients.find(look_up, postgres).await,
-        }
+        })
     }
 
     /// Finds a session, as it is now.
@@ -229,10 +249,10 @@ impl Store {
         id: SessionId,
     ) -> Result<Option<StoredSession>, StoreError> {
         let look_up = FindSession { id };
-        match &self.engine {
+        self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
             Engine::Postgres { postgres, sessions, .. } => sessions.find(look_up, postgres).await,
-        }
+        })
     }
 
     /// Whether the database has a clock that is not the one of this process.

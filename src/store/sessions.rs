@@ -201,6 +201,28 @@ impl UseCase for RefreshSession {
     }
 }
 
+/// Ends a session whose refresh token was reused; `false`, and nothing done, if it was refreshed or ended
+/// since it was read.
+#[derive(Debug)]
+pub(crate) struct EndReusedSession {
+    pub(crate) id: SessionId,
+    /// The generation that was read.
+    pub(crate) generation: i64,
+}
+
+impl UseCase for EndReusedSession {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [(&self.id).into(), self.generation.into()];
+        Ok(tx.execute(&sql::END_REUSED_SESSION, &values).await? == 1)
+    }
+}
+
 /// Ends a session, and returns whose it was; `None` if there is none, or not of this client.
 #[derive(Debug)]
 pub(crate) struct EndSession {

@@ -134,6 +134,7 @@ statements! {
         DRAW_LOT = "draw_lot";
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
+        END_REUSED_SESSION = "end_reused_session";
         END_SESSION = "end_session";
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate and the floors they stand on.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
+    ("availability", 0),
     ("clock", 0),
     ("config", 0),
     ("presence", 0),
@@ -167,7 +168,7 @@ fn may_use(path: &str, used: &str) -> bool {
     match (own, used) {
         _ if own == used => true,
         _ if path.starts_with(COMPOSITION.0) && used == COMPOSITION.1 => true,
-        ("config", "clock" | "secret") => true,
+        ("config", "clock" | "secret") | ("availability", "clock") => true,
         _ => used_floor < own_floor,
     }
 }

@@ -36,14 +36,13 @@ const UPTIME_MAX: u64 = 250;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait for what must happen.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// So long that every retry of the test falls into it.
-const SETTINGS: [&str; 2] = ["--refresh-retry-window", "5m"];
 
 /// A client with a session: it keeps the last token that it got an answer for, and presents it until
 /// it gets the next one.
 struct Holder {
     client_id: &'static str,
-    secret: String,
+    /// Absent for a public client.
+    secret: Option<String>,
     sub: String,
     sid: String,
     token: Mutex<String>,
@@ -53,12 +52,20 @@ struct Holder {
     unanswered: AtomicU64,
 }
 
+/// A token request of a client, public or not.
+fn post(address: SocketAddr, client_id: &str, secret: Option<&str>, form: &str) -> Request {
+    let request = Request::new(address, "POST", "/token");
+    match secret {
+        Some(secret) => request.form(form).basic(client_id, secret),
+        None => request.form(&format!("{form}&client_id={client_id}")),
+    }
+}
+
 impl Holder {
     async fn log_in(address: SocketAddr, client_id: &'static str, fixtures: &Fixtures) -> Self {
-        let secret = fixtures.secret(client_id).to_owned();
+        let secret = fixtures.find_secret(client_id).map(str::to_owned);
         let form = login_form("alice", PASSWORD) + "&scope=read+write";
-        let request = Request::new(address, "POST", "/token").form(&form);
-        let reply = request.basic(client_id, &secret).send().await;
+        let reply = post(address, client_id, secret.as_deref(), &form).send().await;
         let claims = claims(&reply.access_token());
         Self {
             client_id,
@@ -75,8 +82,9 @@ impl Holder {
     /// client; any answer but the next token is a failure of the test.
     async fn refresh(&self, address: SocketAddr) -> bool {
         let mut token = self.token.lock().await;
-        let request = Request::new(address, "POST", "/token").form(&refresh_form(&token));
-        let reply = request.basic(self.client_id, &self.secret).try_send().await;
+        let form = refresh_form(&token);
+        let request = post(address, self.client_id, self.secret.as_deref(), &form);
+        let reply = request.try_send().await;
         let is_answer = |reply: &Reply| {
             let come_back = reply.status == 503;
             assert!(!come_back || reply.has("retry-after"), "{}", reply.text());
@@ -123,7 +131,7 @@ impl Load {
     async fn start(replicas: Vec<SocketAddr>, fixtures: &Fixtures, random: &mut StdRng) -> Self {
         let mut holders = Vec::new();
         for index in 0..HOLDERS {
-            let client_id = ["web", "other"][index % 2];
+            let client_id = ["web", "spa"][index % 2];
             holders.push(Holder::log_in(replicas[0], client_id, fixtures).await);
         }
         let holders = Arc::new(holders);
@@ -239,10 +247,7 @@ async fn kill_the_service(engine: Engine) {
     let address = choose_port(&mut random);
     let serve = {
         let (database, address) = (Arc::clone(&database), address.to_string());
-        move || {
-            let listen = ["--listen", &address];
-            Executable::serve_on(&database, fixtures, &[listen, SETTINGS].concat())
-        }
+        move || Executable::serve_on(&database, fixtures, &["--listen", &address])
     };
     let mut service = serve();
     let mut load = Load::start(vec![address], fixtures, &mut random).await;
@@ -286,7 +291,7 @@ async fn nobody_is_logged_out_when_the_database_is_killed() {
     let mut random = choices(seed());
     let server = Arc::new(spawn_blocking(PostgresServer::start).await.expect("it starts"));
     let (database, fixtures) = Database::fill(&server.url).await;
-    let mut replicas = [(); 2].map(|()| Executable::serve_on(&database, &fixtures, &SETTINGS));
+    let mut replicas = [(); 2].map(|()| Executable::serve_on(&database, &fixtures, &[]));
     let addresses: Vec<SocketAddr> = replicas.iter().map(|replica| replica.public).collect();
     let mut load = Load::start(addresses.clone(), &fixtures, &mut random).await;
     for _ in 0..DATABASE_KILLS {

@@ -24,3 +24,4 @@ mod postgres_waits;
 mod prepared_statements;
 mod requirements;
 mod slow_clients;
+mod window_simulation;

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Failure, log, unknown_variables};
+use crate::availability::Availability;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
@@ -115,7 +116,8 @@ impl Service {
 
         let location = &settings.database.database;
         let in_database = |problem: String| format!("the database {location}: {problem}");
-        let store = Store::open(location).await?;
+        let availability = Availability::new(clock.clone());
+        let store = Store::open(location).await?.telling(availability.clone());
         migration::migrate(&store, clock.now()).await.map_err(in_database)?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
         let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
@@ -131,10 +133,21 @@ impl Service {
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
-        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store));
+        let metrics =
+            Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
 
-        let parts =
-            Parts { settings, clock, agreed, issuer, store, keys, discovery, metrics, replica };
+        let parts = Parts {
+            settings,
+            clock,
+            agreed,
+            issuer,
+            store,
+            availability,
+            keys,
+            discovery,
+            metrics,
+            replica,
+        };
         let routes = public_routes(parts.public(plan.default_client, hashing));
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (stop, stopping) = watch::channel(false);
@@ -161,6 +174,7 @@ impl Service {
             )),
         ];
         let upkeep = Arc::new(parts.upkeep(plan.certificate));
+        tokio::spawn(parts.availability.clone().watch(stopping.clone()));
         tokio::spawn(Arc::clone(&upkeep).run(stopping));
         let service = Self {
             upkeep,
@@ -221,6 +235,7 @@ struct Parts {
     agreed: Arc<AgreedClock>,
     issuer: Issuer,
     store: Store,
+    availability: Availability,
     keys: Arc<Keys>,
     discovery: Arc<Discovery>,
     metrics: Arc<Metrics>,
@@ -266,7 +281,8 @@ impl Parts {
             issuance,
             lifetimes,
             retry_window: settings.refresh_retry_window,
-            clock: self.clock.clone(),
+            availability: self.availability.clone(),
+            clock: Arc::clone(&self.agreed),
         };
         let revocation = RevocationEndpoint {
             clients: clients.clone(),

@@ -184,6 +184,21 @@ impl Executable {
         assert!(sent.success());
     }
 
+    /// Stops every thread of the process (SIGSTOP) until it is sent `CONT`.
+    pub(crate) fn freeze(&self) {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.child.id());
+        let runs = |status: &str| !status.contains("State:\tT");
+        let any_runs = || {
+            let threads = std::fs::read_dir(&threads).expect("Linux, and a process that is there");
+            let statuses = threads.flatten().map(|thread| thread.path().join("status"));
+            statuses.flat_map(std::fs::read_to_string).any(|status| runs(&status))
+        };
+        while any_runs() {
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for the end and returns the exit code; `None` for death by signal.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let end = Instant::now() + Duration::from_secs(30);

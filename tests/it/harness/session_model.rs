@@ -1,8 +1,13 @@
 //! What becomes of sessions, as the documents say it, in as few words as possible: the model that the
 //! service is held against. It knows no tokens, only which session and generation one is of.
 
-/// A rotated token is answered again for this long, in seconds.
-pub(crate) const RETRY_WINDOW: i64 = 30;
+/// The client that is public; the other is confidential.
+pub(crate) const PUBLIC: usize = 1;
+/// A rotated token of the public client is answered again for this long, in seconds; one of the
+/// confidential client until its successor is used.
+pub(crate) const RETRY_WINDOW: i64 = 120;
+/// For so long after the last rotation a token two rotations old is a late tab's.
+pub(crate) const LATE_TAB_WINDOW: i64 = 10;
 /// An access token lasts this long, if its session does.
 pub(crate) const ACCESS_TOKEN_LIFETIME: i64 = 600;
 /// A session that is not refreshed for this long ends: so soon after its access tokens that one which
@@ -26,6 +31,7 @@ pub(crate) struct Session {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Edge {
     RetryWindow,
+    LateTabWindow,
     AccessToken,
     Session,
 }
@@ -100,18 +106,23 @@ impl Model {
         if session.client != client || !session.lives_at(now) {
             return Err("invalid_grant");
         }
-        let is_rotated = token.generation < session.generation;
-        let is_late = now - session.refreshed_at >= RETRY_WINDOW;
-        if is_rotated && (is_late || token.generation < session.generation - 1) {
-            session.ended = true;
-            return Err("invalid_grant");
+        let behind = session.generation - token.generation;
+        let age = now - session.refreshed_at;
+        match behind {
+            ..=0 => {}
+            1 if client != PUBLIC || age < RETRY_WINDOW => {}
+            2 if age < LATE_TAB_WINDOW => return Err("invalid_grant"),
+            1.. => {
+                session.ended = true;
+                return Err("invalid_grant");
+            }
         }
         if !scope_is_granted {
             return Err("invalid_scope");
         }
-        if !is_rotated {
+        if behind <= 0 {
             session.generation = token.generation + 1;
-            session.refreshed_at = now;
+            session.refreshed_at = session.refreshed_at.max(now);
         }
         Ok(self.tokens(token.session))
     }
@@ -168,6 +179,7 @@ impl Model {
         let session = &self.sessions[index];
         let end = match edge {
             Edge::RetryWindow => session.refreshed_at + RETRY_WINDOW,
+            Edge::LateTabWindow => session.refreshed_at + LATE_TAB_WINDOW,
             Edge::AccessToken => session.refreshed_at + ACCESS_TOKEN_LIFETIME,
             Edge::Session => session.expires_at(),
         };

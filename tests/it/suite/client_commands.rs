@@ -124,6 +124,8 @@ async fn wrong_settings_are_refused_with_the_name_of_the_option() {
         (["--access-token-lifetime", "0s"], "--access-token-lifetime"),
         (["--refresh-token-idle", "0s"], "--refresh-token-idle"),
         (["--session-lifetime", "soon"], "--session-lifetime"),
+        (["--refresh-retry-window", "11m"], "--refresh-retry-window"),
+        (["--refresh-retry-window", "used"], "--refresh-retry-window"),
         (["--claim", "email"], "--claim"),
         (["--authentication-method", "none"], "--authentication-method"),
         (["--introspects", "with blank"], "--introspects"),
@@ -148,6 +150,26 @@ async fn wrong_settings_are_refused_with_the_name_of_the_option() {
         fail(&database, &[&["client", "set", "app"][..], &arguments].concat(), &[option]);
     }
     assert_eq!(database.dump().await, before);
+}
+
+/// `show` tells for how long a client's exchanged refresh tokens are answered again, and who decided that.
+#[tokio::test]
+async fn show_tells_the_retry_window_that_is_in_force() {
+    let database = Database::empty(ENGINE).await;
+    for (id, public, usual) in [("app", false, "until-used"), ("page", true, "2m")] {
+        let mut add = [&["client", "add", id][..], &WHOLE].concat();
+        add.extend(["--grant", "refresh_token"]);
+        add.extend(public.then_some("--public"));
+        succeed(&database, &add);
+        let shown = succeed(&database, &["client", "show", id]);
+        let unset = format!("Refresh retry window: {usual}, unless --refresh-retry-window of");
+        assert!(shown.contains(&unset), "{shown}");
+        succeed(&database, &["client", "set", id, "--refresh-retry-window", "30s"]);
+        let shown = succeed(&database, &["client", "show", id]);
+        assert!(shown.contains("Refresh retry window: 30s, the client's own."), "{shown}");
+    }
+    succeed(&database, &["client", "add", "rs", "--introspects", "https://a.example"]);
+    assert!(!succeed(&database, &["client", "show", "rs"]).contains("retry"));
 }
 
 /// `set` replaces what it names and leaves the rest; `show` tells what holds.
@@ -176,6 +198,9 @@ async fn set_changes_what_it_names() {
         (&["--access-token-lifetime", "2m"], json!({"access_token_lifetime": 120})),
         (&["--refresh-token-idle", "7d"], json!({"refresh_token_idle": 604_800})),
         (&["--session-lifetime", "8d"], json!({"session_lifetime": 691_200})),
+        (&["--refresh-retry-window", "10m"], json!({"refresh_retry_window": "10m"})),
+        (&["--refresh-retry-window", "until-used"], json!({"refresh_retry_window": "until-used"})),
+        (&["--refresh-retry-window", "default"], json!({"refresh_retry_window": null})),
         (&["--claim", "roles"], json!({"claims": ["roles"]})),
         (
             &["--authentication-method", "client_secret_post"],

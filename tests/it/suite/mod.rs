@@ -48,6 +48,7 @@ mod refresh_reuse;
 mod refresh_scope;
 mod replicas;
 mod resource;
+mod reuse_verdict;
 mod revocation;
 mod revocation_form;
 mod scope;

@@ -42,6 +42,11 @@ async fn check_proves_that_the_service_can_start() {
         ("--master-key-file", &*master_key, "environment"),
         ("--jwks-max-age", "10m", "default"),
         ("--issuer", "(none)", "default"),
+        (
+            "--refresh-retry-window",
+            "until-used for confidential clients, 2m for public ones",
+            "default",
+        ),
     ] {
         let line = printed.lines().find(|line| line.starts_with(&format!("{setting} ")));
         let line = line.unwrap_or_else(|| panic!("{setting} is shown: {printed}"));

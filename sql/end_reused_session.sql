@@ -1,0 +1,3 @@
+-- Compare and delete: only a session that is still as it was judged.
+DELETE FROM sessions
+WHERE session_id = $1 AND generation = $2
