@@ -5,21 +5,24 @@
 //! none does, `statements=prepared` in the URL has the server plan each of them once a connection.
 
 use std::error::Error;
+use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use postgres_openssl::MakeTlsConnector;
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::postgres_url::{Location, read_url};
 use super::sql::Statement;
 use super::value::{Row, Value};
-use super::{Access, PoolUse, StoreError, Tx, UseCase, with_causes};
+use super::{Access, PoolUse, Stop, StoreError, Tx, UseCase, stopped, with_causes};
 
 /// The most connections of one replica.
 const CONNECTIONS_MAX: usize = 16;
@@ -29,22 +32,34 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one may that nobody waits for.
 const LONG_USE_CASE_TIMEOUT: Duration = Duration::from_hours(24);
+/// What a definition begins with: it waits this long for others who use the table, with everybody who comes
+/// later behind it.
+const DEFINITION_LIMITS: &str = "SET LOCAL lock_timeout = '1s'";
+/// How long those go first before the definition is tried again.
+const DEFINITION_PAUSE: Duration = Duration::from_secs(1);
 /// How often a use case is tried when the database says that it met another one.
 const ATTEMPTS_MAX: usize = 4;
 
 /// A pool of connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Postgres {
     pool: Pool,
+    tls: MakeTlsConnector,
     prepares: bool,
     statements: Counter,
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Postgres").field("pool", &self.pool).finish_non_exhaustive()
+    }
 }
 
 impl Postgres {
     pub(super) async fn open(url: &str, statements: Counter) -> Result<Self, String> {
         let Location { config, tls, prepares } = read_url(url)?;
         let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, tls, recycling);
+        let manager = Manager::from_config(config, tls.clone(), recycling);
         let pool = Pool::builder(manager)
             .max_size(CONNECTIONS_MAX)
             .wait_timeout(Some(CONNECTION_TIMEOUT))
@@ -53,7 +68,7 @@ impl Postgres {
             .runtime(Runtime::Tokio1)
             .build()
             .map_err(|error| error.to_string())?;
-        let postgres = Self { pool, prepares, statements };
+        let postgres = Self { pool, tls, prepares, statements };
         // A wrong address or password shows now, not at the first login.
         let first = postgres.connection().await.map_err(|error| match error {
             StoreError::Unavailable(detail) => format!(
@@ -69,6 +84,9 @@ impl Postgres {
         let mut attempt = 1;
         loop {
             match self.attempt(&use_case).await {
+                Err(Failure::Collision(_)) if use_case.access() == Access::Definition => {
+                    sleep(DEFINITION_PAUSE).await;
+                }
                 Err(Failure::Collision(_)) if attempt < ATTEMPTS_MAX => attempt += 1,
                 Err(Failure::Collision(detail)) => return Err(StoreError::Unavailable(detail)),
                 Err(Failure::Final(error)) => return Err(error),
@@ -81,6 +99,7 @@ impl Postgres {
         let patience = match use_case.access() {
             Access::Read | Access::Write | Access::Transaction => USE_CASE_TIMEOUT,
             Access::LongTransaction => LONG_USE_CASE_TIMEOUT,
+            Access::Definition | Access::Statement => Duration::MAX,
         };
         let connection = self.connection().await?;
         if let Ok(outcome) = timeout(patience, self.run(&connection, use_case)).await {
@@ -100,12 +119,19 @@ impl Postgres {
         let (connection, statements) =
             (super::EngineConnection::Postgres(connection), &self.statements);
         let mut tx = Tx { connection, statements };
-        if matches!(use_case.access(), Access::Read | Access::Write) {
+        if matches!(use_case.access(), Access::Read | Access::Write | Access::Statement) {
             // One statement is a transaction of its own.
             return Ok(use_case.run(&mut tx).await?);
         }
         tx.run_script("BEGIN").await?;
-        let outcome = use_case.run(&mut tx).await;
+        let limited = match use_case.access() {
+            Access::Definition => tx.run_script(DEFINITION_LIMITS).await,
+            _ => Ok(()),
+        };
+        let outcome = match limited {
+            Ok(()) => use_case.run(&mut tx).await,
+            Err(error) => Err(error),
+        };
         match &outcome {
             Ok(_) => tx.run_script("COMMIT").await?,
             // If even this fails the connection is closed, and the server rolls back by itself.
@@ -122,7 +148,7 @@ impl Postgres {
                 other => other.to_string(),
             })
         })?;
-        Ok(Connection { object, prepares: self.prepares })
+        Ok(Connection { object, tls: self.tls.clone(), prepares: self.prepares })
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
@@ -157,6 +183,7 @@ const COLLISION: &str = "collision: ";
 /// A connection, and how it is to be spoken to.
 pub(crate) struct Connection {
     object: Object,
+    tls: MakeTlsConnector,
     prepares: bool,
 }
 
@@ -194,6 +221,20 @@ impl Connection {
 
     pub(super) async fn run_script(&self, script: &str) -> Result<(), StoreError> {
         self.object.batch_execute(script).await.map_err(|error| classify(&error))
+    }
+
+    /// Runs a statement, and has the server cancel it when `stop` becomes true.
+    pub(super) async fn run_until(&self, stop: &Stop, statement: &str) -> Result<(), StoreError> {
+        let mut running = pin!(self.object.batch_execute(statement));
+        let done = tokio::select! {
+            done = &mut running => done,
+            () = stopped(stop) => {
+                // If the server cannot be asked, it ends the statement by itself, sooner or later.
+                self.object.cancel_token().cancel_query(self.tls.clone()).await.ok();
+                running.await
+            }
+        };
+        done.map_err(|error| classify(&error))
     }
 
     /// The statement as this connection prepared it once, if it may keep statements.
@@ -274,16 +315,24 @@ impl<'a> FromSql<'a> for Value {
 fn classify(error: &tokio_postgres::Error) -> StoreError {
     let detail = describe(error);
     let Some(state) = error.code() else { return StoreError::Unavailable(detail) };
-    if matches!(*state, SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED) {
+    if matches!(
+        *state,
+        SqlState::T_R_SERIALIZATION_FAILURE
+            | SqlState::T_R_DEADLOCK_DETECTED
+            | SqlState::LOCK_NOT_AVAILABLE
+    ) {
         return StoreError::Refused(format!("{COLLISION}{detail}"));
     }
     // Connection trouble, a server out of resources or going down, a cancelled statement, and a
     // standby that only reads.
     let passes = ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class));
     if passes || *state == SqlState::READ_ONLY_SQL_TRANSACTION {
-        StoreError::Unavailable(detail)
-    } else {
-        StoreError::Refused(detail)
+        return StoreError::Unavailable(detail);
+    }
+    match *state {
+        SqlState::UNDEFINED_TABLE => StoreError::NoTable(detail),
+        SqlState::INSUFFICIENT_PRIVILEGE => StoreError::Forbidden(detail),
+        _ => StoreError::Refused(detail),
     }
 }
 
