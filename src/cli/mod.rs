@@ -162,6 +162,23 @@ async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failu
     Ok(store)
 }
 
+/// Opens a database for a command that changes nothing, if there is one with tables.
+async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>, Failure> {
+    if let DatabaseLocation::Sqlite(path) = &settings.database
+        && !path.exists()
+    {
+        return Ok(None);
+    }
+    let store = Store::open(&settings.database).await?;
+    let status =
+        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    if status.applied == 0 {
+        return Ok(None);
+    }
+    migrating::require_up_to_date(settings, status)?;
+    Ok(Some(store))
+}
+
 /// Opens the database for a command that may be the first one: the tables of a new database are made.
 async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     let store = Store::open(&settings.database).await?;
