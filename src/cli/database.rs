@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Failure, open_existing_store, open_store, output};
+use super::serve::stop_signal;
+use super::{Failure, in_database, migrating, open_existing_store, output};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseLocation, DatabaseSettings};
 use crate::endpoint::agreed_clock::AgreedClock;
@@ -16,7 +17,11 @@ use crate::store::{Store, migration};
 /// The commands of `jeton db`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Bring the tables up to date; `jeton serve` does it too
+    /// Bring the tables up to date, however long that takes; `jeton serve` does it too
+    ///
+    /// The service of the previous version may run meanwhile. What was interrupted is taken up where it was
+    /// when this command or the service is started again. No other command migrates a database that is in
+    /// use; `jeton user add`, `user import`, `client add` and `key import` make the tables of a new one.
     Migrate {
         #[command(flatten)]
         database: DatabaseSettings,
@@ -47,16 +52,25 @@ struct Status {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Migrate { database } => {
-            let store = open_store(&database).await?;
-            let status = migration::status(&store).await?;
+            let stop = stop_signal()?;
+            let store = Store::open(&database.database).await?;
+            let status = migrating::for_person(&store, stop).await;
+            let status = status.map_err(|problem| in_database(&database, &problem))?;
+            if !status.is_up_to_date() {
+                return Err(Failure(format!(
+                    "told to stop: the tables are at version {} of {}; `jeton db migrate` or a start \
+                     of the service goes on where this was",
+                    status.applied, status.known
+                )));
+            }
             output::line(&format!("The tables are at version {}.", status.applied));
         }
         Command::Status { database, json } => {
-            let (status, seen_at) = look(&database.database).await?;
+            let (status, seen_at) = look(&database).await?;
             if json {
                 let SchemaStatus { applied, known } = status;
                 output::json(&Status { applied, known, seen_at });
-            } else if status.applied == status.known {
+            } else if status.is_up_to_date() {
                 output::line(&format!("The tables are up to date, at version {}.", status.applied));
                 if let Some(seen_at) = seen_at {
                     output::line(&format!(
@@ -108,18 +122,19 @@ async fn deletable_before(store: &Store) -> Result<Timestamp, Failure> {
 
 /// Where the tables stand, and the last date that a replica recorded: so old is the database if it was restored.
 /// A file that is not there yet is not made.
-async fn look(location: &DatabaseLocation) -> Result<(SchemaStatus, Option<Timestamp>), Failure> {
-    if let DatabaseLocation::Sqlite(path) = location
+async fn look(settings: &DatabaseSettings) -> Result<(SchemaStatus, Option<Timestamp>), Failure> {
+    if let DatabaseLocation::Sqlite(path) = &settings.database
         && !path.exists()
     {
         return Ok((migration::status_of_nothing(), None));
     }
-    let store = Store::open(location).await?;
-    let status = migration::status(&store).await;
+    let store = Store::open(&settings.database).await?;
     let status =
-        status.map_err(|problem| format!("the database {location} (--database): {problem}"))?;
-    let is_current = status.applied == status.known;
-    let seen_at =
-        if is_current { store.perform(ReadClock).await.unwrap_or_default() } else { None };
+        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    let seen_at = if status.is_up_to_date() {
+        store.perform(ReadClock).await.unwrap_or_default()
+    } else {
+        None
+    };
     Ok((status, seen_at))
 }

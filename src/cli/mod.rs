@@ -13,6 +13,7 @@ mod key;
 mod key_picture;
 mod log;
 mod machine;
+mod migrating;
 mod output;
 mod prompt;
 pub mod serve;
@@ -25,7 +26,6 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::clock::Clock;
 use crate::config::{DatabaseLocation, DatabaseSettings, ServeSettings};
 use crate::store::{Store, StoreError, migration};
 
@@ -144,7 +144,8 @@ fn fail(failure: &Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Opens a database that must be there, for a command that has nothing to do on a new one.
+/// Opens a database that must be there, with tables that are up to date. It is never migrated: while the
+/// previous version runs that may take long, and it is not what was asked for.
 async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     if let DatabaseLocation::Sqlite(path) = &settings.database
         && !path.exists()
@@ -154,16 +155,42 @@ async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failu
             settings.database
         )));
     }
-    open_store(settings).await
+    let store = Store::open(&settings.database).await?;
+    let status =
+        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    migrating::require_up_to_date(settings, status)?;
+    Ok(store)
 }
 
-/// Opens the database for a command, with tables that are up to date.
+/// Opens a database for a command that changes nothing, if there is one with tables.
+async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>, Failure> {
+    if let DatabaseLocation::Sqlite(path) = &settings.database
+        && !path.exists()
+    {
+        return Ok(None);
+    }
+    let store = Store::open(&settings.database).await?;
+    let status =
+        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    if status.applied == 0 {
+        return Ok(None);
+    }
+    migrating::require_up_to_date(settings, status)?;
+    Ok(Some(store))
+}
+
+/// Opens the database for a command that may be the first one: the tables of a new database are made.
 async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     let store = Store::open(&settings.database).await?;
-    migration::migrate(&store, Clock::System.now())
-        .await
-        .map_err(|problem| format!("the database {} (--database): {problem}", settings.database))?;
+    let status = migrating::for_command(&store).await;
+    let status = status.map_err(|problem| in_database(settings, &problem))?;
+    migrating::require_up_to_date(settings, status)?;
     Ok(store)
+}
+
+/// A problem, and which database has it.
+fn in_database(settings: &DatabaseSettings, problem: &str) -> Failure {
+    Failure(format!("the database {} (--database): {problem}", settings.database))
 }
 
 /// Variables that look like settings and are none: typing errors, perhaps.

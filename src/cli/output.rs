@@ -18,7 +18,8 @@ pub(super) fn error_line(text: &str) {
 pub(super) fn progress(text: &str) {
     if is_interactive() {
         let mut out = io::stderr().lock();
-        write!(out, "\r{text}").and_then(|()| out.flush()).ok();
+        // Clears what is left of a longer one.
+        write!(out, "\r{text}\x1b[K").and_then(|()| out.flush()).ok();
     }
 }
 

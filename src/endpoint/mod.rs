@@ -101,7 +101,10 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable(_) => {
                 Self::Unavailable { retry_after: Seconds::new(1), detail: error.to_string() }
             }
-            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::Fault(error.to_string()),
+            StoreError::Corrupt(_)
+            | StoreError::Refused(_)
+            | StoreError::NoTable(_)
+            | StoreError::Forbidden(_) => Self::Fault(error.to_string()),
         }
     }
 }

@@ -25,6 +25,7 @@ use std::fmt;
 use std::future::Future;
 
 use prometheus_client::metrics::counter::Counter;
+use tokio::sync::watch;
 
 use crate::availability::Availability;
 use crate::config::DatabaseLocation;
@@ -49,6 +50,10 @@ pub enum StoreError {
     Corrupt(String),
     /// The database refused a statement.
     Refused(String),
+    /// A table is not there.
+    NoTable(String),
+    /// The role of the connection may not do this.
+    Forbidden(String),
 }
 
 impl fmt::Display for StoreError {
@@ -56,7 +61,9 @@ impl fmt::Display for StoreError {
         match self {
             Self::Unavailable(detail) => write!(formatter, "the database is unavailable: {detail}"),
             Self::Corrupt(detail) => write!(formatter, "a row cannot be understood: {detail}"),
-            Self::Refused(detail) => write!(formatter, "the database refused: {detail}"),
+            Self::Refused(detail) | Self::NoTable(detail) | Self::Forbidden(detail) => {
+                write!(formatter, "the database refused: {detail}")
+            }
         }
     }
 }
@@ -78,6 +85,12 @@ pub(crate) enum Access {
     Transaction,
     /// The same, and it may take as long as it takes: nobody waits for an answer.
     LongTransaction,
+    /// Changes a table, in one statement that is a transaction. It may take as long as it takes; but
+    /// where others use the table it waits for them only a moment at a time, because who comes later
+    /// waits behind it.
+    Definition,
+    /// Does something for as long as it takes, in one statement that PostgreSQL runs in no transaction.
+    Statement,
 }
 
 /// Something to be done with the database, whole or not at all.
@@ -138,12 +151,28 @@ impl Tx<'_> {
         }
     }
 
-    /// Runs a script of statements without parameters.
-    async fn run_script(&mut self, script: &str) -> Result<(), StoreError> {
+    /// Runs a statement without parameters, for as long as it takes. PostgreSQL is asked to cancel it
+    /// when `stop` becomes true.
+    async fn run_until(&mut self, stop: &Stop, statement: &Statement) -> Result<(), StoreError> {
+        self.statements.inc();
         match &mut self.connection {
-            EngineConnection::Sqlite(connection) => sqlite::run_script(connection, script),
-            EngineConnection::Postgres(connection) => connection.run_script(script).await,
+            EngineConnection::Sqlite(connection) => {
+                sqlite::run_script(connection, &statement.sqlite)
+            }
+            EngineConnection::Postgres(connection) => {
+                connection.run_until(stop, &statement.postgres).await
+            }
         }
+    }
+}
+
+/// Becomes true when the process is told to stop.
+pub type Stop = watch::Receiver<bool>;
+
+/// Waits until `stop` is true; for ever if nobody is left who could say so.
+async fn stopped(stop: &Stop) {
+    if stop.clone().wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use super::value::Value;
 
 /// One statement in the spelling of each engine, without comments.
+#[derive(Clone)]
 pub(crate) struct Statement {
     /// With `$1`, `$2`, …
     pub(crate) postgres: String,
@@ -13,7 +14,7 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
         let postgres = lines.map(str::trim).collect::<Vec<_>>().join(" ");
         Self { sqlite: postgres.replace('$', "?"), postgres }
@@ -139,6 +140,9 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_INDEX = "find_index";
+        FIND_MIGRATION_GUARD = "find_migration_guard";
+        FIND_SCHEMA = "find_schema";
         FIND_STAGED_USER = "find_staged_user";
         FIND_TALLIES = "find_tallies";
         FIND_USER = "find_user";
@@ -161,22 +165,25 @@ statements! {
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
-        LOCK_MIGRATION_GUARD = "lock_migration_guard";
         PING = "ping";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
         RECORD_CLOCK = "record_clock";
         RECORD_LOGIN = "record_login";
+        RECORD_MIGRATION_STEP = "record_migration_step";
         RECORD_ORIGIN = "record_origin";
         RECORD_REPLICA = "record_replica";
         REFRESH_SESSION = "refresh_session";
+        RELEASE_MIGRATION_GUARD = "release_migration_guard";
+        RENEW_MIGRATION_GUARD = "renew_migration_guard";
         REPLACE_STAGED_HASH = "replace_staged_hash";
         REPLACE_TALLY = "replace_tally";
         RESEAL_KEY = "reseal_key";
         REVOKE_KEY = "revoke_key";
         STAGE_USER = "stage_user";
         STOP_REPLICA = "stop_replica";
+        TAKE_MIGRATION_GUARD = "take_migration_guard";
         UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";
         UPDATE_USER = "update_user";

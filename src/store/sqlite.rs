@@ -268,6 +268,7 @@ pub(super) fn classify(error: rusqlite::Error) -> StoreError {
             | ErrorCode::FileLockingProtocolFailed,
         ) => StoreError::Unavailable(detail),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(detail),
+        _ if detail.starts_with("no such table") => StoreError::NoTable(detail),
         _ => StoreError::Refused(detail),
     }
 }

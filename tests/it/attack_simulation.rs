@@ -17,7 +17,8 @@ use jeton::endpoint::keys::Keys;
 use jeton::endpoint::throttle::{Account, Origin, Source, Throttle};
 use jeton::oauth::{Client, ClientId, ClientSettings, Reason};
 use jeton::presence::Waiting;
-use jeton::store::{Store, migration};
+use jeton::store::Store;
+use jeton::store::migration::{self, Run};
 
 use crate::harness::database::new_folder;
 
@@ -70,7 +71,8 @@ impl World {
         let clock = Clock::settable(Timestamp(1_800_000_000));
         let place = DatabaseLocation::Sqlite(folder.join("jeton.db"));
         let store = Store::open(&place).await.expect("it opens");
-        migration::migrate(&store, clock.now()).await.expect("tables");
+        let run = Run::new("simulation".to_owned(), &clock);
+        migration::migrate(&store, &run).await.expect("tables");
         let vault = KeyVault {
             store: store.clone(),
             master_key_files: vec![folder.join("master.jwk")],

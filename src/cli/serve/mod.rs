@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Failure, log, unknown_variables};
+use super::{Failure, log, migrating, unknown_variables};
 use crate::availability::Availability;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
@@ -40,7 +40,7 @@ use crate::http::tls::{self, Certificate};
 use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
-use crate::store::{Store, migration};
+use crate::store::{Stop, Store};
 use plan::issuer;
 use plan::replica_settings;
 pub(super) use plan::{Plan, key_vault};
@@ -106,6 +106,18 @@ impl Service {
     /// # Errors
     /// One sentence that names the setting and the remedy; nothing is left half-done.
     pub async fn start(settings: ServeSettings, clock: Clock) -> Result<Self, Failure> {
+        let (_told, stop) = watch::channel(false);
+        let started = Self::start_unless(stop, settings, clock).await?;
+        started.ok_or_else(|| Failure("nobody told it to stop".to_owned()))
+    }
+
+    /// The same; but if the process is told to stop while the tables are brought up to date, which may take
+    /// long, there is no service.
+    async fn start_unless(
+        stop: Stop,
+        settings: ServeSettings,
+        clock: Clock,
+    ) -> Result<Option<Self>, Failure> {
         let plan = Plan::make(&settings)?;
         let public = bind(settings.listen, "--listen")?;
         let management = bind(settings.management_listen, "--management-listen")?;
@@ -118,7 +130,10 @@ impl Service {
         let in_database = |problem: String| format!("the database {location}: {problem}");
         let availability = Availability::new(clock.clone());
         let store = Store::open(location).await?.telling(availability.clone());
-        migration::migrate(&store, clock.now()).await.map_err(in_database)?;
+        let tables = migrating::for_service(&store, &clock, stop).await.map_err(in_database)?;
+        if !tables.is_up_to_date() {
+            return Ok(None);
+        }
         check_default_client(&store, plan.default_client.as_ref()).await?;
         let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
         agreed.measure().await?;
@@ -133,8 +148,7 @@ impl Service {
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
-        let metrics =
-            Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
+        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
 
         let parts = Parts {
             settings,
@@ -193,7 +207,7 @@ impl Service {
             );
         }
         service.announce(plan.hashing);
-        Ok(service)
+        Ok(Some(service))
     }
 
     fn announce(&self, hashing: HashingLimits) {
@@ -350,6 +364,17 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
+/// Catches the signals to stop from now on, and becomes true at the first.
+pub(super) fn stop_signal() -> Result<Stop, Failure> {
+    let told_to_stop = told_to_stop()?;
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        told_to_stop.await;
+        stop.send_replace(true);
+    });
+    Ok(stopping)
+}
+
 /// Keeps passwords and keys out of core dumps, and other programs of the same user out of the memory.
 fn keep_memory_private() {
     #[cfg(target_os = "linux")]
@@ -363,20 +388,25 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
     keep_memory_private();
     // Before it says that it serves: whoever reads that may tell it to stop at once.
-    let told_to_stop = told_to_stop()?;
+    let mut stop = stop_signal()?;
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| format!("cannot wait for the signal to reload: {error}"))?;
     for name in unknown_variables() {
         tracing::warn!("the environment variable {name:?} is no setting");
     }
-    let service = Service::start(settings, Clock::System).await?;
+    let Some(service) = Service::start_unless(stop.clone(), settings, Clock::System).await? else {
+        tracing::info!(
+            "stopped while the tables were brought up to date: the next start goes on there"
+        );
+        return Ok(());
+    };
     let hung_up = async {
         while hangups.recv().await.is_some() {
             service.reload().await;
         }
     };
     tokio::select! {
-        () = told_to_stop => {}
+        _ = stop.wait_for(|stop| *stop) => {}
         () = hung_up => {}
     }
     tracing::info!("stopping");

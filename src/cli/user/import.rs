@@ -15,10 +15,10 @@ use super::cover::cover_weak;
 use super::lines::{Record, Records};
 use super::record::{Column, Columns, Kind, Problem, read_user};
 use super::skipped::Skipped;
-use super::{Common, Failure, open_existing_store, open_store, output};
+use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::machine;
 use crate::clock::Timestamp;
-use crate::config::{DatabaseLocation, HashingSettings};
+use crate::config::HashingSettings;
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::password::PasswordHash;
 use crate::store::Store;
@@ -148,11 +148,10 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
 /// The database to import to. A dry run makes none.
 async fn importing_store(options: &Import) -> Result<Option<Store>, Failure> {
     let settings = &options.common.database;
-    match &settings.database {
-        DatabaseLocation::Sqlite(path) if options.dry_run && !path.exists() => Ok(None),
-        _ if options.dry_run => open_existing_store(settings).await.map(Some),
-        _ => open_store(settings).await.map(Some),
+    if options.dry_run {
+        return open_store_if_made(settings).await;
     }
+    open_store(settings).await.map(Some)
 }
 
 /// Opens the file, and says how large it is if that is known.

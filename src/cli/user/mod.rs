@@ -11,7 +11,7 @@ mod stats;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{Failure, open_existing_store, open_store, output, prompt};
+use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
 use crate::crypto::{password, password_policy, random};

@@ -24,9 +24,10 @@ pub(super) fn remedy(error: &Error) -> Option<Remedy> {
         return (error.is_closed() || broke).then_some(Remedy::NewConnection);
     };
     match *state {
-        SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED => {
-            Some(Remedy::Again)
-        }
+        // A lock is waited for without end but by a definition (`Access::Definition`).
+        SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::LOCK_NOT_AVAILABLE => Some(Remedy::Again),
         // A standby, or a primary that is becoming one; one that goes down or comes up; a session
         // that was ended; and a pooler that gave a statement's name to another one.
         SqlState::READ_ONLY_SQL_TRANSACTION
@@ -44,14 +45,16 @@ pub(super) fn remedy(error: &Error) -> Option<Remedy> {
 pub(super) fn classify(error: &Error) -> StoreError {
     let detail = describe(error);
     // Connection trouble, a server out of resources or going down, a statement that was cancelled.
-    let passes = error.code().is_none_or(|state| {
-        *state == SqlState::LOCK_NOT_AVAILABLE
-            || ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class))
-    });
-    if passes || remedy(error).is_some() {
-        StoreError::Unavailable(detail)
-    } else {
-        StoreError::Refused(detail)
+    let passes = |state: &SqlState| {
+        ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class))
+    };
+    if error.code().is_none_or(passes) || remedy(error).is_some() {
+        return StoreError::Unavailable(detail);
+    }
+    match error.code() {
+        Some(&SqlState::UNDEFINED_TABLE) => StoreError::NoTable(detail),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => StoreError::Forbidden(detail),
+        _ => StoreError::Refused(detail),
     }
 }
 

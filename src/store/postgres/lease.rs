@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Error};
 
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
-use super::super::{Access, StoreError};
+use super::super::{Access, Stop, StoreError, stopped};
 use super::failure::{Remedy, classify, describe, remedy};
 use super::hosts::Hosts;
 use super::session::{Manager, Session};
@@ -33,6 +33,11 @@ const BEGIN_LONGER: &str = "BEGIN; SET LOCAL statement_timeout = '4s'; \
 /// Begins one that takes as long as it takes, whatever limit the role has.
 const BEGIN_UNLIMITED: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 
+/// Begins a definition: it waits this long for others who use the table, with everybody who comes later behind
+/// it.
+const BEGIN_DEFINITION: &str =
+    "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
+
 /// How long a request to cancel and the end of what it cancels may take.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server takes to end its side of a connection that was closed.
@@ -43,7 +48,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How statements are held together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cover {
-    /// Each is a transaction of its own, and reads only.
+    /// Each is a transaction of its own: what reads only, and what PostgreSQL runs in no other.
     Nothing,
     /// Each is sent between the begin and the end of a transaction, in one go.
     Each,
@@ -72,6 +77,8 @@ pub(crate) struct Lease {
     cover: Cover,
     phase: Phase,
     remedy: Option<Remedy>,
+    /// Whether a request to cancel was sent: one that comes late would hit the next statement.
+    cancelled: bool,
     given_up: Counter,
 }
 
@@ -83,13 +90,15 @@ impl Lease {
         given_up: Counter,
     ) -> Self {
         let cover = match access {
-            Access::Read => Cover::Nothing,
+            Access::Read | Access::Statement => Cover::Nothing,
+            Access::Definition => Cover::All(BEGIN_DEFINITION),
             Access::Write => Cover::Each,
             Access::Transaction => Cover::All(BEGIN_LONGER),
             Access::LongTransaction => Cover::All(BEGIN_UNLIMITED),
         };
         let phase = Phase::Nothing;
-        Self { object: Some(object), hosts, cover, phase, remedy: None, given_up }
+        let (object, remedy, cancelled) = (Some(object), None, false);
+        Self { object, hosts, cover, phase, remedy, cancelled, given_up }
     }
 
     /// What helps against the error of the last statement, if that is certain to have done nothing.
@@ -148,10 +157,28 @@ impl Lease {
         self.judge(answers)
     }
 
-    pub(crate) async fn run_script(&mut self, script: &str) -> Result<(), StoreError> {
+    /// Runs a statement, and has the server cancel it when `stop` becomes true.
+    pub(crate) async fn run_until(
+        &mut self,
+        stop: &Stop,
+        statement: &str,
+    ) -> Result<(), StoreError> {
         let cover = self.begin();
-        let client = self.client();
-        let answers = cover.send(client, client.batch_execute(script)).await;
+        let mut cancelled = false;
+        let answers = {
+            let client = self.client();
+            let mut running = pin!(cover.send(client, client.batch_execute(statement)));
+            tokio::select! {
+                answers = &mut running => answers,
+                () = stopped(stop) => {
+                    cancelled = true;
+                    // If the server cannot be asked, it ends the statement by itself, sooner or later.
+                    client.cancel_token().cancel_query(self.hosts.tls.clone()).await.ok();
+                    running.await
+                }
+            }
+        };
+        self.cancelled |= cancelled;
         self.judge(answers)
     }
 
@@ -286,7 +313,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
         let is_unfit = self.remedy == Some(Remedy::NewConnection);
-        let is_spent = is_unfit || object.is_old(Object::metrics(&object));
+        let is_spent = is_unfit || self.cancelled || object.is_old(Object::metrics(&object));
         if object.client.is_closed() {
             drop(Object::take(object));
             return;

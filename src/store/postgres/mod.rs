@@ -19,7 +19,7 @@ use std::time::Duration;
 use deadpool::managed::{Pool, PoolError};
 use deadpool_postgres::Runtime;
 use prometheus_client::metrics::counter::Counter;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::postgres_url::{Location, read_url};
 use super::{Access, EngineConnection, PoolUse, StoreError, Tx, UseCase};
@@ -39,6 +39,8 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one may that nobody waits for.
 const LONG_USE_CASE_TIMEOUT: Duration = Duration::from_hours(24);
+/// How long others who use a table go first before its definition is tried again.
+const DEFINITION_PAUSE: Duration = Duration::from_secs(1);
 /// How often a use case is tried when the database says that it met another one.
 const ATTEMPTS_MAX: usize = 4;
 
@@ -105,6 +107,9 @@ impl Postgres {
                 Err(failure) => failure,
             };
             match failure.remedy {
+                Some(Remedy::Again) if use_case.access() == Access::Definition => {
+                    sleep(DEFINITION_PAUSE).await;
+                }
                 Some(Remedy::Again) if attempt < ATTEMPTS_MAX => attempt += 1,
                 Some(Remedy::NewConnection) => {
                     // Others that are as old may lead to the same server. Those in use find out by themselves.
@@ -126,6 +131,7 @@ impl Postgres {
         let patience = match access {
             Access::Read | Access::Write | Access::Transaction => USE_CASE_TIMEOUT,
             Access::LongTransaction => LONG_USE_CASE_TIMEOUT,
+            Access::Definition | Access::Statement => Duration::MAX,
         };
         let mut lease = self.lease(access).await?;
         match timeout(patience, self.run(&mut lease, use_case)).await {

@@ -140,6 +140,17 @@ impl Database {
         rows.map(|row| (0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect()).collect()
     }
 
+    /// Runs statements on the database, past the service.
+    pub(crate) async fn run_script(&self, script: &str) {
+        match self.url.strip_prefix("sqlite:") {
+            Some(path) => {
+                let connection = rusqlite::Connection::open(path).expect("the file of the test");
+                connection.execute_batch(script).expect("statements of the test");
+            }
+            None => drop(self.query(script).await),
+        }
+    }
+
     /// Everything in the database, as text: what a thief of a backup would read.
     pub(crate) async fn dump(&self) -> String {
         let mut dump = String::new();

@@ -35,6 +35,8 @@ mod key_rotation;
 mod long_session;
 mod master_keys;
 mod metadata;
+mod migrations;
+mod migrations_interrupted;
 mod odd_token;
 mod operator_secrets;
 mod overload;

@@ -1,1 +1,0 @@
-UPDATE schema_migrations SET applied_at = $1 WHERE version = 0

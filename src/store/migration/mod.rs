@@ -1,0 +1,393 @@
+//! Migrations: numbered scripts, applied once each, recorded with a checksum.
+//!
+//! Each statement of a script is a step (`step`): it is done by itself, takes the time it takes, and is
+//! recorded, so that whoever comes after an interruption goes on there. Many replicas may start at once:
+//! one works (`run`) while the others wait at one row (`guard`). A database that is up to date is
+//! not touched, so its role needs no right to change tables.
+
+mod guard;
+mod run;
+mod step;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
+use crate::clock::Clock;
+use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
+use run::{Trouble, Worker};
+use step::Step;
+
+/// How often a run that waits for another looks how far that is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A script.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    script: &'static str,
+}
+
+impl Migration {
+    fn steps(&self) -> Vec<Step> {
+        step::steps(self.script).expect("a test reads all scripts")
+    }
+
+    /// What is recorded with it: SHA-256 of its script.
+    fn checksum(&self) -> String {
+        use fmt::Write;
+        Sha256::digest(self.script).iter().fold(String::new(), |mut text, octet| {
+            write!(text, "{octet:02x}").ok();
+            text
+        })
+    }
+}
+
+/// All scripts, in the order of their versions, which have no gap.
+const MIGRATIONS: [Migration; 6] = [
+    Migration {
+        version: 1,
+        name: "initial",
+        script: include_str!("../../../sql/migrations/0001_initial.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "sessions",
+        script: include_str!("../../../sql/migrations/0002_sessions.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "login_throttle",
+        script: include_str!("../../../sql/migrations/0003_login_throttle.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "lots",
+        script: include_str!("../../../sql/migrations/0004_lots.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "replicas",
+        script: include_str!("../../../sql/migrations/0005_replicas.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "clock",
+        script: include_str!("../../../sql/migrations/0006_clock.sql"),
+    },
+];
+
+/// Who brings the tables up to date, and how.
+pub struct Run<'a> {
+    /// A name that no other run has.
+    pub runner: String,
+    /// For the dates of migrations.
+    pub clock: &'a Clock,
+    /// Is told once a second, in one line, how far the run is.
+    pub say: &'a (dyn Fn(&str) + Send + Sync),
+    /// Ends the run, which another can take up where it was.
+    pub stop: Stop,
+}
+
+impl fmt::Debug for Run<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Run").field("runner", &self.runner).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Run<'a> {
+    /// A run that says nothing and is not told to stop.
+    #[must_use]
+    pub fn new(runner: String, clock: &'a Clock) -> Self {
+        Self { runner, clock, say: &|_| {}, stop: watch::channel(false).1 }
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+}
+
+/// What the tables need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchemaStatus {
+    /// The newest migration that was applied; 0 for an empty database.
+    pub applied: i64,
+    /// The newest that this program has.
+    pub known: i64,
+}
+
+/// The newest version that this program has.
+fn newest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+/// What a database that was not made yet needs.
+#[must_use]
+pub fn status_of_nothing() -> SchemaStatus {
+    SchemaStatus { applied: 0, known: newest() }
+}
+
+impl SchemaStatus {
+    /// Whether nothing is left to be done.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        self.applied == self.known
+    }
+}
+
+/// Looks which migrations were applied, and changes nothing.
+///
+/// # Errors
+/// A sentence that says what is wrong with the database and what to do.
+pub async fn status(store: &Store) -> Result<SchemaStatus, String> {
+    let applied = match store.perform(ListMigrations).await {
+        // A database without the table has had no migration.
+        Err(StoreError::NoTable(_)) if sees_all_tables(store).await? => Vec::new(),
+        Err(error @ (StoreError::NoTable(_) | StoreError::Forbidden(_))) => {
+            return Err(format!(
+                "cannot tell of which version its tables are: {error}; grant the role USAGE on their \
+                 schema and the right to read schema_migrations"
+            ));
+        }
+        applied => applied.map_err(|error| error.to_string())?,
+    };
+    check(&applied)
+}
+
+async fn sees_all_tables(store: &Store) -> Result<bool, String> {
+    match store.engine {
+        Engine::Sqlite(_) => Ok(true),
+        Engine::Postgres { .. } => {
+            store.perform(HasSchema).await.map_err(|error| error.to_string())
+        }
+    }
+}
+
+/// Brings the tables up to date, however long that takes, and returns where they stand then: not at the
+/// newest version if the run was told to stop.
+///
+/// # Errors
+/// A sentence that says what is wrong with the database and what to do. What was done stays done.
+pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, String> {
+    let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
+    loop {
+        let before = status(store).await?;
+        if before.is_up_to_date() || run.is_stopped() {
+            return Ok(before);
+        }
+        let explain = |trouble: Trouble| trouble.explain(before);
+        if let Some(guard) = waiting.take_guard().await.map_err(|error| explain(error.into()))? {
+            let worker = Worker { store, run };
+            let outcome = work(&worker, &guard).await;
+            worker.release().await;
+            outcome.map_err(explain)?;
+        } else {
+            tokio::select! {
+                () = sleep(LOOK_EVERY) => {}
+                () = stopped(&run.stop) => {}
+            }
+        }
+    }
+}
+
+/// Waits as long as another run works, and returns where the tables stand then.
+///
+/// # Errors
+/// A sentence that says what is wrong with the database and what to do.
+pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, String> {
+    let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
+    loop {
+        let status = status(store).await?;
+        if status.is_up_to_date() {
+            return Ok(status);
+        }
+        let guard = waiting.look().await.map_err(|error| error.to_string())?;
+        if waiting.is_at_rest(&guard) {
+            return Ok(status);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Applies what is missing, as far as the guard is not lost and the run is not told to stop.
+async fn work(worker: &Worker<'_>, guard: &Guard) -> Result<(), Trouble> {
+    // As it is now that nobody else works.
+    let applied = worker.store.perform(ListMigrations).await?;
+    for migration in &MIGRATIONS {
+        let is_applied = applied.iter().any(|(version, _)| *version == migration.version);
+        if !is_applied && !worker.apply(migration, &guard.position).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Trouble {
+    fn explain(self, status: SchemaStatus) -> String {
+        let Self { place, error } = self;
+        let place = if place.is_empty() { place } else { format!("{place}: ") };
+        let remedy = match error {
+            StoreError::Forbidden(_) => {
+                "run `jeton db migrate` with a role that may create tables and owns those that are \
+                 there, and then start again"
+            }
+            _ => "what was done stays done, and the next start or `jeton db migrate` goes on there",
+        };
+        format!(
+            "cannot bring the tables from version {} to {}: {place}{error}; {remedy}",
+            status.applied, status.known
+        )
+    }
+}
+
+/// A run that does not hold the guard.
+struct Waiting<'a> {
+    store: &'a Store,
+    run: &'a Run<'a>,
+    started: Instant,
+    /// The guard as it was seen last, and since when it is so.
+    seen: Option<(Guard, Instant)>,
+}
+
+impl Waiting<'_> {
+    /// Takes the guard if it is free, or if nothing has moved for so long that nobody works.
+    async fn take_guard(&mut self) -> Result<Option<Guard>, StoreError> {
+        let guard = self.look().await?;
+        if self.is_at_rest(&guard) {
+            let take = TakeGuard { runner: self.run.runner.clone(), seen: guard.clone() };
+            match self.store.perform(take).await {
+                Ok(true) => return Ok(Some(guard)),
+                Ok(false) => {}
+                // Whoever holds it is in the midst of writing it, or has SQLite to itself.
+                Err(StoreError::Unavailable(_)) if !guard.is_free() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        (self.run.say)(&format!(
+            "another jeton brings the tables up to date, {}: waiting for {} s",
+            guard.position.place(),
+            self.started.elapsed().as_secs()
+        ));
+        Ok(None)
+    }
+
+    /// Whether nobody works: the guard is free, or it has not moved for long.
+    fn is_at_rest(&self, guard: &Guard) -> bool {
+        let seen = self.seen.as_ref().filter(|(seen, _)| seen == guard);
+        guard.is_free() || seen.is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
+    }
+
+    /// Looks at the guard, and remembers since when it is as it is.
+    async fn look(&mut self) -> Result<Guard, StoreError> {
+        let guard = self.find_guard().await?;
+        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != guard) {
+            self.seen = Some((guard.clone(), Instant::now()));
+        }
+        Ok(guard)
+    }
+
+    async fn find_guard(&self) -> Result<Guard, StoreError> {
+        let found = match self.store.perform(FindGuard).await {
+            Err(StoreError::NoTable(_)) => {
+                // Creating a table that another replica creates at this moment can fail, once.
+                if self.store.perform(MakeTable).await.is_err() {
+                    self.store.perform(MakeTable).await?;
+                }
+                None
+            }
+            found => found?,
+        };
+        if let Some(guard) = found {
+            return Ok(guard);
+        }
+        self.store.perform(MakeGuard { now: self.run.clock.now() }).await?;
+        let made = self.store.perform(FindGuard).await?;
+        made.ok_or_else(|| StoreError::Corrupt("the guard of the migrations is gone".to_owned()))
+    }
+}
+
+/// Holds what was applied against what this program has.
+fn check(applied: &[(i64, String)]) -> Result<SchemaStatus, String> {
+    for (version, recorded) in applied {
+        let Some(own) = MIGRATIONS.iter().find(|migration| migration.version == *version) else {
+            return Err(format!(
+                "its tables are of version {version} and this jeton knows only up to {}: use a newer \
+                 jeton",
+                newest()
+            ));
+        };
+        if *recorded != own.checksum() {
+            return Err(format!(
+                "migration {version} ({}) was applied from another text than this jeton has: use the \
+                 jeton that the database was made with",
+                own.name
+            ));
+        }
+    }
+    let applied = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
+    Ok(SchemaStatus { applied, known: newest() })
+}
+
+struct ListMigrations;
+
+impl UseCase for ListMigrations {
+    type Outcome = Vec<(i64, String)>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        let rows = tx.query(&sql::LIST_MIGRATIONS, &[]).await?;
+        rows.iter().map(|row| Ok((row.integer(0)?, row.text(1)?))).collect()
+    }
+}
+
+/// Whether the role may use a schema of PostgreSQL in which tables are looked for: to who may not, no table
+/// seems to be there.
+struct HasSchema;
+
+impl UseCase for HasSchema {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let rows = tx.query(&sql::FIND_SCHEMA, &[]).await?;
+        Ok(rows.first().map(|row| row.optional_text(0)).transpose()?.flatten().is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_no_gap_and_checksums_are_compared() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(usize::try_from(migration.version), Ok(index + 1));
+        }
+        let right = (1, MIGRATIONS[0].checksum());
+        assert_eq!(check(&[]).map(|status| status.applied), Ok(0));
+        assert_eq!(check(&[right]).map(|status| status.applied), Ok(1));
+        assert!(
+            check(&[(1, "other".to_owned())]).is_err_and(|error| error.contains("another text"))
+        );
+        assert!(check(&[(99, String::new())]).is_err_and(|error| error.contains("newer")));
+    }
+
+    #[test]
+    fn every_script_consists_of_steps() {
+        for migration in &MIGRATIONS {
+            let steps = step::steps(migration.script);
+            let known = steps.map_err(|statement| format!("no known form: {statement}"));
+            assert!(!known.expect(migration.name).is_empty(), "{}", migration.name);
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A run: does the steps that are left, one after the other, and says how far it is.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::super::sql::{self, Statement};
+use super::super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, stopped};
+use super::guard::{Act, BEAT, Batch, ChangeRows, KeepGuard, Position, RecordMigration};
+use super::step::{Kind, Step};
+use super::{Migration, Run};
+
+/// How often a run says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+/// How often it looks at an index that an earlier run has the server build.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a statement may take to end when the process is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How much longer than a batch of rows the pause after it is.
+const PAUSE_FACTOR: u32 = 3;
+/// The shortest and the longest pause.
+const PAUSE_BOUNDS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// An error, and where it happened.
+pub(super) struct Trouble {
+    /// The step, or nothing.
+    pub(super) place: String,
+    pub(super) error: StoreError,
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self { place: String::new(), error }
+    }
+}
+
+/// A run that holds the guard.
+pub(super) struct Worker<'a> {
+    pub(super) store: &'a Store,
+    pub(super) run: &'a Run<'a>,
+}
+
+impl Worker<'_> {
+    /// Does what is left of a migration, from a position on, and records it. Not to its end if another
+    /// run took the guard over, or if the process is told to stop: then it returns false.
+    pub(super) async fn apply(
+        &self,
+        migration: &Migration,
+        begin: &Position,
+    ) -> Result<bool, Trouble> {
+        let mut position = Position { version: migration.version, ..Position::default() };
+        if begin.version == migration.version {
+            position = begin.clone();
+        }
+        let steps = migration.steps();
+        while let Some(step) = steps.get(position.steps) {
+            let place = format!(
+                "step {} of {} of migration {} ({}), {}",
+                position.steps + 1,
+                steps.len(),
+                migration.version,
+                migration.name,
+                step.what
+            );
+            let done = self.finish(&place, step, &position).await;
+            position = position.after_step();
+            let recorded = match done {
+                Ok(true) => self.keep(Act::Record(position.clone())).await,
+                other => other,
+            };
+            match recorded {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if self.has_lost_guard().await => {
+                    tracing::debug!("{place}: another run went on: {error}");
+                    return Ok(false);
+                }
+                Err(error) => return Err(Trouble { place, error }),
+            }
+        }
+        let record = RecordMigration {
+            runner: self.run.runner.clone(),
+            version: migration.version,
+            name: migration.name,
+            checksum: migration.checksum(),
+            now: self.run.clock.now(),
+        };
+        Ok(self.store.perform(record).await?)
+    }
+
+    /// Lets others go on.
+    pub(super) async fn release(&self) {
+        // If it cannot, they wait until they see that nothing moves.
+        self.keep(Act::Release).await.ok();
+    }
+
+    async fn keep(&self, act: Act) -> Result<bool, StoreError> {
+        self.store.perform(KeepGuard { runner: self.run.runner.clone(), act }).await
+    }
+
+    async fn has_lost_guard(&self) -> bool {
+        matches!(self.keep(Act::Renew).await, Ok(false))
+    }
+
+    /// Does a step; false if the process is told to stop, or the guard was lost.
+    async fn finish(&self, place: &str, step: &Step, begin: &Position) -> Result<bool, StoreError> {
+        match &step.kind {
+            Kind::Definition { statement, settled } => {
+                match self.perform(place, Access::Definition, statement).await {
+                    Err(StoreError::Refused(detail))
+                        if settled.is_some_and(|settled| detail.contains(settled)) =>
+                    {
+                        Ok(true)
+                    }
+                    other => other,
+                }
+            }
+            Kind::Index { name, create, drop } => match self.store.engine {
+                Engine::Sqlite(_) => self.perform(place, Access::Definition, create).await,
+                Engine::Postgres { .. } => self.build_index(place, name, create, drop).await,
+            },
+            Kind::Rows { next, change } => self.change_rows(place, next, change, begin).await,
+        }
+    }
+
+    /// Builds an index on PostgreSQL, while others write.
+    async fn build_index(
+        &self,
+        place: &str,
+        name: &str,
+        create: &Statement,
+        drop: &Statement,
+    ) -> Result<bool, StoreError> {
+        let mut was_built = false;
+        loop {
+            let index = self.store.perform(FindIndex { name: name.to_owned() }).await?;
+            let went_on = match index {
+                Index::Good => return Ok(true),
+                // To the statement it was there.
+                Index::Absent if was_built => {
+                    let detail = format!("something that is no index has the name {name}");
+                    return Err(StoreError::Refused(detail));
+                }
+                Index::Absent => {
+                    was_built = true;
+                    self.perform(place, Access::Statement, create).await?
+                }
+                // Not to be waited for by a statement: the build in turn would wait for that.
+                Index::Building => {
+                    let place = format!("{place}, which an earlier run began");
+                    self.attend(&place, self.until_built(name)).await?.is_some()
+                }
+                Index::Unfinished => {
+                    was_built = false;
+                    self.perform(place, Access::Statement, drop).await?
+                }
+            };
+            if !went_on {
+                return Ok(false);
+            }
+        }
+    }
+
+    async fn until_built(&self, name: &str) -> Result<(), StoreError> {
+        loop {
+            sleep(LOOK_EVERY).await;
+            let index = self.store.perform(FindIndex { name: name.to_owned() }).await?;
+            if index != Index::Building {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Changes the rows of a table in batches. Each renews the guard.
+    async fn change_rows(
+        &self,
+        place: &str,
+        next: &Statement,
+        change: &Statement,
+        begin: &Position,
+    ) -> Result<bool, StoreError> {
+        let (mut total, mut position, mut said_at) = (0, begin.clone(), Instant::now());
+        while !self.run.is_stopped() {
+            let started = Instant::now();
+            let batch = ChangeRows {
+                runner: self.run.runner.clone(),
+                position: position.clone(),
+                next: next.clone(),
+                change: change.clone(),
+            };
+            match self.store.perform(batch).await? {
+                Batch::Lost => return Ok(false),
+                Batch::Finished => return Ok(true),
+                Batch::Done { changed, position: reached } => {
+                    (total, position) = (total + changed, reached);
+                }
+            }
+            if said_at.elapsed() >= SAY_EVERY {
+                (self.run.say)(&format!("{place}: {total} rows"));
+                said_at = Instant::now();
+            }
+            let (least, most) = PAUSE_BOUNDS;
+            sleep((started.elapsed() * PAUSE_FACTOR).clamp(least, most)).await;
+        }
+        Ok(false)
+    }
+
+    /// Runs a statement to its end; false if the process is told to stop before.
+    async fn perform(
+        &self,
+        place: &str,
+        access: Access,
+        statement: &Statement,
+    ) -> Result<bool, StoreError> {
+        if self.run.is_stopped() {
+            return Ok(false);
+        }
+        let (statement, stop) = (statement.clone(), self.run.stop.clone());
+        let running = self.store.perform(RunStatement { access, statement, stop });
+        Ok(self.attend(place, running).await?.is_some())
+    }
+
+    /// Renews the guard and says how far the run is, as long as something takes; nothing if the process
+    /// is told to stop before it has ended.
+    async fn attend<T>(
+        &self,
+        place: &str,
+        something: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<Option<T>, StoreError> {
+        let mut something = pin!(something);
+        tokio::select! {
+            outcome = &mut something => {
+                return match outcome {
+                    Err(_) if self.run.is_stopped() => Ok(None),
+                    outcome => outcome.map(Some),
+                };
+            }
+            never = self.renew() => match never {},
+            never = self.say_how_long(place) => match never {},
+            () = stopped(&self.run.stop) => {}
+        }
+        // The server was asked to cancel it, and it may have been done nevertheless.
+        Ok(timeout(GRACE, something).await.ok().and_then(Result::ok))
+    }
+
+    async fn renew(&self) -> Infallible {
+        loop {
+            sleep(BEAT).await;
+            // If it cannot, another run may take over: see `guard`.
+            self.keep(Act::Renew).await.ok();
+        }
+    }
+
+    async fn say_how_long(&self, place: &str) -> Infallible {
+        let started = Instant::now();
+        loop {
+            sleep(SAY_EVERY).await;
+            (self.run.say)(&format!("{place}: {} s", started.elapsed().as_secs()));
+        }
+    }
+}
+
+/// One statement without parameters.
+struct RunStatement {
+    access: Access,
+    statement: Statement,
+    stop: Stop,
+}
+
+impl UseCase for RunStatement {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        self.access
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.run_until(&self.stop, &self.statement).await
+    }
+}
+
+/// What there is of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Index {
+    Absent,
+    Good,
+    /// The server builds it for a run whose process has gone.
+    Building,
+    /// A build was interrupted.
+    Unfinished,
+}
+
+/// Looks at an index on PostgreSQL.
+struct FindIndex {
+    name: String,
+}
+
+impl UseCase for FindIndex {
+    type Outcome = Index;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Index, StoreError> {
+        let rows = tx.query(&sql::FIND_INDEX, &[(&self.name).into()]).await?;
+        let Some(row) = rows.first() else { return Ok(Index::Absent) };
+        Ok(match (row.integer(0)?, row.integer(1)?) {
+            (1, _) => Index::Good,
+            (_, 1) => Index::Building,
+            _ => Index::Unfinished,
+        })
+    }
+}
