@@ -72,6 +72,8 @@ pub(crate) struct Lease {
     cover: Cover,
     phase: Phase,
     remedy: Option<Remedy>,
+    /// Whether an error says that the connection, or its server, is not fit for the next use case.
+    is_unfit: bool,
     given_up: Counter,
 }
 
@@ -88,8 +90,8 @@ impl Lease {
             Access::Transaction => Cover::All(BEGIN_LONGER),
             Access::LongTransaction => Cover::All(BEGIN_UNLIMITED),
         };
-        let phase = Phase::Nothing;
-        Self { object: Some(object), hosts, cover, phase, remedy: None, given_up }
+        let (object, phase) = (Some(object), Phase::Nothing);
+        Self { object, hosts, cover, phase, remedy: None, is_unfit: false, given_up }
     }
 
     /// What helps against the error of the last statement, if that is certain to have done nothing.
@@ -242,7 +244,9 @@ impl Lease {
 
     /// Sorts an error. `undone` says whether it is certain that nothing was done.
     fn fail(&mut self, error: &Error, undone: bool) -> StoreError {
-        self.remedy = remedy(error).filter(|_| undone);
+        let remedy = remedy(error);
+        self.is_unfit |= remedy == Some(Remedy::NewConnection);
+        self.remedy = remedy.filter(|_| undone);
         classify(error)
     }
 }
@@ -285,8 +289,7 @@ struct Answers<T> {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let is_unfit = self.remedy == Some(Remedy::NewConnection);
-        let is_spent = is_unfit || object.is_old(Object::metrics(&object));
+        let is_spent = self.is_unfit || object.is_old(Object::metrics(&object));
         if object.client.is_closed() {
             drop(Object::take(object));
             return;
