@@ -77,8 +77,9 @@ pub(crate) struct Lease {
     cover: Cover,
     phase: Phase,
     remedy: Option<Remedy>,
-    /// Whether a request to cancel was sent: one that comes late would hit the next statement.
-    cancelled: bool,
+    /// Whether an error says that the connection, or its server, is not fit for the next use case, or a request
+    /// to cancel was sent, which would hit the next statement if it came late.
+    is_unfit: bool,
     given_up: Counter,
 }
 
@@ -96,9 +97,8 @@ impl Lease {
             Access::Transaction => Cover::All(BEGIN_LONGER),
             Access::LongTransaction => Cover::All(BEGIN_UNLIMITED),
         };
-        let phase = Phase::Nothing;
-        let (object, remedy, cancelled) = (Some(object), None, false);
-        Self { object, hosts, cover, phase, remedy, cancelled, given_up }
+        let (object, phase) = (Some(object), Phase::Nothing);
+        Self { object, hosts, cover, phase, remedy: None, is_unfit: false, given_up }
     }
 
     /// What helps against the error of the last statement, if that is certain to have done nothing.
@@ -178,7 +178,7 @@ impl Lease {
                 }
             }
         };
-        self.cancelled |= cancelled;
+        self.is_unfit |= cancelled;
         self.judge(answers)
     }
 
@@ -269,7 +269,9 @@ impl Lease {
 
     /// Sorts an error. `undone` says whether it is certain that nothing was done.
     fn fail(&mut self, error: &Error, undone: bool) -> StoreError {
-        self.remedy = remedy(error).filter(|_| undone);
+        let remedy = remedy(error);
+        self.is_unfit |= remedy == Some(Remedy::NewConnection);
+        self.remedy = remedy.filter(|_| undone);
         classify(error)
     }
 }
@@ -312,8 +314,7 @@ struct Answers<T> {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let is_unfit = self.remedy == Some(Remedy::NewConnection);
-        let is_spent = is_unfit || self.cancelled || object.is_old(Object::metrics(&object));
+        let is_spent = self.is_unfit || object.is_old(Object::metrics(&object));
         if object.client.is_closed() {
             drop(Object::take(object));
             return;

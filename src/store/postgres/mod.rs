@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use super::postgres_url::{Location, read_url};
 use super::{Access, EngineConnection, PoolUse, StoreError, Tx, UseCase};
 use failure::Remedy;
-use hosts::Hosts;
+use hosts::{CONNECT_TIMEOUT, Hosts};
 pub(crate) use lease::Lease;
 use session::Manager;
 use turns::Turns;
@@ -35,6 +35,8 @@ const READING_CONNECTIONS_MAX: usize = 6;
 const WRITING_CONNECTIONS_MAX: usize = 10;
 /// How long to wait for a connection of the pool, or for one's turn.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long to open a connection and to ask what it leads to.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(2 + CONNECT_TIMEOUT.as_secs());
 /// How long a use case may take before it is given up.
 const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one may that nobody waits for.
@@ -73,6 +75,7 @@ impl Postgres {
             Pool::builder(Manager::new(Arc::clone(&hosts), prepares))
                 .max_size(connections)
                 .wait_timeout(Some(WAIT_TIMEOUT))
+                .create_timeout(Some(CREATE_TIMEOUT))
                 .runtime(Runtime::Tokio1)
                 .build()
                 .map_err(|error| error.to_string())

@@ -45,3 +45,35 @@ impl Drop for Turn {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_at_a_time_changes_a_row_and_nothing_is_left_of_it() {
+        let turns = Turns::default();
+        let wait = |row: &str| turns.wait_for(row.to_owned());
+        let first = wait("a").await;
+        drop(wait("b").await);
+        {
+            let mut second = pin!(wait("a"));
+            let poll = second.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(poll, Poll::Pending), "it is the turn of the first");
+            drop(first);
+            second.await;
+        }
+        let held = wait("a").await;
+        // Who gives up leaves nothing behind.
+        let mut given_up = Box::pin(wait("a"));
+        let poll = given_up.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(poll, Poll::Pending));
+        drop(held);
+        drop(given_up);
+        assert!(turns.with_rows(|rows| rows.is_empty()));
+    }
+}
