@@ -10,6 +10,7 @@ pub mod housekeeping;
 pub mod introspection;
 pub mod issuance;
 pub mod key_administration;
+mod key_making;
 pub mod key_vault;
 pub mod keys;
 mod opened_keys;
