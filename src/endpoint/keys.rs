@@ -9,10 +9,11 @@ use tokio::sync::Mutex;
 
 use super::Refusal;
 use super::agreed_clock::AgreedClock;
-use super::key_vault::{KeyVault, dates, is_for, next_generation};
+use super::key_making::read_and_make;
+use super::key_vault::KeyVault;
 use super::opened_keys::Opened;
 use crate::clock::{Seconds, Timestamp};
-use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
+use crate::crypto::key_lifecycle::{self, KeyState, Schedule};
 use crate::crypto::key_ring::{KeyRing, Signer, Verified};
 use crate::crypto::refresh_keys::RefreshKeys;
 use crate::crypto::sealing::KeyPurpose;
@@ -21,7 +22,6 @@ use crate::oauth::Issuer;
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::secret::Secret;
-use crate::store::keys::StoredKey;
 
 /// How long after a look at the database a token of an unknown key does not lead to another.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ impl Keys {
     pub async fn load(vault: KeyVault, clock: Arc<AgreedClock>) -> Result<Self, String> {
         let nothing = InHand::nothing(vault.schedule);
         let asked = clock.elapsed();
-        let read = read_and_make(&vault, &clock, &nothing).await?;
+        let read = read_and_make(&vault, &clock, &nothing.opened, nothing.schedule).await?;
         let in_hand = sort(read.opened, read.schedule, &clock, asked, None);
         in_hand.check_start(read.made)?;
         in_hand.opened.report(&nothing.opened);
@@ -267,13 +267,11 @@ impl Keys {
     async fn look(&self) -> Result<(), String> {
         let before = self.in_hand.load_full();
         let asked = self.clock.elapsed();
-        let (opened, schedule, loaded, outcome) =
-            match read_and_make(&self.vault, &self.clock, &before).await {
-                Ok(read) => (read.opened, read.schedule, asked, read.made),
-                Err(problem) => {
-                    (before.opened.clone(), before.schedule, before.loaded, Err(problem))
-                }
-            };
+        let read = read_and_make(&self.vault, &self.clock, &before.opened, before.schedule).await;
+        let (opened, schedule, loaded, outcome) = match read {
+            Ok(read) => (read.opened, read.schedule, asked, read.made),
+            Err(problem) => (before.opened.clone(), before.schedule, before.loaded, Err(problem)),
+        };
         opened.report(&before.opened);
         let in_hand = sort(opened, schedule, &self.clock, loaded, Some(&before.ring));
         let signs = |ring: &KeyRing| ring.signing().map(|signer| signer.key.public().kid.clone());
@@ -314,79 +312,6 @@ fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
         retry_after: CLOSED_KEY_RETRY,
         detail: format!("there is no {} key that can be used here: {problem}", purpose.as_str()),
     }
-}
-
-/// What a look at the database gave.
-struct Read {
-    opened: Opened,
-    schedule: Schedule,
-    /// What came of making the keys that were missing or due.
-    made: Result<(), String>,
-}
-
-/// Reads the keys, makes those that are missing or due, and opens all that can be opened.
-async fn read_and_make(
-    vault: &KeyVault,
-    clock: &AgreedClock,
-    before: &InHand,
-) -> Result<Read, String> {
-    let stored = vault.list().await?;
-    // Where the table cannot be read, the warning comes when this replica records itself there.
-    let schedule = vault.schedule_among_replicas(clock.presumed_now()).await;
-    let schedule = schedule.unwrap_or(before.schedule);
-    let made = make_what_is_due(vault, clock, &schedule, &stored).await;
-    let stored = if made == Ok(false) { stored } else { vault.list().await? };
-    let now = clock.presumed_now();
-    let opened = Opened::open(&stored, vault, &before.opened, &schedule, now);
-    Ok(Read { opened, schedule, made: made.map(|_| ()) })
-}
-
-/// Makes the keys that are missing or due, if there are any, but none by a clock that is off: it would be dated
-/// wrong for ever. While there is a key that signs, the next is made only by a clock that is proven. The signing key
-/// comes first: which master key
-/// it is sealed under decides about all others.
-async fn make_what_is_due(
-    vault: &KeyVault,
-    clock: &AgreedClock,
-    schedule: &Schedule,
-    stored: &[StoredKey],
-) -> Result<bool, String> {
-    let now = match clock.now() {
-        Ok(now) => now,
-        Err(off) if stored.is_empty() => return Err(format!("no keys can be made: {off}")),
-        Err(_) => return Ok(false),
-    };
-    let signing: Vec<KeyDates> =
-        stored.iter().filter(is_for(KeyPurpose::Signing)).map(dates).collect();
-    let signs = |key: &KeyDates| key.revoked_at.is_none() && key.activates_at <= now;
-    let due = key_lifecycle::next_activation(&signing, now, schedule)
-        .filter(|_| clock.is_proven() || !signing.iter().any(signs));
-    let is_missing = |stored: &[StoredKey], purpose: KeyPurpose| {
-        !stored.iter().any(|key| is_for(purpose)(&key) && key.revoked_at.is_none())
-    };
-    let symmetric = [KeyPurpose::Refresh, KeyPurpose::Throttle];
-    if due.is_none() && !symmetric.iter().any(|purpose| is_missing(stored, *purpose)) {
-        return Ok(false);
-    }
-    if let Some(next) = due {
-        // Before a key is made, which takes a while.
-        vault.masters_to_seal(stored, None, now)?;
-        // The lead begins when the key is there.
-        let moments = || {
-            let created_at = clock.presumed_now();
-            (created_at, next.after(created_at.since(now)))
-        };
-        let generation = next_generation(stored, KeyPurpose::Signing);
-        vault.make_signing_key(generation, None, moments).await?;
-    }
-    for purpose in symmetric {
-        let stored = vault.list().await?;
-        if is_missing(&stored, purpose) {
-            let generation = next_generation(&stored, purpose);
-            vault.make_symmetric_key(purpose, generation, None, (now, now)).await?;
-        }
-    }
-    Ok(true)
 }
 
 impl InHand {

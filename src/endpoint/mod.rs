@@ -12,6 +12,7 @@ pub mod incident;
 pub mod introspection;
 pub mod issuance;
 pub mod key_administration;
+mod key_making;
 pub mod key_vault;
 pub mod keys;
 mod opened_keys;

@@ -140,11 +140,12 @@ impl Service {
         let vault = key_vault(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
         // Before anything is published: a key that another replica makes from now on waits for those who
-        // cache what this one publishes. Those that were made until now are read once more.
+        // cache what this one publishes. Those that were made until now are read once more; a failure is
+        // logged when `Upkeep` looks again, in a moment.
         let replica = replica_settings(&settings, &issuer);
         let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
         upkeep::record(&replica, &agreed).await;
-        keys.reload().await?;
+        keys.reload().await.ok();
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;

@@ -356,3 +356,24 @@ async fn one_damaged_key_does_not_stop_the_start() {
     let service = Executable::serve_on(&database, fixtures, &[]);
     assert!(!KeySet::of(service.public).await.json.to_string().contains(&next));
 }
+
+/// A start that can sign is not stopped because the next key, which is due, cannot be made: the log says why.
+#[tokio::test]
+async fn a_key_that_cannot_be_made_does_not_stop_a_start_that_can_sign() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let other = another_master_key(&database);
+    database.query("UPDATE keys SET activates_at = activates_at - 3000000").await;
+    let row = database.keys("signing").await.remove(0);
+    // Of a future that is not waited for.
+    let at = [row.created_at, row.activates_at + 9_000_000];
+    let foreign = add_foreign(&database, &other, KeyPurpose::Signing, at).await;
+    let mut service = Executable::serve_on(&database, fixtures, &[]);
+    let post = Request::new(service.public, "POST", "/token").form(&login_form("alice", PASSWORD));
+    let login = post.basic("web", fixtures.secret("web")).send().await;
+    assert_eq!(kid_of(&login.access_token()), row.kid);
+    assert_eq!(database.keys("signing").await.len(), 2, "none was made");
+    let log = service.stop_and_read_log();
+    let told =
+        |line: &str| line.contains("cannot make a key that is due") && line.contains(&foreign);
+    assert!(log.lines().any(told), "{log}");
+}
