@@ -48,7 +48,7 @@ pub(crate) fn check(history: &History) -> Result<(), Violation> {
         let until = history.until(moment);
         let Some(sessions) = Search::run(&until, true) else {
             let mut operations = until.operations;
-            operations.sort_unstable_by_key(|one| (one.answered_at, one.asked_at));
+            operations.sort_unstable_by_key(|one| (one.answered_at == moment, one.asked_at));
             return Err(Violation { operations, before });
         };
         before = sessions;
@@ -166,7 +166,8 @@ impl fmt::Display for Violation {
         for operation in self.operations.iter().skip(skipped) {
             writeln!(f, "  {operation}")?;
         }
-        let before: Vec<String> = self.before.iter().map(Session::to_string).collect();
+        let mut before: Vec<String> = self.before.iter().map(Session::to_string).collect();
+        before.dedup();
         write!(f, "before it the session was {}", before.join(", or "))
     }
 }
@@ -176,8 +177,12 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |moment: Moment| moment as f64 / 1_000_000.0;
         let Self { worker, replica, call, answer, asked_at, answered_at, .. } = self;
-        let (asked, answered) = (seconds(*asked_at), seconds(*answered_at));
-        write!(f, "{asked:10.6} to {answered:10.6}  worker {worker}, replica {replica}: ")?;
+        let asked = seconds(*asked_at);
+        match answer {
+            Answer::Unknown => write!(f, "{asked:10.6} s and later       ")?,
+            _ => write!(f, "{asked:10.6} s to {:10.6} s", seconds(*answered_at))?,
+        }
+        write!(f, "  worker {worker}, replica {replica}: ")?;
         write!(f, "{call} -> {answer}")?;
         f.write_str(if self.may_be_spared { " (after a standstill)" } else { "" })
     }

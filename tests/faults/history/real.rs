@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
@@ -16,6 +16,9 @@ use crate::model::{Answer, Call, Moment, SECOND};
 /// For how long after a standstill the service may refuse a used token without ending its session, and a
 /// second for the time that a standstill takes to end.
 const WAKING: Moment = 11 * SECOND;
+/// How often this process looks whether it runs, and what is a standstill: less than it is for the service.
+const TICK: Duration = Duration::from_millis(200);
+const STANDSTILL_MIN: Moment = SECOND;
 /// For how long an access token is asked about: not near its end.
 const ACCESS_TOKEN_AGE_MAX: Duration = Duration::from_mins(8);
 /// How long a caller waits that soon gives up.
@@ -76,6 +79,20 @@ impl Replicas {
     pub(crate) fn begin_standstill(&self, replica: usize) {
         let standstill = (replica, self.now(), Moment::MAX);
         self.standstills.lock().unwrap_or_else(PoisonError::into_inner).push(standstill);
+    }
+
+    /// Notes whenever this process stood still itself: then the machine was so busy that the replicas may
+    /// have stood still, too.
+    pub(crate) async fn watch_machine(self: Arc<Self>) {
+        loop {
+            let before = self.now();
+            sleep(TICK).await;
+            if self.now() - before >= STANDSTILL_MIN {
+                let all = 0..self.addresses.len();
+                let stood = all.map(|replica| (replica, before, self.now()));
+                self.standstills.lock().unwrap_or_else(PoisonError::into_inner).extend(stood);
+            }
+        }
     }
 
     /// Ends the standstills of a replica.

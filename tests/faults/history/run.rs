@@ -71,6 +71,7 @@ pub(crate) async fn run(engine: Engine, duration: Duration, answers: u64) -> Rep
         stop: AtomicBool::new(false),
         tally: Mutex::default(),
     });
+    let watch = tokio::spawn(Arc::clone(&world.replicas).watch_machine());
     let mut clients = JoinSet::new();
     for index in 0..HONEST + CONTESTED {
         let rules = Rules { reuse_ends: index >= HONEST, ..RULES };
@@ -89,6 +90,7 @@ pub(crate) async fn run(engine: Engine, duration: Duration, answers: u64) -> Rep
     while let Some(ended) = clients.join_next().await {
         ended.expect("a client is content");
     }
+    watch.abort();
     let logs = world.stop().await;
     let mut tally = run.tally();
     Report {
