@@ -2,12 +2,11 @@
 //! take turns as a seed has it, so the same seed has the same history.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
-use std::sync::Mutex;
 
 use crate::clients::{Patience, Service};
 use crate::harness::chance::choices;
@@ -186,7 +185,7 @@ mod tests {
     use crate::model::Rules;
 
     /// How many sessions a right service is held against the model for.
-    const SESSIONS: u64 = 200;
+    const SESSIONS: u64 = 100;
     /// How many a wrong one may get through.
     const SESSIONS_OF_BUG: u64 = 2_000;
 
