@@ -11,7 +11,8 @@
 //!
 //! `cargo test --test history` runs each engine for a moment; the rest takes longer and is run with
 //! `cargo test --test history -- --ignored --nocapture --test-threads 1`. The choices of a run follow from
-//! a seed, which is printed; `JETON_TEST_SEED` sets it. Which request meets which fault also depends on the machine.
+//! a seed, which is printed; `JETON_TEST_SEED` sets it. Which request meets which fault also depends on the
+//! machine.
 
 #![expect(clippy::indexing_slicing, clippy::panic, reason = "a test that panics has failed")]
 
@@ -36,7 +37,8 @@ use harness::Engine;
 /// How long clients use sessions in a short run, and in a long one.
 const SHORT: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_mins(10);
-/// How many answers a long run has at least.
+/// How many answers it has at least: on a machine that is busy with other things it goes on until then.
+const SHORT_ANSWERS: u64 = 500;
 const LONG_ANSWERS: u64 = 12_000;
 
 /// Runs, and requires that every history fits, and that the database lost no commit.
@@ -55,13 +57,13 @@ async fn hold_against_the_model(engine: Engine, duration: Duration, answers: u64
 /// each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_on_postgres_fit_the_model() {
-    hold_against_the_model(Engine::Postgres, SHORT, 0).await;
+    hold_against_the_model(Engine::Postgres, SHORT, SHORT_ANSWERS).await;
 }
 
 /// The same with one replica on SQLite, which is killed and paused.
 #[tokio::test(flavor = "multi_thread")]
 async fn histories_on_sqlite_fit_the_model() {
-    hold_against_the_model(Engine::Sqlite, SHORT, 0).await;
+    hold_against_the_model(Engine::Sqlite, SHORT, SHORT_ANSWERS).await;
 }
 
 /// The same, for longer.

@@ -22,6 +22,9 @@ use crate::world::World;
 const HONEST: usize = 6;
 const CONTESTED: usize = 12;
 
+/// So many times as long as it should take a run may take.
+const PATIENCE: u32 = 10;
+
 /// What the service promises a confidential client at default settings.
 const RULES: Rules =
     Rules { retry_window: Some(30 * SECOND), late_tab_window: None, reuse_ends: true };
@@ -80,6 +83,11 @@ pub(crate) async fn run(engine: Engine, duration: Duration, answers: u64) -> Rep
     let replicas = Arc::clone(&world.replicas);
     let goes_on = || began.elapsed() < duration || count(&replicas.answered) < answers;
     while goes_on() && !run.is_over() {
+        assert!(
+            began.elapsed() < duration * PATIENCE,
+            "too few answers: {}",
+            count(&replicas.answered)
+        );
         sleep(Duration::from_millis(random.random_range(500..3_000))).await;
         let fault = world.choose(&mut random);
         let index = run.begin(fault.to_string());
