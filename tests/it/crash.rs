@@ -4,7 +4,7 @@
 //! The moments are random; the seed is printed, and `JETON_TEST_SEED` sets it.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use crate::harness::chance::{choices, seed};
+use crate::harness::chance::{choices, choose_port, seed};
 use crate::harness::database::PASSWORD;
 use crate::harness::forge::claims;
 use crate::harness::postgres_server::PostgresServer;
@@ -226,16 +226,6 @@ fn assert_calm(logs: &str) {
     for line in logs.lines() {
         for event in ["refresh_token_reused", "session_caught_up"] {
             assert!(!line.contains(event), "{line}");
-        }
-    }
-}
-
-/// A port that is free now, below those that the system gives to whoever connects.
-fn choose_port(random: &mut StdRng) -> SocketAddr {
-    loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], random.random_range(20_000..32_000)));
-        if TcpListener::bind(address).is_ok() {
-            return address;
         }
     }
 }

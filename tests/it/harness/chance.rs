@@ -1,7 +1,9 @@
 //! Random choices that can be made again.
 
-use rand::SeedableRng;
+use std::net::{SocketAddr, TcpListener};
+
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 /// Where a run can be repeated from.
 const SEED_VARIABLE: &str = "JETON_TEST_SEED";
@@ -19,4 +21,14 @@ pub(crate) fn seed() -> u64 {
 /// Random choices that follow from a seed.
 pub(crate) fn choices(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
+}
+
+/// A port that is free now, below those that the system gives to whoever connects.
+pub(crate) fn choose_port(random: &mut StdRng) -> SocketAddr {
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], random.random_range(20_000..32_000)));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }

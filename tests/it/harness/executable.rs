@@ -13,6 +13,9 @@ use serde_json::Value;
 use super::client::Request;
 use super::database::{Database, Fixtures, SCRYPT};
 
+/// Names another executable to be tested: one with a bug that the tests must see.
+pub(crate) const PROGRAM_VARIABLE: &str = "JETON_TEST_PROGRAM";
+
 /// A command of the real executable, without settings from the environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     command_by(&[], arguments)
@@ -20,7 +23,9 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// The same, run by another command.
 fn command_by(by: &[&str], arguments: &[&str]) -> Command {
-    let program = [by, &[env!("CARGO_BIN_EXE_jeton")]].concat();
+    let other = std::env::var(PROGRAM_VARIABLE).ok();
+    let executable = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_jeton"));
+    let program = [by, &[executable]].concat();
     let mut command = Command::new(program[0]);
     command.args(&program[1..]);
     for (name, _) in std::env::vars_os() {

@@ -21,6 +21,16 @@ impl PostgresServer {
         server
     }
 
+    /// Stops the processes where they are: nothing is closed, and nothing answers.
+    pub(crate) fn freeze(&self) {
+        self.run("freeze", &[]);
+    }
+
+    /// Lets the processes go on after [`freeze`](Self::freeze).
+    pub(crate) fn thaw(&self) {
+        self.run("thaw", &[]);
+    }
+
     /// Kills every process of the server at once.
     pub(crate) fn kill(&self) {
         self.run("kill", &[]);
