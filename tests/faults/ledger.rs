@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many wrong answers are kept word by word.
-const EXAMPLES_MAX: usize = 8;
+/// How many wrong answers of a kind are kept word by word.
+const EXAMPLES_MAX: usize = 3;
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ struct Entry {
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: Mutex<Vec<Entry>>,
-    examples: Mutex<Vec<String>>,
+    examples: Mutex<Vec<(Wrong, String)>>,
 }
 
 /// How many answers of each kind there were.
@@ -97,8 +97,8 @@ impl Ledger {
     ) {
         if let Verdict::Wrong(wrong) = verdict {
             let mut examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
-            if examples.len() < EXAMPLES_MAX {
-                examples.push(format!("{operation:?}: {wrong:?}: {text}"));
+            if examples.iter().filter(|(kind, _)| *kind == wrong).count() < EXAMPLES_MAX {
+                examples.push((wrong, format!("{operation:?}: {wrong:?}: {text}")));
             }
         }
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +144,7 @@ impl Ledger {
 
     /// What some of the wrong answers said.
     pub(crate) fn examples(&self) -> Vec<String> {
-        self.examples.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
+        examples.iter().map(|(_, text)| text.clone()).collect()
     }
 }

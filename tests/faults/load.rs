@@ -173,17 +173,14 @@ impl Load {
     }
 
     /// Ends the work, and has each client show once more that it can go on, or that what it revoked is
-    /// dead, whichever it knows.
-    pub(crate) async fn finish(mut self) -> Arc<Ledger> {
+    /// dead, whichever it knows. Returns how many could not.
+    pub(crate) async fn finish(mut self) -> usize {
         self.shared.phase.send_replace(Phase::End);
         let mut audits = JoinSet::new();
         while let Some(client) = self.tasks.join_next().await {
             audits.spawn(client.expect("a client does not panic").audit());
         }
-        while let Some(ended) = audits.join_next().await {
-            ended.expect("a client does not panic");
-        }
-        self.ledger
+        audits.join_all().await.into_iter().filter(|&answered| !answered).count()
     }
 }
 
@@ -250,8 +247,9 @@ impl Client {
         }
     }
 
-    /// Shows that what the client knows is still true, however often it takes; for some seconds.
-    async fn audit(mut self) {
+    /// Shows that what the client knows is still true, however often it takes; whether it was answered
+    /// within some seconds.
+    async fn audit(mut self) -> bool {
         let enough = Instant::now() + PATIENCE;
         let mut answered = false;
         while !answered && Instant::now() < enough {
@@ -265,6 +263,7 @@ impl Client {
                 sleep(Duration::from_millis(pause)).await;
             }
         }
+        answered
     }
 
     /// Sends a request to the replica whose turn it is.

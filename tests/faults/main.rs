@@ -25,6 +25,7 @@ mod pgbouncer;
 mod proxy;
 mod replica;
 mod report;
+mod server;
 mod stage;
 mod template;
 
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
         println!("run them by: cargo test --locked --test faults -- short | all | NAME…");
         return ExitCode::SUCCESS;
     }
+    // Only a whole run says something about everything.
+    let updates = names == ["all"] && std::env::var_os("JETON_UPDATE_DOCS").is_some();
     let is_chosen = |fault: &&Fault| {
         names.iter().any(|name| match &**name {
             "all" => true,
@@ -61,15 +64,23 @@ fn main() -> ExitCode {
             part => fault.name.contains(part),
         })
     };
+    let chosen: Vec<&Fault> = FAULTS.iter().filter(is_chosen).collect();
+    if chosen.is_empty() {
+        return ExitCode::SUCCESS;
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let right = runtime.block_on(run(FAULTS.iter().filter(is_chosen).collect()));
+    let (table, right) = runtime.block_on(run(chosen));
+    println!("\n{table}");
+    if updates {
+        report::update_document(&table);
+    }
     // What is still waiting is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(5));
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs faults, as many at once as is good, and prints the table; whether nothing was wrong.
-async fn run(faults: Vec<&'static Fault>) -> bool {
+/// Runs faults, as many at once as is good: the table, and whether nothing was wrong.
+async fn run(faults: Vec<&'static Fault>) -> (String, bool) {
     let at_once = std::env::var("JETON_FAULTS_AT_ONCE").ok().and_then(|text| text.parse().ok());
     let turns = Arc::new(Semaphore::new(at_once.unwrap_or(AT_ONCE)));
     let mut running = JoinSet::new();
@@ -90,11 +101,7 @@ async fn run(faults: Vec<&'static Fault>) -> bool {
         table += &report::row(fault.what, &fault.on.to_string(), outcome);
         right &= outcome.as_ref().is_ok_and(Outcome::is_right);
     }
-    println!("\n{table}");
-    if std::env::var_os("JETON_UPDATE_DOCS").is_some() {
-        report::update_document(&table);
-    }
-    right
+    (table, right)
 }
 
 /// Has one fault happen, and says what was wrong.
@@ -116,11 +123,10 @@ async fn happen(fault: &'static Fault) -> Result<Outcome, String> {
         eprint!("{row}");
         return outcome;
     };
-    if outcome.is_right() {
-        eprint!("{row}");
-    } else {
-        let logs = outcome.keep_logs(&format!("{}-{:?}", fault.name, fault.on.engine));
-        eprintln!("{row}  {}\n  logs: {}", outcome.examples.join("\n  "), logs.display());
+    let logs = outcome.keep_logs(&format!("{}-{:?}", fault.name, fault.on.engine));
+    eprint!("{row}");
+    if !outcome.is_right() {
+        eprintln!("  {}\n  logs: {}", outcome.examples.join("\n  "), logs.display());
     }
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! A PgBouncer in transaction mode that does not track prepared statements.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -8,6 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Duration, sleep};
 
 use crate::replica::choose_port;
+
+/// Where Debian has it, which is not on the path of every user.
+const PROGRAM: &str = "/usr/sbin/pgbouncer";
 
 /// Killed when dropped.
 pub(crate) struct PgBouncer {
@@ -33,17 +37,15 @@ impl PgBouncer {
             users.display()
         );
         std::fs::write(&settings, text).expect("a file");
-        // It refuses to run as root.
-        let mut command = Command::new("setpriv");
-        if std::fs::metadata("/proc/self")
-            .is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0)
-        {
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
-        }
-        command.arg("pgbouncer").arg("-q").arg(&settings);
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let bouncer =
-            Self { address, process: process.expect("setpriv runs: it is in util-linux") };
+        let is_root = folder.metadata().expect("a folder").uid() == 0;
+        // It refuses to run as root. Debian's package makes this user.
+        let as_other = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"];
+        let by: &[&str] = if is_root { &as_other } else { &[] };
+        let all = [by, &[PROGRAM, "-q"]].concat();
+        let mut command = Command::new(all[0]);
+        command.args(&all[1..]).arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().expect("pgbouncer runs: tests/packages installs it");
+        let bouncer = Self { address, process };
         for _ in 0..100 {
             if TcpStream::connect(address).await.is_ok() {
                 return bouncer;
@@ -62,7 +64,7 @@ impl Drop for PgBouncer {
 }
 
 fn is_at_least(major: u32, minor: u32) -> bool {
-    let output = Command::new("pgbouncer").arg("--version").output();
+    let output = Command::new(PROGRAM).arg("--version").output();
     let output = output.expect("pgbouncer runs: tests/packages installs it");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = text.split_whitespace().nth(1).unwrap_or_default();

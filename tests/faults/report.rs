@@ -57,7 +57,7 @@ pub(crate) const HEAD: &str = "\
 pub(crate) fn row(what: &str, on: &str, outcome: &Result<Outcome, String>) -> String {
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(reason) => return format!("| {what} | {on} | | | | **did not run: {reason}** | | |\n"),
+        Err(reason) => return format!("| {what} | {on} | | | | **{reason}** | | |\n"),
     };
     let Counts { requests, come_back, no_answer, .. } = outcome.counts;
     let (recovery, target) = (outcome.recovery.as_secs_f64(), outcome.target.as_secs());

@@ -64,6 +64,8 @@ pub(crate) struct Stage {
     pub(crate) replicas: Vec<Replica>,
     load: Option<Load>,
     connections: Option<Connections>,
+    /// How many processes have connections, at most at once.
+    pub(crate) processes: usize,
     /// What else was wrong.
     wrong: Vec<String>,
 }
@@ -75,8 +77,8 @@ impl Stage {
         let (database, server) = template.copy().await;
         let (server, load) = (server.map(Arc::new), None);
         let connections = server.as_ref().map(|server| Connections::count(&server.url));
-        let (replicas, wrong) = (Vec::new(), Vec::new());
-        Self { on, template, database, server, replicas, load, connections, wrong }
+        let (replicas, processes, wrong) = (Vec::new(), on.replicas, Vec::new());
+        Self { on, template, database, server, replicas, load, connections, processes, wrong }
     }
 
     /// The same with replicas and clients at work, none of which is without an answer.
@@ -97,7 +99,10 @@ impl Stage {
     pub(crate) async fn serve(&mut self, url: &str) {
         for _ in 0..self.on.replicas {
             let mut replica = self.replica(url);
-            replica.start().await.unwrap_or_else(|log| panic!("it does not start: {log}"));
+            replica
+                .start()
+                .await
+                .unwrap_or_else(|log| panic!("it does not start: {}", log.trim_end()));
             self.replicas.push(replica);
         }
     }
@@ -144,9 +149,8 @@ impl Stage {
 
     /// Where the PostgreSQL server listens.
     pub(crate) fn server_address(&self) -> SocketAddr {
-        let url = &self.server.as_ref().expect("PostgreSQL").url;
-        let address = url.split('@').nth(1).and_then(|rest| rest.split('/').next());
-        address.and_then(|text| text.parse().ok()).expect("an address in the URL")
+        let server = self.server.as_ref().expect("PostgreSQL");
+        server.address().parse().expect("an address of IPv4")
     }
 
     /// A connection of an administrator to the PostgreSQL server.
@@ -169,22 +173,33 @@ impl Stage {
             sleep(Duration::from_millis(200)).await;
             let recovery = load.ledger.recovery_since(ended);
             let observed = ended.elapsed();
-            let is_quiet = observed > OBSERVED_MIN && observed > recovery + QUIET;
-            if is_quiet || observed > longest {
+            if observed > longest {
                 break recovery;
+            }
+            let is_quiet = observed > OBSERVED_MIN && observed > recovery + QUIET;
+            // It may be quiet because all of them wait.
+            if is_quiet && load.goes_on(longest.saturating_sub(observed)).await {
+                let then = load.ledger.recovery_since(ended);
+                if then == recovery {
+                    break recovery;
+                }
             }
         };
         if recovery > target * TARGETS_MAX {
             self.reproach("not recovered");
         }
-        let ledger = load.finish().await;
+        let ledger = Arc::clone(&load.ledger);
+        let unanswered = load.finish().await;
+        if unanswered > 0 {
+            self.reproach(format!("{unanswered} clients without an answer in the end"));
+        }
         let logs: Vec<String> = self.replicas.iter().map(Replica::log).collect();
         let is_reuse = |line: &&str| line.contains(r#""event":"refresh_token_reused""#);
         let reused = logs.iter().flat_map(|log| log.lines()).filter(is_reuse).count();
         if reused > 0 {
             self.reproach(format!("{reused} × `refresh_token_reused`"));
         }
-        let most = POOL * self.replicas.len();
+        let most = POOL * self.processes;
         let connections = self.connections.as_ref().map(Connections::most);
         if connections.is_some_and(|counted| counted > most) {
             self.reproach(format!("more than {most} connections"));

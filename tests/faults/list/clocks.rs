@@ -49,6 +49,7 @@ pub(crate) async fn clock_40_days_ahead(on: Setting) -> Outcome {
     third.start_by(with_clock("+40d"));
     third.start().await.ok();
     stage.replicas.push(third);
+    stage.processes += 1;
     stage.load().lead_to(stage.addresses());
     sleep(Duration::from_secs(15)).await;
     stage.load().lead_to(before);

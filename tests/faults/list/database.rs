@@ -17,8 +17,9 @@ use crate::stage::{OTHER_SERVER, Setting, Stage, USUAL};
 
 /// How long the database stands still: longer than what is abandoned takes to be noticed.
 const STANDSTILL: Duration = Duration::from_secs(45);
-/// How many logins of the user whose row is locked wait at once.
-const LOGINS: usize = 16;
+/// How many logins of the user whose row is locked wait at once: as many as one account may have at two
+/// replicas, without more of them in the queue for hashes than others can stand.
+const LOGINS: usize = 8;
 
 /// What `CREATE INDEX` does to PostgreSQL, and a copy or a check of its file to SQLite.
 pub(crate) async fn lock_sessions(on: Setting) -> Outcome {
@@ -140,8 +141,7 @@ pub(crate) async fn first_host_dead(on: Setting) -> Outcome {
 pub(crate) async fn demoted_primary(on: Setting) -> Outcome {
     let (mut stage, standby) = with_synchronous_standby(on).await;
     let server = stage.server_address().to_string();
-    let other = standby.url.split('@').nth(1).and_then(|rest| rest.split('/').next());
-    let both = format!("{server},{}", other.expect("an address in the URL"));
+    let both = format!("{server},{}", standby.address());
     let url = stage.database.url.replace(&server, &both);
     stage.serve(&format!("{url}?target_session_attrs=read-write")).await;
     stage.begin(|_| true).await;

@@ -43,6 +43,7 @@ async fn published(replica: &Executable) -> Vec<String> {
 
 pub(crate) async fn wrong_master_key(on: Setting) -> Outcome {
     let mut stage = Stage::open(on).await;
+    stage.processes += 1; // a command, or one more replica
     let (right, wrong) = (stage.master_key(), make_other_master_key(&stage).await);
     if jeton(&stage, &["key", "rotate", "--yes"], &wrong).await.is_some() {
         stage.reproach("`key rotate` succeeded under a wrong master key");

@@ -8,7 +8,7 @@ use super::tls::Pair;
 
 /// A PostgreSQL that writes through to the disk; stopped and gone when dropped.
 pub(crate) struct PostgresServer {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The URL of its first database.
     pub(crate) url: String,
 }
@@ -19,41 +19,6 @@ impl PostgresServer {
         let mut server = Self { folder: new_folder(), url: String::new() };
         server.url = server.run("start", &["durable"]);
         server
-    }
-
-    /// Makes and starts a server with the data of another one that was stopped.
-    pub(crate) fn copy_of(stopped: &Self) -> Self {
-        let mut server = Self { folder: new_folder(), url: String::new() };
-        server.run("copy", &[&stopped.folder.display().to_string()]);
-        server.url = server.run("start", &[]);
-        server
-    }
-
-    /// Makes and starts a standby of this server.
-    pub(crate) fn standby(&self) -> Self {
-        let mut standby = Self { folder: new_folder(), url: String::new() };
-        standby.url = standby.run("standby", &[&self.url]);
-        standby
-    }
-
-    /// Makes a primary of this standby.
-    pub(crate) fn promote(&self) {
-        self.run("promote", &[]);
-    }
-
-    /// Stops the processes where they are: nothing is closed, and nothing answers.
-    pub(crate) fn freeze(&self) {
-        self.run("freeze", &[]);
-    }
-
-    /// Lets the processes go on after [`freeze`](Self::freeze).
-    pub(crate) fn thaw(&self) {
-        self.run("thaw", &[]);
-    }
-
-    /// Ends the server, and keeps its data.
-    pub(crate) fn stop(&self) {
-        self.run("stop", &[]);
     }
 
     /// Kills every process of the server at once.
@@ -79,7 +44,8 @@ impl PostgresServer {
         command
     }
 
-    fn run(&self, act: &str, further: &[&str]) -> String {
+    /// Has `tests/postgres` do something with the server: what it printed.
+    pub(crate) fn run(&self, act: &str, further: &[&str]) -> String {
         let output = self.script(act).args(further).output().expect("a shell runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
