@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 18] = [
+const DOCUMENTS: [&str; 20] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -53,6 +53,8 @@ const DOCUMENTS: [&str; 18] = [
     "docs/moving-from-fastapi.md",
     "docs/passwords.md",
     "docs/performance.md",
+    "docs/reliability.md",
+    "docs/restore.md",
     "docs/retry-window.md",
     "docs/security.md",
     "docs/verify-libraries.md",

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use super::database::{Database, Fixtures, SCRYPT};
 
 /// Names another executable to be tested: one with a bug that the tests must see.
 pub(crate) const PROGRAM_VARIABLE: &str = "JETON_TEST_PROGRAM";
+/// The longest that a start may take.
+const START_MAX: Duration = Duration::from_secs(30);
 
 /// A command of the real executable, without settings from the environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
@@ -104,6 +106,18 @@ fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     Some((address("public")?, address("management")?))
 }
 
+/// Kills a process that does not serve in time, which ends its log; not if it is told before.
+fn kill_unless_told(process: u32) -> mpsc::Sender<()> {
+    let (sender, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        // The sender is also gone when the process ended by itself.
+        if told.recv_timeout(START_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            Command::new("kill").args(["-s", "KILL", &process.to_string()]).status().ok();
+        }
+    });
+    sender
+}
+
 /// `jeton serve` as a process; killed when dropped.
 pub(crate) struct Executable {
     child: Child,
@@ -136,17 +150,18 @@ impl Executable {
     /// Starts `jeton serve` so that it can have only so many files open.
     pub(crate) fn serve_with_files(files: u64, arguments: &[&str]) -> Self {
         let limit = format!("--nofile={files}:{files}");
-        let started = Self::start(&["prlimit", &limit], arguments);
+        let started = Self::try_serve_by(&["prlimit", &limit], arguments);
         started.unwrap_or_else(|log| panic!("it did not start: {log}"))
     }
 
     /// Starts `jeton serve`; its log if it ends before it serves.
     pub(crate) fn try_serve(arguments: &[&str]) -> Result<Self, String> {
-        Self::start(&[], arguments)
+        Self::try_serve_by(&[], arguments)
     }
 
-    /// Starts it by a command that becomes it.
-    fn start(by: &[&str], arguments: &[&str]) -> Result<Self, String> {
+    /// Starts it by a command that becomes it, such as `env NAME=VALUE`; its log if it does not serve
+    /// within half a minute.
+    pub(crate) fn try_serve_by(by: &[&str], arguments: &[&str]) -> Result<Self, String> {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
         let mut all = vec!["serve"];
         for pair in free.chunks(2).chain([&["--log-format", "json"][..]]) {
@@ -157,6 +172,7 @@ impl Executable {
         all.extend(arguments);
         let mut child = command_by(by, &all).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("it was piped")).lines();
+        let serving = kill_unless_told(child.id());
         let mut early = String::new();
         let addresses = loop {
             let Some(Ok(line)) = lines.next() else {
@@ -169,6 +185,7 @@ impl Executable {
                 break addresses;
             }
         };
+        serving.send(()).ok();
         let log = Arc::new(Mutex::new(early));
         let sink = Arc::clone(&log);
         let reader = std::thread::spawn(move || {
@@ -264,8 +281,13 @@ impl Executable {
 
     /// From now on the process can have only so many files open.
     pub(crate) fn limit_files(&self, files: usize) {
-        let (id, limit) = (self.child.id().to_string(), format!("--nofile={files}:{files}"));
-        let set = Command::new("prlimit").args(["--pid", &id, &limit]).status();
+        self.limit(&format!("--nofile={files}:{files}"));
+    }
+
+    /// From now on the process has this limit, in the words of `prlimit`.
+    pub(crate) fn limit(&self, limit: &str) {
+        let id = self.child.id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &id, limit]).status();
         assert!(set.expect("prlimit runs: it is in util-linux").success());
     }
 

@@ -8,7 +8,7 @@ use super::tls::Pair;
 
 /// A PostgreSQL that writes through to the disk; stopped and gone when dropped.
 pub(crate) struct PostgresServer {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// The URL of its first database.
     pub(crate) url: String,
 }
@@ -54,7 +54,8 @@ impl PostgresServer {
         command
     }
 
-    fn run(&self, act: &str, further: &[&str]) -> String {
+    /// Has `tests/postgres` do something with the server: what it printed.
+    pub(crate) fn run(&self, act: &str, further: &[&str]) -> String {
         let output = self.script(act).args(further).output().expect("a shell runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
