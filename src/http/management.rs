@@ -10,7 +10,7 @@ use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, Now};
 use super::reply;
 use crate::clock::Clock;
 use crate::endpoint::agreed_clock::AgreedClock;
@@ -98,10 +98,13 @@ impl Management {
     }
 
     fn metrics(&self) -> Response {
-        let (ring, health) = (self.keys.ring(), self.keys.health());
-        let (pool, now) = (self.store.pool_use(), self.clock.now());
-        self.metrics.clock_offset.set(self.agreed.offset());
-        let page = self.metrics.render(pool, &ring, &health, now);
+        let page = self.metrics.render(&Now {
+            pool: self.store.pool_use(),
+            keys: &self.keys.ring(),
+            health: self.keys.health(),
+            time: self.clock.now(),
+            clock_offset: self.agreed.offset(),
+        });
         text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     }
 }

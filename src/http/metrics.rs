@@ -90,8 +90,14 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Those of them that gave way to another when all were taken.
     pub connections_gave_way: Counter,
+    when_asked: WhenAsked,
+}
+
+/// What is only known when it is asked for.
+#[derive(Debug, Default)]
+struct WhenAsked {
     /// By how many seconds the clock is ahead of the second one.
-    pub clock_offset: Gauge<f64, AtomicU64>,
+    clock_offset: Gauge<f64, AtomicU64>,
     pool_capacity: Gauge,
     pool_in_use: Gauge,
     pool_waiting: Gauge,
@@ -148,54 +154,80 @@ impl Metrics {
                 "Idle connections closed because all were taken",
                 Counter::default()
             ),
-            clock_offset: register!(
-                "clock_offset_seconds",
-                "By how much the clock is ahead of the database's, or of what it should show",
-                Gauge::default()
-            ),
-            pool_capacity: register!("database_pool_capacity", "Most at once", Gauge::default()),
-            pool_in_use: register!("database_pool_in_use", "Under way", Gauge::default()),
-            pool_waiting: register!("database_pool_waiting", "Waiting", Gauge::default()),
-            signing_key_age: register!(
-                "signing_key_age_seconds",
-                "Since the signing key began to sign",
-                Gauge::default()
-            ),
-            signing_keys: register!("signing_keys", "Keys by state", Family::default()),
-            keys_age: register!(
-                "keys_age_seconds",
-                "Since the keys were last read from the database",
-                Gauge::default()
-            ),
-            keys_unusable: register!(
-                "keys_unusable",
-                "Keys of use that cannot be opened here",
-                Gauge::default()
-            ),
-            next_key_published: register!(
-                "next_signing_key_published_seconds",
-                "Until the next key is in the JWKS; 0 if it is",
-                Gauge::default()
-            ),
-            next_key_signs: register!(
-                "next_signing_key_signs_seconds",
-                "Until the next key signs",
-                Gauge::default()
-            ),
+            when_asked: WhenAsked::register(&mut registry),
             registry,
         }
     }
 
     /// Everything as text, with what is only known when asked.
     #[must_use]
-    pub fn render(
-        &self,
-        pool: PoolUse,
-        keys: &KeyRing,
-        health: &KeyHealth,
-        now: Timestamp,
-    ) -> String {
+    pub fn render(&self, now: &Now<'_>) -> String {
+        self.when_asked.set(now);
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes any text");
+        text
+    }
+}
+
+/// How things stand when the metrics are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Now<'a> {
+    /// The way to the database.
+    pub pool: PoolUse,
+    /// The signing keys.
+    pub keys: &'a KeyRing,
+    /// All keys.
+    pub health: KeyHealth,
+    /// What time it is.
+    pub time: Timestamp,
+    /// By how many seconds the clock is ahead of the second one.
+    pub clock_offset: f64,
+}
+
+impl WhenAsked {
+    fn register(registry: &mut Registry) -> Self {
+        let own = Self::default();
+        registry.register(
+            "clock_offset_seconds",
+            "By how much the clock is ahead of the database's, or of what it should show",
+            own.clock_offset.clone(),
+        );
+        registry.register("database_pool_capacity", "Most at once", own.pool_capacity.clone());
+        registry.register("database_pool_in_use", "Under way", own.pool_in_use.clone());
+        registry.register("database_pool_waiting", "Waiting", own.pool_waiting.clone());
+        registry.register(
+            "signing_key_age_seconds",
+            "Since the signing key began to sign",
+            own.signing_key_age.clone(),
+        );
+        registry.register("signing_keys", "Keys by state", own.signing_keys.clone());
+        registry.register(
+            "keys_age_seconds",
+            "Since the keys were last read from the database",
+            own.keys_age.clone(),
+        );
+        registry.register(
+            "keys_unusable",
+            "Keys of use that cannot be opened here",
+            own.keys_unusable.clone(),
+        );
+        registry.register(
+            "next_signing_key_published_seconds",
+            "Until the next key is in the JWKS; 0 if it is",
+            own.next_key_published.clone(),
+        );
+        registry.register(
+            "next_signing_key_signs_seconds",
+            "Until the next key signs",
+            own.next_key_signs.clone(),
+        );
+        own
+    }
+
+    fn set(&self, now: &Now<'_>) {
+        let Now { pool, keys, health, time, clock_offset } = *now;
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.clock_offset.set(clock_offset);
         self.pool_capacity.set(gauge(pool.capacity));
         self.pool_in_use.set(gauge(pool.in_use));
         self.pool_waiting.set(gauge(pool.waiting));
@@ -203,17 +235,14 @@ impl Metrics {
             let labels = StateLabels { state: state.as_str() };
             self.signing_keys.get_or_create(&labels).set(gauge(keys.count(state)));
         }
-        let until = |at: Option<Timestamp>| at.map_or(0, |at| at.since(now).get());
+        let until = |at: Option<Timestamp>| at.map_or(0, |at| at.since(time).get());
         self.keys_age.set(health.age.get());
         self.keys_unusable.set(gauge(health.unusable));
         self.next_key_published.set(until(health.next_published_at));
         self.next_key_signs.set(until(health.next_signs_at));
         if let Some(key) = keys.signing() {
-            self.signing_key_age.set(now.since(key.dates.activates_at).get());
+            self.signing_key_age.set(time.since(key.dates.activates_at).get());
         }
-        let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a String takes any text");
-        text
     }
 }
 

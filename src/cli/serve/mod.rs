@@ -100,6 +100,15 @@ fn no_hashing(error: &std::io::Error) -> String {
     )
 }
 
+fn warn_of_few_connections(wanted: usize, possible: usize) {
+    if possible < wanted {
+        tracing::warn!(
+            "--max-connections {wanted} is more than the limit of open files allows: at most {possible} \
+             are open at once; raise the limit (LimitNOFILE= of systemd, ulimit -n)"
+        );
+    }
+}
+
 impl Service {
     /// Starts the service.
     ///
@@ -135,34 +144,9 @@ impl Service {
             return Ok(None);
         }
         check_default_client(&store, plan.default_client.as_ref()).await?;
-        let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
-        agreed.measure().await?;
-        let vault = key_vault(store.clone(), &settings.keys);
-        let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
-        // Before anything is published: a key that another replica makes from now on waits for those who
-        // cache what this one publishes. Those that were made until now are read once more; a failure is
-        // logged when `Upkeep` looks again, in a moment.
-        let replica = replica_settings(&settings, &issuer);
-        let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
-        upkeep::record(&replica, &agreed).await;
-        keys.reload().await.ok();
-        let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
-        let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
-        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
+        let parts = Parts::gather(settings, clock, issuer, store, availability, &hashing).await?;
 
-        let parts = Parts {
-            settings,
-            clock,
-            agreed,
-            issuer,
-            store,
-            availability,
-            keys,
-            discovery,
-            metrics,
-            replica,
-        };
         let routes = public_routes(parts.public(plan.default_client, hashing));
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (stop, stopping) = watch::channel(false);
@@ -199,14 +183,7 @@ impl Service {
             stop,
             tasks,
         };
-        let wanted = parts.settings.max_connections;
-        if plan.connections_max < wanted {
-            tracing::warn!(
-                "--max-connections {wanted} is more than the limit of open files allows: at most {} \
-                 are open at once; raise the limit (LimitNOFILE= of systemd, ulimit -n)",
-                plan.connections_max
-            );
-        }
+        warn_of_few_connections(parts.settings.max_connections, plan.connections_max);
         service.announce(plan.hashing);
         Ok(Some(service))
     }
@@ -258,6 +235,43 @@ struct Parts {
 }
 
 impl Parts {
+    /// Measures the clock, loads the keys, and records that this replica publishes from now on.
+    async fn gather(
+        settings: ServeSettings,
+        clock: Clock,
+        issuer: Issuer,
+        store: Store,
+        availability: Availability,
+        hashing: &HashingPool,
+    ) -> Result<Self, Failure> {
+        let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
+        agreed.measure().await?;
+        let vault = key_vault(store.clone(), &settings.keys);
+        let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
+        // Before anything is published: a key that another replica makes from now on waits for those who
+        // cache what this one publishes. Those that were made until now are read once more; a failure is
+        // logged when `Upkeep` looks again, in a moment.
+        let replica = replica_settings(&settings, &issuer);
+        let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
+        upkeep::record(&replica, &agreed).await;
+        keys.reload().await.ok();
+        let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
+        let discovery = Arc::new(discovery);
+        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
+        Ok(Self {
+            settings,
+            clock,
+            agreed,
+            issuer,
+            store,
+            availability,
+            keys,
+            discovery,
+            metrics,
+            replica,
+        })
+    }
+
     fn public(&self, default_client: Option<ClientId>, hashing: HashingPool) -> PublicService {
         let settings = &self.settings;
         let throttle = Throttle::new(

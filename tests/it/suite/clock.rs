@@ -49,8 +49,8 @@ async fn a_clock_that_jumps_changes_nothing() {
     for seconds in [31, -31, 40 * DAY, -40 * DAY] {
         jeton.clock.jump(seconds);
         decides_nothing(&jeton, &jeton.service, &refresh, &access).await;
-        let ahead = jeton.manage("/readyz").send().await.json()["clock_offset_seconds"].as_f64();
-        assert_eq!(ahead.map(|ahead| ahead.round() as i64), Some(seconds));
+        let ahead = &jeton.manage("/readyz").send().await.json()["clock_offset_seconds"];
+        assert_eq!(ahead.to_string().parse::<f64>().map(f64::round), seconds.to_string().parse());
         jeton.service.reload().await;
         decides_nothing(&jeton, &jeton.service, &refresh, &access).await;
         jeton.clock.jump(-seconds);
