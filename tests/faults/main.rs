@@ -41,7 +41,7 @@ use report::{HEAD, Outcome};
 
 /// How many faults happen at once, unless `JETON_FAULTS_AT_ONCE` says otherwise. Most of the time all
 /// of them wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 7;
 /// The longest that a fault may take, set-up included.
 const LONGEST: Duration = Duration::from_mins(10);
 
