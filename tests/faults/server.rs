@@ -24,16 +24,6 @@ impl PostgresServer {
         self.run("promote", &[]);
     }
 
-    /// Stops the processes where they are: nothing is closed, and nothing answers.
-    pub(crate) fn freeze(&self) {
-        self.run("freeze", &[]);
-    }
-
-    /// Lets the processes go on after [`freeze`](Self::freeze).
-    pub(crate) fn thaw(&self) {
-        self.run("thaw", &[]);
-    }
-
     /// Ends the server, and keeps its data.
     pub(crate) fn stop(&self) {
         self.run("stop", &[]);
