@@ -135,7 +135,8 @@ impl UseCase for MakeGuard {
     }
 }
 
-/// Takes the guard, if it is still as it was seen; whether that succeeded.
+/// Takes the guard, if it is still as it was seen; whether that succeeded. Programs from before steps hold the
+/// row in one long transaction, so it is waited for like a table that is changed.
 pub(super) struct TakeGuard {
     pub(super) runner: String,
     pub(super) seen: Guard,
@@ -145,7 +146,7 @@ impl UseCase for TakeGuard {
     type Outcome = bool;
 
     fn access(&self) -> Access {
-        Access::Write
+        Access::Definition
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {

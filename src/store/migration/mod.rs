@@ -9,6 +9,7 @@ mod guard;
 mod run;
 mod step;
 
+use std::convert::Infallible;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -259,20 +260,36 @@ impl Waiting<'_> {
         let guard = self.look().await?;
         if self.is_at_rest(&guard) {
             let take = TakeGuard { runner: self.run.runner.clone(), seen: guard.clone() };
-            match self.store.perform(take).await {
+            let taken = tokio::select! {
+                taken = self.store.perform(take) => taken,
+                never = self.keep_saying(&guard) => match never {},
+                () = stopped(&self.run.stop) => return Ok(None),
+            };
+            match taken {
                 Ok(true) => return Ok(Some(guard)),
                 Ok(false) => {}
-                // Whoever holds it is in the midst of writing it, or has SQLite to itself.
+                // Whoever holds it has SQLite to itself.
                 Err(StoreError::Unavailable(_)) if !guard.is_free() => {}
                 Err(error) => return Err(error),
             }
         }
+        self.say(&guard);
+        Ok(None)
+    }
+
+    fn say(&self, guard: &Guard) {
         (self.run.say)(&format!(
             "another jeton brings the tables up to date, {}: waiting for {} s",
             guard.position.place(),
             self.started.elapsed().as_secs()
         ));
-        Ok(None)
+    }
+
+    async fn keep_saying(&self, guard: &Guard) -> Infallible {
+        loop {
+            sleep(LOOK_EVERY).await;
+            self.say(guard);
+        }
     }
 
     /// Whether nobody works: the guard is free, or it has not moved for long.

@@ -279,3 +279,27 @@ async fn a_table_that_is_in_use_stays_so_for_others() {
     assert_eq!(ended.0, Some(0), "{}", ended.1);
     assert_is_migrated(&database, 30).await;
 }
+
+/// A program from before steps holds the guard's row in one transaction while it migrates, and its statement
+/// may go on in the server after it has gone. That is waited for, however long it takes.
+#[tokio::test]
+async fn a_migration_of_an_older_program_is_waited_for() {
+    if ENGINE == Engine::Sqlite {
+        return; // Its transaction ends with its process.
+    }
+    let database = database_of_version(3, 30).await;
+    let older = snapshot(&database).await;
+    let hold = "UPDATE schema_migrations SET applied_at = 1 WHERE version = 0";
+    older.batch_execute(hold).await.expect("the row");
+    let mut process = Process::migrate(&database);
+    let mut process = tokio::task::spawn_blocking(move || {
+        process.read_until("another jeton brings the tables up to date");
+        process
+    })
+    .await
+    .expect("it says what it waits for");
+    older.batch_execute("ROLLBACK").await.expect("an end");
+    let ended = tokio::task::spawn_blocking(move || process.wait()).await.expect("no panic");
+    assert_eq!(ended.0, Some(0), "{}", ended.1);
+    assert_is_migrated(&database, 30).await;
+}
