@@ -214,7 +214,12 @@ impl Clock {
     #[must_use]
     pub fn timers(&self) -> Duration {
         match self {
-            Self::System => BEGINNING.elapsed(),
+            // While a machine sleeps its processes stand still too.
+            Self::System => {
+                let since = clock_gettime(STEADY);
+                let seconds = u64::try_from(since.tv_sec).unwrap_or_default();
+                Duration::from_secs(seconds) + Duration::from_nanos(since.tv_nsec.unsigned_abs())
+            }
             Self::Settable(clock) => {
                 let seconds = clock.stood_still.load(Ordering::SeqCst);
                 Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
