@@ -125,7 +125,8 @@ pub enum Clock {
 pub struct SettableClock {
     shown: AtomicI64,
     elapsed: AtomicI64,
-    right: AtomicI64,
+    /// By how much it is ahead of a clock that is never wrong.
+    ahead: AtomicI64,
     stood_still: AtomicI64,
 }
 
@@ -151,8 +152,8 @@ impl Clock {
     /// A clock that shows `now` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn settable(now: Timestamp) -> Self {
-        let [shown, right, elapsed, stood_still] = [now.0, now.0, 0, 0].map(AtomicI64::new);
-        Self::Settable(Arc::new(SettableClock { shown, elapsed, right, stood_still }))
+        let [shown, elapsed, ahead, stood_still] = [now.0, 0, 0, 0].map(AtomicI64::new);
+        Self::Settable(Arc::new(SettableClock { shown, elapsed, ahead, stood_still }))
     }
 
     /// The present moment.
@@ -192,20 +193,22 @@ impl Clock {
                     steady: steady.tv_sec * 1_000 + steady.tv_nsec / 1_000_000,
                 }
             }
-            Self::Settable(clock) => Reading {
-                shown: clock.shown.load(Ordering::SeqCst).saturating_mul(1_000),
-                steady: clock.right.load(Ordering::SeqCst).saturating_mul(1_000),
-            },
+            Self::Settable(clock) => {
+                let shown = clock.shown.load(Ordering::SeqCst);
+                let right = shown.saturating_sub(clock.ahead.load(Ordering::SeqCst));
+                let [shown, steady] = [shown, right].map(|moment| moment.saturating_mul(1_000));
+                Reading { shown, steady }
+            }
         }
     }
 
-    /// What another clock shows that was read as this, in milliseconds since the epoch. Where a test moves
-    /// time, the other clock is one that is never wrong.
+    /// What another clock shows that was read as this when the steady clock showed that, in milliseconds since
+    /// the epoch. Where a test moves time, the other clock is one that is never wrong.
     #[must_use]
-    pub fn beside(&self, other: i64) -> i64 {
+    pub fn beside(&self, other: i64, steady: i64) -> i64 {
         match self {
             Self::System => other,
-            Self::Settable(clock) => clock.right.load(Ordering::SeqCst).saturating_mul(1_000),
+            Self::Settable(_) => steady,
         }
     }
 
@@ -241,7 +244,7 @@ impl Clock {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
             clock.elapsed.fetch_add(seconds.max(0), Ordering::SeqCst);
-            clock.right.fetch_add(seconds.max(0), Ordering::SeqCst);
+            clock.ahead.fetch_add(seconds.min(0), Ordering::SeqCst);
         }
     }
 
@@ -249,6 +252,7 @@ impl Clock {
     pub fn jump(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
+            clock.ahead.fetch_add(seconds, Ordering::SeqCst);
         }
     }
 
@@ -256,7 +260,6 @@ impl Clock {
     pub fn jump_everywhere(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
-            clock.right.fetch_add(seconds, Ordering::SeqCst);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::digest;
 use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
-use super::signing::{PublicJwk, PublicKey, SigningKey};
+use super::signing::{PublicJwk, SigningKey};
 use crate::clock::{Seconds, Timestamp};
 use crate::oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
 use crate::oauth::{Issuer, KeyId};
@@ -20,9 +20,8 @@ use crate::oauth::{Issuer, KeyId};
 pub enum HeldKey {
     /// Both halves.
     Whole(Arc<SigningKey>),
-    /// The public half: another replica may sign with it.
-    Public(Arc<PublicKey>),
-    /// Its name.
+    /// Its name. The public half beside it in the database is not believed: only the master key proves that
+    /// a key is this service's.
     Name(KeyId),
 }
 
@@ -32,7 +31,6 @@ impl HeldKey {
     pub fn kid(&self) -> &KeyId {
         match self {
             Self::Whole(key) => &key.public().kid,
-            Self::Public(key) => &key.jwk().kid,
             Self::Name(kid) => kid,
         }
     }
@@ -42,7 +40,7 @@ impl HeldKey {
     pub fn whole(&self) -> Option<&Arc<SigningKey>> {
         match self {
             Self::Whole(key) => Some(key),
-            Self::Public(_) | Self::Name(_) => None,
+            Self::Name(_) => None,
         }
     }
 
@@ -50,7 +48,6 @@ impl HeldKey {
     fn public(&self) -> Option<&PublicJwk> {
         match self {
             Self::Whole(key) => Some(key.public()),
-            Self::Public(key) => Some(key.jwk()),
             Self::Name(_) => None,
         }
     }
@@ -59,7 +56,6 @@ impl HeldKey {
     fn verify(&self, message: &[u8], signature: &[u8]) -> Option<bool> {
         match self {
             Self::Whole(key) => Some(key.verify(message, signature)),
-            Self::Public(key) => Some(key.verify(message, signature)),
             Self::Name(_) => None,
         }
     }

@@ -200,44 +200,6 @@ impl VerifyingKey {
     }
 }
 
-/// A key of this service whose private half cannot be opened here: it verifies and is published, and does
-/// not sign.
-#[derive(Debug)]
-pub struct PublicKey {
-    jwk: PublicJwk,
-    verifier: VerifyingKey,
-}
-
-impl PublicKey {
-    /// Reads the public half of the key of this name, as it is stored.
-    ///
-    /// # Errors
-    /// A sentence if it is not a public RSA key whose RFC 7638 thumbprint is its name.
-    pub fn read(text: &str, kid: &KeyId) -> Result<Self, String> {
-        let other = || format!("the public half of the key {kid} is damaged or was altered");
-        let stored: PublicJwk = serde_json::from_str(text).map_err(|_| other())?;
-        let jwk = PublicJwk::new(stored.n.clone(), stored.e.clone());
-        if jwk != stored || jwk.kid != *kid {
-            return Err(other());
-        }
-        let octets = serde_json::to_vec(&jwk).expect("strings are JSON");
-        let verifier = VerifyingKey::from_jwk(&octets).map_err(|_| other())?;
-        Ok(Self { jwk, verifier })
-    }
-
-    /// The public half.
-    #[must_use]
-    pub fn jwk(&self) -> &PublicJwk {
-        &self.jwk
-    }
-
-    /// Whether the signature is this key's over the message.
-    #[must_use]
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifier.verify(message, signature)
-    }
-}
-
 /// Whether the signature is that of the verifier's key over the message.
 fn verifies(verifier: &RsassaJwsVerifier, message: &[u8], signature: &[u8]) -> bool {
     verifier.verify(message, signature).is_ok()
@@ -300,17 +262,6 @@ mod tests {
         let published = VerifyingKey::from_jwk(&published).expect("a public key");
         assert!(published.verify(b"message", &signature));
         assert!(!published.verify(b"massage", &signature));
-        let stored = serde_json::to_string(key.public()).expect("JSON");
-        let kept = PublicKey::read(&stored, &new.public.kid).expect("its public half");
-        assert!(kept.verify(b"message", &signature) && kept.jwk() == key.public());
-        let other = generate(2_048).expect("OpenSSL to make a key").public;
-        assert!(PublicKey::read(&stored, &other.kid).is_err(), "of another name");
-        let renamed = stored.replace(new.public.kid.as_str(), other.kid.as_str());
-        assert!(PublicKey::read(&renamed, &other.kid).is_err(), "the thumbprint is another");
-        for (from, to) in [("RS256", "none"), ("AQAB", "Aw"), ("sig", "enc"), ("{", "")] {
-            let altered = stored.replacen(from, to, 1);
-            assert!(PublicKey::read(&altered, &new.public.kid).is_err(), "{altered}");
-        }
         // [K-04] [K-05] The shortest spelling of the modulus, and the usual exponent.
         let n = URL_SAFE_NO_PAD.decode(&key.public.n).expect("base64url without padding");
         assert!(n.len() == 256 && n[0] != 0 && key.public.e == "AQAB");

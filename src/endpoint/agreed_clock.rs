@@ -308,7 +308,7 @@ impl AgreedClock {
             Ok(None) => self.state().go_on(reading),
             Ok(Some(shown)) if round_trip <= ROUND_TRIP_MAX => {
                 let steady = before.steady + round_trip / 2;
-                self.state().compare(reading, self.clock.beside(shown), steady);
+                self.state().compare(reading, self.clock.beside(shown, steady), steady);
                 Finding::Nothing
             }
             Ok(Some(_)) | Err(_) => {

@@ -13,7 +13,6 @@ use crate::crypto::key_lifecycle::{KeyDates, Schedule};
 use crate::crypto::key_ring::{DatedKey, HeldKey};
 use crate::crypto::refresh_keys::RefreshKey;
 use crate::crypto::sealing::{KeyPurpose, MasterKeys};
-use crate::crypto::signing::PublicKey;
 use crate::crypto::throttle_key::ThrottleKey;
 use crate::oauth::KeyId;
 use crate::store::keys::StoredKey;
@@ -131,15 +130,11 @@ impl Opener<'_> {
         }
     }
 
-    /// A signing key, or as much of it as there is: another replica may be able to sign with it, so its
-    /// public half is published and verifies, if it is what the key's name says.
+    /// A signing key, or its name if that is all that is known for certain.
     fn signing_key(&mut self, row: &StoredKey) -> HeldKey {
-        if let Some(key) = self.open(row, KeyPurpose::Signing, open_signing_key) {
-            return HeldKey::Whole(Arc::new(key));
-        }
-        match PublicKey::read(&row.public_jwk, &row.id) {
-            Ok(key) => HeldKey::Public(Arc::new(key)),
-            Err(_) => HeldKey::Name(row.id.clone()),
+        match self.open(row, KeyPurpose::Signing, open_signing_key) {
+            Some(key) => HeldKey::Whole(Arc::new(key)),
+            None => HeldKey::Name(row.id.clone()),
         }
     }
 }

@@ -50,6 +50,11 @@ pub(super) fn read_url(url: &str) -> Result<Location, String> {
     if config.get_hosts().is_empty() || config.get_dbname().is_none() {
         return Err("the URL must name a host and a database, as postgres://USER@HOST/NAME".into());
     }
+    // What follows it may be the end of a password, and would be looked up and logged as a name.
+    let has_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+    if config.get_hosts().iter().any(has_at) {
+        return Err("the URL is wrong: write an @ in the user or the password as %40".into());
+    }
     let protection = protection.unwrap_or_else(|| {
         let is_local = |host: &Host| match host {
             Host::Tcp(name) => is_loopback(name),
@@ -149,6 +154,7 @@ mod tests {
         for bad in [
             "postgres://u@h/d?sslmode=always",
             "postgres://u@h",
+            "postgres://u:p@q@h/d",
             "postgres://u@h/d?nonsense=1",
             "postgres://u@h/d?statements=none",
             "postgres://u@h/d?sslrootcert=/no/such/file",

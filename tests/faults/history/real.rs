@@ -24,7 +24,7 @@ const ACCESS_TOKEN_AGE_MAX: Duration = Duration::from_mins(8);
 /// How long a caller waits that soon gives up.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// How long one waits that does not.
-const LONG_PATIENCE: Duration = Duration::from_secs(30);
+const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A client that may introspect its own refresh tokens.
 pub(crate) const CLIENT: &str = "reader";

@@ -27,7 +27,7 @@ const PATIENCE: u32 = 10;
 
 /// What the service promises a confidential client at default settings.
 const RULES: Rules =
-    Rules { retry_window: Some(30 * SECOND), late_tab_window: None, reuse_ends: true };
+    Rules { retry_window: None, late_tab_window: Some(10 * SECOND), reuse_ends: true };
 
 /// What a run came to.
 pub(crate) struct Report {

@@ -115,11 +115,13 @@ impl Jeton {
     pub(crate) async fn key(&self, arguments: &[&str]) -> (String, String) {
         self.let_keys_begin().await;
         let master_key = self.fixtures.master_key.display().to_string();
+        // What the test's clock recorded is no date of the command's.
+        self.database.query("DELETE FROM clock").await;
         let output = key_command(&self.database, &master_key, arguments, "");
         let text = |octets| String::from_utf8(octets).expect("UTF-8");
         let (said, printed) = (text(output.stderr), text(output.stdout));
         assert!(output.status.success(), "{arguments:?}: {said}");
-        self.clock.jump((Clock::System.now().0 + 1 - self.clock.now().0).max(0));
+        self.clock.advance((Clock::System.now().0 + 1 - self.clock.now().0).max(0));
         self.service.reload().await;
         (said, printed)
     }

@@ -170,6 +170,7 @@ async fn the_command_line_deletes_nothing_by_a_wrong_clock() {
 async fn the_command_line_goes_by_the_recorded_date() {
     let (database, _) = Database::filled(ENGINE).await;
     let seen_at = Clock::System.now().0 - 100 * DAY;
+    database.query("DELETE FROM clock").await;
     let clock = format!("INSERT INTO clock (clock_id, seen_at) VALUES (1, {seen_at})");
     database.query(&clock).await;
     for (id, deletable_at) in [("old", seen_at - DAY), ("recent", seen_at - DAY + 1)] {

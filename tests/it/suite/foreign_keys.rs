@@ -163,9 +163,9 @@ async fn no_other_key_comes_before_the_first_signing_key() {
     assert!(database.keys("refresh").await.is_empty());
 }
 
-/// A key that a replica cannot open is published and verifies there, because another replica may sign with
-/// it. The key before it signs on as long as it is published, and its tokens live no longer. When it is gone
-/// nothing signs, and everything else goes on.
+/// A key that a replica cannot open is not published there: whoever can write the database could have put it
+/// there. The key before it signs on as long as it is published, and its tokens live no longer. When it is gone
+/// nothing signs, and everything else goes on. Whether a token of such a key is good cannot be told here: 503.
 #[tokio::test]
 async fn a_key_of_another_master_key_takes_nothing_else_down() {
     let jeton = jeton().await;
@@ -182,7 +182,7 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
         (status, &said["keys_unusable"], &said["signing_key"]),
         (200, &json!(1), &json!("usable"))
     );
-    assert_eq!(KeySet::of(jeton.service.public).await.kids(), [&*first, &*foreign]);
+    assert_eq!(KeySet::of(jeton.service.public).await.kids(), [&*first]);
 
     let both = replica_with_both(&jeton, &other).await;
     for (moment, lifetime) in [(signs_at, 600), (signs_at + RETENTION - 100, 100)] {
@@ -196,8 +196,9 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
         assert!(set.verifies(&token), "{:?}", set.kids());
         let token = jeton.access_token_of(&both).await;
         assert_eq!(kid_of(&token), foreign);
-        assert!(KeySet::of(jeton.service.public).await.verifies(&token));
-        assert!(jeton.is_active(&token).await, "it verifies what it cannot sign");
+        let form = format!("token={token}");
+        let reply = jeton.post_as("rs1", "/introspect", &form).send().await;
+        reply.assert_error(503, "temporarily_unavailable");
         assert_eq!(readiness(&jeton).await.0, 200);
     }
 
@@ -209,9 +210,7 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
     jeton.token(&refresh).await.assert_error(503, "temporarily_unavailable");
     let (status, said) = readiness(&jeton).await;
     assert_eq!((status, &said["signing_key"]), (503, &json!("missing")));
-    assert_eq!(KeySet::of(jeton.service.public).await.kids(), [&*foreign]);
-    both.reload().await;
-    assert!(jeton.is_active(&jeton.access_token_of(&both).await).await);
+    assert!(KeySet::of(jeton.service.public).await.kids().is_empty());
 
     // Withdrawn, it is replaced: under the master key that opens all others.
     jeton.key(&["revoke", &foreign, "--yes"]).await;
@@ -246,7 +245,11 @@ async fn withdrawals_take_effect_beside_a_key_that_cannot_be_opened() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    comes_to_be(&|kids| kids.contains(&&*foreign)).await;
+    let patience = Instant::now() + Duration::from_mins(1);
+    while service.metric("jeton_keys_unusable").await != 1 {
+        assert!(Instant::now() < patience, "it looks at the keys every few seconds");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let right = fixtures.master_key.display().to_string();
     let output = key_command(&database, &right, &["rotate", "--emergency", "--yes"], "");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -255,7 +258,7 @@ async fn withdrawals_take_effect_beside_a_key_that_cannot_be_opened() {
 
     let output = key_command(&database, &right, &["revoke", &row.kid, "--yes"], "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    comes_to_be(&|kids| !kids.contains(&&*row.kid) && kids.len() == 2).await;
+    comes_to_be(&|kids| !kids.contains(&&*row.kid) && kids.len() == 1).await;
     let post = Request::new(service.public, "POST", "/token").form(&login_form("alice", PASSWORD));
     let login = post.basic("web", fixtures.secret("web")).send().await;
     assert_eq!(kid_of(&login.access_token()), database.keys("signing").await[2].kid);
@@ -335,7 +338,7 @@ async fn one_damaged_key_does_not_stop_the_start() {
     database.query(&damage).await;
     let mut service = Executable::serve_on(&database, fixtures, &[]);
     let set = KeySet::of(service.public).await;
-    assert_eq!(set.kids().len(), 2, "its public half is sound");
+    assert_eq!(set.kids().len(), 1, "it is not published");
     assert_eq!(service.metric("jeton_keys_unusable").await, 1);
     let check = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
     let common = ["--database", &database.url, "--master-key-file", &master_key];
@@ -350,11 +353,6 @@ async fn one_damaged_key_does_not_stop_the_start() {
     // It is no proof of a wrong master key, and is not the one that comes next.
     key(&["rotate", "--yes"]);
     assert_eq!(database.keys("signing").await.len(), 3);
-    // Its public half is not believed either if it is not what its name says.
-    let renamed = format!("UPDATE keys SET kid = 'moved' WHERE kid = '{next}'");
-    database.query(&renamed).await;
-    let service = Executable::serve_on(&database, fixtures, &[]);
-    assert!(!KeySet::of(service.public).await.json.to_string().contains(&next));
 }
 
 /// A start that can sign is not stopped because the next key, which is due, cannot be made: the log says why.
