@@ -26,7 +26,7 @@ const BUGS: [Bug; 4] = [
     Bug {
         name: "a retry that ignores revocation: it is answered from what the replica remembers",
         file: "src/endpoint/refresh_grant.rs",
-        right: "let session = session.ok_or(Reason::NoSession)?;",
+        right: "let session = session.ok_or(Reason::UnknownSession)?;",
         wrong: "
             static SEEN: std::sync::Mutex<Vec<crate::store::sessions::StoredSession>> =
                 std::sync::Mutex::new(Vec::new());
@@ -37,14 +37,14 @@ const BUGS: [Bug; 4] = [
                     seen.push(session);
                 }
                 let own = seen.iter().find(|session| session.id == claims.session);
-                own.cloned().ok_or(Reason::NoSession)?
+                own.cloned().ok_or(Reason::UnknownSession)?
             };",
     },
     Bug {
         name: "a token that was used before ends nothing",
-        file: "sql/end_session.sql",
-        right: "COALESCE($2, client_id)",
-        wrong: "$2",
+        file: "src/endpoint/refresh_grant.rs",
+        right: "if !self.store.perform(end).await? {",
+        wrong: "if end.generation < 0 {",
     },
     Bug {
         name: "an exchanged refresh token is said to be active",
