@@ -238,13 +238,12 @@ impl Clock {
         }
     }
 
-    /// Lets time pass on a settable clock; backwards it only changes what is shown. The system's clock
-    /// does not obey.
+    /// Lets time pass on a settable clock; backwards it sets this and all other clocks back, so that nobody
+    /// notices. The system's clock does not obey.
     pub fn advance(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
             clock.elapsed.fetch_add(seconds.max(0), Ordering::SeqCst);
-            clock.ahead.fetch_add(seconds.min(0), Ordering::SeqCst);
         }
     }
 

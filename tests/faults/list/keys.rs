@@ -69,7 +69,7 @@ async fn revoke_signing_key(stage: &mut Stage, master_key: &str) {
     let listed = jeton(stage, &["key", "list", "--json"], master_key).await.unwrap_or_default();
     let listed: Value = serde_json::from_slice(&listed).unwrap_or_default();
     let all = listed.as_array().cloned().unwrap_or_default();
-    let signs = all.iter().find(|key| key["state"] == "signs");
+    let signs = all.iter().find(|key| key["state"] == "signing");
     let Some(kid) = signs.and_then(|key| key["kid"].as_str()).map(str::to_owned) else {
         stage.reproach("`key list` fails or names no key that signs");
         return;
