@@ -6,7 +6,6 @@
 //! look-up takes microseconds where it is asked for, and there is nothing to share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
@@ -19,8 +18,6 @@ use super::{Access, StoreError, Tx, UseCase};
 /// How many statements of one kind are under way at once: while the answer of one is read the database
 /// works on the other.
 const STATEMENTS_MAX: usize = 2;
-/// How long a request waits for what it looks up, with what was asked for before it.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Something that is found by its primary key.
 pub(crate) trait LookUp: Clone + PartialEq + Send + Sync + 'static {
@@ -105,7 +102,7 @@ impl<L: LookUp> Shared<L> {
         self.queue().push(Waiting { look_up, reply });
         self.begin(postgres);
         let unavailable = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
-        match timeout(PATIENCE, answer).await {
+        match timeout(Access::Read.patience(), answer).await {
             Ok(Ok(found)) => found,
             Ok(Err(_)) => unavailable("a look-up was given up"),
             Err(_) => unavailable("the database did not answer in time"),

@@ -23,6 +23,7 @@ mod value;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
@@ -91,6 +92,17 @@ pub(crate) enum Access {
     Definition,
     /// Does something for as long as it takes, in one statement that PostgreSQL runs in no transaction.
     Statement,
+}
+
+impl Access {
+    /// How long its caller waits for the outcome, on either engine.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Read | Self::Write | Self::Transaction => Duration::from_secs(5),
+            Self::LongTransaction => Duration::from_hours(24),
+            Self::Definition | Self::Statement => Duration::MAX,
+        }
+    }
 }
 
 /// Something to be done with the database, whole or not at all.

@@ -33,8 +33,6 @@ const QUEUE_LENGTH_MAX: usize = 1_024;
 const BATCH_LENGTH_MAX: usize = 64;
 /// How long to wait for another process, such as the command line, that holds the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a caller waits for its write. What was not begun by then is not done.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How many idle connections for reading are kept.
 const READERS_MAX: usize = 16;
 
@@ -86,9 +84,10 @@ impl Sqlite {
         }
         let (reply, outcome) = oneshot::channel();
         let statements = self.statements.clone();
-        let is_patient = use_case.access() != Access::LongTransaction;
+        let patience = use_case.access().patience();
         let job: Job = Box::new(move |transaction| {
             let result = transaction.and_then(|connection| {
+                // What its caller has given up before it began is not done.
                 if reply.is_closed() {
                     return Err(StoreError::Unavailable("nobody waits for it".to_owned()));
                 }
@@ -112,7 +111,6 @@ impl Sqlite {
             })
         })?;
         let unavailable = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
-        let patience = if is_patient { PATIENCE } else { Duration::MAX };
         match timeout(patience, outcome).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => unavailable("the writing thread has ended"),

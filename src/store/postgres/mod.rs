@@ -37,10 +37,6 @@ const WRITING_CONNECTIONS_MAX: usize = 10;
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to open a connection and to ask what it leads to.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(2 + CONNECT_TIMEOUT.as_secs());
-/// How long a use case may take before it is given up.
-const USE_CASE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one may that nobody waits for.
-const LONG_USE_CASE_TIMEOUT: Duration = Duration::from_hours(24);
 /// How long others who use a table go first before its definition is tried again.
 const DEFINITION_PAUSE: Duration = Duration::from_secs(1);
 /// How often a use case is tried when the database says that it met another one.
@@ -131,13 +127,8 @@ impl Postgres {
     /// Does it once, on one connection.
     async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
         let access = use_case.access();
-        let patience = match access {
-            Access::Read | Access::Write | Access::Transaction => USE_CASE_TIMEOUT,
-            Access::LongTransaction => LONG_USE_CASE_TIMEOUT,
-            Access::Definition | Access::Statement => Duration::MAX,
-        };
         let mut lease = self.lease(access).await?;
-        match timeout(patience, self.run(&mut lease, use_case)).await {
+        match timeout(access.patience(), self.run(&mut lease, use_case)).await {
             Ok(outcome) => outcome.map_err(|error| Failure { error, remedy: lease.remedy() }),
             Err(_) => Err(StoreError::Unavailable(lease.why_given_up().to_owned()).into()),
         }
