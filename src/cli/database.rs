@@ -92,7 +92,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 /// Deletes what has expired, and shows on a terminal how far it is.
 async fn purge(store: &Store) -> Result<(), Failure> {
     let before = deletable_before(store).await?;
-    let expired = store.perform(CountExpiredSessions { now: before }).await?;
+    let expired = store.perform(CountExpiredSessions { before }).await?;
     let show = |deleted| {
         output::progress(&format!("Deleted {deleted} of {expired} expired sessions"));
     };

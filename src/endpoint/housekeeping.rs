@@ -18,25 +18,25 @@ const PAUSE_FACTOR: u32 = 3;
 /// The shortest pause.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 
-/// Deletes what has expired, and returns how much that was. `progress` is told the count so far. Of
+/// Deletes what could have been deleted before a moment, and returns how much that was. `progress` is told the count so far. Of
 /// replicas that do this at the same moment one goes on and the others find nothing left in their batch.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before stays deleted.
 pub async fn delete_expired_sessions(
     store: &Store,
-    now: Timestamp,
+    before: Timestamp,
     progress: impl FnMut(u64),
 ) -> Result<u64, StoreError> {
-    in_batches(store, |limit| DeleteExpiredSessions { now, limit }, progress).await
+    in_batches(store, |limit| DeleteExpiredSessions { before, limit }, progress).await
 }
 
 /// Deletes counters of failures that say nothing any more, and returns how many there were.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before stays deleted.
-pub async fn delete_expired_tallies(store: &Store, now: Timestamp) -> Result<u64, StoreError> {
-    in_batches(store, |limit| DeleteExpiredTallies { now, limit }, |_| {}).await
+pub async fn delete_expired_tallies(store: &Store, before: Timestamp) -> Result<u64, StoreError> {
+    in_batches(store, |limit| DeleteExpiredTallies { before, limit }, |_| {}).await
 }
 
 /// Gives users a lot who have none (`sql/migrations/0004_lots.sql`), and returns how many.

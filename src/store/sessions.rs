@@ -343,7 +343,7 @@ impl UseCase for ListSessionsOfUser {
 /// Deletes so many of the sessions that have expired, and returns how many there were to delete.
 #[derive(Debug)]
 pub(crate) struct DeleteExpiredSessions {
-    pub(crate) now: Timestamp,
+    pub(crate) before: Timestamp,
     pub(crate) limit: i64,
 }
 
@@ -355,14 +355,14 @@ impl UseCase for DeleteExpiredSessions {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &[self.now.into(), self.limit.into()]).await
+        tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &[self.before.into(), self.limit.into()]).await
     }
 }
 
 /// Counts the sessions that wait for their deletion.
 #[derive(Debug)]
 pub(crate) struct CountExpiredSessions {
-    pub(crate) now: Timestamp,
+    pub(crate) before: Timestamp,
 }
 
 impl UseCase for CountExpiredSessions {
@@ -373,7 +373,7 @@ impl UseCase for CountExpiredSessions {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
-        let rows = tx.query(&sql::COUNT_EXPIRED_SESSIONS, &[self.now.into()]).await?;
+        let rows = tx.query(&sql::COUNT_EXPIRED_SESSIONS, &[self.before.into()]).await?;
         rows.first().map_or(Ok(0), |row| row.integer(0))
     }
 }

@@ -220,7 +220,7 @@ impl UseCase for UnlockAccount {
 /// Deletes a batch of counters that are of no more use, and returns how many that were.
 #[derive(Debug)]
 pub(crate) struct DeleteExpiredTallies {
-    pub(crate) now: Timestamp,
+    pub(crate) before: Timestamp,
     pub(crate) limit: i64,
 }
 
@@ -232,6 +232,6 @@ impl UseCase for DeleteExpiredTallies {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::DELETE_EXPIRED_TALLIES, &[self.now.into(), self.limit.into()]).await
+        tx.execute(&sql::DELETE_EXPIRED_TALLIES, &[self.before.into(), self.limit.into()]).await
     }
 }

@@ -48,39 +48,25 @@ impl Migration {
     }
 }
 
+macro_rules! migrations {
+    ($($version:literal $name:literal $file:literal,)+) => {
+        &[$(Migration {
+            version: $version,
+            name: $name,
+            script: include_str!(concat!("../../../sql/migrations/", $file, ".sql")),
+        },)+]
+    };
+}
+
 /// All scripts, in the order of their versions, which have no gap.
-const MIGRATIONS: [Migration; 6] = [
-    Migration {
-        version: 1,
-        name: "initial",
-        script: include_str!("../../../sql/migrations/0001_initial.sql"),
-    },
-    Migration {
-        version: 2,
-        name: "sessions",
-        script: include_str!("../../../sql/migrations/0002_sessions.sql"),
-    },
-    Migration {
-        version: 3,
-        name: "login_throttle",
-        script: include_str!("../../../sql/migrations/0003_login_throttle.sql"),
-    },
-    Migration {
-        version: 4,
-        name: "lots",
-        script: include_str!("../../../sql/migrations/0004_lots.sql"),
-    },
-    Migration {
-        version: 5,
-        name: "replicas",
-        script: include_str!("../../../sql/migrations/0005_replicas.sql"),
-    },
-    Migration {
-        version: 6,
-        name: "clock",
-        script: include_str!("../../../sql/migrations/0006_clock.sql"),
-    },
-];
+const MIGRATIONS: &[Migration] = migrations! {
+    1 "initial" "0001_initial",
+    2 "sessions" "0002_sessions",
+    3 "login_throttle" "0003_login_throttle",
+    4 "lots" "0004_lots",
+    5 "replicas" "0005_replicas",
+    6 "clock" "0006_clock",
+};
 
 /// Who brings the tables up to date, and how.
 pub struct Run<'a> {
@@ -218,7 +204,7 @@ pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatu
 async fn work(worker: &Worker<'_>, guard: &Guard) -> Result<(), Trouble> {
     // As it is now that nobody else works.
     let applied = worker.store.perform(ListMigrations).await?;
-    for migration in &MIGRATIONS {
+    for migration in MIGRATIONS {
         let is_applied = applied.iter().any(|(version, _)| *version == migration.version);
         if !is_applied && !worker.apply(migration, &guard.position).await? {
             break;
@@ -401,7 +387,7 @@ mod tests {
 
     #[test]
     fn every_script_consists_of_steps() {
-        for migration in &MIGRATIONS {
+        for migration in MIGRATIONS {
             let steps = step::steps(migration.script);
             let known = steps.map_err(|statement| format!("no known form: {statement}"));
             assert!(!known.expect(migration.name).is_empty(), "{}", migration.name);
