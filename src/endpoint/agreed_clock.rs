@@ -222,6 +222,16 @@ impl AgreedClock {
         Ok(agreed)
     }
 
+    /// The same, for a replica: it records the date from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database does not answer.
+    pub async fn start(clock: Clock, store: Store) -> Result<Self, StoreError> {
+        let agreed = Self::open(clock, store).await?;
+        agreed.record(agreed.clock.reading()).await?;
+        Ok(agreed)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -463,6 +473,18 @@ mod tests {
         // The machine was off for half an hour before.
         assert!(!run(&mut state, 22_000, 22_000, 1_800_000));
         assert!(state.is_proven(after(22_000, 1_800_000)));
+    }
+
+    #[test]
+    fn a_word_is_said_from_five_seconds_on() {
+        for (ahead, distance) in [
+            (5_000, Distance::Near),
+            (5_001, Distance::WorthAWord),
+            (-30_000, Distance::WorthAWord),
+            (-30_001, Distance::Off),
+        ] {
+            assert_eq!(Distance::of(ahead), distance, "{ahead} ms");
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@ use warp::reply::Response;
 
 use super::metrics::{Metrics, Now};
 use super::reply;
-use crate::clock::Clock;
 use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::keys::Keys;
 use crate::store::Store;
@@ -26,10 +25,8 @@ pub struct Management {
     pub keys: Arc<Keys>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
-    /// What time it is.
-    pub clock: Clock,
-    /// Whether that is known.
-    pub agreed: Arc<AgreedClock>,
+    /// What time it is, and whether that is known.
+    pub clock: Arc<AgreedClock>,
 }
 
 /// The answer of `/readyz`.
@@ -78,7 +75,7 @@ impl Management {
     /// Ready means: a login could succeed now.
     async fn readiness(&self) -> Response {
         let database = self.store.ping().await.is_ok();
-        let clock = self.agreed.now().is_ok();
+        let clock = self.clock.now().is_ok();
         let health = self.keys.health();
         let ready = database && clock && health.signs && health.derives && health.counts;
         let key = |usable| if usable { "usable" } else { "missing" };
@@ -90,7 +87,7 @@ impl Management {
             throttle_key: key(health.counts),
             keys_unusable: health.unusable,
             clock: if clock { "agrees" } else { "off" },
-            clock_offset_seconds: self.agreed.offset(),
+            clock_offset_seconds: self.clock.offset(),
             keys_age_seconds: health.age.get(),
             jwks_max_age_seconds: health.jwks_max_age.get(),
         };
@@ -102,8 +99,8 @@ impl Management {
             pool: self.store.pool_use(),
             keys: &self.keys.ring(),
             health: self.keys.health(),
-            time: self.clock.now(),
-            clock_offset: self.agreed.offset(),
+            time: self.clock.presumed_now(),
+            clock_offset: self.clock.offset(),
         });
         text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     }

@@ -202,6 +202,7 @@ impl Service {
 
     /// Looks again at keys, metadata and certificate, without waiting for the next time that is due.
     pub async fn reload(&self) {
+        self.upkeep.measure_clock().await;
         self.upkeep.look_again().await;
     }
 
@@ -244,8 +245,7 @@ impl Parts {
         availability: Availability,
         hashing: &HashingPool,
     ) -> Result<Self, Failure> {
-        let agreed = Arc::new(AgreedClock::open(clock.clone(), store.clone()).await?);
-        agreed.measure().await?;
+        let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
         let vault = key_vault(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
         // Before anything is published: a key that another replica makes from now on waits for those who
@@ -359,8 +359,7 @@ impl Parts {
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
-            clock: self.clock.clone(),
-            agreed: Arc::clone(&self.agreed),
+            clock: Arc::clone(&self.agreed),
         }
     }
 }

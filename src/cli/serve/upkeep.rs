@@ -52,7 +52,7 @@ pub(super) async fn record(replica: &Replica, clock: &AgreedClock) {
 
 impl Upkeep {
     /// Holds the clock against the second one.
-    async fn measure_clock(&self) {
+    pub(super) async fn measure_clock(&self) {
         if let Err(error) = self.clock.measure().await {
             tracing::debug!("cannot compare the clock now: {error}");
         }
@@ -61,7 +61,6 @@ impl Upkeep {
     /// Looks again at what other replicas, the command line or the administrator of the certificate
     /// may have changed, and makes the next signing key if it is due.
     pub(super) async fn look_again(&self) {
-        self.measure_clock().await;
         let failed = |what: &str, problem: String| {
             self.metrics.reload_failures.inc();
             tracing::warn!("cannot reload {what}, going on with what is in hand: {problem}");
