@@ -278,6 +278,58 @@ mod tests {
     use super::super::sql::{FIND_CLIENT, FIND_SESSION, FIND_USER, REFRESH_SESSION};
     use super::*;
 
+    /// Does something while it has the connection.
+    struct Does<F>(Access, F);
+
+    impl<F: Fn() + Send + Sync + 'static> UseCase for Does<F> {
+        type Outcome = ();
+
+        fn access(&self) -> Access {
+            self.0
+        }
+
+        async fn run(&self, _: &mut Tx<'_>) -> Result<(), StoreError> {
+            (self.1)();
+            Ok(())
+        }
+    }
+
+    /// A change of tables takes the time it takes. A write that waits behind it is given up by its caller, and is
+    /// not done afterwards.
+    #[tokio::test]
+    async fn a_change_of_tables_is_waited_for_and_a_write_that_was_given_up_is_not_done() {
+        let folder = std::env::temp_dir();
+        let path = folder.join(format!("jeton-patience-{}.db", std::process::id()));
+        let sqlite = Sqlite::open(&path, Counter::default()).expect("a new file");
+        let (finish, finished) = sync_channel(1);
+        let finished = Mutex::new(finished);
+        let wait = move || {
+            let finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
+            finished.recv().expect("it is told to finish");
+        };
+        let own = sqlite.clone();
+        let change = tokio::spawn(async move { own.perform(Does(Access::Definition, wait)).await });
+        while sqlite.pool_use().in_use == 0 {
+            tokio::task::yield_now().await;
+        }
+        let done = Arc::new(AtomicUsize::new(0));
+        let write = || {
+            let done = Arc::clone(&done);
+            Does(Access::Write, move || {
+                done.fetch_add(1, Ordering::SeqCst);
+            })
+        };
+        let given_up = sqlite.perform(write()).await;
+        assert!(matches!(given_up, Err(StoreError::Unavailable(_))), "{given_up:?}");
+        finish.send(()).expect("it waits");
+        assert_eq!(change.await.expect("no panic"), Ok(()));
+        assert_eq!(sqlite.perform(write()).await, Ok(()));
+        assert_eq!(done.load(Ordering::SeqCst), 1, "only the last was done");
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(format!("{}{suffix}", path.display())).ok();
+        }
+    }
+
     #[test]
     fn a_statement_is_planned_once() {
         let connection = connect(Path::new(":memory:")).expect("memory");
