@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate and the floors they stand on.
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("clock", 0),
     ("config", 0),
     ("presence", 0),
     ("secret", 0),
+    ("supervision", 0),
     ("oauth", 1),
     ("crypto", 2),
     ("store", 2),
