@@ -125,7 +125,9 @@ pub fn main() -> ExitCode {
     });
     // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.
     runtime.shutdown_background();
-    outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
+    let code = outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS);
+    log::flush();
+    code
 }
 
 /// The error without the URL of the database if it is that which cannot be read: a password may be in it,
@@ -140,7 +142,7 @@ fn without_database_url(mut error: clap::Error) -> clap::Error {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    output::error_line(&format!("error: {failure}"));
+    log::last_words(&format!("error: {failure}"));
     ExitCode::FAILURE
 }
 

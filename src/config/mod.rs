@@ -4,6 +4,7 @@
 //! into types that cannot hold a wrong one; what settings must satisfy together, and with the
 //! machine, is checked where the parts are put together (`cli/serve/`).
 
+mod log_filter;
 mod value;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::clock::Seconds;
+pub use log_filter::{AUDIT_TARGET, LogFilter};
 pub use value::{ByteSize, CorsOrigin, DatabaseLocation, ScryptCost, TrustedProxy};
 
 /// Where the data is; common to all commands.
@@ -241,9 +243,10 @@ pub struct MasterKeySettings {
 /// The settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// What is logged: a filter such as info,jeton=debug
+    /// What is logged: a level (off, error, warn, info, debug, trace), and others for single targets, as
+    /// info,jeton=debug. Audit events are logged unless `jeton::audit` itself is named
     #[arg(long, env = "JETON_LOG", default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    pub log: LogFilter,
 
     /// The form of the log: text or json [default: text on a terminal, else json]
     #[arg(long, env = "JETON_LOG_FORMAT", value_name = "FORMAT")]

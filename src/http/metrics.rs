@@ -46,6 +46,9 @@ pub struct StateLabels {
     pub state: &'static str,
 }
 
+/// How many lines of the log were dropped, by `kind`: `audit` or `other`.
+pub type LogLinesDropped = Family<[(&'static str, &'static str); 1], Counter>;
+
 /// All that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -79,7 +82,11 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(hashing: &HashingMetrics, statements: &Counter) -> Self {
+    pub fn new(
+        hashing: &HashingMetrics,
+        statements: &Counter,
+        log_lines_dropped: &LogLinesDropped,
+    ) -> Self {
         let mut registry = Registry::with_prefix("jeton");
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
@@ -99,6 +106,7 @@ impl Metrics {
             "Statements run, BEGIN and COMMIT apart",
             statements.clone()
         );
+        register!("log_lines_dropped", "Lines that nobody read in time", log_lines_dropped.clone());
         Self {
             requests: register!("http_requests", "Requests by route", Family::default()),
             token_requests: register!("token_requests", "Token requests", Family::default()),

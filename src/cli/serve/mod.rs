@@ -120,7 +120,8 @@ impl Service {
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
         let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
-        let metrics = Arc::new(Metrics::new(hashing.metrics(), store.statements()));
+        let metrics =
+            Arc::new(Metrics::new(hashing.metrics(), store.statements(), log::lines_dropped()));
 
         let parts = Parts { settings, clock, issuer, store, keys, discovery, metrics };
         let routes = public_routes(parts.public(plan.default_client, hashing));

@@ -30,6 +30,7 @@ mod key_commands;
 mod key_import;
 mod key_outage;
 mod key_rotation;
+mod log_outage;
 mod long_session;
 mod master_keys;
 mod metadata;
