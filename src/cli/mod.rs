@@ -13,6 +13,7 @@ mod key;
 mod key_picture;
 mod log;
 mod machine;
+mod memory_limit;
 mod output;
 mod prompt;
 pub mod serve;

@@ -7,6 +7,7 @@
 mod log_filter;
 mod value;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -126,6 +127,17 @@ pub struct ServeSettings {
         value_name = "DURATION"
     )]
     pub login_deadline: Seconds,
+
+    /// How long a hashing thread without work keeps its memory before it gives it back to the system, 1s to
+    /// 365d; the next login then waits some hundredths of a second longer
+    #[arg(
+        long,
+        env = "JETON_HASH_MEMORY_IDLE",
+        default_value = "1m",
+        value_parser = hash_memory_idle,
+        value_name = "DURATION"
+    )]
+    pub hash_memory_idle: Seconds,
 
     /// A public client for password requests that name none
     #[arg(long, env = "JETON_DEFAULT_CLIENT", value_name = "CLIENT_ID")]
@@ -262,6 +274,15 @@ pub enum LogFormat {
     Json,
 }
 
+impl fmt::Display for LogFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
 /// Parses a duration between two bounds.
 fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, String> {
     let span: Seconds = text.parse()?;
@@ -307,6 +328,10 @@ fn key_rotation(text: &str) -> Result<Seconds, String> {
 
 fn login_deadline(text: &str) -> Result<Seconds, String> {
     duration(text, Seconds::new(1), Seconds::new(60))
+}
+
+fn hash_memory_idle(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
 }
 
 fn key_bits(text: &str) -> Result<u32, String> {

@@ -41,10 +41,15 @@ pub(super) fn lines_dropped() -> &'static LinesDropped {
     &LINES_DROPPED
 }
 
+/// The form of the log: as set, or as whoever reads standard error wants it.
+pub(super) fn format(settings: &LogSettings) -> LogFormat {
+    let by_reader = if output::is_interactive() { LogFormat::Text } else { LogFormat::Json };
+    settings.log_format.unwrap_or(by_reader)
+}
+
 /// Starts logging. It happens once in a process.
 pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
-    let by_reader = if output::is_interactive() { LogFormat::Text } else { LogFormat::Json };
-    let format = settings.log_format.unwrap_or(by_reader);
+    let format = format(settings);
     let failed = |error: &dyn std::fmt::Display| format!("cannot start logging: {error}");
 
     // Not the handle of the standard library: its lock is held while a write waits.

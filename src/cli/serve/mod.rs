@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::memory_limit::MemoryLimit;
 use super::{Failure, log, unknown_variables};
 use crate::clock::Clock;
 use crate::config::ServeSettings;
@@ -38,8 +39,8 @@ use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
 use crate::store::{Store, migration};
-use plan::issuer;
-pub(super) use plan::{Plan, key_vault};
+use crate::supervision::Health;
+pub(super) use plan::{Plan, issuer, key_vault};
 use upkeep::Upkeep;
 
 /// How long requests in flight may take to finish when the service stops.
@@ -119,7 +120,9 @@ impl Service {
         let keys = Arc::new(Keys::load(vault, clock.clone()).await?);
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
-        let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
+        let health = Health::default();
+        let hashing = HashingPool::start(plan.hashing, &health);
+        let hashing = hashing.map_err(|error| no_hashing(&error))?;
         let metrics =
             Arc::new(Metrics::new(hashing.metrics(), store.statements(), log::lines_dropped()));
 
@@ -167,17 +170,19 @@ impl Service {
                 plan.connections_max
             );
         }
-        service.announce(plan.hashing);
+        service.announce(plan.hashing, plan.memory_limit.as_ref());
         Ok(service)
     }
 
-    fn announce(&self, hashing: HashingLimits) {
+    fn announce(&self, hashing: HashingLimits, memory_limit: Option<&MemoryLimit>) {
+        let memory_limit = memory_limit.map(ToString::to_string).unwrap_or_default();
         tracing::info!(
             public = %self.public,
             management = %self.management,
             issuer = %self.issuer,
             hashing_threads = hashing.threads,
             hashing_memory_mib = (hashing.memory_per_thread >> 20) * hashing.threads as u64,
+            memory_limit,
             scrypt = %hashing.cost,
             "serving"
         );

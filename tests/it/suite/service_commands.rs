@@ -41,7 +41,7 @@ async fn check_proves_that_the_service_can_start() {
         ("--access-token-lifetime", "7m", "command line"),
         ("--master-key-file", &*master_key, "environment"),
         ("--jwks-max-age", "10m", "default"),
-        ("--issuer", "(none)", "default"),
+        ("--issuer", "http://localhost:PORT", "default"),
     ] {
         let line = printed.lines().find(|line| line.starts_with(&format!("{setting} ")));
         let line = line.unwrap_or_else(|| panic!("{setting} is shown: {printed}"));
