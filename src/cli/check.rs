@@ -39,8 +39,15 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
         hashing_memory(&plan)
     ));
     output::line(&format!("ok  {} connections at once", plan.connections_max));
-    if plan.certificate.is_some() {
-        output::line("ok  the certificate and its key fit together");
+    if let Some(certificate) = &plan.certificate {
+        let validity = certificate.validity();
+        output::line(&format!(
+            "ok  the certificate and its key fit together; it expires at {}",
+            validity.not_after
+        ));
+        if let Some(problem) = validity.problem(Clock::System.now()) {
+            output::error_line(&format!("warning: {problem}"));
+        }
     }
     bind(settings.listen, "--listen")?;
     bind(settings.management_listen, "--management-listen")?;

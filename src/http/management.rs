@@ -12,9 +12,11 @@ use warp::reply::Response;
 
 use super::metrics::Metrics;
 use super::reply;
+use super::tls::Certificate;
 use crate::clock::Clock;
 use crate::endpoint::keys::Keys;
 use crate::store::Store;
+use crate::supervision::Health;
 
 /// What the management listener needs.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub struct Management {
     pub metrics: Arc<Metrics>,
     /// What time it is.
     pub clock: Clock,
+    /// The certificate of the public listener, if it speaks TLS.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Which parts of the service are down.
+    pub health: Health,
 }
 
 /// The answer of `/readyz`.
@@ -35,6 +41,9 @@ struct Readiness {
     status: &'static str,
     database: &'static str,
     signing_key: &'static str,
+    /// The parts of the service that failed and do not work again yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts_down: Vec<String>,
     /// How old what is known of the keys is.
     keys_age_seconds: i64,
     /// For how long the key set is said to be good.
@@ -69,12 +78,15 @@ impl Management {
     async fn readiness(&self) -> Response {
         let (database, signing_key) =
             (self.store.ping().await.is_ok(), self.keys.ring().signing().is_some());
-        let ready = database && signing_key;
+        let parts_down: Vec<_> =
+            self.health.down().into_iter().map(|down| down.part.to_string()).collect();
+        let ready = database && signing_key && parts_down.is_empty();
         let health = self.keys.health();
         let body = Readiness {
             status: if ready { "ready" } else { "not ready" },
             database: if database { "reachable" } else { "unreachable" },
             signing_key: if signing_key { "usable" } else { "missing" },
+            parts_down,
             keys_age_seconds: health.age.get(),
             jwks_max_age_seconds: health.jwks_max_age.get(),
         };
@@ -83,7 +95,11 @@ impl Management {
 
     fn metrics(&self) -> Response {
         let (ring, health) = (self.keys.ring(), self.keys.health());
-        let page = self.metrics.render(self.store.pool_use(), &ring, &health, self.clock.now());
+        let now = self.clock.now();
+        if let Some(certificate) = &self.certificate {
+            self.metrics.set_certificate_expiry(certificate.validity().not_after, now);
+        }
+        let page = self.metrics.render(self.store.pool_use(), &ring, &health, now);
         text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
     }
 }

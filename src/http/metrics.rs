@@ -77,6 +77,8 @@ pub struct Metrics {
     keys_age: Gauge,
     next_key_published: Gauge,
     next_key_signs: Gauge,
+    /// Nothing without TLS: a family of one, which is missing until it is set.
+    certificate_expires: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
 impl Metrics {
@@ -148,8 +150,18 @@ impl Metrics {
                 "Until the next key signs",
                 Gauge::default()
             ),
+            certificate_expires: register!(
+                "tls_certificate_expires_seconds",
+                "Until the certificate expires; negative since it has",
+                Family::default()
+            ),
             registry,
         }
+    }
+
+    /// Notes when the certificate expires.
+    pub fn set_certificate_expiry(&self, not_after: Timestamp, now: Timestamp) {
+        self.certificate_expires.get_or_create(&[]).set(not_after.0.saturating_sub(now.0));
     }
 
     /// Everything as text, with what is only known when asked.

@@ -4,7 +4,7 @@ mod plan;
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -134,6 +134,7 @@ impl Service {
             listener: public,
             tls: acceptor,
             max_connections: plan.connections_max,
+            drain: DRAIN_TIMEOUT,
             open_connections: parts.metrics.connections.clone(),
             gave_way: parts.metrics.connections_gave_way.clone(),
         };
@@ -141,19 +142,18 @@ impl Service {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
+            drain: DRAIN_TIMEOUT,
             open_connections: Gauge::default(),
             gave_way: Counter::default(),
         };
+        let management_routes =
+            management_routes(parts.management(plan.certificate.clone(), health.clone()));
         let tasks = vec![
-            tokio::spawn(public.serve(routes, stopping.clone(), DRAIN_TIMEOUT)),
-            tokio::spawn(management.serve(
-                management_routes(parts.management()),
-                stopping.clone(),
-                DRAIN_TIMEOUT,
-            )),
+            public.start("public listener", &health, routes, &stopping),
+            management.start("management listener", &health, management_routes, &stopping),
         ];
         let upkeep = Arc::new(parts.upkeep(plan.certificate));
-        tokio::spawn(Arc::clone(&upkeep).run(stopping));
+        upkeep.start(&health, &stopping);
         let service = Self {
             upkeep,
             public: public_address,
@@ -291,11 +291,14 @@ impl Parts {
             discovery: Arc::clone(&self.discovery),
             certificate,
             metrics: Arc::clone(&self.metrics),
+            told: Mutex::default(),
         }
     }
 
-    fn management(&self) -> Management {
+    fn management(&self, certificate: Option<Arc<Certificate>>, health: Health) -> Management {
         Management {
+            certificate,
+            health,
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
