@@ -161,7 +161,7 @@ pub struct ServeSettings {
     pub tls_key: Option<PathBuf>,
 
     /// Allow plain HTTP on a listener that is not loopback, because a proxy speaks TLS before it
-    #[arg(long, env = "JETON_BEHIND_TLS_PROXY")]
+    #[arg(long, env = "JETON_BEHIND_TLS_PROXY", value_parser = switch)]
     pub behind_tls_proxy: bool,
 
     /// How many connections are open at once, on the public listener
@@ -340,6 +340,18 @@ fn key_bits(text: &str) -> Result<u32, String> {
         "3072" => Ok(3_072),
         "4096" => Ok(4_096),
         _ => Err("it must be 2048, 3072 or 4096".to_owned()),
+    }
+}
+
+/// Reads whether something is on: `1`, `true`, `yes` or `on`, in any case; or `0`, `false`, `no` or `off`.
+///
+/// # Errors
+/// What would be right.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("write true, yes, on or 1, or false, no, off or 0".to_owned()),
     }
 }
 

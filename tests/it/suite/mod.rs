@@ -56,6 +56,7 @@ mod session_commands;
 mod session_ends;
 mod session_limit;
 mod session_model;
+mod settings;
 mod shut_down;
 mod smuggling;
 mod start_up;
