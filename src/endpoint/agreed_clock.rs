@@ -5,7 +5,7 @@
 //! past of the first: what it showed, and how long the machine has run since; at the start, the latest date
 //! that was recorded in the database.
 //!
-//! A clock that is off by more than [`OFFSET_MAX`] decides nothing: it would end sessions that live, and
+//! A clock that is off by more than `OFFSET_MAX` decides nothing: it would end sessions that live, and
 //! keep alive what has ended.
 
 use std::fmt;

@@ -4,7 +4,7 @@ mod plan;
 mod upkeep;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::memory_limit::MemoryLimit;
 use super::{Failure, log, migrating, unknown_variables};
 use crate::availability::Availability;
 use crate::clock::Clock;
@@ -41,9 +42,9 @@ use crate::http::{Management, PublicService, management_routes, public_routes};
 use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
 use crate::store::{Stop, Store};
-use plan::issuer;
+use crate::supervision::{Health, supervise};
 use plan::replica_settings;
-pub(super) use plan::{Plan, key_vault};
+pub(super) use plan::{Plan, issuer, key_vault};
 use upkeep::Upkeep;
 
 /// How long requests in flight may take to finish when the service stops.
@@ -100,6 +101,22 @@ fn no_hashing(error: &std::io::Error) -> String {
     )
 }
 
+/// Looks whether the process stands still, as a part of the service.
+fn watch_for_standstills(
+    availability: &Availability,
+    health: &Health,
+    stop: watch::Receiver<bool>,
+) {
+    let availability = availability.clone();
+    supervise("standstill watch", health, move || {
+        let watching = availability.clone().watch(stop.clone());
+        async move {
+            watching.await;
+            Ok(())
+        }
+    });
+}
+
 fn warn_of_few_connections(wanted: usize, possible: usize) {
     if possible < wanted {
         tracing::warn!(
@@ -144,7 +161,9 @@ impl Service {
             return Ok(None);
         }
         check_default_client(&store, plan.default_client.as_ref()).await?;
-        let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
+        let health = Health::default();
+        let hashing = HashingPool::start(plan.hashing, &health);
+        let hashing = hashing.map_err(|error| no_hashing(&error))?;
         let parts = Parts::gather(settings, clock, issuer, store, availability, &hashing).await?;
 
         let routes = public_routes(parts.public(plan.default_client, hashing));
@@ -154,6 +173,7 @@ impl Service {
             listener: public,
             tls: acceptor,
             max_connections: plan.connections_max,
+            drain: DRAIN_TIMEOUT,
             open_connections: parts.metrics.connections.clone(),
             gave_way: parts.metrics.connections_gave_way.clone(),
         };
@@ -161,20 +181,19 @@ impl Service {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
+            drain: DRAIN_TIMEOUT,
             open_connections: Gauge::default(),
             gave_way: Counter::default(),
         };
+        let management_routes =
+            management_routes(parts.management(plan.certificate.clone(), health.clone()));
         let tasks = vec![
-            tokio::spawn(public.serve(routes, stopping.clone(), DRAIN_TIMEOUT)),
-            tokio::spawn(management.serve(
-                management_routes(parts.management()),
-                stopping.clone(),
-                DRAIN_TIMEOUT,
-            )),
+            public.start("public listener", &health, routes, &stopping),
+            management.start("management listener", &health, management_routes, &stopping),
         ];
         let upkeep = Arc::new(parts.upkeep(plan.certificate));
-        tokio::spawn(parts.availability.clone().watch(stopping.clone()));
-        tokio::spawn(Arc::clone(&upkeep).run(stopping));
+        upkeep.start(&health, &stopping);
+        watch_for_standstills(&parts.availability, &health, stopping);
         let service = Self {
             upkeep,
             public: public_address,
@@ -184,17 +203,19 @@ impl Service {
             tasks,
         };
         warn_of_few_connections(parts.settings.max_connections, plan.connections_max);
-        service.announce(plan.hashing);
+        service.announce(plan.hashing, plan.memory_limit.as_ref());
         Ok(Some(service))
     }
 
-    fn announce(&self, hashing: HashingLimits) {
+    fn announce(&self, hashing: HashingLimits, memory_limit: Option<&MemoryLimit>) {
+        let memory_limit = memory_limit.map(ToString::to_string).unwrap_or_default();
         tracing::info!(
             public = %self.public,
             management = %self.management,
             issuer = %self.issuer,
             hashing_threads = hashing.threads,
             hashing_memory_mib = (hashing.memory_per_thread >> 20) * hashing.threads as u64,
+            memory_limit,
             scrypt = %hashing.cost,
             "serving"
         );
@@ -257,7 +278,12 @@ impl Parts {
         keys.reload().await.ok();
         let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
         let discovery = Arc::new(discovery);
-        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
+        let metrics = Arc::new(Metrics::new(
+            hashing.metrics(),
+            &store,
+            availability.standstills(),
+            log::lines_dropped(),
+        ));
         Ok(Self {
             settings,
             clock,
@@ -345,17 +371,21 @@ impl Parts {
     fn upkeep(&self, certificate: Option<Arc<Certificate>>) -> Upkeep {
         Upkeep {
             store: self.store.clone(),
-            clock: Arc::clone(&self.agreed),
+            clock: self.clock.clone(),
+            agreed: Arc::clone(&self.agreed),
             keys: Arc::clone(&self.keys),
             discovery: Arc::clone(&self.discovery),
             certificate,
             metrics: Arc::clone(&self.metrics),
             replica: Arc::clone(&self.replica),
+            told: Mutex::default(),
         }
     }
 
-    fn management(&self) -> Management {
+    fn management(&self, certificate: Option<Arc<Certificate>>, health: Health) -> Management {
         Management {
+            certificate,
+            health,
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
