@@ -167,25 +167,25 @@ impl Upkeep {
 
     /// Does all of it now and then, each as a part of the service of its own, so that none waits for another.
     pub(super) fn start(self: &Arc<Self>, health: &Health, stop: &watch::Receiver<bool>) {
-        let parts = Parts { upkeep: self, health, stop };
-        parts.start("clock", CLOCK_INTERVAL, |own| async move { own.measure_clock().await });
-        parts.start("reload", RELOAD_INTERVAL, |own| async move { own.look_again().await });
-        parts.start("housekeeping", HOUSEKEEPING_INTERVAL, |own| async move { own.clean().await });
-        parts.start("heartbeat", HEARTBEAT_INTERVAL, |own| async move {
+        let jobs = Jobs { upkeep: self, health, stop };
+        jobs.start("clock", CLOCK_INTERVAL, |own| async move { own.measure_clock().await });
+        jobs.start("reload", RELOAD_INTERVAL, |own| async move { own.look_again().await });
+        jobs.start("housekeeping", HOUSEKEEPING_INTERVAL, |own| async move { own.clean().await });
+        jobs.start("heartbeat", HEARTBEAT_INTERVAL, |own| async move {
             record(&own.replica, &own.agreed).await;
         });
     }
 }
 
-/// What the parts of the upkeep share.
-struct Parts<'a> {
+/// What the jobs of the upkeep share.
+struct Jobs<'a> {
     upkeep: &'a Arc<Upkeep>,
     health: &'a Health,
     stop: &'a watch::Receiver<bool>,
 }
 
-impl Parts<'_> {
-    /// Starts a part that does something at once and then now and then.
+impl Jobs<'_> {
+    /// Starts one that does something at once and then now and then.
     fn start<F: Future<Output = ()> + Send + 'static>(
         &self,
         name: &'static str,
