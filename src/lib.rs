@@ -10,7 +10,8 @@
 //! floor 3   endpoint/                        what each endpoint and grant does, in RFC words
 //! floor 2   store/  crypto/                  SQL on two engines, and all that needs a key or hash
 //! floor 1   oauth/                           vocabulary and rules: pure types
-//! floor 0   secret, clock, config, presence, availability   know nothing of the rest
+//! floor 0   secret, clock, config, presence, availability, supervision
+//!                                            know nothing of the rest
 //! ```
 //!
 //! Start reading at [`endpoint::token`], which answers a token request in numbered steps.
@@ -28,3 +29,4 @@ pub mod oauth;
 pub mod presence;
 pub mod secret;
 pub mod store;
+pub mod supervision;

@@ -4,8 +4,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
 use serde::Serialize;
 
-use super::serve::{Plan, bind, check_default_client, key_vault};
-use super::{Arguments, Failure, output, unknown_variables};
+use super::serve::{Plan, bind, check_default_client, issuer, key_vault};
+use super::{Arguments, Failure, log, output, unknown_variables};
 use crate::clock::Clock;
 use crate::config::{ByteSize, DatabaseLocation, RetryWindow, ServeSettings};
 use crate::endpoint::keys::Keys;
@@ -20,7 +20,8 @@ struct Effective {
 }
 
 pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result<(), Failure> {
-    let rows = effective(&settings, matches);
+    let planned = Plan::make(&settings);
+    let rows = effective(&settings, planned.as_ref().ok(), matches);
     let rows: Vec<_> =
         rows.into_iter().map(|row| [row.setting, row.value, row.source.to_owned()]).collect();
     output::table(["SETTING", "VALUE", "FROM"], &rows);
@@ -29,15 +30,24 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
     }
     output::line("");
 
-    let plan = Plan::make(&settings)?;
+    let plan = planned?;
+    let limit = plan.memory_limit.as_ref();
+    let limit = limit.map(|limit| format!(", of the {limit}")).unwrap_or_default();
     output::line(&format!(
-        "ok  hashing: {} threads, {} in all",
+        "ok  hashing: {} threads, {} in all{limit}",
         plan.hashing.threads,
-        ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
+        hashing_memory(&plan)
     ));
     output::line(&format!("ok  {} connections at once", plan.connections_max));
-    if plan.certificate.is_some() {
-        output::line("ok  the certificate and its key fit together");
+    if let Some(certificate) = &plan.certificate {
+        let validity = certificate.validity();
+        output::line(&format!(
+            "ok  the certificate and its key fit together; it expires at {}",
+            validity.not_after
+        ));
+        if let Some(problem) = validity.problem(Clock::System.now()) {
+            output::error_line(&format!("warning: {problem}"));
+        }
     }
     bind(settings.listen, "--listen")?;
     bind(settings.management_listen, "--management-listen")?;
@@ -89,8 +99,42 @@ async fn check_database(settings: &ServeSettings, plan: &Plan) -> Result<(), Fai
     Ok(())
 }
 
+/// The memory of all hashing threads together.
+fn hashing_memory(plan: &Plan) -> ByteSize {
+    ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
+}
+
+/// What a setting comes to that nobody set, if it follows from others, the machine or the client.
+fn derived(id: &str, settings: &ServeSettings, plan: Option<&Plan>) -> Option<String> {
+    match id {
+        "issuer" => {
+            let issuer = issuer(settings, settings.listen.port()).ok()?;
+            // The system chooses the port.
+            Some(
+                issuer
+                    .as_str()
+                    .strip_suffix(":0")
+                    .map_or_else(|| issuer.as_str().to_owned(), |rest| format!("{rest}:PORT")),
+            )
+        }
+        "hash_threads" => Some(plan?.hashing.threads.to_string()),
+        "hash_memory" => Some(hashing_memory(plan?).to_string()),
+        "log_format" => Some(log::format(&settings.log).to_string()),
+        "refresh_retry_window" => Some(format!(
+            "{} for confidential clients, {} for public ones",
+            RetryWindow::OF_CONFIDENTIAL_CLIENTS,
+            RetryWindow::OF_PUBLIC_CLIENTS
+        )),
+        _ => None,
+    }
+}
+
 /// Every setting of `check`, with where its value came from. A password in a URL is left out.
-fn effective(settings: &ServeSettings, matches: &ArgMatches) -> Vec<Effective> {
+fn effective(
+    settings: &ServeSettings,
+    plan: Option<&Plan>,
+    matches: &ArgMatches,
+) -> Vec<Effective> {
     let command = Arguments::command();
     let (Some(command), Some(matches)) =
         (command.find_subcommand("check"), matches.subcommand_matches("check"))
@@ -105,12 +149,7 @@ fn effective(settings: &ServeSettings, matches: &ArgMatches) -> Vec<Effective> {
             (_, Some(raw)) => {
                 raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(" ")
             }
-            ("refresh_retry_window", None) => format!(
-                "{} for confidential clients, {} for public ones",
-                RetryWindow::OF_CONFIDENTIAL_CLIENTS,
-                RetryWindow::OF_PUBLIC_CLIENTS
-            ),
-            (_, None) => "(none)".to_owned(),
+            (_, None) => derived(id, settings, plan).unwrap_or_else(|| "(none)".to_owned()),
         };
         let source = match matches.value_source(id) {
             Some(ValueSource::CommandLine) => "command line",

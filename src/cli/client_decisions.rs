@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use crate::clock::Seconds;
-use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, RetryWindow, session_lifetime};
+use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, RetryWindow, session_lifetime, switch};
 use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
 use crate::oauth::{ClientSettings, Scope};
 
@@ -32,7 +32,7 @@ pub(super) struct Decisions {
     audience_scope: Option<Vec<AudienceScope>>,
     /// Whether `aud` is an array even when it holds one audience
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = switch)]
     audience_array: Option<bool>,
     /// How long the client's access tokens live, at most 1h, instead of the service's setting
     #[arg(long, value_name = "DURATION", value_parser = lifetime)]
@@ -57,14 +57,14 @@ pub(super) struct Decisions {
     /// Whether the client sends its end user's address as the last of X-Forwarded-For, so that failed
     /// logins count against that address. Only for one that never passes on what it was sent itself
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = switch)]
     forwards_end_user_ip: Option<bool>,
     /// An audience whose tokens the client may introspect; repeatable
     #[arg(long, value_name = "AUDIENCE")]
     introspects: Option<Vec<Audience>>,
     /// Whether introspection tells the client the user's name
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true")]
+          default_missing_value = "true", value_parser = switch)]
     introspects_username: Option<bool>,
 }
 

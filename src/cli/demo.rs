@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use super::serve::{Service, told_to_stop};
+use super::settings::without_empty_variables;
 use super::{Failure, log, open_store, output};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{LogSettings, ScryptCost, ServeSettings};
@@ -105,10 +106,11 @@ fn settings(options: &Options, folder: &Path) -> Result<ServeSettings, Failure> 
         "--cors-origin",
         "loopback",
     ];
-    let parsed =
-        Arguments::try_parse_from(arguments).map_err(|error| Failure(error.to_string()))?;
+    let command = without_empty_variables(Arguments::command());
+    let parsed = command.try_get_matches_from(arguments);
+    let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     // Not even the environment makes a demonstration public.
-    let mut settings = parsed.settings;
+    let mut settings = parsed.map_err(|error| Failure(error.to_string()))?.settings;
     (settings.issuer, settings.behind_tls_proxy) = (None, false);
     (settings.tls_certificate, settings.tls_key) = (None, None);
     Ok(settings)

@@ -1,11 +1,12 @@
-//! What the machine, or the cgroup that confines this process, has to give.
+//! What the machine, or what confines this process, has to give.
 
-use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::Failure;
+use super::memory_limit::{self, MemoryLimit};
 use crate::clock::Seconds;
 use crate::config::{ByteSize, HashingSettings, ScryptCost};
 use crate::crypto::hashing_pool::HashingLimits;
@@ -30,27 +31,45 @@ fn within_files(wanted: usize, files: Option<u64>) -> usize {
     usize::try_from(possible).map_or(wanted, |possible| wanted.min(possible))
 }
 
-/// Lays out the hashing threads: one a core, as far as the memory goes.
+/// The least of all limits of memory that this process has.
+pub(super) fn memory_limit() -> Option<MemoryLimit> {
+    let address_space = getrlimit(Resource::As).current.map(|octets| MemoryLimit {
+        octets,
+        source: "the limit of the address space (ulimit -v)".to_owned(),
+    });
+    let limits = memory_limit::memory_limit(Path::new("/")).into_iter().chain(address_space);
+    limits.min_by_key(|limit| limit.octets)
+}
+
+/// Lays out the hashing threads: one a core, as far as the memory goes. How long a caller waits and how long
+/// an idle thread keeps its memory are for who serves.
 pub(super) fn hashing_limits(
     settings: &HashingSettings,
     deadline: Seconds,
+    memory_idle: Seconds,
 ) -> Result<HashingLimits, Failure> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (threads, memory_per_thread) = lay_out(settings, cores, memory_limit())?;
-    let deadline = Duration::from_secs(deadline.get().unsigned_abs());
-    Ok(HashingLimits { threads, memory_per_thread, deadline, cost: settings.scrypt })
+    let duration = |span: Seconds| Duration::from_secs(span.get().unsigned_abs());
+    Ok(HashingLimits {
+        threads,
+        memory_per_thread,
+        deadline: duration(deadline),
+        memory_idle: duration(memory_idle),
+        cost: settings.scrypt,
+    })
 }
 
 /// How many threads, and the memory of each.
 fn lay_out(
     settings: &HashingSettings,
     cores: usize,
-    memory_limit: Option<u64>,
+    memory_limit: Option<MemoryLimit>,
 ) -> Result<(usize, u64), Failure> {
     let cost = settings.scrypt;
     // Hashes of the recommended cost verify everywhere, whatever new ones cost.
     let share = cost.memory().max(ScryptCost::RECOMMENDED.memory());
-    let half = memory_limit.map_or(u64::MAX, |limit| limit / 2);
+    let half = memory_limit.as_ref().map_or(u64::MAX, |limit| limit.octets / 2);
     let budget = settings.hash_memory.map_or(half, |size| size.0);
     let by_memory = usize::try_from(budget / share).unwrap_or(usize::MAX);
     let threads = settings.hash_threads.unwrap_or_else(|| by_memory.clamp(1, cores));
@@ -60,9 +79,13 @@ fn lay_out(
         None => share.min(budget / each),
     };
     if memory_per_thread < cost.memory() {
+        let from = match (settings.hash_memory, memory_limit) {
+            (None, Some(limit)) => format!("half of the {limit}; --hash-memory"),
+            _ => "--hash-memory".to_owned(),
+        };
         return Err(Failure(format!(
             "one password hash of {cost} (--scrypt) takes {}, and each of {threads} hashing threads \
-             (--hash-threads) may take {} of {} (--hash-memory): allow more memory or fewer \
+             (--hash-threads) may take {} of {} ({from}): allow more memory or fewer \
              threads, or choose --scrypt ln=16,r=8,p=2 or ln=15,r=8,p=3, which take less",
             ByteSize(cost.memory()),
             ByteSize(memory_per_thread),
@@ -70,18 +93,6 @@ fn lay_out(
         )));
     }
     Ok((threads, memory_per_thread))
-}
-
-/// The memory that this process may use: the least of the cgroup's limit and the machine's.
-fn memory_limit() -> Option<u64> {
-    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let version_2 = number("/sys/fs/cgroup/memory.max");
-    let version_1 = number("/sys/fs/cgroup/memory/memory.limit_in_bytes");
-    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
-    });
-    [version_2, version_1, machine].into_iter().flatten().min()
 }
 
 #[cfg(test)]
@@ -99,7 +110,8 @@ mod tests {
     fn limits(arguments: &[&str], cores: usize, mib: u64) -> Result<(usize, u64), Failure> {
         let all = std::iter::once(&"jeton").chain(arguments);
         let settings = Arguments::try_parse_from(all).expect("valid arguments").settings;
-        lay_out(&settings, cores, Some(mib << 20))
+        let limit = MemoryLimit { octets: mib << 20, source: "a test".to_owned() };
+        lay_out(&settings, cores, Some(limit))
             .map(|(threads, memory_per_thread)| (threads, memory_per_thread >> 20))
     }
 

@@ -13,17 +13,18 @@ mod key;
 mod key_picture;
 mod log;
 mod machine;
+mod memory_limit;
 mod migrating;
 mod output;
 mod prompt;
 pub mod serve;
 mod session;
+mod settings;
 pub mod user;
 
 use std::fmt;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{DatabaseLocation, DatabaseSettings, ServeSettings};
@@ -97,9 +98,14 @@ enum Command {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = match Arguments::command().try_get_matches() {
+    let mut command = settings::without_empty_variables(Arguments::command());
+    let matches = command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| {
+        settings::refuse_outer_white_space(&command, &matches)?;
+        Ok(matches)
+    });
+    let matches = match matches {
         Ok(matches) => matches,
-        Err(error) => without_database_url(error).exit(),
+        Err(error) => settings::without_database_url(error).exit(),
     };
     let arguments = match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => arguments,
@@ -125,22 +131,13 @@ pub fn main() -> ExitCode {
     });
     // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.
     runtime.shutdown_background();
-    outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS)
-}
-
-/// The error without the URL of the database if it is that which cannot be read: a password may be in it,
-/// and what the environment holds is not to be told to whoever reads standard error.
-fn without_database_url(mut error: clap::Error) -> clap::Error {
-    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-    if argument.is_some_and(|argument| argument.contains("--database")) {
-        let hidden = ContextValue::String("[not shown]".to_owned());
-        error.insert(ContextKind::InvalidValue, hidden);
-    }
-    error
+    let code = outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS);
+    log::flush();
+    code
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    output::error_line(&format!("error: {failure}"));
+    log::last_words(&format!("error: {failure}"));
     ExitCode::FAILURE
 }
 

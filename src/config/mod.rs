@@ -4,14 +4,17 @@
 //! into types that cannot hold a wrong one; what settings must satisfy together, and with the
 //! machine, is checked where the parts are put together (`cli/serve/`).
 
+mod log_filter;
 mod value;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::clock::Seconds;
+pub use log_filter::{AUDIT_TARGET, LogFilter};
 pub use value::{ByteSize, CorsOrigin, DatabaseLocation, RetryWindow, ScryptCost, TrustedProxy};
 
 /// Where the data is; common to all commands.
@@ -120,6 +123,17 @@ pub struct ServeSettings {
     )]
     pub login_deadline: Seconds,
 
+    /// How long a hashing thread without work keeps its memory before it gives it back to the system, 1s to
+    /// 365d; the next login then waits some hundredths of a second longer
+    #[arg(
+        long,
+        env = "JETON_HASH_MEMORY_IDLE",
+        default_value = "1m",
+        value_parser = hash_memory_idle,
+        value_name = "DURATION"
+    )]
+    pub hash_memory_idle: Seconds,
+
     /// A public client for password requests that name none
     #[arg(long, env = "JETON_DEFAULT_CLIENT", value_name = "CLIENT_ID")]
     pub default_client: Option<String>,
@@ -142,7 +156,7 @@ pub struct ServeSettings {
     pub tls_key: Option<PathBuf>,
 
     /// Allow plain HTTP on a listener that is not loopback, because a proxy speaks TLS before it
-    #[arg(long, env = "JETON_BEHIND_TLS_PROXY")]
+    #[arg(long, env = "JETON_BEHIND_TLS_PROXY", value_parser = switch)]
     pub behind_tls_proxy: bool,
 
     /// How many connections are open at once, on the public listener
@@ -236,9 +250,10 @@ pub struct MasterKeySettings {
 /// The settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
-    /// What is logged: a filter such as info,jeton=debug
+    /// What is logged: a level (off, error, warn, info, debug, trace), and others for single targets, as
+    /// info,jeton=debug. Audit events are logged unless `jeton::audit` itself is named
     #[arg(long, env = "JETON_LOG", default_value = "info", value_name = "FILTER")]
-    pub log: String,
+    pub log: LogFilter,
 
     /// The form of the log: text or json [default: text on a terminal, else json]
     #[arg(long, env = "JETON_LOG_FORMAT", value_name = "FORMAT")]
@@ -252,6 +267,15 @@ pub enum LogFormat {
     Text,
     /// JSON objects, one a line.
     Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
 }
 
 /// Parses a duration between two bounds.
@@ -297,12 +321,28 @@ fn login_deadline(text: &str) -> Result<Seconds, String> {
     duration(text, Seconds::new(1), Seconds::new(60))
 }
 
+fn hash_memory_idle(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
+}
+
 fn key_bits(text: &str) -> Result<u32, String> {
     match text {
         "2048" => Ok(2_048),
         "3072" => Ok(3_072),
         "4096" => Ok(4_096),
         _ => Err("it must be 2048, 3072 or 4096".to_owned()),
+    }
+}
+
+/// Reads whether something is on: `1`, `true`, `yes` or `on`, in any case; or `0`, `false`, `no` or `off`.
+///
+/// # Errors
+/// What would be right.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("write true, yes, on or 1, or false, no, off or 0".to_owned()),
     }
 }
 

@@ -5,13 +5,12 @@
 //! the async runtime, and a login that could not be served in time is refused before it costs
 //! anything, which keeps the ones that are served fast.
 //!
-//! Each thread reserves its memory when it starts and keeps it, so what all of them take together is
-//! known beforehand.
+//! Each thread reserves its memory when it starts, so what all of them take together is known beforehand. It
+//! gives back what it used when it had nothing to do for a while.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -26,6 +25,7 @@ use crate::clock::Seconds;
 use crate::config::ScryptCost;
 use crate::oauth::resource_owner::Password;
 use crate::presence::Presence;
+use crate::supervision::{Health, supervise_thread};
 
 /// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
 const ASSUMED_SPEED: f64 = 512e6;
@@ -66,6 +66,8 @@ pub struct HashingLimits {
     pub memory_per_thread: u64,
     /// The longest wait for a turn.
     pub deadline: Duration,
+    /// How long a thread without work keeps its memory.
+    pub memory_idle: Duration,
     /// The cost of new hashes, and of the decoy.
     pub cost: ScryptCost,
 }
@@ -132,26 +134,17 @@ impl HashingPool {
     ///
     /// # Errors
     /// What the system says if it has no threads left, or not so much memory.
-    pub fn start(limits: HashingLimits) -> std::io::Result<Self> {
-        let work = limits.cost.work();
-        #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
-        let mean_seconds = work as f64 / ASSUMED_SPEED;
-        let queue = Queue { jobs: VecDeque::new(), running: 0, closed: false, mean_seconds };
-        let shared = Arc::new(Shared {
-            queue: Mutex::new(queue),
-            work: Condvar::new(),
-            limits,
-            metrics: HashingMetrics::new(),
-        });
-        let pool = Self { shared };
+    pub fn start(limits: HashingLimits, health: &Health) -> std::io::Result<Self> {
+        let pool = Self { shared: Arc::new(Shared::new(limits)) };
         for number in 0..limits.threads {
             let shared = Arc::clone(&pool.shared);
             let memory = HashingMemory::reserve(limits.memory_per_thread);
             let mut memory = memory.map_err(std::io::Error::other)?;
             memory.test().map_err(std::io::Error::other)?;
-            thread::Builder::new()
-                .name(format!("hashing-{number}"))
-                .spawn(move || shared.work_until_closed(&mut memory))?;
+            supervise_thread(format!("hashing-{number}"), health, move || {
+                shared.work_until_closed(&mut memory);
+                Ok(())
+            })?;
         }
         Ok(pool)
     }
@@ -196,6 +189,19 @@ impl Drop for HashingPool {
 }
 
 impl Shared {
+    fn new(limits: HashingLimits) -> Self {
+        let work = limits.cost.work();
+        #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
+        let mean_seconds = work as f64 / ASSUMED_SPEED;
+        let queue = Queue { jobs: VecDeque::new(), running: 0, closed: false, mean_seconds };
+        Self {
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            limits,
+            metrics: HashingMetrics::new(),
+        }
+    }
+
     /// The queue. A thread that panicked outside it has not left it half-changed.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -207,7 +213,12 @@ impl Shared {
         let mut queue = self.lock();
         if queue.predicted_wait(self.limits.threads) > deadline {
             // Those who hung up hold no place.
-            queue.jobs.retain(|waiting| !waiting.caller.is_gone());
+            let (gone, waiting): (VecDeque<_>, _) =
+                queue.jobs.drain(..).partition(|waiting| waiting.caller.is_gone());
+            queue.jobs = waiting;
+            for job in gone {
+                self.abandon(job);
+            }
             self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
         }
         let wait = queue.predicted_wait(self.limits.threads);
@@ -227,6 +238,7 @@ impl Shared {
     /// What each thread does.
     fn work_until_closed(&self, memory: &mut HashingMemory) {
         while let Some(job) = self.next(memory) {
+            let running = Running(self);
             let started = Instant::now();
             let cost = self.limits.cost;
             let function = job.stored.as_ref().map_or("scrypt", PasswordHash::function);
@@ -236,12 +248,33 @@ impl Shared {
             self.metrics.verified.get_or_create(&FunctionLabels { function }).inc();
 
             let mut queue = self.lock();
-            queue.running -= 1;
             queue.mean_seconds += NEWEST_WEIGHT * (seconds - queue.mean_seconds);
             drop(queue);
+            drop(running);
             // The caller may have gone meanwhile; there is nobody left to tell then.
             job.reply.send(outcome.map_err(|_| NotVerified::Failed)).ok();
         }
+    }
+
+    /// Waits until a job is there or the pool is closed; a wait of `memory_idle` gives the memory back.
+    fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, Queue> {
+        let is_idle = |queue: &mut Queue| queue.jobs.is_empty() && !queue.closed;
+        let waited = self.work.wait_timeout_while(self.lock(), self.limits.memory_idle, is_idle);
+        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !waited.timed_out() {
+            return queue;
+        }
+        // Nobody who comes meanwhile waits for this thread to have done it.
+        drop(queue);
+        memory.give_back();
+        let waited = self.work.wait_while(self.lock(), is_idle);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a job whose caller hung up.
+    fn abandon(&self, job: Job) {
+        self.metrics.abandoned.inc();
+        job.reply.send(Err(NotVerified::CallerGone)).ok();
     }
 
     /// Waits for the next job that is to be done, and counts it as running; `None` when the pool is
@@ -251,20 +284,20 @@ impl Shared {
             // Otherwise the next hash overwrites it all, so this takes no time that anyone waits for.
             memory.wipe();
         }
-        let mut queue = self.lock();
+        let mut queue = self.wait_for_work(memory);
         loop {
             if queue.closed {
                 return None;
             }
             let Some(job) = queue.jobs.pop_front() else {
-                queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                drop(queue);
+                queue = self.wait_for_work(memory);
                 continue;
             };
             self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
             let waited = job.asked_at.elapsed();
             if job.caller.is_gone() {
-                self.metrics.abandoned.inc();
-                job.reply.send(Err(NotVerified::CallerGone)).ok();
+                self.abandon(job);
             } else if waited > self.limits.deadline {
                 // The prediction was wrong: the answer is the same as if it had been right.
                 self.metrics.refused.inc();
@@ -276,6 +309,15 @@ impl Shared {
                 return Some(job);
             }
         }
+    }
+}
+
+/// A hash that is being computed: counted until dropped, also by a panic.
+struct Running<'a>(&'a Shared);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
     }
 }
 
@@ -334,10 +376,18 @@ mod tests {
     use crate::presence::Waiting;
     use crate::secret::Secret;
 
+    fn limits(deadline: Duration) -> HashingLimits {
+        HashingLimits {
+            threads: 1,
+            memory_per_thread: 4 << 20,
+            deadline,
+            memory_idle: Duration::ZERO,
+            cost: ScryptCost { ln: 12, r: 8, p: 1 },
+        }
+    }
+
     fn pool(deadline: Duration) -> HashingPool {
-        let cost = ScryptCost { ln: 12, r: 8, p: 1 };
-        HashingPool::start(HashingLimits { threads: 1, memory_per_thread: 4 << 20, deadline, cost })
-            .expect("a thread to start")
+        HashingPool::start(limits(deadline), &Health::default()).expect("a thread to start")
     }
 
     fn verified(pool: &HashingPool) -> u64 {
@@ -376,6 +426,30 @@ mod tests {
         let outcome = pool.verify(presented("password"), None, true, presence).await;
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
         assert_eq!((pool.metrics().abandoned.get(), verified(&pool)), (1, 0));
+    }
+
+    /// Who hung up makes room for others, and is told and counted as who hung up.
+    #[test]
+    fn callers_that_have_gone_make_room_in_a_full_queue() {
+        // Without threads: the queue moves only by what comes.
+        let shared = Shared::new(limits(Duration::from_secs(3)));
+        (shared.lock().running, shared.lock().mean_seconds) = (1, 1.0);
+        let admit = |caller| {
+            let (reply, answer) = oneshot::channel();
+            let (password, asked_at) = (presented("password"), Instant::now());
+            let job = Job { password, stored: None, replace: true, asked_at, caller, reply };
+            shared.admit(job).map(|()| answer)
+        };
+        let gone = || Waiting::default().presence();
+        let answers: Vec<_> = (0..3).map(|_| admit(gone()).expect("room")).collect();
+        let waiting = Waiting::default();
+        let _answer = admit(waiting.presence()).expect("the room of those who have gone");
+        for mut answer in answers {
+            let outcome = answer.try_recv().expect("an answer");
+            assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
+        }
+        assert_eq!(shared.lock().jobs.len(), 1);
+        assert_eq!((shared.metrics.abandoned.get(), shared.metrics.refused.get()), (3, 0));
     }
 
     #[tokio::test]

@@ -219,9 +219,17 @@ fn create(path: &Path) -> Result<(), String> {
         _ => Path::new("."),
     };
     let failed = |error: std::io::Error| {
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "make the folder writable for this process, or name another file"
+            }
+            ErrorKind::WouldBlock => {
+                "start again when it is done; if nobody does, delete that file"
+            }
+            _ => "mend that, or name a file elsewhere",
+        };
         format!(
-            "cannot make the master key {} (--master-key-file): {error}; make the folder writable \
-             for this process, or name another file",
+            "cannot make the master key {} (--master-key-file): {error}; {remedy}",
             path.display()
         )
     };
@@ -231,16 +239,41 @@ fn create(path: &Path) -> Result<(), String> {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         out.write_all(&text)?;
         out.sync_all()?;
-        match std::fs::hard_link(&draft, path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        }?;
+        publish(&draft, path, |draft, path| std::fs::hard_link(draft, path))?;
         File::open(folder)?.sync_all()
     };
     let written = write();
     std::fs::remove_file(&draft).ok();
     text.zeroize();
     written.map_err(failed)
+}
+
+/// Gives a file its name, unless another process gave it to one of its own. Where the file system has no hard
+/// links (FAT, some network and FUSE file systems), one process at a time may rename: the one that could
+/// make a file beside.
+fn publish(
+    draft: &Path,
+    path: &Path,
+    link: impl Fn(&Path, &Path) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    match link(draft, path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(_) => {}
+    }
+    let mut claim = path.as_os_str().to_owned();
+    claim.push(".being-made");
+    let claim = Path::new(&claim);
+    OpenOptions::new().write(true).create_new(true).open(claim).map_err(|error| {
+        if error.kind() != ErrorKind::AlreadyExists {
+            return error;
+        }
+        let sentence = format!("another process makes it, as {} says", claim.display());
+        std::io::Error::new(ErrorKind::WouldBlock, sentence)
+    })?;
+    let renamed = if path.exists() { Ok(()) } else { std::fs::rename(draft, path) };
+    std::fs::remove_file(claim).ok();
+    renamed
 }
 
 /// Reads a master key file and checks that its name is its thumbprint.
@@ -310,6 +343,30 @@ mod tests {
         for cut in 0..sealed.len() {
             assert!(keys.open(KeyPurpose::Signing, &id, &sealed[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn a_file_system_without_hard_links_has_one_winner_too() {
+        let no_links = |_: &Path, _: &Path| Err(std::io::Error::from_raw_os_error(1));
+        let folder = std::env::temp_dir().join(format!("jeton-links-{}", random::request_id()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let (path, claim) = (folder.join("master.jwk"), folder.join("master.jwk.being-made"));
+        let publish = |text: &str| {
+            let draft = folder.join(format!("draft-{text}"));
+            std::fs::write(&draft, text).expect("a file");
+            publish(&draft, &path, no_links)
+        };
+        std::fs::write(&claim, "").expect("a file");
+        let error = publish("zero").expect_err("another process makes it");
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        assert!(error.to_string().contains("master.jwk.being-made"), "{error}");
+        assert!(!path.exists());
+        std::fs::remove_file(&claim).expect("a file");
+        publish("one").expect("the first");
+        publish("two").expect("another won");
+        assert_eq!(std::fs::read_to_string(&path).expect("a file"), "one");
+        assert!(!claim.exists());
+        std::fs::remove_dir_all(&folder).expect("a folder");
     }
 
     /// RFC 8725 §3.1: the row does not choose the algorithm, not even one that the master key sealed with.

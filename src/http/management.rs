@@ -12,9 +12,11 @@ use warp::reply::Response;
 
 use super::metrics::{Metrics, Now};
 use super::reply;
+use super::tls::Certificate;
 use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::keys::Keys;
 use crate::store::Store;
+use crate::supervision::Health;
 
 /// What the management listener needs.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub struct Management {
     pub metrics: Arc<Metrics>,
     /// What time it is, and whether that is known.
     pub clock: Arc<AgreedClock>,
+    /// The certificate of the public listener, if it speaks TLS.
+    pub certificate: Option<Arc<Certificate>>,
+    /// Which parts of the service are down.
+    pub health: Health,
 }
 
 /// The answer of `/readyz`.
@@ -42,6 +48,9 @@ struct Readiness {
     clock: &'static str,
     /// By how much the clock is ahead of the second one; negative if it is behind.
     clock_offset_seconds: f64,
+    /// The parts of the service that failed and do not work again yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts_down: Vec<String>,
     /// How old what is known of the keys is.
     keys_age_seconds: i64,
     /// For how long the key set is said to be good.
@@ -76,20 +85,24 @@ impl Management {
     async fn readiness(&self) -> Response {
         let database = self.store.ping().await.is_ok();
         let clock = self.clock.now().is_ok();
-        let health = self.keys.health();
-        let ready = database && clock && health.signs && health.derives && health.counts;
+        let parts_down: Vec<_> =
+            self.health.down().into_iter().map(|down| down.part.to_string()).collect();
+        let keys = self.keys.health();
+        let keys_work = keys.signs && keys.derives && keys.counts;
+        let ready = database && clock && keys_work && parts_down.is_empty();
         let key = |usable| if usable { "usable" } else { "missing" };
         let body = Readiness {
             status: if ready { "ready" } else { "not ready" },
             database: if database { "reachable" } else { "unreachable" },
-            signing_key: key(health.signs),
-            refresh_key: key(health.derives),
-            throttle_key: key(health.counts),
-            keys_unusable: health.unusable,
+            signing_key: key(keys.signs),
+            refresh_key: key(keys.derives),
+            throttle_key: key(keys.counts),
+            keys_unusable: keys.unusable,
             clock: if clock { "agrees" } else { "off" },
             clock_offset_seconds: self.clock.offset(),
-            keys_age_seconds: health.age.get(),
-            jwks_max_age_seconds: health.jwks_max_age.get(),
+            parts_down,
+            keys_age_seconds: keys.age.get(),
+            jwks_max_age_seconds: keys.jwks_max_age.get(),
         };
         reply::json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
     }
@@ -99,6 +112,7 @@ impl Management {
             pool: self.store.pool_use(),
             keys: &self.keys.ring(),
             health: self.keys.health(),
+            certificate: self.certificate.as_ref().map(|certificate| certificate.validity()),
             time: self.clock.presumed_now(),
             clock_offset: self.clock.offset(),
         });

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::tls::Validity;
 use crate::clock::Timestamp;
 use crate::crypto::hashing_pool::HashingMetrics;
 use crate::crypto::key_lifecycle::KeyState;
@@ -64,6 +65,9 @@ pub struct StateLabels {
     pub state: &'static str,
 }
 
+/// How many lines of the log were dropped, by `kind`: `audit` or `other`.
+pub type LogLinesDropped = Family<[(&'static str, &'static str); 1], Counter>;
+
 /// All that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -107,14 +111,24 @@ struct WhenAsked {
     keys_unusable: Gauge,
     next_key_published: Gauge,
     next_key_signs: Gauge,
+    /// Nothing without TLS: a family of one, which is missing until it is set.
+    certificate_expires: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
 impl Metrics {
     /// Registers everything.
     #[must_use]
-    pub fn new(hashing: &HashingMetrics, store: &Store, standstills: &Counter) -> Self {
+    pub fn new(
+        hashing: &HashingMetrics,
+        store: &Store,
+        standstills: &Counter,
+        log_lines_dropped: &LogLinesDropped,
+    ) -> Self {
         let mut registry = Registry::with_prefix("jeton");
-        register_foreign(&mut registry, hashing, store, standstills);
+        register_foreign(&mut registry, hashing, store);
+        registry.register("standstills", "Times that the process stood still", standstills.clone());
+        let help = "Lines that nobody read in time";
+        registry.register("log_lines_dropped", help, log_lines_dropped.clone());
         macro_rules! register {
             ($name:literal, $help:literal, $metric:expr) => {{
                 let metric = $metric;
@@ -178,6 +192,8 @@ pub struct Now<'a> {
     pub keys: &'a KeyRing,
     /// All keys.
     pub health: KeyHealth,
+    /// When the certificate of the public listener is good, if it speaks TLS.
+    pub certificate: Option<Validity>,
     /// What time it is.
     pub time: Timestamp,
     /// By how many seconds the clock is ahead of the second one.
@@ -221,11 +237,16 @@ impl WhenAsked {
             "Until the next key signs",
             own.next_key_signs.clone(),
         );
+        registry.register(
+            "tls_certificate_expires_seconds",
+            "Until the certificate expires; negative since it has",
+            own.certificate_expires.clone(),
+        );
         own
     }
 
     fn set(&self, now: &Now<'_>) {
-        let Now { pool, keys, health, time, clock_offset } = *now;
+        let Now { pool, keys, health, certificate, time, clock_offset } = *now;
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.clock_offset.set(clock_offset);
         self.pool_capacity.set(gauge(pool.capacity));
@@ -242,6 +263,9 @@ impl WhenAsked {
         self.next_key_signs.set(until(health.next_signs_at));
         if let Some(key) = keys.signing() {
             self.signing_key_age.set(time.since(key.dates.activates_at).get());
+        }
+        if let Some(Validity { not_after, .. }) = certificate {
+            self.certificate_expires.get_or_create(&[]).set(not_after.0.saturating_sub(time.0));
         }
     }
 }
@@ -266,13 +290,8 @@ fn unknown_sessions_from_zero() -> Family<EndpointLabels, Counter> {
     family
 }
 
-/// Registers what other modules count.
-fn register_foreign(
-    registry: &mut Registry,
-    hashing: &HashingMetrics,
-    store: &Store,
-    standstills: &Counter,
-) {
+/// Registers what hashing and the store count.
+fn register_foreign(registry: &mut Registry, hashing: &HashingMetrics, store: &Store) {
     registry.register("hashing_queue_depth", "Logins waiting", hashing.queue_depth.clone());
     registry.register("hashing_wait_seconds", "Wait for a hashing thread", hashing.wait.clone());
     registry.register("hashing_duration_seconds", "Time to verify", hashing.duration.clone());
@@ -283,5 +302,4 @@ fn register_foreign(
     registry.register("database_statements", help, store.statements().clone());
     let help = "Use cases given up before the database had answered";
     registry.register("database_given_up", help, store.given_up().clone());
-    registry.register("standstills", "Times that the process stood still", standstills.clone());
 }

@@ -23,6 +23,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
@@ -31,6 +32,7 @@ use warp::reply::Response;
 use super::reply;
 use super::slots::{Slot, Slots, Turn};
 use crate::crypto::random;
+use crate::supervision::{Health, supervise};
 
 /// How long a TLS handshake, or the headers of a request, may take; and how long a connection may
 /// stay open between two requests.
@@ -93,6 +95,8 @@ pub struct Server {
     pub open_connections: Gauge,
     /// How many gave way to another.
     pub gave_way: Counter,
+    /// How long those that are open have to finish what is in flight, when the service stops.
+    pub drain: Duration,
 }
 
 /// Listens at an address.
@@ -124,14 +128,39 @@ impl Shortage {
 }
 
 impl Server {
-    /// Serves until told to stop; then takes no more connections, and gives those that are open so
-    /// long to finish what is in flight.
-    pub async fn serve(
+    /// Serves as a part of the service, until told to stop. Should accepting connections fail, it begins anew
+    /// at the same address, and the connections that are open go on.
+    pub fn start(
         self,
+        part: &'static str,
+        health: &Health,
         routes: BoxedFilter<(Response,)>,
-        mut stop: watch::Receiver<bool>,
-        drain: Duration,
-    ) {
+        stop: &watch::Receiver<bool>,
+    ) -> JoinHandle<()> {
+        let address = self.listener.local_addr();
+        let address = address.map_err(|error| error.to_string());
+        let Self { listener, tls, max_connections, open_connections, gave_way, drain } = self;
+        let (mut first, stop) = (Some(listener), stop.clone());
+        supervise(part, health, move || {
+            let listener = first.take().map_or_else(
+                || listen(address.clone()?).map_err(|error| format!("it cannot listen: {error}")),
+                Ok,
+            );
+            let (tls, routes, stop) = (tls.clone(), routes.clone(), stop.clone());
+            let (open_connections, gave_way) = (open_connections.clone(), gave_way.clone());
+            async move {
+                let listener = listener?;
+                let server =
+                    Self { listener, tls, max_connections, open_connections, gave_way, drain };
+                server.serve(routes, stop).await;
+                Ok(())
+            }
+        })
+    }
+
+    /// Serves until told to stop; then takes no more connections, and gives those that are open time to
+    /// finish what is in flight.
+    async fn serve(self, routes: BoxedFilter<(Response,)>, mut stop: watch::Receiver<bool>) {
         let slots = Slots::new(self.max_connections);
         let (mut no_descriptor, mut no_slot) = (Shortage::default(), Shortage::default());
         loop {
@@ -167,7 +196,7 @@ impl Server {
             });
         }
         drop(self.listener);
-        if timeout(drain, slots.all_free()).await.is_err() {
+        if timeout(self.drain, slots.all_free()).await.is_err() {
             tracing::warn!("connections were still open when the time to stop was over");
         }
     }

@@ -1,11 +1,12 @@
 //! TLS of the public listener: rustls with its secure defaults (TLS 1.2 and 1.3, forward secrecy,
 //! authenticated encryption), and a certificate that is read again when its files change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::x509::{X509, X509Ref, X509VerifyResult};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -13,19 +14,56 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
+use zeroize::Zeroizing;
+
+use crate::clock::Timestamp;
+use crate::crypto::digest;
 
 /// The certificate in use.
 #[derive(Debug)]
 pub struct Certificate {
     chain_file: PathBuf,
     key_file: PathBuf,
-    current: ArcSwap<CertifiedKey>,
-    /// When the files were last changed, as of the last look at them.
-    seen: std::sync::Mutex<Seen>,
+    current: ArcSwap<Loaded>,
 }
 
-/// The times at which the two files were changed.
-type Seen = (Option<SystemTime>, Option<SystemTime>);
+/// A certificate as it was read.
+#[derive(Debug)]
+struct Loaded {
+    certified: Arc<CertifiedKey>,
+    validity: Validity,
+    /// The digests of both files.
+    files: [[u8; 32]; 2],
+}
+
+/// When a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// From then on.
+    pub not_before: Timestamp,
+    /// Until then.
+    pub not_after: Timestamp,
+}
+
+impl Validity {
+    /// Why clients refuse the certificate at that time, if they do.
+    #[must_use]
+    pub fn problem(&self, now: Timestamp) -> Option<String> {
+        let Self { not_before, not_after } = self;
+        if now > *not_after {
+            return Some(format!(
+                "the certificate (--tls-certificate) has expired at {not_after}, so clients refuse it: \
+                 renew it"
+            ));
+        }
+        (now < *not_before).then(|| {
+            format!(
+                "the certificate (--tls-certificate) is not valid before {not_before}, so clients refuse \
+                 it until then: put the one before it back, or set the clock"
+            )
+        })
+    }
+}
 
 impl Certificate {
     /// Reads a certificate chain and its key.
@@ -33,31 +71,35 @@ impl Certificate {
     /// # Errors
     /// A sentence that names the setting, the file and what to do.
     pub fn load(chain_file: PathBuf, key_file: PathBuf) -> Result<Self, String> {
-        let current = ArcSwap::from_pointee(read(&chain_file, &key_file)?);
-        let seen = std::sync::Mutex::new(modified(&chain_file, &key_file));
-        Ok(Self { chain_file, key_file, current, seen })
+        let files = Files::read(&chain_file, &key_file)?;
+        let current = ArcSwap::from_pointee(files.load(&chain_file, &key_file)?);
+        Ok(Self { chain_file, key_file, current })
     }
 
-    /// Reads the files again if they changed, and says whether it did. A pair that does not fit
-    /// together, as there may be between two writes, leaves the old one in use.
+    /// Reads the files again, and takes what is in them if it is not what is in use; says whether it did. A
+    /// pair that does not fit together, as there may be between two writes, leaves the old one in use.
     ///
     /// # Errors
     /// A sentence that names the setting, the file and what to do.
     pub fn reload(&self) -> Result<bool, String> {
-        let modified = modified(&self.chain_file, &self.key_file);
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *seen == modified {
+        let files = Files::read(&self.chain_file, &self.key_file)?;
+        if files.digests() == self.current.load().files {
             return Ok(false);
         }
-        *seen = modified;
-        self.current.store(Arc::new(read(&self.chain_file, &self.key_file)?));
+        self.current.store(Arc::new(files.load(&self.chain_file, &self.key_file)?));
         Ok(true)
+    }
+
+    /// When the certificate in use is good.
+    #[must_use]
+    pub fn validity(&self) -> Validity {
+        self.current.load().validity
     }
 }
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+        Some(Arc::clone(&self.current.load().certified))
     }
 }
 
@@ -76,41 +118,104 @@ pub fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn modified(chain_file: &PathBuf, key_file: &PathBuf) -> Seen {
-    let time = |file| std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-    (time(chain_file), time(key_file))
+/// What is in both files.
+struct Files {
+    chain: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
 }
 
-fn read(chain_file: &PathBuf, key_file: &PathBuf) -> Result<CertifiedKey, String> {
-    let chain = CertificateDer::pem_file_iter(chain_file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| {
+impl Files {
+    fn read(chain_file: &Path, key_file: &Path) -> Result<Self, String> {
+        let chain =
+            std::fs::read(chain_file).map_err(|error| unreadable_chain(chain_file, &error))?;
+        let key = std::fs::read(key_file).map_err(|error| unreadable_key(key_file, &error))?;
+        Ok(Self { chain, key: Zeroizing::new(key) })
+    }
+
+    fn digests(&self) -> [[u8; 32]; 2] {
+        [digest::sha256(&self.chain), digest::sha256(&self.key)]
+    }
+
+    fn load(&self, chain_file: &Path, key_file: &Path) -> Result<Loaded, String> {
+        let chain = CertificateDer::pem_slice_iter(&self.chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| unreadable_chain(chain_file, &error))?;
+        let of_chain =
+            |problem: String| format!("{} (--tls-certificate): {problem}", chain_file.display());
+        let validity = check_chain(&self.chain, &chain).map_err(of_chain)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|error| unreadable_key(key_file, &error))?;
+        let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
+        let certified = certified.map_err(|error| {
             format!(
-                "cannot read the certificate {} (--tls-certificate): {error}; it must be a PEM file \
-                 with the certificate first and then its issuers",
-                chain_file.display()
+                "the certificate {} (--tls-certificate) and the private key {} (--tls-key) cannot be \
+                 used together: {error}; the first certificate of the file must be the one of the key",
+                chain_file.display(),
+                key_file.display()
             )
         })?;
-    if chain.is_empty() {
+        Ok(Loaded { certified: Arc::new(certified), validity, files: self.digests() })
+    }
+}
+
+fn unreadable_chain(file: &Path, error: &dyn std::fmt::Display) -> String {
+    format!(
+        "cannot read the certificate {} (--tls-certificate): {error}; it must be a PEM file with the \
+         certificate first and then its issuers",
+        file.display()
+    )
+}
+
+fn unreadable_key(file: &Path, error: &dyn std::fmt::Display) -> String {
+    format!(
+        "cannot read the private key {} (--tls-key): {error}; it must be a PEM file without a passphrase",
+        file.display()
+    )
+}
+
+/// Sees that the whole chain was read and is in order; when its first certificate is good.
+fn check_chain(pem: &[u8], chain: &[CertificateDer<'_>]) -> Result<Validity, String> {
+    let begun = String::from_utf8_lossy(pem)
+        .split("-----BEGIN ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("-----"))
+        .filter(|(label, _)| label.ends_with("CERTIFICATE"))
+        .count();
+    if begun != chain.len() {
         return Err(format!(
-            "there is no certificate in {} (--tls-certificate): it must be a PEM file",
-            chain_file.display()
+            "{begun} certificates begin in it, and {} can be read: each must begin and end on a line of its \
+             own, with -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+            chain.len()
         ));
     }
-    let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| {
-        format!(
-            "cannot read the private key {} (--tls-key): {error}; it must be a PEM file without a \
-             passphrase",
-            key_file.display()
-        )
-    })?;
-    let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
-    certified.map_err(|error| {
-        format!(
-            "the certificate {} (--tls-certificate) and the private key {} (--tls-key) cannot be \
-             used together: {error}",
-            chain_file.display(),
-            key_file.display()
-        )
-    })
+    let read = chain.iter().map(|der| X509::from_der(der)).collect::<Result<Vec<_>, _>>();
+    let read = read.map_err(|error| format!("a certificate in it cannot be read: {error}"))?;
+    for (number, pair) in (1..).zip(read.windows(2)) {
+        if let [below, above] = pair
+            && !has_issued(above, below)
+        {
+            return Err(format!(
+                "certificate {} in it has not issued certificate {number}: put the service's own first, \
+                 and after each the one that issued it",
+                number + 1
+            ));
+        }
+    }
+    let own = read.first().ok_or("there is no certificate in it: it must be a PEM file")?;
+    let dates = (timestamp(own.not_before()), timestamp(own.not_after()));
+    let (Ok(not_before), Ok(not_after)) = dates else {
+        return Err("the dates of the certificate cannot be read".to_owned());
+    };
+    Ok(Validity { not_before, not_after })
+}
+
+/// Whether a certificate names another as its subject's issuer, and is signed by its key.
+fn has_issued(above: &X509Ref, below: &X509Ref) -> bool {
+    above.issued(below) == X509VerifyResult::OK
+        && above.public_key().is_ok_and(|key| below.verify(&key).unwrap_or(false))
+}
+
+fn timestamp(time: &Asn1TimeRef) -> Result<Timestamp, openssl::error::ErrorStack> {
+    let since_epoch = Asn1Time::from_unix(0)?.diff(time)?;
+    Ok(Timestamp(i64::from(since_epoch.days) * 86_400 + i64::from(since_epoch.secs)))
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate and the floors they stand on.
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
     ("availability", 0),
     ("clock", 0),
     ("config", 0),
     ("presence", 0),
     ("secret", 0),
+    ("supervision", 0),
     ("oauth", 1),
     ("crypto", 2),
     ("store", 2),

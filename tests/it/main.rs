@@ -8,6 +8,7 @@
 
 mod architecture;
 mod attack_simulation;
+mod cgroup;
 mod crash;
 mod demo;
 mod documents;

@@ -1,5 +1,6 @@
 //! `jeton serve`, and the one place that puts the parts together.
 
+mod parts;
 mod plan;
 mod upkeep;
 
@@ -16,34 +17,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::memory_limit::MemoryLimit;
 use super::{Failure, log, migrating, unknown_variables};
 use crate::availability::Availability;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
-use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::alarm::UnknownTokens;
-use crate::endpoint::client_authentication::ClientAuthentication;
-use crate::endpoint::discovery::Discovery;
-use crate::endpoint::introspection::IntrospectionEndpoint;
-use crate::endpoint::issuance::Issuance;
-use crate::endpoint::keys::Keys;
-use crate::endpoint::password_grant::PasswordGrantEndpoint;
-use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
-use crate::endpoint::replicas::Replica;
-use crate::endpoint::revocation::RevocationEndpoint;
-use crate::endpoint::throttle::Throttle;
-use crate::endpoint::token::TokenEndpoint;
-use crate::http::metrics::Metrics;
 use crate::http::server::{self, Server};
-use crate::http::tls::{self, Certificate};
-use crate::http::{Management, PublicService, management_routes, public_routes};
-use crate::oauth::session::SessionLifetimes;
+use crate::http::tls;
+use crate::http::{management_routes, public_routes};
 use crate::oauth::{ClientId, Issuer};
 use crate::store::{Stop, Store};
-use plan::issuer;
-use plan::replica_settings;
-pub(super) use plan::{Plan, key_vault};
+use crate::supervision::{Health, supervise};
+use parts::Parts;
+pub(super) use plan::{Plan, issuer, key_vault};
 use upkeep::Upkeep;
 
 /// How long requests in flight may take to finish when the service stops.
@@ -100,6 +87,22 @@ fn no_hashing(error: &std::io::Error) -> String {
     )
 }
 
+/// Looks whether the process stands still, as a part of the service.
+fn watch_for_standstills(
+    availability: &Availability,
+    health: &Health,
+    stop: watch::Receiver<bool>,
+) {
+    let availability = availability.clone();
+    supervise("standstill watch", health, move || {
+        let watching = availability.clone().watch(stop.clone());
+        async move {
+            watching.await;
+            Ok(())
+        }
+    });
+}
+
 fn warn_of_few_connections(wanted: usize, possible: usize) {
     if possible < wanted {
         tracing::warn!(
@@ -144,7 +147,9 @@ impl Service {
             return Ok(None);
         }
         check_default_client(&store, plan.default_client.as_ref()).await?;
-        let hashing = HashingPool::start(plan.hashing).map_err(|error| no_hashing(&error))?;
+        let health = Health::default();
+        let hashing = HashingPool::start(plan.hashing, &health);
+        let hashing = hashing.map_err(|error| no_hashing(&error))?;
         let parts = Parts::gather(settings, clock, issuer, store, availability, &hashing).await?;
 
         let routes = public_routes(parts.public(plan.default_client, hashing));
@@ -154,6 +159,7 @@ impl Service {
             listener: public,
             tls: acceptor,
             max_connections: plan.connections_max,
+            drain: DRAIN_TIMEOUT,
             open_connections: parts.metrics.connections.clone(),
             gave_way: parts.metrics.connections_gave_way.clone(),
         };
@@ -161,20 +167,19 @@ impl Service {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
+            drain: DRAIN_TIMEOUT,
             open_connections: Gauge::default(),
             gave_way: Counter::default(),
         };
+        let management_routes =
+            management_routes(parts.management(plan.certificate.clone(), health.clone()));
         let tasks = vec![
-            tokio::spawn(public.serve(routes, stopping.clone(), DRAIN_TIMEOUT)),
-            tokio::spawn(management.serve(
-                management_routes(parts.management()),
-                stopping.clone(),
-                DRAIN_TIMEOUT,
-            )),
+            public.start("public listener", &health, routes, &stopping),
+            management.start("management listener", &health, management_routes, &stopping),
         ];
         let upkeep = Arc::new(parts.upkeep(plan.certificate));
-        tokio::spawn(parts.availability.clone().watch(stopping.clone()));
-        tokio::spawn(Arc::clone(&upkeep).run(stopping));
+        upkeep.start(&health, &stopping);
+        watch_for_standstills(&parts.availability, &health, stopping);
         let service = Self {
             upkeep,
             public: public_address,
@@ -184,17 +189,19 @@ impl Service {
             tasks,
         };
         warn_of_few_connections(parts.settings.max_connections, plan.connections_max);
-        service.announce(plan.hashing);
+        service.announce(plan.hashing, plan.memory_limit.as_ref());
         Ok(Some(service))
     }
 
-    fn announce(&self, hashing: HashingLimits) {
+    fn announce(&self, hashing: HashingLimits, memory_limit: Option<&MemoryLimit>) {
+        let memory_limit = memory_limit.map(ToString::to_string).unwrap_or_default();
         tracing::info!(
             public = %self.public,
             management = %self.management,
             issuer = %self.issuer,
             hashing_threads = hashing.threads,
             hashing_memory_mib = (hashing.memory_per_thread >> 20) * hashing.threads as u64,
+            memory_limit,
             scrypt = %hashing.cost,
             "serving"
         );
@@ -218,149 +225,6 @@ impl Service {
             task.await.ok();
         }
         self.upkeep.end().await;
-    }
-}
-
-/// What the routes share.
-struct Parts {
-    settings: ServeSettings,
-    clock: Clock,
-    agreed: Arc<AgreedClock>,
-    issuer: Issuer,
-    store: Store,
-    availability: Availability,
-    keys: Arc<Keys>,
-    discovery: Arc<Discovery>,
-    metrics: Arc<Metrics>,
-    replica: Arc<Replica>,
-}
-
-impl Parts {
-    /// Measures the clock, loads the keys, and records that this replica publishes from now on.
-    async fn gather(
-        settings: ServeSettings,
-        clock: Clock,
-        issuer: Issuer,
-        store: Store,
-        availability: Availability,
-        hashing: &HashingPool,
-    ) -> Result<Self, Failure> {
-        let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
-        let vault = key_vault(store.clone(), &settings.keys);
-        let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
-        // Before anything is published: a key that another replica makes from now on waits for those who
-        // cache what this one publishes. Those that were made until now are read once more; a failure is
-        // logged when `Upkeep` looks again, in a moment.
-        let replica = replica_settings(&settings, &issuer);
-        let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
-        upkeep::record(&replica, &agreed).await;
-        keys.reload().await.ok();
-        let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
-        let discovery = Arc::new(discovery);
-        let metrics = Arc::new(Metrics::new(hashing.metrics(), &store, availability.standstills()));
-        Ok(Self {
-            settings,
-            clock,
-            agreed,
-            issuer,
-            store,
-            availability,
-            keys,
-            discovery,
-            metrics,
-            replica,
-        })
-    }
-
-    fn public(&self, default_client: Option<ClientId>, hashing: HashingPool) -> PublicService {
-        let settings = &self.settings;
-        let throttle = Throttle::new(
-            self.store.clone(),
-            Arc::clone(&self.keys),
-            self.clock.clone(),
-            hashing.limits().deadline,
-        );
-        let unknown_tokens = UnknownTokens::new(self.clock.clone());
-        let clients = ClientAuthentication::new(
-            self.store.clone(),
-            throttle.clone(),
-            self.clock.clone(),
-            default_client,
-        );
-        let issuance = Issuance {
-            keys: Arc::clone(&self.keys),
-            issuer: self.issuer.clone(),
-            access_token_lifetime: settings.access_token_lifetime,
-        };
-        let lifetimes = SessionLifetimes {
-            idle: settings.refresh_token_idle,
-            absolute: settings.session_lifetime,
-        };
-        let password = PasswordGrantEndpoint {
-            store: self.store.clone(),
-            throttle: throttle.clone(),
-            hashing: Arc::new(hashing),
-            issuance: issuance.clone(),
-            lifetimes,
-            sessions_max: settings.sessions_per_user_and_client,
-            clock: Arc::clone(&self.agreed),
-        };
-        let refresh = RefreshGrantEndpoint {
-            store: self.store.clone(),
-            issuance,
-            lifetimes,
-            retry_window: settings.refresh_retry_window,
-            availability: self.availability.clone(),
-            clock: Arc::clone(&self.agreed),
-        };
-        let revocation = RevocationEndpoint {
-            clients: clients.clone(),
-            keys: Arc::clone(&self.keys),
-            store: self.store.clone(),
-            issuer: self.issuer.clone(),
-            throttle,
-            unknown_tokens: unknown_tokens.clone(),
-            clock: Arc::clone(&self.agreed),
-        };
-        let introspection = IntrospectionEndpoint {
-            clients: clients.clone(),
-            keys: Arc::clone(&self.keys),
-            store: self.store.clone(),
-            issuer: self.issuer.clone(),
-            unknown_tokens,
-            clock: Arc::clone(&self.agreed),
-        };
-        PublicService {
-            token: TokenEndpoint { clients, password, refresh, clock: Arc::clone(&self.agreed) },
-            revocation,
-            introspection,
-            discovery: Arc::clone(&self.discovery),
-            issuer: self.issuer.clone(),
-            metrics: Arc::clone(&self.metrics),
-            cors_origins: settings.cors_origin.clone(),
-            trusted_proxies: settings.trusted_proxy.clone(),
-        }
-    }
-
-    fn upkeep(&self, certificate: Option<Arc<Certificate>>) -> Upkeep {
-        Upkeep {
-            store: self.store.clone(),
-            clock: Arc::clone(&self.agreed),
-            keys: Arc::clone(&self.keys),
-            discovery: Arc::clone(&self.discovery),
-            certificate,
-            metrics: Arc::clone(&self.metrics),
-            replica: Arc::clone(&self.replica),
-        }
-    }
-
-    fn management(&self) -> Management {
-        Management {
-            store: self.store.clone(),
-            keys: Arc::clone(&self.keys),
-            metrics: Arc::clone(&self.metrics),
-            clock: Arc::clone(&self.agreed),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::memory_limit::MemoryLimit;
 use super::super::{Failure, machine};
 use crate::config::{KeySettings, ServeSettings};
 use crate::crypto::hashing_pool::HashingLimits;
@@ -15,6 +16,8 @@ use crate::store::replicas::ReplicaSettings;
 /// Settings that were held against each other and the machine.
 pub(in crate::cli) struct Plan {
     pub(in crate::cli) hashing: HashingLimits,
+    /// How much memory this process may use, and what says so.
+    pub(in crate::cli) memory_limit: Option<MemoryLimit>,
     pub(in crate::cli) certificate: Option<Arc<Certificate>>,
     pub(in crate::cli) default_client: Option<ClientId>,
     /// How many connections can be open at once.
@@ -49,7 +52,12 @@ impl Plan {
         }
         let default_client = settings.default_client.as_deref().map(str::parse).transpose();
         Ok(Self {
-            hashing: machine::hashing_limits(&settings.hashing, settings.login_deadline)?,
+            hashing: machine::hashing_limits(
+                &settings.hashing,
+                settings.login_deadline,
+                settings.hash_memory_idle,
+            )?,
+            memory_limit: machine::memory_limit(),
             certificate,
             connections_max: machine::connections_max(settings.max_connections),
             default_client: default_client
@@ -59,7 +67,7 @@ impl Plan {
 }
 
 /// The issuer as set, or as it follows from the listener.
-pub(super) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issuer, Failure> {
+pub(in crate::cli) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issuer, Failure> {
     match &settings.issuer {
         Some(text) => Ok(text.parse().map_err(|problem| format!("--issuer: {problem}"))?),
         None if settings.listen.ip().is_loopback() && settings.tls_certificate.is_none() => {

@@ -1,20 +1,21 @@
 //! What a running service does by itself now and then.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::clock::Timestamp;
+use crate::clock::{Seconds, Timestamp};
 use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::discovery::Discovery;
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
 use crate::endpoint::keys::Keys;
 use crate::endpoint::replicas::Replica;
 use crate::http::metrics::Metrics;
-use crate::http::tls::Certificate;
+use crate::http::tls::{Certificate, Validity};
 use crate::store::Store;
+use crate::supervision::{Health, supervise};
 
 /// How often keys, metadata and the certificate are looked at again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(3);
@@ -26,6 +27,10 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(1);
 /// For how long a service that stops tries to say so.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is told that the certificate cannot be read.
+const UNREADABLE_INTERVAL: Seconds = Seconds::new(3_600);
+/// How often it is told that clients refuse the certificate for its dates.
+const REFUSED_INTERVAL: Seconds = Seconds::new(86_400);
 
 /// What the service looks after by itself.
 #[derive(Debug)]
@@ -37,6 +42,17 @@ pub(super) struct Upkeep {
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) replica: Arc<Replica>,
+    /// What was told of the certificate, and when.
+    pub(super) told: Mutex<Told>,
+}
+
+/// What was told of the certificate.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Why it could not be read, and when that was told.
+    unreadable: Option<(String, Seconds)>,
+    /// When it was told that clients refuse it.
+    refused: Option<Seconds>,
 }
 
 /// Records that this replica runs, unless its clock is off: others would take it for another time. If that
@@ -71,10 +87,43 @@ impl Upkeep {
         if let Err(error) = self.discovery.reload().await {
             failed("the metadata", error.to_string());
         }
-        match self.certificate.as_ref().map(|certificate| certificate.reload()) {
-            Some(Ok(true)) => tracing::info!("the certificate was read again"),
-            Some(Err(problem)) => failed("the certificate", problem),
-            Some(Ok(false)) | None => {}
+        if let Some(certificate) = &self.certificate {
+            self.look_at(certificate);
+        }
+    }
+
+    /// Takes a certificate that was renewed. A problem that lasts is told once an hour, bad dates once a day.
+    fn look_at(&self, certificate: &Certificate) {
+        let elapsed = self.clock.elapsed();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match certificate.reload() {
+            Ok(taken) => {
+                let was_unreadable = told.unreadable.take().is_some();
+                if taken || was_unreadable {
+                    let Validity { not_before, not_after } = certificate.validity();
+                    tracing::info!(%not_before, %not_after, "the certificate was read again");
+                    told.refused = None;
+                }
+            }
+            Err(problem) => {
+                self.metrics.reload_failures.inc();
+                let is_new = told.unreadable.as_ref().is_none_or(|(last, at)| {
+                    *last != problem || elapsed.since(*at) >= UNREADABLE_INTERVAL
+                });
+                if is_new {
+                    tracing::warn!("going on with the certificate in use: {problem}");
+                    told.unreadable = Some((problem, elapsed));
+                }
+            }
+        }
+        let is_due = told.refused.is_none_or(|at| elapsed.since(at) >= REFUSED_INTERVAL);
+        // A clock that is off knows nothing of dates.
+        if is_due
+            && let Ok(now) = self.clock.now()
+            && let Some(problem) = certificate.validity().problem(now)
+        {
+            tracing::warn!("{problem}");
+            told.refused = Some(elapsed);
         }
     }
 
@@ -114,29 +163,58 @@ impl Upkeep {
         tracing::warn!("cannot record in the table replicas that this one has stopped: {problem}");
     }
 
-    /// Does all of it now and then.
-    pub(super) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let all = async {
-            tokio::join!(
-                every(CLOCK_INTERVAL, || self.measure_clock()),
-                every(RELOAD_INTERVAL, || self.look_again()),
-                every(HOUSEKEEPING_INTERVAL, || self.clean()),
-                every(HEARTBEAT_INTERVAL, || record(&self.replica, &self.clock)),
-            )
-        };
-        tokio::select! {
-            _ = all => {}
-            _ = stop.wait_for(|stop| *stop) => {}
-        }
+    /// Does all of it now and then, each as a part of the service of its own, so that none waits for another.
+    pub(super) fn start(self: &Arc<Self>, health: &Health, stop: &watch::Receiver<bool>) {
+        let jobs = Jobs { upkeep: self, health, stop };
+        jobs.start("clock", CLOCK_INTERVAL, |own| async move { own.measure_clock().await });
+        jobs.start("reload", RELOAD_INTERVAL, |own| async move { own.look_again().await });
+        jobs.start("housekeeping", HOUSEKEEPING_INTERVAL, |own| async move { own.clean().await });
+        jobs.start("heartbeat", HEARTBEAT_INTERVAL, |own| async move {
+            record(&own.replica, &own.clock).await;
+        });
     }
 }
 
-/// Does something now and then, for ever. One that takes long delays the next.
-async fn every<F: Future<Output = ()>>(interval: Duration, act: impl Fn() -> F) {
+/// What the jobs of the upkeep share.
+struct Jobs<'a> {
+    upkeep: &'a Arc<Upkeep>,
+    health: &'a Health,
+    stop: &'a watch::Receiver<bool>,
+}
+
+impl Jobs<'_> {
+    /// Starts one that does something at once and then now and then.
+    fn start<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        name: &'static str,
+        interval: Duration,
+        act: impl Fn(Arc<Upkeep>) -> F + Copy + Send + Sync + 'static,
+    ) {
+        let (upkeep, stop) = (Arc::clone(self.upkeep), self.stop.clone());
+        supervise(name, self.health, move || {
+            let upkeep = Arc::clone(&upkeep);
+            every(interval, stop.clone(), move || act(Arc::clone(&upkeep)))
+        });
+    }
+}
+
+/// Does something at once and then now and then, until the service stops. One that takes long delays the next.
+async fn every<F: Future<Output = ()>>(
+    interval: Duration,
+    mut stop: watch::Receiver<bool>,
+    act: impl Fn() -> F,
+) -> Result<(), String> {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        act().await;
+    let acting = async {
+        loop {
+            ticks.tick().await;
+            act().await;
+        }
+    };
+    tokio::select! {
+        () = acting => {}
+        _ = stop.wait_for(|stop| *stop) => {}
     }
+    Ok(())
 }

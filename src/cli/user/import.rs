@@ -17,7 +17,7 @@ use super::record::{Column, Columns, Kind, Problem, read_user};
 use super::skipped::Skipped;
 use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::machine;
-use crate::clock::Timestamp;
+use crate::clock::{Seconds, Timestamp};
 use crate::config::HashingSettings;
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::password::PasswordHash;
@@ -99,7 +99,7 @@ struct Importing<'a> {
 
 pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> {
     // The deadline of a login is no matter here.
-    let limits = machine::hashing_limits(&options.hashing, crate::clock::Seconds::new(1))?;
+    let limits = machine::hashing_limits(&options.hashing, Seconds::new(1), Seconds::new(1))?;
     let (file, size) = open(&options.file)?;
     let read = Arc::new(AtomicU64::new(0));
     let counted = Counted { file, read: Arc::clone(&read) };

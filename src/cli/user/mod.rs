@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
+use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost, switch};
 use crate::crypto::{password, password_policy, random};
 use crate::endpoint::throttle_administration::{self, AccountThrottle};
 use crate::oauth::Scope;
@@ -123,7 +123,7 @@ pub(super) enum Command {
         any_scope: bool,
         /// Whether the user must use a second factor
         #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-              default_missing_value = "true")]
+              default_missing_value = "true", value_parser = switch)]
         mfa_required: Option<bool>,
     },
     /// Set another password, which ends all sessions of the user

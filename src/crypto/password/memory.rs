@@ -20,7 +20,7 @@ pub struct HashingMemory(Memory);
 
 impl HashingMemory {
     /// Reserves memory for hashes that take so many octets each. The system gives it when it is first
-    /// needed, and what was given stays.
+    /// needed, and what was given stays until [`HashingMemory::give_back`].
     ///
     /// # Errors
     /// There is not so much.
@@ -76,6 +76,12 @@ impl HashingMemory {
     /// Overwrites what hashes have left: whoever had it could check guesses for next to nothing.
     pub fn wipe(&mut self) {
         self.0.wipe();
+    }
+
+    /// Wipes the memory and gives it back to the system. The next hash takes it anew, for some hundredths of a
+    /// second.
+    pub fn give_back(&mut self) {
+        self.0.give_back();
     }
 
     /// scrypt.

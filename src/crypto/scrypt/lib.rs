@@ -4,6 +4,9 @@
 //! a service takes at most, because allocators keep what was freed for a while; and what a hash leaves
 //! behind, from which guesses of the password can be checked cheaply, is nobody's to wipe.
 //!
+//! The memory comes from the system's allocator, whatever allocator the program has for the rest: of pieces of
+//! this size it keeps nothing that was freed, so that [`Memory::give_back`] can.
+//!
 //! The memory is made of the blocks of the crate `argon2`, so that it can be lent to that for hashes that
 //! were made elsewhere ([`Memory::lend`]).
 //!
@@ -20,9 +23,11 @@ extern crate alloc;
 
 mod block;
 
-use alloc::collections::TryReserveError;
 use alloc::vec::Vec;
 
+use allocator_api2::alloc::System;
+use allocator_api2::collections::TryReserveError;
+use allocator_api2::vec::Vec as VecIn;
 use argon2::Block as Page;
 use block::{BLOCK_LENGTH, Block, Words};
 use hmac::{Hmac, KeyInit, Mac};
@@ -59,9 +64,10 @@ impl Cost {
 
 /// The memory of one hash at a time.
 pub struct Memory {
-    /// Its capacity never changes, and its length only grows: the system gives memory when it is first
-    /// written to.
-    pages: Vec<Page>,
+    /// Its length only grows until it is given back: the system gives memory when it is first written to.
+    pages: VecIn<Page, System>,
+    /// How many pages there may be.
+    pages_max: usize,
     /// How many pages from the start may hold something of a password.
     used: usize,
     /// What is mixed at the moment.
@@ -71,7 +77,7 @@ pub struct Memory {
 impl core::fmt::Debug for Memory {
     /// Shows the size and nothing of what is inside.
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "Memory({} octets)", self.pages.capacity() * Page::SIZE)
+        write!(formatter, "Memory({} octets)", self.pages_max * Page::SIZE)
     }
 }
 
@@ -82,19 +88,34 @@ impl Memory {
     /// There is not so much.
     pub fn reserve(octets: u64) -> Result<Self, TryReserveError> {
         let pages = usize::try_from(octets).unwrap_or(usize::MAX) / Page::SIZE;
-        let mut memory = Self { pages: Vec::new(), used: 0, mixed: Vec::new() };
-        memory.pages.try_reserve_exact(pages)?;
-        memory.mixed.try_reserve_exact(MIXED_MAX)?;
+        let mut memory =
+            Self { pages: VecIn::new_in(System), pages_max: pages, used: 0, mixed: Vec::new() };
+        memory.reserve_pages()?;
+        memory.mixed.reserve_exact(MIXED_MAX);
         Ok(memory)
+    }
+
+    fn reserve_pages(&mut self) -> Result<(), TryReserveError> {
+        self.pages.try_reserve_exact(self.pages_max - self.pages.len())
+    }
+
+    /// Overwrites what hashes have left, and gives the memory back to the system. The next hash takes it anew,
+    /// which costs it the time that the system needs for that.
+    pub fn give_back(&mut self) {
+        self.wipe();
+        self.pages = VecIn::new_in(System);
+        // It is the next hash that needs it; and without a first use the system gives none.
+        self.reserve_pages().ok();
     }
 
     /// Lends so many pages for another function. What it leaves there stays until the next hash or
     /// [`Memory::wipe`].
     ///
     /// # Panics
-    /// If it is more than was reserved.
+    /// If it is more than was reserved, or was given back and is not to be had again.
     pub fn lend(&mut self, pages: usize) -> &mut [Page] {
-        assert!(pages <= self.pages.capacity(), "{pages} pages are more than was reserved");
+        assert!(pages <= self.pages_max, "{pages} pages are more than was reserved");
+        self.reserve_pages().expect("the system has the memory that was given back to it");
         self.used = self.used.max(pages);
         if self.pages.len() < pages {
             self.pages.resize(pages, Page::new());
@@ -105,7 +126,7 @@ impl Memory {
     /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`].
     ///
     /// # Panics
-    /// If the cost is out of the bounds of [`Cost`], or takes more than was reserved.
+    /// If the cost is out of the bounds of [`Cost`], or as [`Memory::lend`].
     pub fn scrypt(&mut self, password: &[u8], salt: &[u8], cost: Cost, output: &mut [u8]) {
         assert!((1..=40).contains(&cost.ln) && (1..=R_MAX).contains(&cost.r) && cost.p > 0);
         let pages = usize::try_from(cost.memory()).unwrap_or(usize::MAX) / Page::SIZE;
@@ -239,6 +260,17 @@ mod tests {
         assert!(!memory.pages.is_empty() && memory.pages.iter().all(is_blank));
         let nothing = [0; BLOCK_LENGTH];
         assert!(memory.mixed.iter().all(|block| block.write() == nothing));
+    }
+
+    #[test]
+    fn memory_that_was_given_back_is_taken_again() {
+        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
+        let (mut before, mut after) = ([0; 32], [0; 32]);
+        memory.scrypt(b"password", b"salt", COST, &mut before);
+        memory.give_back();
+        assert!(memory.pages.is_empty());
+        memory.scrypt(b"password", b"salt", COST, &mut after);
+        assert_eq!(before, after);
     }
 
     #[test]

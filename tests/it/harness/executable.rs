@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -118,6 +118,9 @@ fn kill_unless_told(process: u32) -> mpsc::Sender<()> {
     sender
 }
 
+/// The lines of a log that nobody reads yet.
+pub(crate) type Unread = std::io::Lines<BufReader<ChildStderr>>;
+
 /// `jeton serve` as a process; killed when dropped.
 pub(crate) struct Executable {
     child: Child,
@@ -159,9 +162,36 @@ impl Executable {
         Self::try_serve_by(&[], arguments)
     }
 
-    /// Starts it by a command that becomes it, such as `env NAME=VALUE`; its log if it does not serve
-    /// within half a minute.
+    /// Starts it by a command that becomes it, such as `env NAME=VALUE`, and reads its log; its log if it does
+    /// not serve within half a minute.
     pub(crate) fn try_serve_by(by: &[&str], arguments: &[&str]) -> Result<Self, String> {
+        let (mut process, unread) = Self::start_unread(by, arguments)?;
+        process.read(unread);
+        Ok(process)
+    }
+
+    /// Starts `jeton serve` on a filled database, and reads its log only until it serves. What comes then is
+    /// in the pipe that is returned.
+    pub(crate) fn serve_unread(database: &Database, fixtures: &Fixtures) -> (Self, Unread) {
+        let master_key = fixtures.master_key.display().to_string();
+        let place = ["--database", &database.url, "--master-key-file", &master_key];
+        let all = [&place[..], &["--issuer", "http://localhost", "--scrypt", SCRYPT]].concat();
+        Self::start_unread(&[], &all).unwrap_or_else(|log| panic!("it did not start: {log}"))
+    }
+
+    /// Reads the log from now on.
+    pub(crate) fn read(&mut self, unread: Unread) {
+        let sink = Arc::clone(&self.log);
+        self.reader = Some(std::thread::spawn(move || {
+            for line in unread.map_while(Result::ok) {
+                let mut log = sink.lock().expect("no writer panics");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        }));
+    }
+
+    fn start_unread(by: &[&str], arguments: &[&str]) -> Result<(Self, Unread), String> {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
         let mut all = vec!["serve"];
         for pair in free.chunks(2).chain([&["--log-format", "json"][..]]) {
@@ -187,16 +217,8 @@ impl Executable {
         };
         serving.send(()).ok();
         let log = Arc::new(Mutex::new(early));
-        let sink = Arc::clone(&log);
-        let reader = std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                let mut log = sink.lock().expect("no writer panics");
-                log.push_str(&line);
-                log.push('\n');
-            }
-        });
         let (public, management) = addresses;
-        Ok(Self { child, public, management, log, reader: Some(reader) })
+        Ok((Self { child, public, management, log, reader: None }, lines))
     }
 
     /// Sends a signal, such as `TERM`.

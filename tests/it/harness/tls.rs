@@ -31,27 +31,51 @@ impl Drop for Pair {
 }
 
 impl Pair {
-    /// Makes both.
+    /// Makes both, good from now on for a day.
     pub(crate) fn new() -> Self {
+        let day = |days| Asn1Time::days_from_now(days).expect("a time");
+        Self::make([day(0), day(1)], None)
+    }
+
+    /// Makes both, good between two times since the epoch.
+    pub(crate) fn good_between(times: [i64; 2]) -> Self {
+        Self::make(times.map(|time| Asn1Time::from_unix(time).expect("a time")), None)
+    }
+
+    /// Makes both, issued by another.
+    pub(crate) fn issued_by(issuer: &Self) -> Self {
+        let day = |days| Asn1Time::days_from_now(days).expect("a time");
+        Self::make([day(0), day(1)], Some(issuer))
+    }
+
+    fn make([not_before, not_after]: [Asn1Time; 2], issuer: Option<&Self>) -> Self {
         let pair = Self(new_folder());
         let key = PKey::from_rsa(Rsa::generate(2_048).expect("a key")).expect("a key");
         let mut name = X509NameBuilder::new().expect("memory");
-        name.append_entry_by_text("CN", "localhost").expect("a name");
+        // A name of its own, so that it is known by it who issued what.
+        let folder = pair.0.file_name().expect("a folder").to_string_lossy();
+        name.append_entry_by_text("CN", &folder).expect("a name");
         let name = name.build();
+        let read = |path: PathBuf| std::fs::read(path).expect("a file");
+        let issuer = issuer.map(|issuer| {
+            let certificate = X509::from_pem(&read(issuer.chain())).expect("PEM");
+            (certificate, PKey::private_key_from_pem(&read(issuer.key())).expect("PEM"))
+        });
         let mut builder = X509::builder().expect("memory");
         let serial = BigNum::from_u32(1).and_then(|one| one.to_asn1_integer()).expect("memory");
         builder.set_version(2).expect("version 3");
         builder.set_serial_number(&serial).expect("a number");
         builder.set_subject_name(&name).expect("a name");
-        builder.set_issuer_name(&name).expect("a name");
+        let issuer_name = issuer.as_ref().map_or(&*name, |(issuer, _)| issuer.subject_name());
+        builder.set_issuer_name(issuer_name).expect("a name");
         builder.set_pubkey(&key).expect("a key");
-        let day = |days| Asn1Time::days_from_now(days).expect("a time");
-        builder.set_not_before(&day(0)).expect("a time");
-        builder.set_not_after(&day(1)).expect("a time");
+        builder.set_not_before(&not_before).expect("a time");
+        builder.set_not_after(&not_after).expect("a time");
         let mut names = SubjectAlternativeName::new();
         let names = names.dns("localhost").build(&builder.x509v3_context(None, None));
         builder.append_extension(names.expect("a name")).expect("memory");
-        builder.sign(&key, MessageDigest::sha256()).expect("a signature");
+        let signer = issuer.as_ref().map_or(&key, |(_, key)| key);
+        builder.sign(signer, MessageDigest::sha256()).expect("a signature");
         let certificate = builder.build().to_pem().expect("PEM");
         std::fs::write(pair.chain(), certificate).expect("a file");
         std::fs::write(pair.key(), key.private_key_to_pem_pkcs8().expect("PEM")).expect("a file");

@@ -122,6 +122,27 @@ async fn a_login_whose_client_hung_up_costs_no_hash() {
     assert_eq!(jeton.metric("jeton_hashing_verified_total").await, 3);
 }
 
+/// Hashing memory goes back to the system when no login came for a while, and the next login works.
+#[tokio::test]
+async fn hashing_memory_is_given_back() {
+    const HASH: u64 = 128 << 20;
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let limits = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=1", "--login-deadline", "1m"];
+    let limits = [&limits[..], &["--hash-memory-idle", "1s"]].concat();
+    let service = Executable::serve_on(&database, fixtures, &limits);
+    let before = service.memory();
+    let login = Request::new(service.public, "POST", "/token");
+    let login = login.form(&login_form("alice", PASSWORD)).basic("web", fixtures.secret("web"));
+    for _ in 0..2 {
+        assert_eq!(login.send().await.status, 200);
+        // The rest of the process may have given some of its own back meanwhile.
+        assert!(service.peak_memory() >= before + HASH / 2, "the hash took its memory");
+        while service.memory() > before + REST {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
 /// Waits until so many logins wait for a hashing thread.
 async fn wait_for_queue(jeton: &Jeton, length: u64) {
     while jeton.metric("jeton_hashing_queue_depth").await < length {

@@ -41,7 +41,7 @@ async fn check_proves_that_the_service_can_start() {
         ("--access-token-lifetime", "7m", "command line"),
         ("--master-key-file", &*master_key, "environment"),
         ("--jwks-max-age", "10m", "default"),
-        ("--issuer", "(none)", "default"),
+        ("--issuer", "http://localhost:PORT", "default"),
         (
             "--refresh-retry-window",
             "until-used for confidential clients, 2m for public ones",

@@ -336,7 +336,7 @@ async fn a_folder_that_cannot_be_written_stops_the_first_start() {
     std::fs::write(&file, "").expect("a file");
     let below = format!("{file}/keys/master.jwk");
     let arguments = ["--database", &database.url, "--master-key-file", &below];
-    assert_refuses(&arguments, &["(--master-key-file)", &below, "writable"]);
+    assert_refuses(&arguments, &["(--master-key-file)", &below, "name a file elsewhere"]);
     assert_eq!(database.query("SELECT kid FROM keys").await.len(), 0);
 
     let good = database.path("keys/master.jwk");

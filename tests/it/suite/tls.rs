@@ -10,7 +10,7 @@ use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
 
 use super::*;
 use crate::harness::tls::Pair;
-use crate::harness::{Executable, run};
+use crate::harness::{Database, Executable, Request, run};
 
 const JWKS: &str = "/.well-known/jwks.json";
 
@@ -183,12 +183,11 @@ async fn http2_gives_the_same_answers() {
     curl.await.expect("no panic");
 }
 
-/// Puts a file in the place of another, with another time of change.
-fn replace(from: &Path, to: &Path, seconds: u64) {
+/// Puts a file in the place of another, with the same time of change each time: contents are compared.
+fn replace(from: &Path, to: &Path) {
     std::fs::copy(from, to).expect("a copy");
     let file = std::fs::File::options().write(true).open(to).expect("the file");
-    let changed = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
-    file.set_modified(changed).expect("a setting");
+    file.set_modified(std::time::UNIX_EPOCH).expect("a setting");
 }
 
 /// A certificate is read again when its files change; a pair that does not fit together, as there
@@ -198,18 +197,110 @@ async fn a_certificate_is_replaced_while_it_serves() {
     let (in_use, next) = (Pair::new(), Pair::new());
     let certificate = Certificate::load(in_use.chain(), in_use.key()).expect("a pair");
     assert_eq!(certificate.reload(), Ok(false), "nothing changed");
-    replace(&next.chain(), &in_use.chain(), 1);
-    let problem = certificate.reload().expect_err("the pair does not fit");
-    assert!(problem.contains("--tls-certificate") && problem.contains("--tls-key"), "{problem}");
-    assert_eq!(certificate.reload(), Ok(false), "the problem is told once");
-    replace(&next.key(), &in_use.key(), 2);
+    let (first_chain, first_key) = (in_use.path("first.pem"), in_use.path("first-key.pem"));
+    replace(&in_use.chain(), &first_chain);
+    replace(&in_use.key(), &first_key);
+    replace(&next.chain(), &in_use.chain());
+    for _ in 0..2 {
+        // As long as it lasts.
+        let problem = certificate.reload().expect_err("the pair does not fit");
+        assert!(
+            problem.contains("--tls-certificate") && problem.contains("--tls-key"),
+            "{problem}"
+        );
+    }
+    replace(&next.key(), &in_use.key());
     assert_eq!(certificate.reload(), Ok(true));
+    assert_eq!(certificate.reload(), Ok(false), "nothing changed");
     std::fs::write(in_use.chain(), "nonsense").expect("a file");
     assert!(certificate.reload().is_err());
     std::fs::remove_file(in_use.chain()).expect("a file");
     assert!(certificate.reload().is_err());
-    replace(&next.chain(), &in_use.chain(), 3);
+    replace(&next.chain(), &in_use.chain());
+    assert_eq!(certificate.reload(), Ok(false), "it is the one in use again");
+    replace(&first_chain, &in_use.chain());
+    replace(&first_key, &in_use.key());
     assert_eq!(certificate.reload(), Ok(true));
+}
+
+/// RFC 8446 §4.4.2: the service's own certificate comes first, and each is issued by the next. A chain is taken
+/// whole or refused with the reason.
+#[tokio::test]
+async fn a_chain_is_read_whole_or_refused() {
+    let root = Pair::new();
+    let middle = Pair::issued_by(&root);
+    let own = Pair::issued_by(&middle);
+    let read = |pair: &Pair| std::fs::read_to_string(pair.chain()).expect("a file");
+    let (root, middle, first) = (read(&root), read(&middle), read(&own));
+    let load = |chain: &str| {
+        std::fs::write(own.chain(), chain).expect("a file");
+        Certificate::load(own.chain(), own.key()).map(|_| ())
+    };
+    for good in [
+        first.clone(),
+        format!("{first}{middle}"),
+        format!("Certificate:\n{first}\n# the issuer\n{middle}{root}"),
+        format!("{first}{middle}").replace('\n', "\r\n"),
+        format!("{first}{}", middle.trim_end()),
+    ] {
+        assert_eq!(load(&good), Ok(()), "{good}");
+    }
+    for (bad, reason) in [
+        (format!("{}{middle}", first.trim_end()), "2 certificates begin in it, and 1 can be read"),
+        (format!("{first} {middle}"), "2 certificates begin in it, and 1 can be read"),
+        (first.replace("CERTIFICATE", "TRUSTED CERTIFICATE"), "and 0 can be read"),
+        (format!("{first}{root}"), "certificate 2 in it has not issued certificate 1"),
+        (format!("{first}{middle}{middle}"), "certificate 3 in it has not issued certificate 2"),
+        (format!("{middle}{root}{first}"), "certificate 3 in it has not issued certificate 2"),
+        (format!("{middle}{root}"), "the first certificate of the file must be the one of the key"),
+        (String::new(), "there is no certificate in it"),
+    ] {
+        let problem = load(&bad).expect_err(reason);
+        assert!(problem.contains("--tls-certificate") && problem.contains(reason), "{problem}");
+    }
+}
+
+/// A certificate that clients refuse for its dates is told of at the start and when it is taken over, and the
+/// metric says for how long it is good. A problem that lasts is told once.
+#[tokio::test]
+async fn a_certificate_with_bad_dates_is_loud() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let pair = Pair::good_between([1_600_000_000, 1_700_000_000]);
+    let arguments = pair.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let master_key = fixtures.master_key.display().to_string();
+    let place = ["--database", &database.url, "--master-key-file", &master_key];
+    let process = Executable::serve(&[&place[..], &arguments].concat());
+    let expires = async || {
+        let metrics = Request::new(process.management, "GET", "/metrics").send().await;
+        let line = metrics.text().lines().find_map(|line| {
+            line.strip_prefix("jeton_tls_certificate_expires_seconds{} ").map(str::to_owned)
+        });
+        line.expect("the metric").parse::<i64>().expect("seconds")
+    };
+    let until_logged = async |text: &str| {
+        while !process.log().contains(text) {
+            tokio::task::yield_now().await;
+        }
+    };
+    until_logged("has expired at 2023-11-14T22:13:20Z").await;
+    assert!(expires().await < 0);
+
+    let future = Pair::good_between([4_000_000_000, 4_100_000_000]);
+    replace(&future.key(), &pair.key());
+    process.signal("HUP");
+    until_logged("cannot be used together").await;
+    // As often as it is looked at, however often it is told.
+    while process.metric("jeton_reload_failures_total").await < 3 {
+        process.signal("HUP");
+        tokio::task::yield_now().await;
+    }
+    replace(&future.chain(), &pair.chain());
+    process.signal("HUP");
+    until_logged("is not valid before 2096-10-02T07:06:40Z").await;
+    assert!(expires().await > 0);
+    let log = process.log();
+    assert_eq!(log.matches("cannot be used together").count(), 1, "{log}");
 }
 
 /// ASVS 5.0 §12.2.1: a certificate that cannot be used stops the start with a sentence that names

@@ -1,0 +1,190 @@
+//! What the routes, the upkeep and the management listener share, and how they are made of it.
+
+use std::sync::{Arc, Mutex};
+
+use super::super::{Failure, log};
+use super::plan::{key_vault, replica_settings};
+use super::upkeep::{self, Upkeep};
+use crate::availability::Availability;
+use crate::clock::Clock;
+use crate::config::ServeSettings;
+use crate::crypto::hashing_pool::HashingPool;
+use crate::endpoint::agreed_clock::AgreedClock;
+use crate::endpoint::alarm::UnknownTokens;
+use crate::endpoint::client_authentication::ClientAuthentication;
+use crate::endpoint::discovery::Discovery;
+use crate::endpoint::introspection::IntrospectionEndpoint;
+use crate::endpoint::issuance::Issuance;
+use crate::endpoint::keys::Keys;
+use crate::endpoint::password_grant::PasswordGrantEndpoint;
+use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
+use crate::endpoint::replicas::Replica;
+use crate::endpoint::revocation::RevocationEndpoint;
+use crate::endpoint::throttle::Throttle;
+use crate::endpoint::token::TokenEndpoint;
+use crate::http::metrics::Metrics;
+use crate::http::tls::Certificate;
+use crate::http::{Management, PublicService};
+use crate::oauth::session::SessionLifetimes;
+use crate::oauth::{ClientId, Issuer};
+use crate::store::Store;
+use crate::supervision::Health;
+
+/// What the routes share.
+pub(super) struct Parts {
+    pub(super) settings: ServeSettings,
+    clock: Clock,
+    agreed: Arc<AgreedClock>,
+    pub(super) issuer: Issuer,
+    store: Store,
+    pub(super) availability: Availability,
+    keys: Arc<Keys>,
+    discovery: Arc<Discovery>,
+    pub(super) metrics: Arc<Metrics>,
+    replica: Arc<Replica>,
+}
+
+impl Parts {
+    /// Measures the clock, loads the keys, and records that this replica publishes from now on.
+    pub(super) async fn gather(
+        settings: ServeSettings,
+        clock: Clock,
+        issuer: Issuer,
+        store: Store,
+        availability: Availability,
+        hashing: &HashingPool,
+    ) -> Result<Self, Failure> {
+        let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
+        let vault = key_vault(store.clone(), &settings.keys);
+        let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
+        // Before anything is published: a key that another replica makes from now on waits for those who
+        // cache what this one publishes. Those that were made until now are read once more; a failure is
+        // logged when `Upkeep` looks again, in a moment.
+        let replica = replica_settings(&settings, &issuer);
+        let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
+        upkeep::record(&replica, &agreed).await;
+        keys.reload().await.ok();
+        let discovery = Discovery::load(store.clone(), issuer.clone(), Arc::clone(&keys)).await?;
+        let discovery = Arc::new(discovery);
+        let metrics = Arc::new(Metrics::new(
+            hashing.metrics(),
+            &store,
+            availability.standstills(),
+            log::lines_dropped(),
+        ));
+        Ok(Self {
+            settings,
+            clock,
+            agreed,
+            issuer,
+            store,
+            availability,
+            keys,
+            discovery,
+            metrics,
+            replica,
+        })
+    }
+
+    pub(super) fn public(
+        &self,
+        default_client: Option<ClientId>,
+        hashing: HashingPool,
+    ) -> PublicService {
+        let settings = &self.settings;
+        let throttle = Throttle::new(
+            self.store.clone(),
+            Arc::clone(&self.keys),
+            self.clock.clone(),
+            hashing.limits().deadline,
+        );
+        let unknown_tokens = UnknownTokens::new(self.clock.clone());
+        let clients = ClientAuthentication::new(
+            self.store.clone(),
+            throttle.clone(),
+            self.clock.clone(),
+            default_client,
+        );
+        let issuance = Issuance {
+            keys: Arc::clone(&self.keys),
+            issuer: self.issuer.clone(),
+            access_token_lifetime: settings.access_token_lifetime,
+        };
+        let lifetimes = SessionLifetimes {
+            idle: settings.refresh_token_idle,
+            absolute: settings.session_lifetime,
+        };
+        let password = PasswordGrantEndpoint {
+            store: self.store.clone(),
+            throttle: throttle.clone(),
+            hashing: Arc::new(hashing),
+            issuance: issuance.clone(),
+            lifetimes,
+            sessions_max: settings.sessions_per_user_and_client,
+            clock: Arc::clone(&self.agreed),
+        };
+        let refresh = RefreshGrantEndpoint {
+            store: self.store.clone(),
+            issuance,
+            lifetimes,
+            retry_window: settings.refresh_retry_window,
+            availability: self.availability.clone(),
+            clock: Arc::clone(&self.agreed),
+        };
+        let revocation = RevocationEndpoint {
+            clients: clients.clone(),
+            keys: Arc::clone(&self.keys),
+            store: self.store.clone(),
+            issuer: self.issuer.clone(),
+            throttle,
+            unknown_tokens: unknown_tokens.clone(),
+            clock: Arc::clone(&self.agreed),
+        };
+        let introspection = IntrospectionEndpoint {
+            clients: clients.clone(),
+            keys: Arc::clone(&self.keys),
+            store: self.store.clone(),
+            issuer: self.issuer.clone(),
+            unknown_tokens,
+            clock: Arc::clone(&self.agreed),
+        };
+        PublicService {
+            token: TokenEndpoint { clients, password, refresh, clock: Arc::clone(&self.agreed) },
+            revocation,
+            introspection,
+            discovery: Arc::clone(&self.discovery),
+            issuer: self.issuer.clone(),
+            metrics: Arc::clone(&self.metrics),
+            cors_origins: settings.cors_origin.clone(),
+            trusted_proxies: settings.trusted_proxy.clone(),
+        }
+    }
+
+    pub(super) fn upkeep(&self, certificate: Option<Arc<Certificate>>) -> Upkeep {
+        Upkeep {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.agreed),
+            keys: Arc::clone(&self.keys),
+            discovery: Arc::clone(&self.discovery),
+            certificate,
+            metrics: Arc::clone(&self.metrics),
+            replica: Arc::clone(&self.replica),
+            told: Mutex::default(),
+        }
+    }
+
+    pub(super) fn management(
+        &self,
+        certificate: Option<Arc<Certificate>>,
+        health: Health,
+    ) -> Management {
+        Management {
+            certificate,
+            health,
+            store: self.store.clone(),
+            keys: Arc::clone(&self.keys),
+            metrics: Arc::clone(&self.metrics),
+            clock: Arc::clone(&self.agreed),
+        }
+    }
+}

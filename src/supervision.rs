@@ -1,0 +1,225 @@
+//! Parts of the service that run as long as it does: a part that panics is started again, and says so.
+//!
+//! Without this a task that panics is gone in silence, and so is a thread.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+/// How long a part stays down before it is started again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a part that was started again must run before it counts as working.
+const PROBATION: Duration = Duration::from_secs(1);
+/// The most characters of a reason that are kept.
+const REASON_LENGTH_MAX: usize = 300;
+
+/// Which supervised parts are down. Clones share what they know.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Mutex<BTreeMap<Arc<str>, Failure>>>);
+
+/// The last failure of a part.
+#[derive(Debug)]
+struct Failure {
+    reason: String,
+    /// When the part was started again.
+    restarted: Option<Instant>,
+}
+
+/// A part that is down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// Its name.
+    pub part: Arc<str>,
+    /// The text of its panic, or the error that it ended with. For the log: it may name paths and hosts.
+    pub reason: String,
+}
+
+impl Health {
+    /// The parts that are down: those that have not been started again, and those that were started
+    /// again less than a second ago.
+    #[must_use]
+    pub fn down(&self) -> Vec<Down> {
+        let is_down = |failure: &Failure| {
+            failure.restarted.is_none_or(|restarted| restarted.elapsed() < PROBATION)
+        };
+        let failures = self.lock();
+        let down = failures.iter().filter(|(_, failure)| is_down(failure));
+        down.map(|(part, failure)| Down { part: Arc::clone(part), reason: failure.reason.clone() })
+            .collect()
+    }
+
+    /// Notes that a part failed, and logs it.
+    fn failed(&self, part: &Arc<str>, reason: String) {
+        tracing::error!(%part, "a part of the service failed and is started again: {reason}");
+        self.lock().insert(Arc::clone(part), Failure { reason, restarted: None });
+    }
+
+    /// Notes that a part was started, perhaps again.
+    fn started(&self, part: &str) {
+        if let Some(failure) = self.lock().get_mut(part) {
+            failure.restarted = Some(Instant::now());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Failure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a part of the service as a task. If it panics or returns an error, that is logged and the part is
+/// down; a second later `start` starts it again. The part ends for good by returning `Ok`.
+pub fn supervise<F>(
+    part: impl Into<Arc<str>>,
+    health: &Health,
+    mut start: impl FnMut() -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let (part, health) = (part.into(), health.clone());
+    tokio::spawn(async move {
+        loop {
+            health.started(&part);
+            match caught(async { start().await }).await {
+                Ok(()) => return,
+                Err(reason) => health.failed(&part, reason),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    })
+}
+
+/// Runs a part of the service in a thread of this name; otherwise as [`supervise`].
+///
+/// # Errors
+/// What the system says if it has no thread left.
+pub fn supervise_thread(
+    part: impl Into<Arc<str>>,
+    health: &Health,
+    mut work: impl FnMut() -> Result<(), String> + Send + 'static,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    let (part, health) = (part.into(), health.clone());
+    thread::Builder::new().name(part.to_string()).spawn(move || {
+        loop {
+            health.started(&part);
+            let ended = catch_unwind(AssertUnwindSafe(&mut work));
+            match ended.unwrap_or_else(|panic| Err(panic_text(&*panic))) {
+                Ok(()) => return,
+                Err(reason) => health.failed(&part, reason),
+            }
+            // It may return early, and then the part is only started sooner.
+            thread::park_timeout(PAUSE);
+        }
+    })
+}
+
+/// Awaits a future; its panic is an error.
+async fn caught<F: Future<Output = Result<(), String>>>(future: F) -> Result<(), String> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.unwrap_or_else(|panic| Poll::Ready(Err(panic_text(&*panic))))
+    })
+    .await
+}
+
+/// The text of a panic, cut to a length that fits a line.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a text").chars().take(REASON_LENGTH_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Longer than any start takes.
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// The failure of the part that is known now, even if it counts as working again.
+    fn last_failure(health: &Health, part: &str) -> Option<String> {
+        health.lock().get(part).map(|failure| failure.reason.clone())
+    }
+
+    /// What the first three starts of a part knew of its failures.
+    fn first_three(told: &Receiver<Option<String>>) -> [Option<String>; 3] {
+        [(); 3].map(|()| told.recv_timeout(LONG).expect("it is started again"))
+    }
+
+    #[test]
+    fn a_part_is_down_from_its_failure_until_it_has_run_for_a_while() {
+        let health = Health::default();
+        assert_eq!(health.down(), []);
+        health.failed(&"upkeep".into(), "a reason".to_owned());
+        let down = [Down { part: "upkeep".into(), reason: "a reason".to_owned() }];
+        assert_eq!(health.down(), down);
+        let restart = |at| {
+            health.lock().get_mut("upkeep").expect("it failed").restarted = at;
+        };
+        restart(Some(Instant::now() + LONG));
+        assert_eq!(health.down(), down);
+        restart(Instant::now().checked_sub(PROBATION));
+        assert_eq!(health.down(), []);
+        health.failed(&"upkeep".into(), "a reason".to_owned());
+        assert_eq!(health.down(), down);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_task_that_fails_or_panics_is_started_again() {
+        let health = Health::default();
+        let (tell, told) = channel();
+        let (known, mut starts) = (health.clone(), 0);
+        let task = supervise("upkeep", &health, move || {
+            starts += 1;
+            tell.send(last_failure(&known, "upkeep")).ok();
+            async move {
+                match starts {
+                    1 => Err("an error".to_owned()),
+                    2 => panic!("number {starts}"),
+                    _ => std::future::pending().await,
+                }
+            }
+        });
+        let expected = [None, Some("an error".to_owned()), Some("number 2".to_owned())];
+        assert_eq!(first_three(&told), expected);
+        task.abort();
+    }
+
+    #[test]
+    fn a_thread_that_fails_or_panics_is_started_again() {
+        let health = Health::default();
+        let (tell, told) = channel();
+        let (known, mut starts) = (health.clone(), 0);
+        let thread = supervise_thread("hashing-0", &health, move || {
+            starts += 1;
+            tell.send(last_failure(&known, "hashing-0")).ok();
+            match starts {
+                1 => Err("an error".to_owned()),
+                2 => panic!("number {starts}"),
+                _ => Ok(()),
+            }
+        });
+        let expected = [None, Some("an error".to_owned()), Some("number 2".to_owned())];
+        assert_eq!(first_three(&told), expected);
+        thread.expect("a thread").join().expect("a part that returns ends for good");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_returns_is_not_down() {
+        let health = Health::default();
+        supervise("upkeep", &health, || async { Ok(()) }).await.expect("no panic");
+        assert_eq!(health.down(), []);
+    }
+}
