@@ -220,7 +220,9 @@ fn create(path: &Path) -> Result<(), String> {
     };
     let failed = |error: std::io::Error| {
         let remedy = match error.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory => {
                 "make the folder writable for this process, or name another file"
             }
             ErrorKind::WouldBlock => {
