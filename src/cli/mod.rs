@@ -160,6 +160,9 @@ async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failu
 /// Opens the database for a command, with tables that are up to date.
 async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     let store = Store::open(&settings.database).await?;
+    if let Some(file) = store.new_file() {
+        output::error_line(&format!("Made a new, empty database: {}", file.display()));
+    }
     migration::migrate(&store, Clock::System.now())
         .await
         .map_err(|problem| format!("the database {} (--database): {problem}", settings.database))?;

@@ -17,10 +17,12 @@ mod sqlite;
 pub mod throttle;
 pub mod users;
 mod value;
+mod write_check;
 
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -34,6 +36,7 @@ use sessions::{FindSession, StoredSession};
 use sql::Statement;
 use sqlite::Sqlite;
 use value::{Row, Value};
+use write_check::WriteCheck;
 
 /// Why a use case has no outcome. In each case nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +156,7 @@ pub struct PoolUse {
 pub struct Store {
     engine: Engine,
     statements: Counter,
+    write_check: WriteCheck,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +182,8 @@ impl Store {
                 opened.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        opened.map(|engine| Self { engine, statements }).map_err(|problem| {
+        let write_check = WriteCheck::default();
+        opened.map(|engine| Self { engine, statements, write_check }).map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
     }
@@ -230,6 +235,24 @@ impl Store {
     /// [`StoreError`] if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.perform(Ping).await
+    }
+
+    /// The file of the database, from the root on, if opening it made a new and empty one.
+    #[must_use]
+    pub fn new_file(&self) -> Option<&Path> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.new_file(),
+            Engine::Postgres { .. } => None,
+        }
+    }
+
+    /// Takes no more work, finishes what waits, and on SQLite leaves one whole file: for 5 seconds at
+    /// most. Whoever drops the last clone does the same, and blocks meanwhile.
+    pub async fn close(&self) {
+        if let Engine::Sqlite(sqlite) = &self.engine {
+            let sqlite = sqlite.clone();
+            tokio::task::spawn_blocking(move || sqlite.close()).await.ok();
+        }
     }
 
     /// Counts the statements that are run, but for those that only begin or end a transaction.

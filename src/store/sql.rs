@@ -119,6 +119,7 @@ macro_rules! statements {
 statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
+        CHECK_WRITE = "check_write";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
         CREATE_MIGRATION_TABLE = "create_migration_table";

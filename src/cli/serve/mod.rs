@@ -89,6 +89,17 @@ pub(super) async fn check_default_client(
     }
 }
 
+/// Says that the database was made: it may be that another one is missed.
+fn say_if_new(store: &Store) {
+    if let Some(file) = store.new_file() {
+        tracing::warn!(
+            "made a new, empty database {}: if there should be one already, --database or the folder \
+             is not the right one",
+            file.display()
+        );
+    }
+}
+
 fn no_hashing(error: &std::io::Error) -> String {
     format!(
         "cannot start the hashing threads: {error}; if there is too little memory, allow them less \
@@ -113,6 +124,7 @@ impl Service {
         let location = &settings.database.database;
         let in_database = |problem: String| format!("the database {location}: {problem}");
         let store = Store::open(location).await?;
+        say_if_new(&store);
         migration::migrate(&store, clock.now()).await.map_err(in_database)?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
         let vault = key_vault(store.clone(), &settings.keys);
@@ -187,12 +199,14 @@ impl Service {
         self.upkeep.look_again().await;
     }
 
-    /// Stops: takes no more connections and finishes what is in flight, for a bounded time.
+    /// Stops: takes no more connections, finishes what is in flight, for a bounded time, and closes the
+    /// database.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         for task in self.tasks {
             task.await.ok();
         }
+        self.upkeep.store.close().await;
     }
 }
 
