@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::{Failure, open_existing_store, open_store, output};
+use super::{Failure, backup, open_existing_store, open_store, output, restore};
 use crate::clock::Clock;
 use crate::config::{DatabaseLocation, DatabaseSettings};
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies};
@@ -32,6 +32,10 @@ pub(super) enum Command {
         #[command(flatten)]
         database: DatabaseSettings,
     },
+    /// Copy a SQLite database that may be in use, and check the copy
+    Backup(backup::Options),
+    /// Put a copy in the place of a SQLite database, and keep the one before beside it
+    Restore(restore::Options),
 }
 
 #[derive(Serialize)]
@@ -61,6 +65,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
         }
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
+        Command::Backup(options) => backup::run(options).await?,
+        Command::Restore(options) => restore::run(options).await?,
     }
     Ok(())
 }

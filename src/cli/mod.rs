@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 usage.
 
+mod backup;
 mod check;
 mod client;
 mod client_decisions;
@@ -15,6 +16,7 @@ mod log;
 mod machine;
 mod output;
 mod prompt;
+mod restore;
 pub mod serve;
 mod session;
 pub mod user;
@@ -83,7 +85,7 @@ enum Command {
     /// List, rotate, revoke, import, export and rewrap keys
     #[command(subcommand)]
     Key(Box<key::Command>),
-    /// Migrate the tables, show where they stand, or delete what has expired
+    /// Migrate the tables, show where they stand, delete what has expired, back up and restore
     #[command(subcommand)]
     Db(database::Command),
     /// Show the effective settings, and prove that the service can start with them

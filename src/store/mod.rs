@@ -4,6 +4,7 @@
 //! transaction and returns an outcome after it was committed. Each is written once, against
 //! `Tx`, and the two engines only know how to run a statement. SQL stands in `sql/`.
 
+pub mod backup;
 pub mod clients;
 pub mod import;
 pub mod keys;

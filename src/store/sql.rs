@@ -119,6 +119,7 @@ macro_rules! statements {
 statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
+        CHECK_INTEGRITY = "check_integrity";
         CHECK_WRITE = "check_write";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
@@ -134,6 +135,7 @@ statements! {
         DRAW_LOT = "draw_lot";
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
+        END_ALL_SESSIONS = "end_all_sessions";
         END_SESSION = "end_session";
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";

@@ -22,3 +22,4 @@ mod postgres_tls;
 mod prepared_statements;
 mod requirements;
 mod slow_clients;
+mod sqlite;

@@ -176,7 +176,10 @@ mod tests {
 
     use rusqlite::{Connection, StatementStatus};
 
-    use super::super::sql::{FIND_CLIENT, FIND_SESSION, FIND_USER, REFRESH_SESSION, Statement};
+    use super::super::sql::{
+        CREATE_MIGRATION_TABLE, FIND_CLIENT, FIND_SESSION, FIND_USER, INSERT_MIGRATION,
+        LIST_MIGRATIONS, REFRESH_SESSION,
+    };
     use super::super::value::Value;
     use super::super::{Ping, Tx};
     use super::job::Job;
@@ -207,7 +210,8 @@ mod tests {
         }
     }
 
-    /// A database in a folder of its own, with a table of numbers; gone when dropped.
+    /// A database in a folder of its own, with a table whose rows are told apart by numbers from 1 on;
+    /// gone when dropped.
     struct Numbers {
         store: Sqlite,
         folder: PathBuf,
@@ -225,7 +229,7 @@ mod tests {
             std::fs::create_dir_all(&folder).expect("a folder");
             let path = folder.join("numbers.db");
             let connection = Connection::open(&path).expect("a file");
-            connection.execute_batch("CREATE TABLE numbers (number BIGINT)").expect("a table");
+            execute(&connection, &CREATE_MIGRATION_TABLE, &[]).expect("a table");
             drop(connection);
             let mut store = Sqlite::open(&path, Counter::default()).expect("a database");
             store.patience = Duration::from_millis(100);
@@ -244,9 +248,8 @@ mod tests {
             let left: Vec<_> = std::fs::read_dir(&self.folder).expect("a folder").collect();
             assert_eq!(left.len(), 1, "one file: {left:?}");
             let connection = Connection::open(self.folder.join("numbers.db")).expect("a file");
-            let mut all = connection.prepare("SELECT number FROM numbers ORDER BY 1").expect("SQL");
-            let rows = all.query_map([], |row| row.get(0)).expect("rows");
-            rows.collect::<Result<_, _>>().expect("numbers")
+            let rows = query(&connection, &LIST_MIGRATIONS, &[]).expect("rows");
+            rows.iter().map(|row| row.integer(0).expect("a number")).collect()
         }
     }
 
@@ -261,7 +264,7 @@ mod tests {
     enum Act {
         Write(i64),
         /// Writes so many octets.
-        Fill(i64),
+        Fill(i64, usize),
         WriteAndPanic(i64),
         /// Says that it has begun, and waits.
         WriteAndWait(i64, Sender<()>, Mutex<Receiver<()>>),
@@ -279,18 +282,20 @@ mod tests {
         }
 
         async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-            let (value, number) = match self {
+            let row = match self {
                 Self::Write(number)
                 | Self::WriteAndPanic(number)
-                | Self::WriteAndWait(number, ..) => ("?1", *number),
-                Self::Fill(octets) => ("zeroblob(?1)", *octets),
-                Self::ReadAndWait(..) => ("?1 WHERE ?1", 0),
+                | Self::WriteAndWait(number, ..) => Some((*number, 1)),
+                Self::Fill(number, octets) => Some((*number, *octets)),
+                Self::ReadAndWait(..) => None,
             };
-            let insert = format!("INSERT INTO numbers SELECT {value}");
-            let insert = Statement { postgres: String::new(), sqlite: insert };
-            tx.execute(&insert, &[number.into()]).await?;
+            if let Some((number, octets)) = row {
+                let text = "x".repeat(octets);
+                let values = [number.into(), text.as_str().into(), "".into(), 0.into()];
+                tx.execute(&INSERT_MIGRATION, &values).await?;
+            }
             match self {
-                Self::Write(_) | Self::Fill(_) => {}
+                Self::Write(_) | Self::Fill(..) => {}
                 Self::WriteAndPanic(number) => panic!("the number {number}"),
                 Self::WriteAndWait(_, begun, go) | Self::ReadAndWait(begun, go) => {
                     begun.send(()).ok();
@@ -337,7 +342,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_no_thread() {
         let numbers = Numbers::new("bomb");
-        for round in 0..10 {
+        for round in 1..=10 {
             assert_eq!(numbers.store.open.reads.push(Box::new(Bomb)), Ok(()));
             assert_eq!(numbers.store.open.writes.push(Box::new(Bomb)), Ok(()));
             until(|| numbers.store.open.reads.length() == (0, 0)).await;
@@ -420,9 +425,9 @@ mod tests {
         let numbers = Numbers::new("log");
         let log = numbers.folder.join("numbers.db-wal");
         let mut largest = 0;
-        for _ in 0..200 {
+        for number in 1..=200 {
             // A hundred pages.
-            assert_eq!(numbers.ask(Act::Fill(409_600)).await, Ok(()));
+            assert_eq!(numbers.ask(Act::Fill(number, 409_600)).await, Ok(()));
             largest = largest.max(std::fs::metadata(&log).expect("it is open").len());
         }
         assert!(largest < 40 << 20, "{largest} of 80 MiB");
