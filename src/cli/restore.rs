@@ -32,6 +32,9 @@ pub(super) struct Options {
     database: DatabaseSettings,
 }
 
+/// What the names of the files of a database end in; the database itself comes last.
+const SUFFIXES: [&str; 3] = ["-wal", "-shm", ""];
+
 /// What a restore means, whoever the users are.
 const CONSEQUENCES: &str = "\
 Everything since the copy was made is undone: users, clients, keys and settings are as they were then. \
@@ -122,13 +125,18 @@ async fn copy_of(file: &Path, path: &Path) -> Result<Unfinished, Failure> {
 /// copy gets its owner.
 fn keep_aside(file: &File, path: &Path, copy: &Unfinished) -> Result<PathBuf, Failure> {
     let now = Clock::System.now().to_string().replace(':', "");
-    let kept = with_suffix(path, &format!(".replaced-{now}"));
+    let names = (1..).map(|number| match number {
+        1 => with_suffix(path, &format!(".replaced-{now}")),
+        _ => with_suffix(path, &format!(".replaced-{now}-{number}")),
+    });
+    let is_free = |kept: &PathBuf| SUFFIXES.iter().all(|end| !with_suffix(kept, end).exists());
+    let kept = names.into_iter().find(is_free).ok_or("there is no name to keep it under")?;
     let move_aside = || -> io::Result<()> {
         let (old, new) = (file.metadata()?, copy.path.metadata()?);
         if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
             chown(&copy.path, Some(old.uid()), Some(old.gid()))?;
         }
-        for suffix in ["-wal", "-shm", ""] {
+        for suffix in SUFFIXES {
             let (from, to) = (with_suffix(path, suffix), with_suffix(&kept, suffix));
             if from.exists() {
                 std::fs::rename(from, to)?;
@@ -139,7 +147,7 @@ fn keep_aside(file: &File, path: &Path, copy: &Unfinished) -> Result<PathBuf, Fa
     match move_aside() {
         Ok(()) => Ok(kept),
         Err(error) => {
-            for suffix in ["", "-shm", "-wal"] {
+            for suffix in SUFFIXES {
                 std::fs::rename(with_suffix(&kept, suffix), with_suffix(path, suffix)).ok();
             }
             Err(Failure(format!("cannot move {} aside: {error}", path.display())))

@@ -128,6 +128,19 @@ async fn a_restore_brings_back_what_was_copied() {
     let _service = Executable::serve_on(&database, fixtures, &[]);
 }
 
+/// However often it is restored, every database that was in the place is kept.
+#[tokio::test]
+async fn a_restore_destroys_nothing() {
+    let (database, _) = Database::filled(Engine::Sqlite).await;
+    let copy = database.folder.join("copy");
+    std::fs::copy(file_of(&database), &copy).expect("a copy");
+    for count in 1..=3 {
+        let restored = restore(&database, &copy, &[]);
+        assert!(restored.status.success(), "{}", errors(&restored));
+        assert_eq!(files_in(&database.folder).len(), count + 1);
+    }
+}
+
 /// `--end-all-sessions` leaves no session of the copy.
 #[tokio::test]
 async fn a_restore_can_end_all_sessions() {
