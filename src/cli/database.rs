@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde::Serialize;
 
 use super::serve::stop_signal;
-use super::{Failure, in_database, migrating, open_existing_store, output};
+use super::{Failure, backup, in_database, migrating, open_existing_store, output, restore};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseLocation, DatabaseSettings};
 use crate::endpoint::agreed_clock::AgreedClock;
@@ -39,6 +39,10 @@ pub(super) enum Command {
         #[command(flatten)]
         database: DatabaseSettings,
     },
+    /// Copy a SQLite database that may be in use, and check the copy
+    Backup(backup::Options),
+    /// Put a copy in the place of a SQLite database, and keep the one before beside it
+    Restore(restore::Options),
 }
 
 #[derive(Serialize)]
@@ -85,6 +89,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
         }
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
+        Command::Backup(options) => backup::run(options).await?,
+        Command::Restore(options) => restore::run(options).await?,
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 usage.
 
+mod backup;
 mod check;
 mod client;
 mod client_decisions;
@@ -17,6 +18,7 @@ mod memory_limit;
 mod migrating;
 mod output;
 mod prompt;
+mod restore;
 pub mod serve;
 mod session;
 mod settings;
@@ -84,7 +86,7 @@ enum Command {
     /// List, rotate, revoke, import, export and rewrap keys
     #[command(subcommand)]
     Key(Box<key::Command>),
-    /// Migrate the tables, show where they stand, or delete what has expired
+    /// Migrate the tables, show where they stand, delete what has expired, back up and restore
     #[command(subcommand)]
     Db(database::Command),
     /// Show the effective settings, and prove that the service can start with them
@@ -179,6 +181,9 @@ async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>
 /// Opens the database for a command that may be the first one: the tables of a new database are made.
 async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     let store = Store::open(&settings.database).await?;
+    if let Some(file) = store.new_file() {
+        output::error_line(&format!("Made a new, empty database: {}", file.display()));
+    }
     let status = migrating::for_command(&store).await;
     let status = status.map_err(|problem| in_database(settings, &problem))?;
     migrating::require_up_to_date(settings, status)?;

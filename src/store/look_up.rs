@@ -2,8 +2,8 @@
 //!
 //! On PostgreSQL a statement costs a round trip and a plan, so what is asked for at the same time is
 //! looked up together: a request joins the next statement that begins, never one that has begun. So
-//! what it sees is no older than its question, as if it had asked alone; nothing is cached. On SQLite a
-//! look-up takes microseconds where it is asked for, and there is nothing to share.
+//! what it sees is no older than its question, as if it had asked alone; nothing is cached. On SQLite
+//! a look-up takes microseconds, and there is nothing to share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -4,6 +4,7 @@
 //! transaction and returns an outcome after it was committed. Each is written once, against
 //! `Tx`, and the two engines only know how to run a statement. SQL stands in `sql/`.
 
+pub mod backup;
 pub mod clients;
 pub mod clock;
 pub mod import;
@@ -19,10 +20,12 @@ mod sqlite;
 pub mod throttle;
 pub mod users;
 mod value;
+mod write_check;
 
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -40,6 +43,7 @@ use sessions::{FindSession, StoredSession};
 use sql::Statement;
 use sqlite::Sqlite;
 use value::{Row, Value};
+use write_check::WriteCheck;
 
 /// Why a use case has no outcome. In general nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +211,7 @@ pub struct Store {
     given_up: Counter,
     /// Who is told that the database could not be reached.
     availability: Option<Availability>,
+    write_check: WriteCheck,
 }
 
 #[derive(Clone, Debug)]
@@ -232,7 +237,13 @@ impl Store {
                 opened.await.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
+        let opened = opened.map(|engine| Self {
+            engine,
+            statements,
+            given_up,
+            availability: None,
+            write_check: WriteCheck::default(),
+        });
         opened.map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
@@ -322,6 +333,24 @@ impl Store {
     /// [`StoreError`] if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.perform(Ping).await
+    }
+
+    /// The file of the database, from the root on, if opening it made a new and empty one.
+    #[must_use]
+    pub fn new_file(&self) -> Option<&Path> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.new_file(),
+            Engine::Postgres { .. } => None,
+        }
+    }
+
+    /// Takes no more work, finishes what waits, and on SQLite leaves one whole file: for 5 seconds at
+    /// most. Whoever drops the last clone does the same, and blocks meanwhile.
+    pub async fn close(&self) {
+        if let Engine::Sqlite(sqlite) = &self.engine {
+            let sqlite = sqlite.clone();
+            tokio::task::spawn_blocking(move || sqlite.close()).await.ok();
+        }
     }
 
     /// Counts the statements that are run, but for those that only begin or end a transaction.

@@ -265,6 +265,22 @@ impl UseCase for EndSessionsOfUser {
     }
 }
 
+/// Ends all sessions there are, and returns how many there were.
+#[derive(Debug)]
+pub(crate) struct EndAllSessions;
+
+impl UseCase for EndAllSessions {
+    type Outcome = u64;
+
+    fn access(&self) -> Access {
+        Access::LongTransaction
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::END_ALL_SESSIONS, &[]).await
+    }
+}
+
 /// Ends so many of the sessions of a client, and returns how many there were to end.
 #[derive(Debug)]
 pub(crate) struct EndSessionsOfClient {

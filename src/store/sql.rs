@@ -120,6 +120,8 @@ macro_rules! statements {
 statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
+        CHECK_INTEGRITY = "check_integrity";
+        CHECK_WRITE = "check_write";
         CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
@@ -135,6 +137,7 @@ statements! {
         DRAW_LOT = "draw_lot";
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
+        END_ALL_SESSIONS = "end_all_sessions";
         END_REUSED_SESSION = "end_reused_session";
         END_SESSION = "end_session";
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";

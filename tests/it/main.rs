@@ -25,4 +25,5 @@ mod postgres_waits;
 mod prepared_statements;
 mod requirements;
 mod slow_clients;
+mod sqlite;
 mod window_simulation;

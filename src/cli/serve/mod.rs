@@ -80,6 +80,17 @@ pub(super) async fn check_default_client(
     }
 }
 
+/// Says that the database was made: it may be that another one is missed.
+fn say_if_new(store: &Store) {
+    if let Some(file) = store.new_file() {
+        tracing::warn!(
+            "made a new, empty database {}: if there should be one already, --database or the folder \
+             is not the right one",
+            file.display()
+        );
+    }
+}
+
 fn no_hashing(error: &std::io::Error) -> String {
     format!(
         "cannot start the hashing threads: {error}; if there is too little memory, allow them less \
@@ -142,6 +153,7 @@ impl Service {
         let in_database = |problem: String| format!("the database {location}: {problem}");
         let availability = Availability::new(clock.clone());
         let store = Store::open(location).await?.telling(availability.clone());
+        say_if_new(&store);
         let tables = migrating::for_service(&store, &clock, stop).await.map_err(in_database)?;
         if !tables.is_up_to_date() {
             return Ok(None);
@@ -218,13 +230,15 @@ impl Service {
         self.upkeep.clean().await;
     }
 
-    /// Stops: takes no more connections and finishes what is in flight, for a bounded time.
+    /// Stops: takes no more connections, finishes what is in flight, for a bounded time, and closes the
+    /// database.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         for task in self.tasks {
             task.await.ok();
         }
         self.upkeep.end().await;
+        self.upkeep.store.close().await;
     }
 }
 

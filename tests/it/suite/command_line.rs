@@ -193,7 +193,7 @@ async fn wrong_usage_is_exit_code_2_and_takes_no_secrets() {
 /// [W-14] [W-15] [W-16] [W-18] [W-22] [W-28] [W-42]
 #[tokio::test]
 async fn passwords_are_held_against_the_policy_when_they_are_set() {
-    let database = Database::empty(ENGINE).await;
+    let database = Database::migrated(ENGINE).await;
     let keys = |count| "\u{1f511}".repeat(count);
     for (password, says) in [
         ("tuesdayfernlam", ["too short", "at least 15 characters"]),

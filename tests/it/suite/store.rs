@@ -1,9 +1,11 @@
 //! The tables: how they are made and brought up to date.
 
+use jeton::store::{Store, StoreError};
 use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::harness::chaos_proxy::Outage;
 use crate::harness::executable::run_for_json;
 use crate::harness::{Database, Engine, Executable, run};
 
@@ -166,4 +168,56 @@ async fn the_file_is_for_its_owner_alone() {
         files += 1;
     }
     assert!(files > 0);
+}
+
+/// Whether the database takes writes is seen by writing; whoever asks is told why it does not, and once it
+/// does again.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_seen() {
+    let database = Database::migrated(ENGINE).await;
+    let (url, mut outage) = Outage::before(&database).await;
+    let store = Store::open(&url.parse().expect("a location")).await.expect("it opens");
+    assert_eq!(store.check_write().await, Ok(()));
+    outage.begin();
+    let fails = async |store: &Store| store.check_write().await.is_err();
+    until(async || fails(&store).await).await;
+    let (one, other) = tokio::join!(store.check_write(), store.check_write());
+    assert!(matches!(one, Err(StoreError::Unavailable(_))), "{one:?}");
+    assert_eq!(one, other);
+    outage.end();
+    until(async || !fails(&store).await).await;
+    store.close().await;
+}
+
+/// Asks again and again until something is so.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it never was");
+}
+
+/// `jeton db backup` and `jeton db restore` are for the engine that is a file; for the other they name the
+/// programs that do it, and do nothing.
+#[tokio::test]
+async fn a_server_is_backed_up_by_its_own_programs() {
+    let database = Database::migrated(ENGINE).await;
+    let copy = database.path("copy");
+    for (command, program) in [("backup", "pg_dump"), ("restore", "pg_restore")] {
+        let further: &[&str] = if command == "restore" { &["--yes"] } else { &[] };
+        let all = [&["db", command, &copy, "--database", &database.url], further].concat();
+        let output = run(&all);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        match ENGINE {
+            Engine::Sqlite => assert!(output.status.success(), "{errors}"),
+            Engine::Postgres => {
+                assert_eq!(output.status.code(), Some(1));
+                assert!(errors.contains(program), "{errors}");
+                assert!(!std::path::Path::new(&copy).exists());
+            }
+        }
+    }
 }

@@ -1,0 +1,2 @@
+-- For SQLite alone: 'ok', or what is damaged.
+PRAGMA integrity_check

@@ -1,0 +1,68 @@
+//! A use case on its way to a thread, and its outcome on the way back.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use prometheus_client::metrics::counter::Counter;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::super::{EngineConnection, StoreError, Tx, UseCase};
+use crate::supervision::panic_text;
+
+/// Work for one caller.
+pub(super) trait Job: Send {
+    /// Whether nobody waits for it any more. What was given up must not take effect later.
+    fn is_given_up(&self) -> bool;
+
+    /// Does it, from the start if it was done before. After an error nothing of it may stay.
+    fn run(&mut self, connection: &mut Connection) -> Result<(), StoreError>;
+
+    /// Tells the caller what came of it, or why it has no effect.
+    fn answer(self: Box<Self>, effect: Result<(), StoreError>);
+}
+
+/// A use case, and who asked for it.
+pub(super) struct Asked<U: UseCase> {
+    pub(super) use_case: U,
+    pub(super) statements: Counter,
+    pub(super) reply: oneshot::Sender<Result<U::Outcome, StoreError>>,
+    /// What came of it when it was last done.
+    pub(super) outcome: Option<Result<U::Outcome, StoreError>>,
+}
+
+impl<U: UseCase> Job for Asked<U> {
+    fn is_given_up(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
+        let connection = EngineConnection::Sqlite(connection);
+        let mut tx = Tx { connection, statements: &self.statements };
+        let work = AssertUnwindSafe(|| complete(self.use_case.run(&mut tx)));
+        let outcome = catch_unwind(work).unwrap_or_else(|panic| {
+            let text = panic_text(&*panic);
+            tracing::error!("a use case of the database panicked, and was undone: {text}");
+            Err(StoreError::Refused(format!("a use case panicked: {text}")))
+        });
+        let done = outcome.as_ref().map(drop).map_err(Clone::clone);
+        self.outcome = Some(outcome);
+        done
+    }
+
+    fn answer(self: Box<Self>, effect: Result<(), StoreError>) {
+        let Self { outcome, reply, .. } = *self;
+        let undone = || Err(StoreError::Unavailable("it was not done".to_owned()));
+        reply.send(effect.and_then(|()| outcome.unwrap_or_else(undone))).ok();
+    }
+}
+
+/// Completes a use case whose statements do not wait: on this engine none does.
+fn complete<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => unreachable!("a use case waits for nothing but its statements"),
+    }
+}

@@ -1,0 +1,226 @@
+//! The threads that wait for the disk, so that no other does.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::super::StoreError;
+use super::file::DatabaseFile;
+use super::job::Job;
+use super::queue::Queue;
+use super::statement::{classify, run_script};
+use crate::supervision::panic_text;
+
+/// How many writes share one commit.
+const WRITES_MAX: usize = 64;
+/// How many reads a thread takes at once. A read that waits for the disk holds up those that were
+/// taken with it.
+const READS_MAX: usize = 16;
+/// How many pages of 4 KiB the write-ahead log has when it is copied into the database.
+const LOG_PAGES: usize = 1_000;
+/// How many it has when the writing thread helps. Under load the log never ends where the copy of it
+/// does, and only a log that was copied to its end is begun anew.
+const LOG_PAGES_MAX: usize = 4_000;
+/// How often the file is looked at when nothing is written.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Copies as much of the log as can be without waiting for anyone.
+const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// Copies all of it and empties it.
+const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
+/// Jobs that wait.
+pub(super) type Jobs = Queue<Box<dyn Job>>;
+
+/// Starts a thread. It holds the sender until it has ended and its connection is closed.
+pub(super) fn start(
+    name: &str,
+    alive: Sender<()>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), String> {
+    let run = move || {
+        work();
+        drop(alive);
+    };
+    let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+    started.map(drop).map_err(|error| format!("cannot start its thread: {error}"))
+}
+
+/// Reads until the queue is closed.
+pub(super) fn read(jobs: &Jobs, threads: usize, file: &DatabaseFile) {
+    work_until_closed(
+        || file.connect(),
+        jobs,
+        (threads, READS_MAX),
+        |connection, batch| {
+            let mut trouble = false;
+            for mut job in batch {
+                if !job.is_given_up() {
+                    let read = file.last_look().and_then(|()| job.run(connection));
+                    trouble |= read.is_err();
+                    job.answer(read);
+                }
+            }
+            trouble
+        },
+    );
+}
+
+/// Writes until the queue is closed, and wakes the keeper when the log is long.
+pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
+    let pages = Arc::new(AtomicUsize::new(0));
+    let connect = || {
+        let (mut connection, counter) = (file.connect()?, Arc::clone(&pages));
+        let count = move |_: &mut Wal, pages| {
+            counter.store(usize::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(count)).map_err(classify)?;
+        Ok(connection)
+    };
+    let mut copied = 0;
+    work_until_closed(connect, jobs, (1, WRITES_MAX), |connection, batch| {
+        let trouble = write_together(connection, batch, file);
+        let length = pages.load(Ordering::Relaxed);
+        copied = copied.min(length);
+        if length >= LOG_PAGES {
+            keeper.try_send(()).ok();
+        }
+        if length - copied >= LOG_PAGES_MAX {
+            run_script(connection, COPY_LOG).ok();
+            copied = length;
+        }
+        trouble
+    });
+}
+
+/// Looks after the file until the sender is gone, and then leaves one whole file. The connection
+/// stays open for as long as the others are used, so that what belongs to the file stays in place.
+pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Receiver<()>) {
+    loop {
+        let wake = wakes.recv_timeout(LOOK_INTERVAL);
+        let work = || {
+            if wake.is_ok() {
+                run_script(&mut connection, COPY_LOG).ok();
+            }
+            file.look().ok();
+        };
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| report(&*panic));
+        if wake == Err(RecvTimeoutError::Disconnected) {
+            break;
+        }
+    }
+    // A log that was put in the place of the one that is open is not ours to empty.
+    if file.last_look().is_ok() {
+        run_script(&mut connection, EMPTY_LOG).ok();
+    }
+}
+
+/// Does jobs with a connection of its own until the queue is closed. `work` says whether the
+/// connection met trouble, and so is not to be kept. No panic ends this thread: it goes on with a new
+/// connection.
+fn work_until_closed(
+    connect: impl Fn() -> Result<Connection, StoreError>,
+    jobs: &Jobs,
+    (threads, most): (usize, usize),
+    mut work: impl FnMut(&mut Connection, Vec<Box<dyn Job>>) -> bool,
+) {
+    let mut kept: Option<Connection> = None;
+    loop {
+        let batch = jobs.take(threads, most);
+        let length = batch.len();
+        if length == 0 {
+            return;
+        }
+        let connection = kept.take();
+        let attempt = || match connection.map_or_else(&connect, Ok) {
+            Ok(mut connection) => (!work(&mut connection, batch)).then_some(connection),
+            Err(error) => {
+                answer_all(batch, &Err(error));
+                None
+            }
+        };
+        // Callers whose jobs are lost in a panic are told so by the end of their channels.
+        kept = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
+            report(&*panic);
+            None
+        });
+        jobs.done(length);
+    }
+}
+
+fn answer_all(batch: Vec<Box<dyn Job>>, effect: &Result<(), StoreError>) {
+    for job in batch {
+        job.answer(effect.clone());
+    }
+}
+
+fn report(panic: &(dyn Any + Send)) {
+    let text = panic_text(panic);
+    tracing::error!("a thread of the database panicked, and goes on: {text}");
+}
+
+/// Commits what these jobs write, all together. Whether the connection met trouble.
+fn write_together(
+    connection: &mut Connection,
+    mut batch: Vec<Box<dyn Job>>,
+    file: &DatabaseFile,
+) -> bool {
+    let effect = loop {
+        batch.retain(|job| !job.is_given_up());
+        if batch.is_empty() {
+            return false;
+        }
+        if let Some(effect) = try_to_write(connection, &mut batch, file) {
+            break effect;
+        }
+    };
+    let trouble = effect.is_err();
+    answer_all(batch, &effect);
+    trouble
+}
+
+/// Does these jobs in one transaction; nothing if one of them was given up meanwhile, and so the
+/// others are to be done again without it.
+fn try_to_write(
+    connection: &mut Connection,
+    batch: &mut [Box<dyn Job>],
+    file: &DatabaseFile,
+) -> Option<Result<(), StoreError>> {
+    let mut done = file.look().and_then(|()| run_in_transaction(connection, batch));
+    let all_wait = batch.iter().all(|job| !job.is_given_up());
+    if all_wait {
+        done = done.and_then(|()| run_script(connection, "COMMIT"));
+    }
+    if !connection.is_autocommit() {
+        run_script(connection, "ROLLBACK").ok();
+    }
+    // What was written into a file that had gone by then is lost.
+    all_wait.then(|| done.and_then(|()| file.look()))
+}
+
+/// Begins a transaction and does each job in it. One that fails is undone by itself.
+fn run_in_transaction(
+    connection: &mut Connection,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), StoreError> {
+    run_script(connection, "BEGIN IMMEDIATE")?;
+    for job in batch {
+        run_script(connection, "SAVEPOINT use_case")?;
+        if let Err(error) = job.run(connection) {
+            if connection.is_autocommit() {
+                // SQLite itself has undone all of it, as when the disk is full.
+                return Err(StoreError::Unavailable(format!("nothing was written: {error}")));
+            }
+            run_script(connection, "ROLLBACK TO use_case")?;
+        }
+        run_script(connection, "RELEASE use_case")?;
+    }
+    Ok(())
+}
