@@ -220,9 +220,7 @@ fn create(path: &Path) -> Result<(), String> {
     };
     let failed = |error: std::io::Error| {
         let remedy = match error.kind() {
-            ErrorKind::PermissionDenied
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::NotADirectory => {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 "make the folder writable for this process, or name another file"
             }
             ErrorKind::WouldBlock => {
