@@ -62,7 +62,10 @@ impl DatabaseFile {
 
     /// One more connection to the file.
     pub(super) fn connect(&self) -> Result<Connection, StoreError> {
+        // SQLite would read the log of this database as that of a file that took its place.
+        self.look()?;
         let connection = connect(&self.path)?;
+        leave_log_alone(&connection, true)?;
         self.look()?;
         Ok(connection)
     }
@@ -120,6 +123,13 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(classify)?;
     set_up(&connection).map_err(classify)?;
     Ok(connection)
+}
+
+/// Whether a connection that is closed leaves the log as it is, even if it is the last one. Otherwise SQLite
+/// copies the log into whatever file the path names, and deletes it.
+pub(super) fn leave_log_alone(connection: &Connection, so: bool) -> Result<(), StoreError> {
+    let setting = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(setting, so).map(drop).map_err(classify)
 }
 
 /// Settings of a connection.

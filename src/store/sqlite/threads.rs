@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::super::StoreError;
-use super::file::DatabaseFile;
+use super::file::{DatabaseFile, leave_log_alone};
 use super::job::Job;
 use super::queue::Queue;
 use super::statement::{classify, run_script};
@@ -116,9 +116,11 @@ pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Rece
             break;
         }
     }
-    // A log that was put in the place of the one that is open is not ours to empty.
-    if file.last_look().is_ok() {
+    // What was put in the place of a file that is open is not ours to change.
+    if file.look().is_ok() {
         run_script(&mut connection, EMPTY_LOG).ok();
+    } else {
+        leave_log_alone(&connection, true).ok();
     }
 }
 
