@@ -26,28 +26,43 @@ pub(super) struct Options {
     management_listen: SocketAddr,
 }
 
-/// Asks `/readyz`.
 pub(super) async fn run(options: &Options) -> Result<(), Failure> {
-    let mut address = options.management_listen;
-    // A service that listens everywhere is asked here.
+    let answer = ask(reachable(options.management_listen)).await?;
+    if answer.is_ready { Ok(()) } else { Err(Failure(format!("not ready: {}", answer.report))) }
+}
+
+/// The address by which this machine reaches a listener: one that listens everywhere is asked here.
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     address.set_ip(match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     });
-    let answer = timeout(TIMEOUT, ask(address)).await;
+    address
+}
+
+/// What `/readyz` answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) is_ready: bool,
+    pub(super) report: String,
+}
+
+/// Asks `/readyz`.
+///
+/// # Errors
+/// That nobody answers there, or in time.
+pub(super) async fn ask(address: SocketAddr) -> Result<Answer, Failure> {
+    let answer = timeout(TIMEOUT, exchange(address)).await;
     let answer = answer.map_err(|_| format!("no answer from {address} in time"))?;
     let answer = answer.map_err(|error| {
         format!("cannot ask {address} (--management-listen): {error}; is the service running?")
     })?;
-    if answer.starts_with("HTTP/1.1 200 ") {
-        return Ok(());
-    }
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Err(Failure(format!("not ready: {body}")))
+    let report = answer.split_once("\r\n\r\n").map_or("", |(_, content)| content).to_owned();
+    Ok(Answer { is_ready: answer.starts_with("HTTP/1.1 200 "), report })
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
+async fn exchange(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;

@@ -17,12 +17,14 @@ pub mod key_vault;
 pub mod keys;
 mod opened_keys;
 pub mod password_grant;
+pub mod readiness;
 pub mod refresh_grant;
 pub mod replicas;
 pub mod revocation;
 pub mod throttle;
 pub mod throttle_administration;
 pub mod token;
+pub mod write_watch;
 
 use crate::clock::Seconds;
 use crate::crypto::hashing_pool::NotVerified;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
@@ -15,15 +14,15 @@ use super::reply;
 use super::tls::Certificate;
 use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::keys::Keys;
+use crate::endpoint::readiness::Readiness;
 use crate::store::Store;
-use crate::supervision::Health;
 
 /// What the management listener needs.
 #[derive(Debug)]
 pub struct Management {
-    /// Whether the database answers, and how busy it is.
+    /// How busy the database is.
     pub store: Store,
-    /// Whether keys can sign, derive and count.
+    /// How the keys stand.
     pub keys: Arc<Keys>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
@@ -31,30 +30,8 @@ pub struct Management {
     pub clock: Arc<AgreedClock>,
     /// The certificate of the public listener, if it speaks TLS.
     pub certificate: Option<Arc<Certificate>>,
-    /// Which parts of the service are down.
-    pub health: Health,
-}
-
-/// The answer of `/readyz`.
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    database: &'static str,
-    signing_key: &'static str,
-    refresh_key: &'static str,
-    throttle_key: &'static str,
-    /// How many keys are of use and cannot be opened here.
-    keys_unusable: usize,
-    clock: &'static str,
-    /// By how much the clock is ahead of the second one; negative if it is behind.
-    clock_offset_seconds: f64,
-    /// The parts of the service that failed and do not work again yet.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    parts_down: Vec<String>,
-    /// How old what is known of the keys is.
-    keys_age_seconds: i64,
-    /// For how long the key set is said to be good.
-    jwks_max_age_seconds: i64,
+    /// Whether a login could succeed now.
+    pub readiness: Readiness,
 }
 
 pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
@@ -83,28 +60,10 @@ pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
 impl Management {
     /// Ready means: a login could succeed now.
     async fn readiness(&self) -> Response {
-        let database = self.store.ping().await.is_ok();
-        let clock = self.clock.now().is_ok();
-        let parts_down: Vec<_> =
-            self.health.down().into_iter().map(|down| down.part.to_string()).collect();
-        let keys = self.keys.health();
-        let keys_work = keys.signs && keys.derives && keys.counts;
-        let ready = database && clock && keys_work && parts_down.is_empty();
-        let key = |usable| if usable { "usable" } else { "missing" };
-        let body = Readiness {
-            status: if ready { "ready" } else { "not ready" },
-            database: if database { "reachable" } else { "unreachable" },
-            signing_key: key(keys.signs),
-            refresh_key: key(keys.derives),
-            throttle_key: key(keys.counts),
-            keys_unusable: keys.unusable,
-            clock: if clock { "agrees" } else { "off" },
-            clock_offset_seconds: self.clock.offset(),
-            parts_down,
-            keys_age_seconds: keys.age.get(),
-            jwks_max_age_seconds: keys.jwks_max_age.get(),
-        };
-        reply::json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &body)
+        let report = self.readiness.look().await;
+        let status =
+            if report.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        reply::json(status, &report)
     }
 
     fn metrics(&self) -> Response {

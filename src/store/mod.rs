@@ -14,6 +14,7 @@ pub mod migration;
 mod postgres;
 mod postgres_url;
 pub mod replicas;
+mod rights;
 pub mod sessions;
 mod sql;
 mod sqlite;
@@ -43,7 +44,6 @@ use sessions::{FindSession, StoredSession};
 use sql::Statement;
 use sqlite::Sqlite;
 use value::{Row, Value};
-use write_check::WriteCheck;
 
 /// Why a use case has no outcome. In general nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,7 +211,6 @@ pub struct Store {
     given_up: Counter,
     /// Who is told that the database could not be reached.
     availability: Option<Availability>,
-    write_check: WriteCheck,
 }
 
 #[derive(Clone, Debug)]
@@ -237,13 +236,7 @@ impl Store {
                 opened.await.map(|postgres| Engine::Postgres { postgres, clients, sessions })
             }
         };
-        let opened = opened.map(|engine| Self {
-            engine,
-            statements,
-            given_up,
-            availability: None,
-            write_check: WriteCheck::default(),
-        });
+        let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
         opened.map_err(|problem| {
             format!("cannot open the database {location} (--database): {problem}")
         })
@@ -327,14 +320,6 @@ impl Store {
         }
     }
 
-    /// Asks the database for nothing, to see that it answers.
-    ///
-    /// # Errors
-    /// [`StoreError`] if it does not.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        self.perform(Ping).await
-    }
-
     /// The file of the database, from the root on, if opening it made a new and empty one.
     #[must_use]
     pub fn new_file(&self) -> Option<&Path> {
@@ -380,18 +365,4 @@ async fn find_alone<L: LookUp>(
     look_up: L,
 ) -> Result<Option<L::Found>, StoreError> {
     Ok(sqlite.perform(LookUpAll(vec![look_up])).await?.pop())
-}
-
-struct Ping;
-
-impl UseCase for Ping {
-    type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        tx.query(&sql::PING, &[]).await.map(|_| ())
-    }
 }

@@ -121,7 +121,6 @@ statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
         CHECK_INTEGRITY = "check_integrity";
-        CHECK_WRITE = "check_write";
         CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
@@ -132,6 +131,7 @@ statements! {
         DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
         DELETE_EXPIRED_TALLIES = "delete_expired_tallies";
         DELETE_USER = "delete_user";
+        DELETE_WRITE_CHECK = "delete_write_check";
         DISABLE_CLIENT = "disable_client";
         DISABLE_USER = "disable_user";
         DRAW_LOT = "draw_lot";
@@ -145,6 +145,8 @@ statements! {
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
         FIND_INDEX = "find_index";
         FIND_MIGRATION_GUARD = "find_migration_guard";
+        FIND_MISSING_RIGHTS = "find_missing_rights";
+        FIND_READ_ONLY = "find_read_only";
         FIND_SCHEMA = "find_schema";
         FIND_STAGED_USER = "find_staged_user";
         FIND_TALLIES = "find_tallies";
@@ -159,6 +161,7 @@ statements! {
         INSERT_MIGRATION_GUARD = "insert_migration_guard";
         INSERT_SESSION = "insert_session";
         INSERT_USER = "insert_user";
+        INSERT_WRITE_CHECK = "insert_write_check";
         LIST_CLIENTS = "list_clients";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
@@ -168,7 +171,6 @@ statements! {
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
-        PING = "ping";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";

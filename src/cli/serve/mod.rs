@@ -30,7 +30,7 @@ use crate::oauth::{ClientId, Issuer};
 use crate::store::{Stop, Store};
 use crate::supervision::{Health, supervise};
 use parts::Parts;
-pub(super) use plan::{Plan, issuer, key_vault};
+pub(super) use plan::{Plan, issuer, key_vault, require_rights};
 use upkeep::Upkeep;
 
 /// How long requests in flight may take to finish when the service stops.
@@ -158,6 +158,7 @@ impl Service {
         if !tables.is_up_to_date() {
             return Ok(None);
         }
+        require_rights(&store, location, false).await?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
         let health = Health::default();
         let hashing = HashingPool::start(plan.hashing, &health);
@@ -183,8 +184,9 @@ impl Service {
             open_connections: Gauge::default(),
             gave_way: Counter::default(),
         };
+        let readiness = parts.readiness(&health, &stopping);
         let management_routes =
-            management_routes(parts.management(plan.certificate.clone(), health.clone()));
+            management_routes(parts.management(plan.certificate.clone(), readiness));
         let tasks = vec![
             public.start("public listener", &health, routes, &stopping),
             management.start("management listener", &health, management_routes, &stopping),

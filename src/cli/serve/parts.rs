@@ -9,6 +9,7 @@ use crate::availability::Availability;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::HashingPool;
+use crate::crypto::random;
 use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::alarm::UnknownTokens;
 use crate::endpoint::client_authentication::ClientAuthentication;
@@ -17,18 +18,20 @@ use crate::endpoint::introspection::IntrospectionEndpoint;
 use crate::endpoint::issuance::Issuance;
 use crate::endpoint::keys::Keys;
 use crate::endpoint::password_grant::PasswordGrantEndpoint;
+use crate::endpoint::readiness::Readiness;
 use crate::endpoint::refresh_grant::RefreshGrantEndpoint;
 use crate::endpoint::replicas::Replica;
 use crate::endpoint::revocation::RevocationEndpoint;
 use crate::endpoint::throttle::Throttle;
 use crate::endpoint::token::TokenEndpoint;
+use crate::endpoint::write_watch::WriteWatch;
 use crate::http::metrics::Metrics;
 use crate::http::tls::Certificate;
 use crate::http::{Management, PublicService};
 use crate::oauth::session::SessionLifetimes;
 use crate::oauth::{ClientId, Issuer};
-use crate::store::Store;
-use crate::supervision::Health;
+use crate::store::{Stop, Store};
+use crate::supervision::{Health, supervise};
 
 /// What the routes share.
 pub(super) struct Parts {
@@ -173,14 +176,44 @@ impl Parts {
         }
     }
 
+    /// Watches whether a login could succeed, as long as somebody asks.
+    pub(super) fn readiness(&self, health: &Health, stop: &Stop) -> Readiness {
+        let store = self.store.clone();
+        let writes = Arc::new(WriteWatch::new(move || {
+            let store = store.clone();
+            async move {
+                let outcome = store.check_write(random::replica_id()).await;
+                outcome.map_err(|error| error.to_string())
+            }
+        }));
+        let (watch, stop) = (Arc::clone(&writes), stop.clone());
+        supervise("write watch", health, move || {
+            let (watch, mut stop) = (Arc::clone(&watch), stop.clone());
+            async move {
+                tokio::select! {
+                    () = watch.run() => {}
+                    _ = stop.wait_for(|stop| *stop) => {}
+                }
+                Ok(())
+            }
+        });
+        Readiness {
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.agreed),
+            writes,
+            health: health.clone(),
+            told: Mutex::default(),
+        }
+    }
+
     pub(super) fn management(
         &self,
         certificate: Option<Arc<Certificate>>,
-        health: Health,
+        readiness: Readiness,
     ) -> Management {
         Management {
             certificate,
-            health,
+            readiness,
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),

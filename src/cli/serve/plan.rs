@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::memory_limit::MemoryLimit;
 use super::super::{Failure, machine};
-use crate::config::{KeySettings, ServeSettings};
+use crate::config::{DatabaseLocation, KeySettings, ServeSettings};
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::key_lifecycle::Schedule;
 use crate::endpoint::key_vault::KeyVault;
@@ -79,6 +79,30 @@ pub(in crate::cli) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issu
                 .into())
         }
     }
+}
+
+/// Requires that the role of the connection may do what the service must, and that the server takes writes; with
+/// what bringing the tables up to date takes, if `migrates`.
+pub(in crate::cli) async fn require_rights(
+    store: &Store,
+    location: &DatabaseLocation,
+    migrates: bool,
+) -> Result<(), Failure> {
+    if store.is_read_only().await? {
+        return Err(Failure(format!(
+            "the database {location} (--database) takes no writes: it is a standby, or read-only; \
+             name the server that takes them, or all of them"
+        )));
+    }
+    let missing = store.missing_rights(migrates).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "the role of the database {location} (--database) lacks {}: grant that to it, or let a role that \
+         has it run `jeton db migrate`",
+        missing.join(", ")
+    )))
 }
 
 /// The keys of a database, as the settings have them.

@@ -171,12 +171,12 @@ mod tests {
 
     use rusqlite::{Connection, StatementStatus};
 
+    use super::super::Tx;
     use super::super::sql::{
         CREATE_MIGRATION_TABLE, FIND_CLIENT, FIND_SESSION, FIND_USER, INSERT_MIGRATION,
         LIST_MIGRATIONS, REFRESH_SESSION,
     };
     use super::super::value::Value;
-    use super::super::{Ping, Tx};
     use super::job::Job;
     use super::*;
 
@@ -270,6 +270,8 @@ mod tests {
         WriteAndWait(i64, Sender<()>, Mutex<Receiver<()>>),
         /// The same, as a change of tables.
         DefineAndWait(i64, Sender<()>, Mutex<Receiver<()>>),
+        Read,
+        /// The same, while nothing is written.
         ReadAndWait(Sender<()>, Mutex<Receiver<()>>),
     }
 
@@ -278,7 +280,7 @@ mod tests {
 
         fn access(&self) -> Access {
             match self {
-                Self::ReadAndWait(..) => Access::Read,
+                Self::Read | Self::ReadAndWait(..) => Access::Read,
                 Self::DefineAndWait(..) => Access::Definition,
                 _ => Access::Write,
             }
@@ -291,7 +293,7 @@ mod tests {
                 | Self::WriteAndWait(number, ..)
                 | Self::DefineAndWait(number, ..) => Some((*number, 1)),
                 Self::Fill(number, octets) => Some((*number, *octets)),
-                Self::ReadAndWait(..) => None,
+                Self::Read | Self::ReadAndWait(..) => None,
             };
             if let Some((number, octets)) = row {
                 let text = "x".repeat(octets);
@@ -299,7 +301,7 @@ mod tests {
                 tx.execute(&INSERT_MIGRATION, &values).await?;
             }
             match self {
-                Self::Write(_) | Self::Fill(..) => {}
+                Self::Read | Self::Write(_) | Self::Fill(..) => {}
                 Self::WriteAndPanic(number) => panic!("the number {number}"),
                 Self::WriteAndWait(_, begun, go)
                 | Self::DefineAndWait(_, begun, go)
@@ -355,7 +357,7 @@ mod tests {
             until(|| numbers.store.open.writes.length() == (0, 0)).await;
             assert_eq!(numbers.ask(Act::Write(round)).await, Ok(()));
             let patient = Sqlite { patience: |_| Duration::MAX, ..numbers.store.clone() };
-            assert_eq!(patient.perform(Ping).await, Ok(()));
+            assert_eq!(patient.perform(Act::Read).await, Ok(()));
         }
         assert_eq!(numbers.close().len(), 10);
     }
@@ -438,7 +440,7 @@ mod tests {
         assert_eq!(numbers.ask(Act::Write(1)).await, Ok(()));
         drop(releases);
         let patient = Sqlite { patience: |_| Duration::MAX, ..numbers.store.clone() };
-        assert_eq!(patient.perform(Ping).await, Ok(()));
+        assert_eq!(patient.perform(Act::Read).await, Ok(()));
         assert_eq!(numbers.close(), [1]);
     }
 

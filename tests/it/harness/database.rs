@@ -151,6 +151,35 @@ impl Database {
         }
     }
 
+    /// The name of the database on its server.
+    fn name(&self) -> &str {
+        let name = self.url.rsplit('/').next().and_then(|rest| rest.split('?').next());
+        name.expect("a URL with a name")
+    }
+
+    /// Makes the database refuse writes and go on with reads, until that is ended: PostgreSQL as a standby does,
+    /// SQLite because another process holds its lock.
+    pub(crate) async fn refuse_writes(&self) -> Refusal {
+        if let Some(path) = self.url.strip_prefix("sqlite:") {
+            let connection = rusqlite::Connection::open(path).expect("the file of the test");
+            connection.busy_timeout(std::time::Duration::from_secs(5)).expect("a setting");
+            connection.execute_batch("BEGIN IMMEDIATE").expect("the write lock");
+            return Refusal::Locked(connection);
+        }
+        let name = self.name().to_owned();
+        set_read_only(&name, "on").await;
+        Refusal::ReadOnly(name)
+    }
+
+    /// The URL for a new role, which may do nothing yet; on SQLite there is none.
+    pub(crate) async fn url_of_another_role(&self) -> Option<String> {
+        let (_, address) = self.url.split_once('@')?;
+        let role = unique_name();
+        self.run_script(&format!("CREATE ROLE {role} LOGIN")).await;
+        self.run_script("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+        Some(format!("postgres://{role}@{address}"))
+    }
+
     /// Everything in the database, as text: what a thief of a backup would read.
     pub(crate) async fn dump(&self) -> String {
         let mut dump = String::new();
@@ -163,6 +192,33 @@ impl Database {
         }
         dump
     }
+}
+
+/// Why a database refuses writes.
+pub(crate) enum Refusal {
+    /// Another process, which is this one, holds the lock of SQLite.
+    Locked(rusqlite::Connection),
+    /// The database of this name is read-only.
+    ReadOnly(String),
+}
+
+impl Refusal {
+    /// Ends it.
+    pub(crate) async fn end(self) {
+        match self {
+            Self::Locked(connection) => connection.execute_batch("ROLLBACK").expect("its own lock"),
+            Self::ReadOnly(name) => set_read_only(&name, "off").await,
+        }
+    }
+}
+
+/// Lets all sessions of a database begin anew, and take writes or not.
+async fn set_read_only(name: &str, value: &str) {
+    let server = Database { url: server(), folder: PathBuf::new() };
+    let alter = format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+    server.run_script(&alter).await;
+    let others = format!("FROM pg_stat_activity WHERE datname = '{name}'");
+    server.run_script(&format!("SELECT pg_terminate_backend(pid) {others}")).await;
 }
 
 fn query_sqlite(path: &str, sql: &str) -> Vec<Vec<Option<String>>> {
@@ -291,12 +347,17 @@ fn fill(url: &str, folder: &Path) -> Fixtures {
 /// A template can be copied by one session at a time.
 static ORDER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// The URL of a new database on the server that `tests/run` started.
-async fn create_postgres(template: &str) -> String {
-    let server = std::env::var("JETON_TEST_POSTGRES").expect(
+/// The URL of the server that the tests share.
+fn server() -> String {
+    std::env::var("JETON_TEST_POSTGRES").expect(
         "JETON_TEST_POSTGRES names no PostgreSQL server: run the tests with tests/run, which starts \
          one",
-    );
+    )
+}
+
+/// The URL of a new database on the server that `tests/run` started.
+async fn create_postgres(template: &str) -> String {
+    let server = server();
     let _turn = ORDER.lock().await;
     let name = unique_name();
     let (client, connection) =

@@ -91,6 +91,8 @@ async fn a_file_that_is_moved_away_is_noticed() {
     let reply = introspect.basic("rs1", fixtures.secret("rs1")).send().await;
     assert_eq!(reply.status, 503, "{}", reply.text());
     assert!(!file.exists(), "it makes no other");
+    let why = not_ready(&service).await;
+    assert!(why.contains("was deleted or moved away"), "{why}");
 
     std::fs::rename(&aside, &file).expect("it can be moved");
     let after = log_in_until(200, &service, fixtures).await;
@@ -119,6 +121,8 @@ async fn a_file_that_is_replaced_is_noticed() {
             std::fs::remove_file(log).expect("it can be deleted");
         }
         log_in_until(503, &service, fixtures).await;
+        let why = not_ready(&service).await;
+        assert!(why.contains("restart the service"), "{why}");
         let log = service.stop_and_read_log();
         assert!(log.contains("restart the service"), "{log}");
         if suffix.is_empty() {
@@ -150,6 +154,8 @@ async fn a_full_disk_is_survived() {
     let introspect = Request::new(service.public, "POST", "/introspect").form(&form);
     let reply = introspect.basic("rs1", fixtures.secret("rs1")).send().await;
     assert_eq!(reply.json()["active"], true, "reading goes on: {}", reply.text());
+    let why = not_ready(&service).await;
+    assert!(why.contains("database or disk is full"), "{why}");
     std::fs::remove_file(&filler).expect("it is there");
     let after = log_in_until(200, &service, fixtures).await;
     let log = service.stop_and_read_log();

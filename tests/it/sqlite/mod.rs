@@ -58,6 +58,18 @@ async fn log_in_until(status: u16, service: &Executable, fixtures: &Fixtures) ->
     panic!("no answer {status}: {}", service.log());
 }
 
+/// What `/readyz` says when it answers that the service is not ready.
+async fn not_ready(service: &Executable) -> String {
+    for _ in 0..600 {
+        let reply = Request::new(service.management, "GET", "/readyz").send().await;
+        if reply.status == 503 {
+            return reply.text().to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it is ready: {}", service.log());
+}
+
 async fn sessions_of(database: &Database) -> HashSet<String> {
     let rows = database.query("SELECT session_id FROM sessions").await;
     rows.into_iter().map(|mut row| row.remove(0).expect("an id")).collect()

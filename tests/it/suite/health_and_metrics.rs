@@ -1,42 +1,7 @@
-//! The management listener: liveness, readiness, metrics; and what the log never has.
-
-use serde_json::json;
+//! The management listener: metrics and what is not there; and what the log never has.
 
 use super::*;
-use crate::harness::{Engine, Executable, Request};
-
-/// A process is alive whatever the database does; it is ready while a login could succeed.
-#[tokio::test]
-async fn readiness_follows_the_database_and_liveness_does_not() {
-    let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
-    let ready = json!({
-        "status": "ready", "database": "reachable", "signing_key": "usable",
-        "refresh_key": "usable", "throttle_key": "usable", "keys_unusable": 0,
-        "clock": "agrees", "clock_offset_seconds": 0.0, "keys_age_seconds": 0, "jwks_max_age_seconds": 600
-    });
-    let before = jeton.manage("/readyz").send().await;
-    assert_eq!((before.status, before.json()), (200, ready.clone()));
-    outage.begin();
-    let during = jeton.manage("/readyz").send().await;
-    match ENGINE {
-        // The embedded store is a file, which a lock does not make unreadable.
-        Engine::Sqlite => assert_eq!((during.status, during.json()), (200, ready.clone())),
-        Engine::Postgres => {
-            assert_eq!((during.status, &during.json()["status"]), (503, &json!("not ready")));
-            assert_eq!(during.json()["database"], "unreachable");
-        }
-    }
-    let live = jeton.manage("/livez").send().await;
-    assert_eq!((live.status, live.text()), (200, "alive\n"));
-    let login = jeton.login_through("web", "").await;
-    login.assert_error(503, "temporarily_unavailable");
-    // RFC 9110 §10.2.3.
-    let wait: u32 = login.header("retry-after").parse().expect("seconds");
-    assert!((1..=60).contains(&wait), "{wait}");
-    outage.end();
-    assert_eq!(jeton.manage("/readyz").send().await.json(), ready);
-    jeton.access_token().await;
-}
+use crate::harness::{Executable, Request};
 
 /// The value of a metric with these labels.
 fn value(page: &str, metric: &str) -> f64 {

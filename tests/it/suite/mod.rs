@@ -5,6 +5,7 @@
 
 mod access_token;
 mod audit_log;
+mod check;
 mod client_authentication;
 mod client_basic;
 mod client_commands;
@@ -43,6 +44,7 @@ mod operator_secrets;
 mod overload;
 mod password_grant;
 mod passwords;
+mod readiness;
 mod refresh_client;
 mod refresh_forged;
 mod refresh_grant;

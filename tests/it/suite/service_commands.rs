@@ -20,67 +20,6 @@ async fn every_setting_is_a_flag_and_a_variable_of_one_name() {
     assert!(count >= 18, "{options}");
 }
 
-/// `jeton check` shows each setting with its value and where it came from, finds what would stop a
-/// start, warns of variables that mean nothing, and changes nothing.
-#[tokio::test]
-async fn check_proves_that_the_service_can_start() {
-    let database = Database::empty(ENGINE).await;
-    let master_key = database.path("keys/master.jwk");
-    let variables = [
-        ("JETON_DATABASE", database.url.as_str()),
-        ("JETON_MASTER_KEY_FILE", &master_key),
-        ("JETON_ACESS_TOKEN_LIFETIME", "5m"),
-        ("JETON_MANAGEMENT_LISTEN", "127.0.0.1:0"),
-    ];
-    let arguments = ["check", "--listen", "127.0.0.1:0", "--access-token-lifetime", "7m"];
-    let output = run_with_environment(&arguments, &variables);
-    let (printed, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{errors}");
-    for (setting, value, source) in [
-        ("--access-token-lifetime", "7m", "command line"),
-        ("--master-key-file", &*master_key, "environment"),
-        ("--jwks-max-age", "10m", "default"),
-        ("--issuer", "http://localhost:PORT", "default"),
-        (
-            "--refresh-retry-window",
-            "until-used for confidential clients, 2m for public ones",
-            "default",
-        ),
-    ] {
-        let line = printed.lines().find(|line| line.starts_with(&format!("{setting} ")));
-        let line = line.unwrap_or_else(|| panic!("{setting} is shown: {printed}"));
-        assert!(line.contains(value) && line.ends_with(source), "{line}");
-    }
-    assert!(printed.contains("The service can start."), "{printed}");
-    assert!(errors.contains("warning") && errors.contains("JETON_ACESS_TOKEN_LIFETIME"));
-    assert_eq!(std::fs::read_dir(&database.folder).expect("a folder").count(), 0, "no file made");
-
-    let (filled, fixtures) = Database::filled(ENGINE).await;
-    let master_key = fixtures.master_key.display().to_string();
-    // The server of the tests asks for no password, so any will do.
-    let with_password = filled.url.replace("//postgres@", "//postgres:s3cr3t@");
-    let variables = [("JETON_DATABASE", &*with_password), ("JETON_MASTER_KEY_FILE", &*master_key)];
-    let before = filled.dump().await;
-    let free = ["check", "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
-    let output = run_with_environment(&free, &variables);
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(printed.contains("2 keys open"), "{printed}");
-    assert!(!printed.contains("s3cr3t"), "{printed}");
-    for refused in [
-        &["--issuer", "http://auth.example"][..],
-        &["--master-key-file", "/no/such/key"],
-        &["--default-client", "web"],
-    ] {
-        let output = run_with_environment(&[&free[..], refused].concat(), &variables);
-        assert_eq!(output.status.code(), Some(1), "{refused:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains(refused[0]), "{output:?}");
-        assert!(!String::from_utf8_lossy(&output.stdout).contains("can start."), "{output:?}");
-    }
-    assert_eq!(filled.dump().await, before);
-}
-
 /// `jeton healthcheck` is 0 for a service that is ready, and otherwise 1 with the reason.
 #[tokio::test]
 async fn healthcheck_asks_a_running_service() {

@@ -1,0 +1,241 @@
+//! `jeton check`: what the settings come to, and whether a login would succeed with them. It looks at what
+//! `/readyz` looks at, beside a running service too, and changes nothing.
+
+mod settings;
+
+use std::path::Path;
+
+use clap::ArgMatches;
+use rustix::fs::{Access, access};
+
+use super::serve::{Plan, bind, check_default_client, key_vault, require_rights};
+use super::{Failure, healthcheck, in_database, output, unknown_variables};
+use crate::clock::Clock;
+use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
+use crate::crypto::random;
+use crate::crypto::sealing::MasterKeys;
+use crate::endpoint::agreed_clock::AgreedClock;
+use crate::endpoint::keys::Keys;
+use crate::store::migration::SchemaStatus;
+use crate::store::{Store, StoreError, migration};
+
+/// What was found so far. Each finding is printed as it comes.
+#[derive(Default)]
+struct Findings {
+    problems: usize,
+}
+
+impl Findings {
+    fn good(text: &str) {
+        output::line(&format!("ok  {text}"));
+    }
+
+    /// What could not be looked at, and why.
+    fn unseen(text: &str) {
+        output::line(&format!("--  not looked at: {text}"));
+    }
+
+    fn warning(text: &str) {
+        output::error_line(&format!("warning: {text}"));
+    }
+
+    fn problem(&mut self, text: &str) {
+        self.problems += 1;
+        output::error_line(&format!("problem: {text}"));
+    }
+
+    /// Tells what came of a look; whether it was good.
+    fn take(&mut self, outcome: Result<String, Failure>) -> bool {
+        match &outcome {
+            Ok(text) => Self::good(text),
+            Err(problem) => self.problem(&problem.to_string()),
+        }
+        outcome.is_ok()
+    }
+}
+
+pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result<(), Failure> {
+    let planned = Plan::make(&settings);
+    let rows = settings::effective(&settings, planned.as_ref().ok(), matches);
+    output::table(["SETTING", "VALUE", "FROM"], &rows);
+    output::line("");
+
+    let mut findings = Findings::default();
+    for name in unknown_variables() {
+        Findings::warning(&format!("the environment variable {name} is no setting"));
+    }
+    if rustix::process::geteuid().is_root() {
+        Findings::unseen(
+            "what files refuse to others than root: say it as the user of the service",
+        );
+    }
+    match &planned {
+        Ok(plan) => look_at_plan(plan),
+        Err(problem) => findings.problem(&problem.to_string()),
+    }
+    let runs = look_at_addresses(&settings, &mut findings).await;
+    look_at_database(&settings, planned.as_ref().ok(), &mut findings).await;
+
+    match (findings.problems, runs) {
+        (0, false) => output::line("The service can start."),
+        (0, true) => output::line("The service can start, once the one that runs is stopped."),
+        (1, _) => return Err("mend the problem above".into()),
+        (count, _) => return Err(Failure(format!("mend the {count} problems above"))),
+    }
+    Ok(())
+}
+
+fn look_at_plan(plan: &Plan) {
+    let limit = plan.memory_limit.as_ref();
+    let limit = limit.map(|limit| format!(", of the {limit}")).unwrap_or_default();
+    let (threads, memory) = (plan.hashing.threads, hashing_memory(plan));
+    Findings::good(&format!("hashing: {threads} threads, {memory} in all{limit}"));
+    Findings::good(&format!("{} connections at once", plan.connections_max));
+    if let Some(certificate) = &plan.certificate {
+        let validity = certificate.validity();
+        Findings::good(&format!(
+            "the certificate and its key fit together; it expires at {}",
+            validity.not_after
+        ));
+        if let Some(problem) = validity.problem(Clock::System.now()) {
+            Findings::warning(&problem);
+        }
+    }
+}
+
+/// Takes both addresses for a moment; whether a service of these settings runs, which has them.
+async fn look_at_addresses(settings: &ServeSettings, findings: &mut Findings) -> bool {
+    let wanted =
+        [(settings.listen, "--listen"), (settings.management_listen, "--management-listen")];
+    let taken: Vec<Failure> =
+        wanted.into_iter().filter_map(|(address, name)| bind(address, name).err()).collect();
+    if taken.is_empty() {
+        Findings::good("both addresses are free");
+        return false;
+    }
+    let management = healthcheck::reachable(settings.management_listen);
+    // Whatever else may have taken the address gives no such report.
+    let answer = healthcheck::ask(management).await.ok();
+    let Some(answer) = answer.filter(|answer| answer.report.starts_with(r#"{"status":"#)) else {
+        for problem in taken {
+            findings.problem(&problem.to_string());
+        }
+        return false;
+    };
+    Findings::unseen(&format!(
+        "whether both addresses will be free: a service runs, and answers at {management} \
+         (--management-listen)"
+    ));
+    findings.take(if answer.is_ready {
+        Ok("the service that runs is ready".to_owned())
+    } else {
+        Err(Failure(format!("the service that runs is not ready: {}", answer.report)))
+    });
+    true
+}
+
+/// Looks at the database and opens its keys, and makes neither.
+async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, findings: &mut Findings) {
+    let location = &settings.database.database;
+    if let DatabaseLocation::Sqlite(path) = location
+        && !path.exists()
+    {
+        let what = format!("the database {location} (--database)");
+        findings.take(can_be_made(path, &what));
+        look_at_master_key(settings, findings);
+        return;
+    }
+    let opened = match Store::open(location).await {
+        Ok(store) => Ok((migration::status(&store).await, store)),
+        Err(problem) => Err(problem),
+    };
+    let (store, status) = match opened {
+        Ok((Ok(status), store)) => (store, status),
+        Ok((Err(problem), _)) => {
+            findings.problem(&in_database(&settings.database, &problem).to_string());
+            return Findings::unseen("tables, keys and clock, which are in the database");
+        }
+        Err(problem) => {
+            findings.problem(&problem);
+            return Findings::unseen("tables, keys and clock, which are in the database");
+        }
+    };
+    let SchemaStatus { applied, known } = status;
+    Findings::good(&format!("the database {location} answers"));
+    let rights = require_rights(&store, location, !status.is_up_to_date()).await;
+    findings.take(rights.map(|()| "it lets the service do what it must".to_owned()));
+    if !status.is_up_to_date() {
+        Findings::good(&format!(
+            "its tables are at version {applied} and will be brought to {known} at the start"
+        ));
+        Findings::unseen("keys, clock and --default-client, because the tables are not up to date");
+        return;
+    }
+    findings.take(look_at_writes(&store, settings).await);
+    findings.take(look_at_clock(&store).await);
+    if let Some(plan) = plan {
+        findings.take(match check_default_client(&store, plan.default_client.as_ref()).await {
+            Ok(()) => Ok("--default-client is there, or none is named".to_owned()),
+            Err(problem) => Err(problem),
+        });
+    }
+    let vault = key_vault(store, &settings.keys);
+    match Keys::try_open(&vault, Clock::System.now()).await {
+        Ok(0) => look_at_master_key(settings, findings),
+        Ok(count) => Findings::good(&format!("{count} keys open with the master key and work")),
+        Err(problem) => findings.problem(&problem),
+    }
+}
+
+async fn look_at_writes(store: &Store, settings: &ServeSettings) -> Result<String, Failure> {
+    let written = store.check_write(random::replica_id()).await;
+    let location = &settings.database.database;
+    written.map(|()| "it takes writes".to_owned()).map_err(|error| {
+        let remedy = match error {
+            StoreError::Unavailable(_) => {
+                "make room on its disk, end what locks it, or name the server that takes writes"
+            }
+            _ => "see what the database says",
+        };
+        Failure(format!("no write to {location} (--database) succeeds: {error}; {remedy}"))
+    })
+}
+
+async fn look_at_clock(store: &Store) -> Result<String, Failure> {
+    let clock = AgreedClock::open(Clock::System, store.clone()).await?;
+    let agrees = clock.now();
+    agrees.map(|_| "the clock agrees".to_owned()).map_err(|off| Failure(off.to_string()))
+}
+
+/// Looks whether the first keys can be made.
+fn look_at_master_key(settings: &ServeSettings, findings: &mut Findings) {
+    let files = &settings.keys.master.master_key_file;
+    let Some(first) = files.first() else { return };
+    findings.take(if first.exists() {
+        let read = MasterKeys::load(files, true);
+        read.map(|_| "the first keys will be made at the first start".to_owned()).map_err(Failure)
+    } else {
+        can_be_made(first, &format!("the master key {} (--master-key-file)", first.display()))
+    });
+}
+
+/// Looks whether a file can be made, in its folder or in one that would be made for it.
+fn can_be_made(path: &Path, what: &str) -> Result<String, Failure> {
+    let named =
+        |folder: &Path| if folder == Path::new("") { Path::new(".") } else { folder }.to_owned();
+    let there = path.ancestors().skip(1).map(named).find(|folder| folder.exists());
+    let folder = there.unwrap_or_else(|| Path::new("/").to_owned());
+    if folder.is_dir() && access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
+        return Ok(format!("{what} will be made at the first start"));
+    }
+    Err(Failure(format!(
+        "cannot make {what}: {} is not a folder that this process can write to; make it writable, \
+         or name a file elsewhere",
+        folder.display()
+    )))
+}
+
+/// The memory of all hashing threads together.
+fn hashing_memory(plan: &Plan) -> ByteSize {
+    ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
+}

@@ -1,0 +1,233 @@
+//! Watches whether the database takes writes, for as long as somebody asks.
+//!
+//! Whoever asks is answered from what was seen, so that a probe costs nothing and waits for nothing. A database
+//! that answers slowly once is no fault: one is told when no write has succeeded for [`FAULT_AFTER`].
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How often it is tried.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long one attempt may take: a little longer than SQLite waits for another process. The next begins at
+/// once then, so that the end of a fault is seen within three seconds.
+const ATTEMPT_TIME_MAX: Duration = Duration::from_millis(2_500);
+/// How long no attempt has succeeded when that is told as a fault: longer than the time from one success over
+/// an attempt that was given up to the next.
+const FAULT_AFTER: Duration = Duration::from_secs(4);
+/// How long it goes on after it was last asked.
+const ASKED_WITHIN: Duration = Duration::from_mins(1);
+
+/// One attempt to write.
+type Attempt = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// The watch.
+pub struct WriteWatch {
+    attempt: Box<dyn Fn() -> Attempt + Send + Sync>,
+    asked: Mutex<Option<Instant>>,
+    wake: Notify,
+    seen: watch::Sender<Seen>,
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// When the last attempt ended.
+    ended: Option<Instant>,
+    /// When the last one ended that succeeded.
+    succeeded: Option<Instant>,
+    /// Why none has succeeded since, as far as an attempt has told.
+    problem: Option<String>,
+}
+
+impl fmt::Debug for WriteWatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("WriteWatch").field("seen", &*self.seen.borrow()).finish()
+    }
+}
+
+impl WriteWatch {
+    /// A watch that tries in this way.
+    pub fn new<F>(attempt: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let attempt = Box::new(move || Box::pin(attempt()) as Attempt);
+        let (asked, wake, seen) = (Mutex::default(), Notify::new(), watch::Sender::default());
+        Self { attempt, asked, wake, seen }
+    }
+
+    /// Whether writes succeed. The first who asks after a while waits for one attempt, up to 3 s.
+    ///
+    /// # Errors
+    /// Why none has succeeded for 4 seconds.
+    pub async fn ask(&self) -> Result<(), String> {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.wake.notify_one();
+        let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < FAULT_AFTER);
+        let mut seen = self.seen.subscribe();
+        let latest = seen.wait_for(|seen| is_recent(seen.ended));
+        let Ok(Ok(seen)) = timeout(ATTEMPT_TIME_MAX + INTERVAL / 2, latest).await else {
+            return Err("it is not looked at".to_owned());
+        };
+        if is_recent(seen.succeeded) {
+            return Ok(());
+        }
+        let no_answer = || format!("none ended within {ATTEMPT_TIME_MAX:?}");
+        Err(seen.problem.clone().unwrap_or_else(no_answer))
+    }
+
+    /// Tries again and again while somebody asks.
+    pub async fn run(&self) {
+        loop {
+            let asked = *self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.is_none_or(|asked| asked.elapsed() >= ASKED_WITHIN) {
+                self.wake.notified().await;
+                continue;
+            }
+            let begun = Instant::now();
+            let outcome = timeout(ATTEMPT_TIME_MAX, (self.attempt)()).await;
+            let ended = Instant::now();
+            self.seen.send_modify(|seen| {
+                seen.ended = Some(ended);
+                match outcome {
+                    Ok(Ok(())) => (seen.succeeded, seen.problem) = (Some(ended), None),
+                    Ok(Err(problem)) => seen.problem = Some(problem),
+                    Err(_) => {}
+                }
+            });
+            sleep_until(begun + INTERVAL).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    /// A database whose writes take so many milliseconds; they fail at once if that is [`FAILS`].
+    #[derive(Clone, Default)]
+    struct Database {
+        takes: Arc<AtomicU64>,
+        attempts: Arc<AtomicU64>,
+    }
+
+    const FAILS: u64 = u64::MAX;
+    const HANGS: u64 = 1_000_000;
+
+    impl Database {
+        fn takes(&self, milliseconds: u64) {
+            self.takes.store(milliseconds, Ordering::SeqCst);
+        }
+
+        /// A watch over it, which runs.
+        fn watch(&self) -> Arc<WriteWatch> {
+            let own = self.clone();
+            let watch = Arc::new(WriteWatch::new(move || {
+                own.attempts.fetch_add(1, Ordering::SeqCst);
+                let takes = own.takes.load(Ordering::SeqCst);
+                async move {
+                    if takes == FAILS {
+                        return Err("the disk is full".to_owned());
+                    }
+                    sleep(Duration::from_millis(takes)).await;
+                    Ok(())
+                }
+            }));
+            let running = Arc::clone(&watch);
+            tokio::spawn(async move { running.run().await });
+            watch
+        }
+    }
+
+    /// Asks ten times a second for so many seconds; what was answered when, in milliseconds from now.
+    async fn answers(watch: &WriteWatch, seconds: u64) -> Vec<(u128, bool)> {
+        let begun = Instant::now();
+        let mut all = Vec::new();
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            let is_ready = watch.ask().await.is_ok();
+            all.push((begun.elapsed().as_millis(), is_ready));
+            sleep(Duration::from_millis(100)).await;
+        }
+        all
+    }
+
+    /// A fault that lasts is told within five seconds, whichever it is, and its end within three; neither
+    /// is taken back.
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_is_told_in_time_and_so_is_its_end() {
+        for fault in [FAILS, HANGS, 3_000] {
+            // Whatever the watch is doing at that moment.
+            for phase in (0..4_000).step_by(250) {
+                let database = Database::default();
+                let watch = database.watch();
+                let before = answers(&watch, 3).await;
+                assert!(before.iter().all(|(_, is_ready)| *is_ready), "{before:?}");
+                database.takes(fault);
+                let during = answers(&watch, 20).await;
+                let told = during.iter().position(|(_, is_ready)| !is_ready).expect("it is told");
+                assert!(during[told].0 <= 5_000, "{fault}: {during:?}");
+                assert!(during[told..].iter().all(|(_, is_ready)| !is_ready), "{during:?}");
+                sleep(Duration::from_millis(phase)).await;
+                database.takes(0);
+                let after = answers(&watch, 10).await;
+                let back = after.iter().position(|(_, is_ready)| *is_ready).expect("it is seen");
+                assert!(after[back].0 <= 3_000, "{fault}: {after:?}");
+                assert!(after[back..].iter().all(|(_, is_ready)| *is_ready), "{after:?}");
+            }
+        }
+    }
+
+    /// One write that fails, hangs or is slow is no fault.
+    #[tokio::test(start_paused = true)]
+    async fn one_slow_answer_is_no_fault() {
+        for trouble in [FAILS, HANGS, 2_400] {
+            let database = Database::default();
+            let watch = database.watch();
+            answers(&watch, 3).await;
+            database.takes(trouble);
+            let attempts = database.attempts.load(Ordering::SeqCst);
+            let mut all = Vec::new();
+            while database.attempts.load(Ordering::SeqCst) == attempts {
+                all.extend(answers(&watch, 1).await);
+            }
+            database.takes(0);
+            all.extend(answers(&watch, 10).await);
+            assert!(all.iter().all(|(_, is_ready)| *is_ready), "{trouble}: {all:?}");
+        }
+    }
+
+    /// However many ask, one write a second is made, and none when nobody has asked for a minute.
+    #[tokio::test(start_paused = true)]
+    async fn it_costs_one_write_a_second_while_somebody_asks() {
+        let database = Database::default();
+        let watch = database.watch();
+        let many = (0..10).map(|_| {
+            let watch = Arc::clone(&watch);
+            tokio::spawn(async move { answers(&watch, 20).await.len() })
+        });
+        for one in many.collect::<Vec<_>>() {
+            one.await.expect("no panic");
+        }
+        let attempts = database.attempts.load(Ordering::SeqCst);
+        assert!((19..=21).contains(&attempts), "{attempts}");
+        sleep(ASKED_WITHIN).await;
+        let attempts = database.attempts.load(Ordering::SeqCst);
+        advance(Duration::from_hours(1)).await;
+        sleep(Duration::from_mins(1)).await;
+        assert_eq!(database.attempts.load(Ordering::SeqCst), attempts);
+        // Who asks then is told of what is so now.
+        database.takes(FAILS);
+        assert_eq!(watch.ask().await, Err("the disk is full".to_owned()));
+    }
+}

@@ -1,0 +1,62 @@
+//! What the service may do with the database, seen without trying it.
+
+use super::{Access, Engine, Store, StoreError, Tx, UseCase, sql};
+
+impl Store {
+    /// What the role of the connection may not do and the service must, each a right of PostgreSQL as
+    /// `INSERT on table sessions`; with those that bringing the tables up to date takes, if `migrates`. On
+    /// SQLite nothing: there whoever opens the file may do all.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn missing_rights(&self, migrates: bool) -> Result<Vec<String>, StoreError> {
+        match self.engine {
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            Engine::Postgres { .. } => self.perform(FindMissingRights { migrates }).await,
+        }
+    }
+
+    /// Whether the server says that it takes no writes, as a standby of PostgreSQL does.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn is_read_only(&self) -> Result<bool, StoreError> {
+        match self.engine {
+            Engine::Sqlite(_) => Ok(false),
+            Engine::Postgres { .. } => self.perform(FindReadOnly).await,
+        }
+    }
+}
+
+struct FindMissingRights {
+    migrates: bool,
+}
+
+impl UseCase for FindMissingRights {
+    type Outcome = Vec<String>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError> {
+        let migrates = [i64::from(self.migrates).into()];
+        let rows = tx.query(&sql::FIND_MISSING_RIGHTS, &migrates).await?;
+        rows.iter().map(|row| row.text(0)).collect()
+    }
+}
+
+struct FindReadOnly;
+
+impl UseCase for FindReadOnly {
+    type Outcome = bool;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let rows = tx.query(&sql::FIND_READ_ONLY, &[]).await?;
+        Ok(rows.first().map(|row| row.text(0)).transpose()?.as_deref() == Some("on"))
+    }
+}
