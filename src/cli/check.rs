@@ -28,6 +28,9 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
     for name in unknown_variables() {
         output::error_line(&format!("warning: the environment variable {name} is no setting"));
     }
+    if let Some(problem) = settings.drain_problem() {
+        output::error_line(&format!("warning: {problem}"));
+    }
     output::line("");
 
     let plan = planned?;
@@ -119,6 +122,7 @@ fn derived(id: &str, settings: &ServeSettings, plan: Option<&Plan>) -> Option<St
         }
         "hash_threads" => Some(plan?.hashing.threads.to_string()),
         "hash_memory" => Some(hashing_memory(plan?).to_string()),
+        "drain" => Some(settings.drain().to_string()),
         "log_format" => Some(log::format(&settings.log).to_string()),
         "refresh_retry_window" => Some(format!(
             "{} for confidential clients, {} for public ones",

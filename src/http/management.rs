@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use tokio::sync::watch;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
@@ -33,6 +34,8 @@ pub struct Management {
     pub certificate: Option<Arc<Certificate>>,
     /// Which parts of the service are down.
     pub health: Health,
+    /// Whether the service was told to stop.
+    pub draining: watch::Receiver<bool>,
 }
 
 /// The answer of `/readyz`.
@@ -89,10 +92,15 @@ impl Management {
             self.health.down().into_iter().map(|down| down.part.to_string()).collect();
         let keys = self.keys.health();
         let keys_work = keys.signs && keys.derives && keys.counts;
-        let ready = database && clock && keys_work && parts_down.is_empty();
+        let stopping = *self.draining.borrow();
+        let ready = database && clock && keys_work && parts_down.is_empty() && !stopping;
         let key = |usable| if usable { "usable" } else { "missing" };
         let body = Readiness {
-            status: if ready { "ready" } else { "not ready" },
+            status: match (ready, stopping) {
+                (true, _) => "ready",
+                (false, true) => "stopping",
+                (false, false) => "not ready",
+            },
             database: if database { "reachable" } else { "unreachable" },
             signing_key: key(keys.signs),
             refresh_key: key(keys.derives),

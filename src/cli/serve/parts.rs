@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
 use super::super::{Failure, log};
 use super::plan::{key_vault, replica_settings};
 use super::upkeep::{self, Upkeep};
@@ -177,10 +179,12 @@ impl Parts {
         &self,
         certificate: Option<Arc<Certificate>>,
         health: Health,
+        draining: watch::Receiver<bool>,
     ) -> Management {
         Management {
             certificate,
             health,
+            draining,
             store: self.store.clone(),
             keys: Arc::clone(&self.keys),
             metrics: Arc::clone(&self.metrics),
