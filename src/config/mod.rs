@@ -123,6 +123,11 @@ pub struct ServeSettings {
     )]
     pub login_deadline: Seconds,
 
+    /// How long the service serves on when it is told to stop, 0s to 10m: until then requests are finished, and
+    /// what is left is answered 503 [default: --login-deadline + 7s]
+    #[arg(long, env = "JETON_DRAIN", value_parser = drain, value_name = "DURATION")]
+    pub drain: Option<Seconds>,
+
     /// How long a hashing thread without work keeps its memory before it gives it back to the system, 1s to
     /// 365d; the next login then waits some hundredths of a second longer
     #[arg(
@@ -172,6 +177,27 @@ pub struct ServeSettings {
     /// Logging.
     #[command(flatten)]
     pub log: LogSettings,
+}
+
+impl ServeSettings {
+    /// How long the service serves on when it is told to stop, at most: unless it was set, long enough for a
+    /// login that waits for its turn and is then hashed.
+    #[must_use]
+    pub fn drain(&self) -> Seconds {
+        self.drain.unwrap_or(Seconds::new(self.login_deadline.get() + 7))
+    }
+
+    /// What is wrong with `--drain`, if anything: the service runs with it nevertheless.
+    #[must_use]
+    pub fn drain_problem(&self) -> Option<String> {
+        let (drain, deadline) = (self.drain(), self.login_deadline);
+        (drain < deadline).then(|| {
+            format!(
+                "--drain {drain} is shorter than --login-deadline {deadline}: when the service stops, logins \
+                 that still wait for their turn then are answered 503"
+            )
+        })
+    }
 }
 
 /// What password hashes cost, and what they may take: for `serve`, and for commands that look at the hashes
@@ -319,6 +345,10 @@ fn key_rotation(text: &str) -> Result<Seconds, String> {
 
 fn login_deadline(text: &str) -> Result<Seconds, String> {
     duration(text, Seconds::new(1), Seconds::new(60))
+}
+
+fn drain(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(0), Seconds::new(600))
 }
 
 fn hash_memory_idle(text: &str) -> Result<Seconds, String> {

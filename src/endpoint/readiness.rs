@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::agreed_clock::AgreedClock;
 use super::keys::Keys;
 use super::write_watch::WriteWatch;
+use crate::store::Stop;
 use crate::supervision::Health;
 
 /// Looks at all that a login needs.
@@ -20,6 +21,8 @@ pub struct Readiness {
     pub writes: Arc<WriteWatch>,
     /// Which parts of the service are down, such as hashing threads.
     pub health: Health,
+    /// Whether the service was told to stop.
+    pub draining: Stop,
     /// What kept it from being ready when that was last told in the log.
     pub told: Mutex<Vec<String>>,
 }
@@ -82,11 +85,19 @@ impl Readiness {
             found.push((part, format!("the part {part} failed and is started again")));
         }
         self.tell(&found);
+        let stopping = *self.draining.borrow();
+        if stopping {
+            found.push(("stopping", "the service was told to stop".to_owned()));
+        }
         let reasons: Vec<_> = found.into_iter().map(|(_, reason)| reason).collect();
 
         let key = |usable| if usable { "usable" } else { "missing" };
         Report {
-            status: if reasons.is_empty() { "ready" } else { "not ready" },
+            status: match reasons.len() {
+                0 => "ready",
+                _ if stopping => "stopping",
+                _ => "not ready",
+            },
             reasons,
             database: if database.is_ok() { "takes writes" } else { "takes no writes" },
             signing_key: key(keys.signs),

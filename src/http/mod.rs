@@ -3,8 +3,11 @@
 //!
 //! Start here for "which path does what": [`public_routes`] and [`management_routes`] are the tables.
 
+mod connection;
 mod cors;
+mod exchange;
 pub mod forwarded;
+mod lingering;
 mod management;
 pub mod metrics;
 mod reply;

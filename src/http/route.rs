@@ -20,10 +20,10 @@ use warp::{Filter, Stream};
 use zeroize::Zeroizing;
 
 use super::cors::CorsPolicy;
+use super::exchange::Arrival;
 use super::forwarded::TrustedProxies;
 use super::metrics::{Metrics, RequestLabels};
 use super::reply;
-use super::server::Arrival;
 use crate::clock::Seconds;
 use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;

@@ -1,14 +1,15 @@
 //! The connections that may be open at once, and which of them gives way when all are taken: the one
 //! that has waited longest for its caller. So nobody keeps others out by holding connections open,
-//! and an answer that is being made is never lost.
+//! and an answer that is being made is never lost. Who was refused and goes on sending gives way before
+//! all others.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// For how long a connection may wait for its caller before it can be told to give way: longer than
 /// an answer takes to be written, and an honest caller to go on.
@@ -16,19 +17,36 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How often to look for one that may, while there is none.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// For how long nothing must have come, and nothing be under way, before a listener that stops counts as quiet:
+/// long enough for a request to follow its connection.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// The slots of a listener.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
     free: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
+    /// How many connections and requests have come.
+    come: AtomicU64,
+    /// How many requests are under way, from the end of their heads until their answers.
+    under_way: AtomicUsize,
+}
+
+/// Who gives way before whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It was answered, and what its caller still sends is thrown away.
+    Refused,
+    /// It waits for its caller.
+    Waiting,
 }
 
 /// The connections that wait for their callers, longest first.
 #[derive(Debug, Default)]
 struct Waiting {
     turns: u64,
-    connections: BTreeMap<u64, (Instant, Arc<Notify>)>,
+    connections: BTreeMap<(Rank, u64), (Instant, Arc<Notify>)>,
 }
 
 /// Locks what no panic can leave half-done.
@@ -41,7 +59,8 @@ impl Slots {
     pub(super) fn new(most: usize) -> Arc<Self> {
         let most = most.min(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(most));
-        Arc::new(Self { most, free, waiting: Mutex::default() })
+        let (come, under_way) = Default::default();
+        Arc::new(Self { most, free, waiting: Mutex::default(), come, under_way })
     }
 
     /// A slot. If none is free, this is told, and another connection gives way.
@@ -59,14 +78,32 @@ impl Slots {
         }
     }
 
-    /// Tells the connection to give way that has waited longest for its caller, if for long enough.
+    /// Tells a connection to give way: one whose caller was refused, or else the one that has waited longest for
+    /// its caller, if for long enough.
     pub(super) fn make_room(&self) {
         let mut waiting = lock(&self.waiting);
         if let Some(longest) = waiting.connections.first_entry()
-            && longest.get().0.elapsed() >= PATIENCE
+            && (longest.key().0 == Rank::Refused || longest.get().0.elapsed() >= PATIENCE)
         {
             longest.remove().1.notify_one();
         }
+    }
+
+    /// Waits until nothing is under way, and neither a connection nor a request has come for a while.
+    pub(super) async fn quiet(&self) {
+        let (mut come, mut since) = (self.come.load(Ordering::Relaxed), Instant::now());
+        while since.elapsed() < QUIET {
+            sleep(LOOK_AGAIN).await;
+            let now = self.come.load(Ordering::Relaxed);
+            if now != come || self.under_way.load(Ordering::Relaxed) > 0 {
+                (come, since) = (now, Instant::now());
+            }
+        }
+    }
+
+    /// How many requests are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Relaxed)
     }
 
     /// Waits until no connection is open.
@@ -89,13 +126,15 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct State {
     answering: usize,
+    rank: Rank,
     turn: u64,
     since: Instant,
 }
 
 impl Slot {
     fn new(slots: &Arc<Slots>, permit: OwnedSemaphorePermit) -> Arc<Self> {
-        let state = State { answering: 0, turn: 0, since: Instant::now() };
+        slots.come.fetch_add(1, Ordering::Relaxed);
+        let state = State { answering: 0, rank: Rank::Waiting, turn: 0, since: Instant::now() };
         let slot = Self {
             slots: Arc::clone(slots),
             state: Mutex::new(state),
@@ -112,12 +151,24 @@ impl Slot {
         let mut waiting = lock(&self.slots.waiting);
         waiting.turns += 1;
         state.turn = waiting.turns;
-        waiting.connections.insert(state.turn, (state.since, Arc::clone(&self.told)));
+        let entry = (state.since, Arc::clone(&self.told));
+        waiting.connections.insert((state.rank, state.turn), entry);
     }
 
     /// From now on it does not.
     fn wait_no_more(&self, state: &State) {
-        lock(&self.slots.waiting).connections.remove(&state.turn);
+        lock(&self.slots.waiting).connections.remove(&(state.rank, state.turn));
+    }
+
+    /// Its caller was refused and may still be sending: until it is answered, this connection gives way before
+    /// those of others.
+    pub(super) fn give_way_first(&self) {
+        let mut state = lock(&self.state);
+        if state.answering == 0 {
+            self.wait_no_more(&state);
+            state.rank = Rank::Refused;
+            self.wait(&mut state);
+        }
     }
 
     /// Waits until this connection is told to give way to another.
@@ -135,7 +186,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        lock(&self.slots.waiting).connections.remove(&state.turn);
+        lock(&self.slots.waiting).connections.remove(&(state.rank, state.turn));
     }
 }
 
@@ -149,6 +200,8 @@ pub(super) struct Turn {
 impl Turn {
     /// The turn of a request that is on its way.
     pub(super) fn new(slot: &Arc<Slot>) -> Self {
+        slot.slots.come.fetch_add(1, Ordering::Relaxed);
+        slot.slots.under_way.fetch_add(1, Ordering::Relaxed);
         Self { slot: Arc::clone(slot), begun: AtomicBool::new(false) }
     }
 
@@ -160,6 +213,7 @@ impl Turn {
         let mut state = lock(&self.slot.state);
         if state.answering == 0 {
             self.slot.wait_no_more(&state);
+            state.rank = Rank::Waiting;
         }
         state.answering += 1;
     }
@@ -167,6 +221,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        self.slot.slots.under_way.fetch_sub(1, Ordering::Relaxed);
         if *self.begun.get_mut() {
             let mut state = lock(&self.slot.state);
             state.answering -= 1;

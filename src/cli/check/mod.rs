@@ -64,6 +64,9 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
     for name in unknown_variables() {
         Findings::warning(&format!("the environment variable {name} is no setting"));
     }
+    if let Some(problem) = settings.drain_problem() {
+        Findings::warning(&problem);
+    }
     if rustix::process::geteuid().is_root() {
         Findings::unseen(
             "what files refuse to others than root: say it as the user of the service",

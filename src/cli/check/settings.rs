@@ -23,6 +23,7 @@ fn derived(id: &str, settings: &ServeSettings, plan: Option<&Plan>) -> Option<St
         }
         "hash_threads" => Some(plan?.hashing.threads.to_string()),
         "hash_memory" => Some(hashing_memory(plan?).to_string()),
+        "drain" => Some(settings.drain().to_string()),
         "log_format" => Some(log::format(&settings.log).to_string()),
         "refresh_retry_window" => Some(format!(
             "{} for confidential clients, {} for public ones",

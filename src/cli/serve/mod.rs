@@ -33,8 +33,6 @@ use parts::Parts;
 pub(super) use plan::{Plan, issuer, key_vault, require_rights};
 use upkeep::Upkeep;
 
-/// How long requests in flight may take to finish when the service stops.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many connections the management listener has at once.
 const MANAGEMENT_CONNECTIONS_MAX: usize = 64;
 
@@ -48,8 +46,12 @@ pub struct Service {
     /// The issuer.
     pub issuer: Issuer,
     upkeep: Arc<Upkeep>,
+    /// Tells the public listener to stop, and `/readyz` to say so.
+    drain: watch::Sender<bool>,
+    public_listener: JoinHandle<()>,
+    /// Tells all else to stop.
     stop: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    management_listener: JoinHandle<()>,
 }
 
 /// Takes an address, before anything else is touched.
@@ -167,12 +169,13 @@ impl Service {
 
         let routes = public_routes(parts.public(plan.default_client, hashing));
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
+        let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
         let public = Server {
             listener: public,
             tls: acceptor,
             max_connections: plan.connections_max,
-            drain: DRAIN_TIMEOUT,
+            drain: Some(Duration::from_secs(parts.settings.drain().get().unsigned_abs())),
             open_connections: parts.metrics.connections.clone(),
             gave_way: parts.metrics.connections_gave_way.clone(),
         };
@@ -180,17 +183,16 @@ impl Service {
             listener: management,
             tls: None,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
-            drain: DRAIN_TIMEOUT,
+            drain: None,
             open_connections: Gauge::default(),
             gave_way: Counter::default(),
         };
-        let readiness = parts.readiness(&health, &stopping);
+        let readiness = parts.readiness(&health, &stopping, draining.clone());
         let management_routes =
             management_routes(parts.management(plan.certificate.clone(), readiness));
-        let tasks = vec![
-            public.start("public listener", &health, routes, &stopping),
-            management.start("management listener", &health, management_routes, &stopping),
-        ];
+        let public_listener = public.start("public listener", &health, routes, &draining);
+        let management_listener =
+            management.start("management listener", &health, management_routes, &stopping);
         let upkeep = Arc::new(parts.upkeep(plan.certificate));
         upkeep.start(&health, &stopping);
         watch_for_standstills(&parts.availability, &health, stopping);
@@ -199,9 +201,14 @@ impl Service {
             public: public_address,
             management: management_address,
             issuer: parts.issuer,
+            drain,
+            public_listener,
             stop,
-            tasks,
+            management_listener,
         };
+        if let Some(problem) = parts.settings.drain_problem() {
+            tracing::warn!("{problem}");
+        }
         warn_of_few_connections(parts.settings.max_connections, plan.connections_max);
         service.announce(plan.hashing, plan.memory_limit.as_ref());
         Ok(Some(service))
@@ -232,13 +239,13 @@ impl Service {
         self.upkeep.clean().await;
     }
 
-    /// Stops: takes no more connections, finishes what is in flight, for a bounded time, and closes the
-    /// database.
+    /// Stops: is no longer ready, finishes what is under way and what still comes, for a bounded time, and then
+    /// closes the management listener and the database.
     pub async fn stop(self) {
+        self.drain.send_replace(true);
+        self.public_listener.await.ok();
         self.stop.send_replace(true);
-        for task in self.tasks {
-            task.await.ok();
-        }
+        self.management_listener.await.ok();
         self.upkeep.end().await;
         self.upkeep.store.close().await;
     }

@@ -177,7 +177,7 @@ impl Parts {
     }
 
     /// Watches whether a login could succeed, as long as somebody asks.
-    pub(super) fn readiness(&self, health: &Health, stop: &Stop) -> Readiness {
+    pub(super) fn readiness(&self, health: &Health, stop: &Stop, draining: Stop) -> Readiness {
         let store = self.store.clone();
         let writes = Arc::new(WriteWatch::new(move || {
             let store = store.clone();
@@ -202,6 +202,7 @@ impl Parts {
             clock: Arc::clone(&self.agreed),
             writes,
             health: health.clone(),
+            draining,
             told: Mutex::default(),
         }
     }

@@ -214,11 +214,8 @@ async fn overlong_requests_are_refused() {
         ("content", jeton.post_as("web", "/token", &format!("x={long}")), [413, 413]),
     ] {
         let replies = exchange(jeton.service.public, &request.octets(), false).await;
-        // The service may close while the rest is still on its way, and the answer be lost.
-        assert!(
-            replies.iter().all(|reply| statuses.contains(&reply.status)),
-            "{case}: {replies:?}"
-        );
+        let [reply] = &replies[..] else { panic!("{case}: {replies:?}") };
+        assert!(statuses.contains(&reply.status), "{case}: {reply:?}");
     }
     let mut many = jeton.request("GET", JWKS);
     for number in 0..1_000 {

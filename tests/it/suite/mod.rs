@@ -51,6 +51,7 @@ mod refresh_grant;
 mod refresh_races;
 mod refresh_reuse;
 mod refresh_scope;
+mod refusals;
 mod replicas;
 mod resource;
 mod reuse_verdict;

@@ -1,11 +1,14 @@
 //! How the service stops when it is told to.
 
-use std::net::SocketAddr;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use super::*;
+use crate::harness::http2::{
+    DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, Http2, frame, get, post,
+};
+use crate::harness::tls::Pair;
 use crate::harness::{Database, Executable, Fixtures, Request};
 
 /// `jeton serve` on a copy of the template.
@@ -32,15 +35,20 @@ async fn read_until(stream: &mut TcpStream, wanted: &str) -> String {
     }
 }
 
-/// Waits until nothing listens at an address any more.
-async fn until_refused(address: SocketAddr) {
-    while TcpStream::connect(address).await.is_ok() {
-        tokio::task::yield_now().await;
+/// Waits until the service says that it stops.
+async fn until_stopping(service: &Executable) {
+    let ready = Request::new(service.management, "GET", "/readyz");
+    loop {
+        let reply = ready.send().await;
+        if reply.status == 503 {
+            assert_eq!(reply.json()["status"], "stopping");
+            return;
+        }
     }
 }
 
-/// A login that is under way when the service is told to stop is answered, although nobody else is
-/// let in any more; then the process ends well.
+/// A login that is under way when the service is told to stop is answered. Meanwhile the service is not ready, and
+/// answers whoever still comes; each answer says that the connection ends. Then the process ends well.
 #[tokio::test]
 async fn a_login_in_flight_is_finished() {
     let (mut service, _database, fixtures) = executable().await;
@@ -58,14 +66,92 @@ async fn a_login_in_flight_is_finished() {
     assert!(interim.starts_with("HTTP/1.1 100 "), "{interim}");
 
     service.signal("TERM");
-    until_refused(service.public).await;
+    until_stopping(&service).await;
+    let keys = Request::new(service.public, "GET", "/.well-known/jwks.json").send().await;
+    assert_eq!((keys.status, keys.header("connection")), (200, "close"));
     stream.write_all(content).await.expect("it still reads");
     let answer = read_until(&mut stream, "").await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("\"access_token\""), "{answer}");
+    assert!(answer.to_lowercase().contains("\r\nconnection: close\r\n"), "{answer}");
     assert_eq!(service.wait(), Some(0), "{}", service.log());
     let log = service.log_to_its_end();
-    assert!(!log.contains("panic"), "{log}");
+    assert!(!log.contains("panic") && !log.contains("--drain"), "{log}");
+}
+
+/// Of logins that are queued for longer than `--drain` when the service is told to stop, and of those that come
+/// later, each is served or told when to come back (RFC 9110 §10.2.3, §15.6.4); no connection is cut.
+#[tokio::test]
+async fn logins_that_wait_longer_than_the_drain_are_told_to_come_back() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let slow = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=6", "--login-deadline", "1m"];
+    let limits = [&slow[..], &["--drain", "3s"]].concat();
+    let mut service = Executable::serve_on(&database, fixtures, &limits);
+    assert!(service.log().contains("--drain 3s is shorter than --login-deadline 1m"));
+    // Names that nobody has, because logins of one user wait for each other.
+    let mut logins = JoinSet::new();
+    let log_in = |number: u32, logins: &mut JoinSet<Reply>| {
+        let form = login_form(&format!("nobody{number}"), PASSWORD) + "&client_id=spa";
+        let login = Request::new(service.public, "POST", "/token").form(&form);
+        logins.spawn(async move { login.send().await });
+    };
+    (0..20).for_each(|number| log_in(number, &mut logins));
+    // The first is answered, so that some are served and some are not.
+    let first = logins.join_next().await.expect("a login").expect("no login panics");
+    first.assert_error(400, "invalid_grant");
+    assert!(service.metric("jeton_hashing_queue_depth").await > 10);
+
+    service.signal("TERM");
+    until_stopping(&service).await;
+    (20..25).for_each(|number| log_in(number, &mut logins));
+    let mut told = 0;
+    while let Some(reply) = logins.join_next().await {
+        let reply = reply.expect("one answer, whole");
+        if reply.status == 503 {
+            reply.assert_error(503, "temporarily_unavailable");
+            assert!(reply.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0));
+            told += 1;
+        } else {
+            reply.assert_error(400, "invalid_grant");
+        }
+    }
+    assert!(told > 0);
+    assert_eq!(service.wait(), Some(0), "{}", service.log());
+    let log = service.log_to_its_end();
+    assert!(log.contains("after --drain") && !log.contains("still open"), "{log}");
+}
+
+/// RFC 9113 §6.8: over HTTP/2 the caller is told at once that no more requests are taken on this connection, and
+/// what is under way is answered.
+#[tokio::test]
+async fn a_stream_in_flight_is_finished() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let pair = Pair::new();
+    let arguments = pair.arguments();
+    let master_key = fixtures.master_key.display().to_string();
+    let usual = ["--database", &database.url, "--master-key-file", &master_key];
+    let arguments = arguments.iter().map(String::as_str);
+    let arguments: Vec<&str> = usual.into_iter().chain(arguments).collect();
+    let mut service = Executable::serve(&arguments);
+    let mut client = Http2::connect(service.public, &pair).await;
+    let form = format!("token=x&client_id=web&client_secret={}", fixtures.secret("web"));
+    assert!(client.send(&frame(HEADERS, END_HEADERS, 1, &post("/revoke"))).await);
+    // The service has read it when it answers what came after it.
+    assert!(client.request(3, &get("/.well-known/jwks.json", &[])).await);
+    assert_eq!(client.outcome(3).await.and_then(|frame| frame.status()), Some(200));
+
+    service.signal("TERM");
+    let goaway = client.outcome(1).await.expect("a frame");
+    assert_eq!((goaway.kind, goaway.error()), (GOAWAY, Some(0)));
+    assert!(client.send(&frame(DATA, END_STREAM, 1, form.as_bytes())).await);
+    while let Some(frame) = client.outcome(1).await {
+        if frame.kind != GOAWAY {
+            assert_eq!(frame.status(), Some(200));
+            break;
+        }
+    }
+    drop(client);
+    assert_eq!(service.wait(), Some(0), "{}", service.log());
 }
 
 /// A connection that only waits for its next request, and one that never sent any, do not hold the

@@ -1,0 +1,251 @@
+//! One request on a connection: what is done to every one of them before the routes see it, and to its answer.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONNECTION, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderValue, Uri, Version};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::service::TowerToHyperService;
+use tokio::time::timeout;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::connection::Connection;
+use super::reply;
+use super::server::Stage;
+use super::slots::Turn;
+use crate::clock::Seconds;
+use crate::crypto::random;
+
+/// The most octets of content that are thrown away so that the connection can go on.
+const DISCARDED_MAX: usize = 16 * 1_024;
+/// How long they may take to arrive.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a request arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    /// Its name, in the log and in `X-Request-Id`.
+    pub(super) request_id: Arc<str>,
+    /// The address of the other end of the connection.
+    pub(super) peer: IpAddr,
+    /// Whether two readers could disagree about whom it is for.
+    pub(super) ambiguous: bool,
+}
+
+/// The content of a request, which begins the service's turn when it has come whole. Dropped before that, it
+/// leaves what has not come yet to `unread`.
+struct Content {
+    incoming: Option<Incoming>,
+    turn: Arc<Turn>,
+    unread: Unread,
+}
+
+/// What is left of content that the routes did not read to its end.
+#[derive(Clone, Default)]
+struct Unread(Arc<Mutex<Option<Incoming>>>);
+
+impl Content {
+    fn new(incoming: Incoming, turn: Arc<Turn>, unread: Unread) -> Self {
+        let mut content = Self { incoming: Some(incoming), turn, unread };
+        if content.is_end_stream() {
+            content.end();
+        }
+        content
+    }
+
+    /// It has come whole, or no more of it will come.
+    fn end(&mut self) {
+        self.incoming = None;
+        self.turn.begin();
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let polled = Pin::new(incoming).poll_frame(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.is_end_stream() {
+            self.end();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.unread.put(self.incoming.take());
+    }
+}
+
+impl Unread {
+    fn put(&self, incoming: Option<Incoming>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = incoming;
+    }
+
+    fn take(&self) -> Option<Incoming> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Throws away what is left of content, if it is little and comes soon; whether the end was reached.
+async fn discard(mut rest: Incoming) -> bool {
+    if rest.size_hint().upper().is_none_or(|most| most > DISCARDED_MAX as u64) {
+        return false;
+    }
+    let to_the_end = async {
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut rest).poll_frame(context)).await {
+            if frame.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(DISCARD_TIMEOUT, to_the_end).await.unwrap_or(false)
+}
+
+/// The routes, told which connection each request came over.
+pub(super) fn service(
+    connection: Connection,
+    routes: BoxedFilter<(Response,)>,
+) -> impl hyper::service::Service<
+    http::Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+> {
+    let routes = TowerToHyperService::new(warp::service(routes));
+    service_fn(move |mut request: http::Request<Incoming>| {
+        let turn = Arc::new(Turn::new(&connection.slot));
+        let request_id: Arc<str> = random::request_id().into();
+        let arrival = Arrival {
+            request_id: Arc::clone(&request_id),
+            peer: connection.peer,
+            ambiguous: is_ambiguous(&request),
+        };
+        request.extensions_mut().insert(arrival);
+        if request.uri().path_and_query().is_none() {
+            // warp panics at a target that is a host alone, as of CONNECT.
+            *request.uri_mut() = Uri::from_static("/");
+        }
+        let framing = Framing::of(&request);
+        let unread = Unread::default();
+        let rest = unread.clone();
+        let answer =
+            routes.call(request.map(|content| Content::new(content, Arc::clone(&turn), unread)));
+        let connection = connection.clone();
+        async move {
+            let mut response = tokio::select! {
+                biased;
+                // What is under way is answered, and nothing that came too late is begun.
+                () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
+                answer = answer => answer?,
+            };
+            let headers = response.headers_mut();
+            headers.insert("x-request-id", reply::text_value(&request_id));
+            let said = headers.contains_key(CONNECTION);
+            if !framing.is_stream && closes(framing, said, rest.take(), &connection).await {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if connection.tls {
+                // RFC 6797 §7.2: never over plain HTTP.
+                let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+                headers.insert(STRICT_TRANSPORT_SECURITY, year);
+            }
+            // However much of the request came: from here on it is the caller's turn anew.
+            turn.begin();
+            drop(turn);
+            Ok(response)
+        }
+    })
+}
+
+/// Makes sure that the next request begins where this one ends, or that none follows; whether the connection is
+/// closed after the answer.
+async fn closes(
+    framing: Framing,
+    said: bool,
+    rest: Option<Incoming>,
+    connection: &Connection,
+) -> bool {
+    if said || framing.chunked || connection.is_at(Stage::Draining) {
+        return true;
+    }
+    match rest {
+        None => false,
+        Some(_) if framing.asks => true,
+        Some(rest) => {
+            connection.slot.give_way_first();
+            !discard(rest).await
+        }
+    }
+}
+
+/// What the head of a request says about its content.
+#[derive(Clone, Copy, Debug)]
+struct Framing {
+    /// RFC 9112 §6.1: hyper lets the chunks win over a length and does not say that there was one, so no request
+    /// follows chunks, and none can be smuggled behind them.
+    chunked: bool,
+    /// RFC 9110 §10.1.1: the caller waits to be asked for it. After a refusal it may come or not, so nobody knows
+    /// where the next request begins.
+    asks: bool,
+    /// HTTP/2: a request is a stream, which ends without its connection.
+    is_stream: bool,
+}
+
+impl Framing {
+    fn of(request: &http::Request<Incoming>) -> Self {
+        Self {
+            chunked: request.headers().contains_key(TRANSFER_ENCODING),
+            asks: request.headers().contains_key(EXPECT),
+            is_stream: request.version() > Version::HTTP_11,
+        }
+    }
+}
+
+/// RFC 9112 §3.2: a request without exactly one valid host, or with a host for its target.
+fn is_ambiguous(request: &http::Request<Incoming>) -> bool {
+    if request.uri().path_and_query().is_none() {
+        return true;
+    }
+    if request.version() > Version::HTTP_11 {
+        return false;
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => !is_host(host),
+        (None, _) => request.version() == Version::HTTP_11,
+        (Some(_), Some(_)) => true,
+    }
+}
+
+/// Whether a field value is a host, perhaps with a port (RFC 9110 §7.2), or empty.
+fn is_host(value: &HeaderValue) -> bool {
+    let octets = value.as_bytes();
+    octets.is_empty()
+        || (!octets.iter().any(|octet| matches!(octet, b'@' | b','))
+            && Authority::try_from(octets).is_ok())
+}
