@@ -78,7 +78,7 @@ def serving(log, *options, listen="127.0.0.1:0"):
                 break
         else:
             raise AssertionError(f"it does not serve, see {log}")
-        # A pipe that nobody reads would stop the service when it is full.
+        # Of a pipe that nobody reads the service would drop the log.
         reader = threading.Thread(target=shutil.copyfileobj, args=(process.stderr, kept))
         reader.start()
         try:
