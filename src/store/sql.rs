@@ -120,6 +120,7 @@ macro_rules! statements {
 statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
+        ASK_FOR_REWRITE = "ask_for_rewrite";
         CHECK_INTEGRITY = "check_integrity";
         CHECK_WRITE = "check_write";
         CORRECT_CLOCK = "correct_clock";
