@@ -28,12 +28,11 @@ pub fn copy(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut source = Connection::open_with_flags(from, flags).map_err(classify)?;
     source.busy_timeout(BUSY_TIME_MAX).map_err(classify)?;
-    let whole = source.query_row(
-        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
-        [],
-        |row| Ok(row.get::<_, i64>(0)?.unsigned_abs()),
-    );
-    let whole = whole.map_err(classify)?;
+    let number = |pragma| {
+        let read = source.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        read.map(i64::unsigned_abs).map_err(classify)
+    };
+    let whole = number("page_count")? * number("page_size")?;
     let target = to.to_owned();
     let report = move || {
         show(target.metadata().map_or(0, |file| file.len()).min(whole), whole);

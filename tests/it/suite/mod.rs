@@ -5,6 +5,7 @@
 
 mod access_token;
 mod audit_log;
+mod changes;
 mod client_authentication;
 mod client_basic;
 mod client_commands;
