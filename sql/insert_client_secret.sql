@@ -1,3 +1,4 @@
+-- Of two that are added at once, one finds its number taken, and is added again.
 INSERT INTO client_secrets (client_id, secret_number, secret_digest, created_at, expires_at)
 SELECT
     c.client_id,
@@ -7,4 +8,5 @@ SELECT
     CAST($4 AS BIGINT)
 FROM clients AS c
 WHERE c.client_id = $1
+ON CONFLICT (client_id, secret_number) DO NOTHING
 RETURNING secret_number

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::client_decisions::Decisions;
+use super::client_decisions::{Decisions, differing};
 use super::{Failure, open_existing_store, open_store, output};
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::config::DatabaseSettings;
@@ -14,8 +14,8 @@ use crate::oauth::client::GrantType;
 use crate::oauth::{Client, ClientId, ClientSettings};
 use crate::store::Store;
 use crate::store::clients::{
-    AddClient, AddClientSecret, DeleteClient, ListClients, RemoveClientSecret, SetClientDisabled,
-    StoredClient, UpdateClient,
+    AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, RemoveClientSecret,
+    SetClientDisabled, StoredClient,
 };
 
 /// What all commands about clients take.
@@ -156,15 +156,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             show(find(&store, &named.id).await?.into(), named.common.json);
             Ok(())
         }
-        Command::Set { named, decisions } => {
-            let store = open_existing_store(&named.common.database).await?;
-            let mut client = find(&store, &named.id).await?.client;
-            decisions.apply(&mut client.settings)?;
-            let changed = store.perform(UpdateClient { client }).await?;
-            say(changed, &named, "changed")
-        }
-        Command::Disable(named) => set_disabled(named, true, "disabled").await,
-        Command::Enable(named) => set_disabled(named, false, "enabled").await,
+        Command::Set { named, decisions } => set(named, decisions).await,
+        Command::Disable(named) => set_disabled(named, true).await,
+        Command::Enable(named) => set_disabled(named, false).await,
         Command::Delete(named) => {
             let store = open_existing_store(&named.common.database).await?;
             // First no new session, then none at all, then no client.
@@ -222,6 +216,14 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
         );
     }
     Ok(())
+}
+
+async fn set(named: Named, decisions: Box<Decisions>) -> Result<(), Failure> {
+    let store = open_existing_store(&named.common.database).await?;
+    let change = move |settings: &mut ClientSettings| decisions.apply(settings);
+    let changed = store.perform(ChangeClient { id: named.id.clone(), change }).await?;
+    let (before, after) = changed.ok_or_else(|| unknown(&named.id))??;
+    say(true, &named, &output::changes(&differing(&before, &after)))
 }
 
 async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failure> {
@@ -331,7 +333,7 @@ async fn find(store: &Store, id: &ClientId) -> Result<StoredClient, Failure> {
     store.find_client(id.clone()).await?.ok_or_else(|| unknown(id))
 }
 
-async fn set_disabled(named: Named, disabled: bool, done: &str) -> Result<(), Failure> {
+async fn set_disabled(named: Named, disabled: bool) -> Result<(), Failure> {
     let store = open_existing_store(&named.common.database).await?;
     let now = Clock::System.now();
     let set = SetClientDisabled { id: named.id.clone(), disabled, now };
@@ -345,7 +347,17 @@ async fn set_disabled(named: Named, disabled: bool, done: &str) -> Result<(), Fa
     if disabled && !was_disabled {
         end_sessions_of_client(&store, &named.id).await?;
     }
-    say(changed, &named, done)
+    let changed = changed.ok_or_else(|| unknown(&named.id))?;
+    say(
+        true,
+        &named,
+        match (changed, disabled) {
+            (true, true) => "disabled; all sessions have ended",
+            (true, false) => "enabled",
+            (false, true) => "disabled already: nothing was changed",
+            (false, false) => "not disabled: nothing was changed",
+        },
+    )
 }
 
 /// Says what was done to a client, if there is one of that name.

@@ -1,10 +1,10 @@
 //! What `jeton client add` and `jeton client set` decide about a client.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use clap::Args;
 
-use super::Failure;
 use crate::clock::Seconds;
 use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, RetryWindow, session_lifetime, switch};
 use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
@@ -104,28 +104,33 @@ fn lifetime(text: &str) -> Result<Seconds, String> {
 
 impl Decisions {
     /// Puts what was decided into the settings, and checks that they make sense together.
-    pub(super) fn apply(self, settings: &mut ClientSettings) -> Result<(), Failure> {
+    pub(super) fn apply(&self, settings: &mut ClientSettings) -> Result<(), String> {
         /// Replaces a setting if there is something to replace it with.
         fn replace<T>(place: &mut T, new: Option<T>) {
             if let Some(new) = new {
                 *place = new;
             }
         }
-        let join = |scopes: Vec<Scope>| scopes.iter().fold(Scope::default(), Scope::union);
-        replace(&mut settings.grants, self.grant.map(|all| all.into_iter().collect()));
-        replace(&mut settings.scope, self.scope.map(join));
-        replace(&mut settings.default_scope, self.default_scope.map(join));
-        replace(&mut settings.audiences, self.audience);
+        fn set<T: Clone + Ord>(items: Option<&Vec<T>>) -> Option<BTreeSet<T>> {
+            items.map(|items| items.iter().cloned().collect())
+        }
+        let join = |scopes: Option<&Vec<Scope>>| {
+            scopes.map(|scopes| scopes.iter().fold(Scope::default(), Scope::union))
+        };
+        replace(&mut settings.grants, set(self.grant.as_ref()));
+        replace(&mut settings.scope, join(self.scope.as_ref()));
+        replace(&mut settings.default_scope, join(self.default_scope.as_ref()));
+        replace(&mut settings.audiences, self.audience.clone());
         replace(&mut settings.audience_array, self.audience_array);
-        replace(&mut settings.claims, self.claim.map(|all| all.into_iter().collect()));
+        replace(&mut settings.claims, set(self.claim.as_ref()));
         replace(&mut settings.forwards_end_user_ip, self.forwards_end_user_ip);
-        replace(&mut settings.introspects, self.introspects.map(|all| all.into_iter().collect()));
+        replace(&mut settings.introspects, set(self.introspects.as_ref()));
         replace(&mut settings.introspects_username, self.introspects_username);
-        if let Some(bindings) = self.audience_scope {
+        if let Some(bindings) = &self.audience_scope {
             settings.audience_scopes.clear();
             for AudienceScope(audience, scope) in bindings {
-                let bound = settings.audience_scopes.entry(audience).or_default();
-                *bound = std::mem::take(bound).union(&scope);
+                let bound = settings.audience_scopes.entry(audience.clone()).or_default();
+                *bound = std::mem::take(bound).union(scope);
             }
         }
         settings.access_token_lifetime =
@@ -136,6 +141,15 @@ impl Decisions {
         replace(&mut settings.refresh_retry_window, retry_window);
         settings.authentication_method =
             self.authentication_method.or(settings.authentication_method);
-        Ok(settings.check()?)
+        settings.check()
     }
+}
+
+/// The names of the settings that differ, in the order of the alphabet.
+pub(super) fn differing(before: &ClientSettings, after: &ClientSettings) -> Vec<String> {
+    let json = |settings| serde_json::to_value(settings).expect("settings are JSON");
+    let (before, after) = (json(before), json(after));
+    let members = after.as_object().into_iter().flatten();
+    let differ = members.filter(|(name, value)| before.get(name.as_str()) != Some(value));
+    differ.map(|(name, _)| name.clone()).collect()
 }

@@ -43,6 +43,15 @@ pub(super) fn json(value: &impl Serialize) {
     line(&serde_json::to_string_pretty(value).expect("results are JSON"));
 }
 
+/// Says which properties of a user or a client were changed, for [`outcome`].
+pub(super) fn changes(names: &[impl AsRef<str>]) -> String {
+    if names.is_empty() {
+        return "like that already: nothing was changed".to_owned();
+    }
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    format!("changed: {}", names.join(", "))
+}
+
 /// Prints what was done to a user or a client.
 pub(super) fn outcome(json_wanted: bool, kind: (&str, &str), name: &str, outcome: &str) {
     let (noun, key) = kind;

@@ -76,6 +76,9 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     output::line(&format!("The database {database} is now the copy."));
     if let Some(kept) = kept {
         output::line(&format!("The one before is kept: {}", kept.display()));
+        output::line(
+            "It has the password hashes and sealed keys of then: delete it when it is of no more use.",
+        );
     }
     Ok(())
 }

@@ -310,7 +310,9 @@ impl KeyAdministration {
             (KeyPurpose::Throttle, _) | (_, false) => {}
         }
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
-        self.vault.store.perform(revoke).await.map_err(|error| error.to_string())?;
+        if !self.vault.store.perform(revoke).await.map_err(|error| error.to_string())? {
+            return Err(format!("the key {kid} was revoked by another command meanwhile"));
+        }
         tracing::info!(target: "jeton::audit", event = "key_revoked", kid = %kid);
         Ok(())
     }

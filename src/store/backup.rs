@@ -1,57 +1,48 @@
-//! Copies of a SQLite database.
+//! Copies of a SQLite database, and what is left behind in its file.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use super::sqlite::{classify, run_script};
-use super::{Access, StoreError, Tx, UseCase, sql};
+use super::sqlite::classify;
+use super::{Access, Engine, Store, StoreError, Tx, UseCase, sql};
 
-/// How many pages of 4 KiB are copied between two reports.
-const STEP: i32 = 1_024;
 /// How long to wait for whoever locks the database.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(30);
+/// How many steps of SQLite's machine lie between two reports.
+const STEPS: i32 = 100_000;
 
-/// Copies a database, in use or not, into a file that is there and empty, as it is at one moment.
-/// Others read and write meanwhile; what they write is in the write-ahead log until the copy is made.
-/// `show` is told how many octets were copied, and of how many.
+/// Copies a database, in use or not, into a file that is there and empty, as it is at one moment. The copy is
+/// written row by row, so it holds nothing that was replaced or deleted before. Others read and write meanwhile;
+/// what they write is in the write-ahead log until the copy is made. `show` is told how many octets were copied,
+/// and of about how many.
 ///
 /// # Errors
 /// [`StoreError`] if one of the files cannot be read or written; the copy is of no use then.
-pub fn copy(from: &Path, to: &Path, mut show: impl FnMut(u64, u64)) -> Result<(), StoreError> {
-    let mut source = open(from)?;
-    let mut target = open(to)?;
-    // It is of no use before it is whole, and then it is flushed to the disk at once.
-    run_script(&mut target, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
-    // The moment. Without a transaction that lasts, each step would begin anew after a change.
-    run_script(&mut source, "BEGIN; PRAGMA schema_version")?;
-    let page: u64 = source
-        .query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))
-        .map_err(classify)?
-        .unsigned_abs();
-    let backup = Backup::new(&source, &mut target).map_err(classify)?;
-    let latest = Instant::now() + BUSY_TIME_MAX;
-    loop {
-        let step = backup.step(STEP).map_err(classify)?;
-        let progress = backup.progress();
-        let octets = |pages: i32| u64::from(pages.unsigned_abs()) * page;
-        show(octets(progress.pagecount - progress.remaining), octets(progress.pagecount));
-        match step {
-            StepResult::Done => return Ok(()),
-            StepResult::More => {}
-            _ if Instant::now() < latest => std::thread::yield_now(),
-            _ => return Err(StoreError::Unavailable("another process locks it".to_owned())),
-        }
-    }
-}
-
-fn open(path: &Path) -> Result<Connection, StoreError> {
+pub fn copy(
+    from: &Path,
+    to: &Path,
+    mut show: impl FnMut(u64, u64) + Send + 'static,
+) -> Result<(), StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(classify)?;
-    connection.busy_timeout(BUSY_TIME_MAX).map_err(classify)?;
-    Ok(connection)
+    let mut source = Connection::open_with_flags(from, flags).map_err(classify)?;
+    source.busy_timeout(BUSY_TIME_MAX).map_err(classify)?;
+    let number = |pragma| {
+        let read = source.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        read.map(i64::unsigned_abs).map_err(classify)
+    };
+    let whole = number("page_count")? * number("page_size")?;
+    let target = to.to_owned();
+    let report = move || {
+        show(target.metadata().map_or(0, |file| file.len()).min(whole), whole);
+        false
+    };
+    source.progress_handler(STEPS, Some(report)).map_err(classify)?;
+    let target = to.to_str().ok_or_else(|| {
+        StoreError::Unavailable(format!("{} is no UTF-8, as SQLite wants it", to.display()))
+    })?;
+    source.execute("VACUUM INTO ?1", [target]).map(drop).map_err(classify)
 }
 
 /// Reads all of a SQLite database, and returns what is damaged in it, if anything is.
@@ -69,5 +60,33 @@ impl UseCase for CheckIntegrity {
         let rows = tx.query(&sql::CHECK_INTEGRITY, &[]).await?;
         let found = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
         Ok((found != "ok").then_some(found))
+    }
+}
+
+impl Store {
+    /// Asks that the file of the database be written anew when it is next opened by one process alone: many rows
+    /// were replaced, and SQLite may have left copies of the old ones where it moved them. On SQLite only.
+    ///
+    /// # Errors
+    /// [`StoreError`] if that cannot be noted.
+    pub async fn ask_for_rewrite(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(AskForRewrite).await,
+            Engine::Postgres { .. } => Ok(()),
+        }
+    }
+}
+
+struct AskForRewrite;
+
+impl UseCase for AskForRewrite {
+    type Outcome = ();
+
+    fn access(&self) -> Access {
+        Access::Write
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.execute(&sql::ASK_FOR_REWRITE, &[]).await.map(drop)
     }
 }

@@ -145,26 +145,54 @@ impl UseCase for AddClient {
     }
 }
 
-/// Replaces the settings of a client; `false` if there is no such client.
-#[derive(Debug)]
-pub(crate) struct UpdateClient {
-    pub(crate) client: Client,
+/// Changes the settings of a client: compares and sets, and begins anew with what is there now if another was
+/// quicker. Returns them as they were and as they are, or the sentence that `change` refuses with; `None` if there
+/// is no such client.
+pub(crate) struct ChangeClient<F> {
+    pub(crate) id: ClientId,
+    /// May be asked several times.
+    pub(crate) change: F,
 }
 
-impl UseCase for UpdateClient {
-    type Outcome = bool;
+impl<F> UseCase for ChangeClient<F>
+where
+    F: Fn(&mut ClientSettings) -> Result<(), String> + Send + Sync + 'static,
+{
+    type Outcome = Option<Result<(ClientSettings, ClientSettings), String>>;
 
     fn access(&self) -> Access {
-        Access::Write
+        Access::Transaction
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let values = [(&self.client.id).into(), settings_value(&self.client.settings)];
-        Ok(tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1)
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        // Whenever this begins anew another change has succeeded. The caller's patience ends it.
+        loop {
+            let Some(row) = find(tx, &self.id).await? else { return Ok(None) };
+            let before: ClientSettings = row.json(1)?;
+            let mut after = before.clone();
+            if let Err(problem) = (self.change)(&mut after) {
+                return Ok(Some(Err(problem)));
+            }
+            if after == before {
+                return Ok(Some(Ok((before, after))));
+            }
+            let as_read = row.text(1)?;
+            let values = [(&self.id).into(), settings_value(&after), as_read.as_str().into()];
+            if tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1 {
+                return Ok(Some(Ok((before, after))));
+            }
+        }
     }
 }
 
-/// Disables or enables a client; `false` if there is no such client.
+/// A row of a client, if there is one of that name.
+async fn find(tx: &mut Tx<'_>, id: &ClientId) -> Result<Option<Row>, StoreError> {
+    let mut key = vec![id.into()];
+    let rows = tx.query(sql::FIND_CLIENT.for_keys(&mut key), &key).await?;
+    Ok(rows.into_iter().next())
+}
+
+/// Disables or enables a client. `false` if it was so already, and `None` if there is no such client.
 #[derive(Debug)]
 pub(crate) struct SetClientDisabled {
     pub(crate) id: ClientId,
@@ -173,20 +201,23 @@ pub(crate) struct SetClientDisabled {
 }
 
 impl UseCase for SetClientDisabled {
-    type Outcome = bool;
+    type Outcome = Option<bool>;
 
     fn access(&self) -> Access {
-        Access::Write
+        Access::Transaction
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
         let id = (&self.id).into();
         let changed = if self.disabled {
             tx.execute(&sql::DISABLE_CLIENT, &[id, self.now.into()]).await?
         } else {
             tx.execute(&sql::ENABLE_CLIENT, &[id]).await?
         };
-        Ok(changed == 1)
+        if changed == 1 {
+            return Ok(Some(true));
+        }
+        Ok(find(tx, &self.id).await?.map(|_| false))
     }
 }
 
@@ -224,7 +255,7 @@ impl UseCase for AddClientSecret {
     type Outcome = Option<i64>;
 
     fn access(&self) -> Access {
-        Access::Write
+        Access::Transaction
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
@@ -234,8 +265,14 @@ impl UseCase for AddClientSecret {
             self.now.into(),
             self.expires_at.into(),
         ];
-        let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
-        rows.first().map(|row| row.integer(0)).transpose()
+        // The number that is next is another's if that was added at the same moment.
+        while find(tx, &self.id).await?.is_some() {
+            let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
+            if let Some(row) = rows.first() {
+                return row.integer(0).map(Some);
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -70,7 +70,8 @@ impl Staging {
     pub(crate) fn new() -> Result<Self, StoreError> {
         // Without a name it is a temporary file that is deleted when it is opened.
         let mut connection = Connection::open("").map_err(sqlite::classify)?;
-        let script = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN";
+        let script =
+            "PRAGMA secure_delete = ON; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN";
         sqlite::run_script(&mut connection, script)?;
         sqlite::execute(&connection, &sql::CREATE_STAGING, &[])?;
         Ok(Self(Mutex::new(connection)))

@@ -120,6 +120,7 @@ macro_rules! statements {
 statements! {
     statements {
         ACTIVATE_KEY = "activate_key";
+        ASK_FOR_REWRITE = "ask_for_rewrite";
         CHECK_INTEGRITY = "check_integrity";
         CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";

@@ -196,27 +196,53 @@ impl UseCase for ListUsers {
     }
 }
 
-/// Stores what may be changed of a user beside the password and whether it is disabled.
-#[derive(Debug)]
-pub(crate) struct UpdateUser {
-    pub(crate) user: User,
+/// Changes scope, roles or second factor of a user: compares and sets, and begins anew with what is there now if
+/// another was quicker. A user who must use a second factor from now on loses all sessions, because none has seen
+/// one. Returns the user as it was and as it is; `None` if there is no such user.
+pub(crate) struct ChangeUser<F> {
+    pub(crate) username: Username,
+    /// Changes nothing else; may be asked several times.
+    pub(crate) change: F,
 }
 
-impl UseCase for UpdateUser {
-    type Outcome = bool;
+impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
+    type Outcome = Option<(User, User)>;
 
     fn access(&self) -> Access {
-        Access::Write
+        Access::Transaction
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let values = [
-            (&self.user.id).into(),
-            scope_value(self.user.scope.as_ref()),
-            roles_value(&self.user.roles),
-            self.user.mfa_required_at.into(),
-        ];
-        Ok(tx.execute(&sql::UPDATE_USER, &values).await? == 1)
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        // Whenever this begins anew another change has succeeded. The caller's patience ends it.
+        loop {
+            let mut name = vec![self.username.as_str().into()];
+            let rows = tx.query(sql::FIND_USERS_BY_NAME.for_keys(&mut name), &name).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let before = User::read(row)?;
+            let mut after = before.clone();
+            (self.change)(&mut after);
+            let decided =
+                |user: &User| (user.scope.clone(), user.roles.clone(), user.mfa_required_at);
+            if decided(&before) == decided(&after) {
+                return Ok(Some((before, after)));
+            }
+            let values = [
+                (&after.id).into(),
+                scope_value(after.scope.as_ref()),
+                roles_value(&after.roles),
+                after.mfa_required_at.into(),
+                row.optional_text(4)?.as_ref().into(),
+                row.text(5)?.as_str().into(),
+                before.mfa_required_at.into(),
+            ];
+            if tx.execute(&sql::UPDATE_USER, &values).await? == 0 {
+                continue;
+            }
+            if before.mfa_required_at.is_none() && after.mfa_required_at.is_some() {
+                end_sessions(tx, &rows).await?;
+            }
+            return Ok(Some((before, after)));
+        }
     }
 }
 
@@ -244,8 +270,8 @@ impl UseCase for ChangePassword {
     }
 }
 
-/// Disables or enables a user. Disabling ends the sessions for good; `false` if there is no such
-/// user.
+/// Disables or enables a user. Disabling ends the sessions for good. `false` if it was so already, and `None` if
+/// there is no such user.
 #[derive(Debug)]
 pub(crate) struct SetUserDisabled {
     pub(crate) username: Username,
@@ -254,19 +280,26 @@ pub(crate) struct SetUserDisabled {
 }
 
 impl UseCase for SetUserDisabled {
-    type Outcome = bool;
+    type Outcome = Option<bool>;
 
     fn access(&self) -> Access {
         Access::Transaction
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let name = self.username.as_str().into();
-        if !self.disabled {
-            return Ok(!tx.query(&sql::ENABLE_USER, &[name]).await?.is_empty());
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
+        let name = || self.username.as_str().into();
+        let changed = if self.disabled {
+            let rows = tx.query(&sql::DISABLE_USER, &[name(), self.now.into()]).await?;
+            end_sessions(tx, &rows).await?
+        } else {
+            !tx.query(&sql::ENABLE_USER, &[name()]).await?.is_empty()
+        };
+        if changed {
+            return Ok(Some(true));
         }
-        let rows = tx.query(&sql::DISABLE_USER, &[name, self.now.into()]).await?;
-        end_sessions(tx, &rows).await
+        let mut name = vec![name()];
+        let users = tx.query(sql::FIND_USERS_BY_NAME.for_keys(&mut name), &name).await?;
+        Ok((!users.is_empty()).then_some(false))
     }
 }
 

@@ -338,6 +338,9 @@ impl Importing<'_> {
             done = import => done?,
             () = show => {}
         }
+        if self.report.updated > 0 {
+            store.ask_for_rewrite().await?;
+        }
         output::progress_bar("Storing", 1, 1);
         output::end_progress();
         Ok(())

@@ -5,6 +5,7 @@ mod export;
 mod import;
 pub mod lines;
 pub mod record;
+mod set;
 mod skipped;
 mod stats;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost, switch};
+use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
 use crate::crypto::{password, password_policy, random};
 use crate::endpoint::throttle_administration::{self, AccountThrottle};
 use crate::oauth::Scope;
@@ -21,7 +22,7 @@ use crate::oauth::resource_owner::Username;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::store::users::{
-    AddUser, ChangePassword, DeleteUser, FindUser, ListUsers, SetUserDisabled, UpdateUser, User,
+    AddUser, ChangePassword, DeleteUser, FindUser, ListUsers, SetUserDisabled, User,
 };
 
 /// How many users are read at a time.
@@ -109,23 +110,7 @@ pub(super) enum Command {
         master: MasterKeySettings,
     },
     /// Change what a user may have
-    Set {
-        #[command(flatten)]
-        named: Named,
-        /// The roles from now on; repeatable, --role= for none
-        #[arg(long, value_name = "ROLE")]
-        role: Option<Vec<String>>,
-        /// The most the user may have from now on; repeatable
-        #[arg(long, value_name = "SCOPE", conflicts_with = "any_scope")]
-        scope: Option<Vec<Scope>>,
-        /// No limit beside the client's from now on
-        #[arg(long)]
-        any_scope: bool,
-        /// Whether the user must use a second factor
-        #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-              default_missing_value = "true", value_parser = switch)]
-        mfa_required: Option<bool>,
-    },
+    Set(set::Set),
     /// Set another password, which ends all sessions of the user
     Passwd {
         #[command(flatten)]
@@ -208,24 +193,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let done = if unlocked { "unlocked" } else { "not held back: nothing was changed" };
             say(true, &named, done)
         }
-        Command::Set { named, role, scope, any_scope, mfa_required } => {
-            let store = open_existing_store(&named.common.database).await?;
-            let mut user = find(&store, &named.name).await?;
-            if let Some(roles) = role {
-                user.roles = roles.into_iter().filter(|role| !role.is_empty()).collect();
-            }
-            if let Some(scope) = scope {
-                user.scope = Some(join(&scope));
-            }
-            if any_scope {
-                user.scope = None;
-            }
-            if let Some(required) = mfa_required {
-                user.mfa_required_at = required.then_some(user.mfa_required_at.unwrap_or(now));
-            }
-            let changed = store.perform(UpdateUser { user }).await?;
-            say(changed, &named, "changed")
-        }
+        Command::Set(options) => set::run(options, now).await,
         Command::Passwd { named, password } => {
             let store = open_existing_store(&named.common.database).await?;
             find(&store, &named.name).await?;
@@ -234,10 +202,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let changed = store.perform(change).await?;
             say(changed, &named, "given another password; all sessions have ended")
         }
-        Command::Disable(named) => {
-            set_disabled(named, true, now, "disabled; all sessions have ended").await
-        }
-        Command::Enable(named) => set_disabled(named, false, now, "enabled").await,
+        Command::Disable(named) => set_disabled(named, true, now).await,
+        Command::Enable(named) => set_disabled(named, false, now).await,
         Command::Delete(named) => {
             let store = open_existing_store(&named.common.database).await?;
             let deleted = store.perform(DeleteUser { username: named.name.clone() }).await?;
@@ -375,16 +341,20 @@ async fn find(store: &Store, name: &Username) -> Result<User, Failure> {
     found.ok_or_else(|| unknown(name))
 }
 
-async fn set_disabled(
-    named: Named,
-    disabled: bool,
-    now: Timestamp,
-    done: &str,
-) -> Result<(), Failure> {
+async fn set_disabled(named: Named, disabled: bool, now: Timestamp) -> Result<(), Failure> {
     let store = open_existing_store(&named.common.database).await?;
     let set = SetUserDisabled { username: named.name.clone(), disabled, now };
-    let changed = store.perform(set).await?;
-    say(changed, &named, done)
+    let changed = store.perform(set).await?.ok_or_else(|| unknown(&named.name))?;
+    say(
+        true,
+        &named,
+        match (changed, disabled) {
+            (true, true) => "disabled; all sessions have ended",
+            (true, false) => "enabled",
+            (false, true) => "disabled already: nothing was changed",
+            (false, false) => "not disabled: nothing was changed",
+        },
+    )
 }
 
 /// Says what was done to a user, if there is one of that name.

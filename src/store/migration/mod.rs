@@ -169,7 +169,12 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Strin
         let explain = |trouble: Trouble| trouble.explain(before);
         if let Some(guard) = waiting.take_guard().await.map_err(|error| explain(error.into()))? {
             let worker = Worker { store, run };
-            let outcome = work(&worker, &guard).await;
+            // Before, so that an interruption does not lose it. Tables that are new hold nothing old.
+            let asked = if before.applied == 0 { Ok(()) } else { store.ask_for_rewrite().await };
+            let outcome = match asked {
+                Ok(()) => work(&worker, &guard).await,
+                Err(error) => Err(error.into()),
+            };
             worker.release().await;
             outcome.map_err(explain)?;
         } else {

@@ -14,9 +14,12 @@ use super::super::StoreError;
 use super::statement::{classify, run_script};
 
 /// How long to wait for another process, such as the command line, that holds the database.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The largest write-ahead log that is left on the disk once it was copied into the database.
 const LOG_SIZE_MAX: i64 = 16 << 20;
+/// What the header of a file says (`user_version`) that holds nothing of what was replaced or deleted in it.
+/// Anything else asks for the file to be written anew.
+const IS_CLEAN: i64 = 1;
 /// What SQLite adds to the path for each file of a database that is open: the database itself, the
 /// write-ahead log, and the index of that.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
@@ -47,7 +50,14 @@ impl DatabaseFile {
         };
         let is_new = create_for_owner(path);
         let before = identity(path, "");
-        let mut connection = connect(path).map_err(explain)?;
+        let mut connection = open_file(path).map_err(explain)?;
+        set_up(&connection).map_err(classify).map_err(explain)?;
+        let left_clean = if is_new {
+            say_that_it_is_clean(&connection)
+        } else {
+            leave_nothing_behind(&mut connection, path)
+        };
+        left_clean.map_err(explain)?;
         // Takes and releases the write lock: a read-only file or folder shows now, not at the first
         // login.
         run_script(&mut connection, "BEGIN IMMEDIATE; COMMIT")
@@ -64,8 +74,9 @@ impl DatabaseFile {
     pub(super) fn connect(&self) -> Result<Connection, StoreError> {
         // SQLite would read the log of this database as that of a file that took its place.
         self.look()?;
-        let connection = connect(&self.path)?;
-        leave_log_alone(&connection, true)?;
+        let connection = open_file(&self.path)?;
+        leave_log_alone(&connection)?;
+        set_up(&connection).map_err(classify)?;
         self.look()?;
         Ok(connection)
     }
@@ -110,6 +121,35 @@ fn create_for_owner(path: &Path) -> bool {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).is_ok()
 }
 
+/// Writes the file anew if what was replaced or deleted in it may still be there to read: it was written by a
+/// version that overwrote nothing, or its tables were changed or users imported since it was last written anew.
+/// Nobody is kept waiting: while another process has the file open nothing is done, and whoever opens it next
+/// tries again. That it fails stops nobody.
+fn leave_nothing_behind(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    if version.is_ok_and(|version| version == IS_CLEAN) {
+        return Ok(());
+    }
+    // Only who is alone with a file can take its log away.
+    connection.busy_timeout(Duration::ZERO).map_err(classify)?;
+    if connection.pragma_update(None, "journal_mode", "DELETE").is_ok() {
+        match run_script(connection, "VACUUM").and_then(|()| say_that_it_is_clean(connection)) {
+            Ok(()) => tracing::info!("the file of the database was written anew"),
+            Err(problem) => tracing::warn!(
+                "what was replaced or deleted in {} may still be readable there, because the file could not be \
+                 written anew: {problem}; make room for another of its size, there and in the folder of temporary \
+                 files (SQLITE_TMPDIR), and restart",
+                path.display()
+            ),
+        }
+    }
+    set_up(connection).map_err(classify)
+}
+
+fn say_that_it_is_clean(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "user_version", IS_CLEAN).map_err(classify)
+}
+
 fn identity(path: &Path, suffix: &str) -> Option<Identity> {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -118,18 +158,16 @@ fn identity(path: &Path, suffix: &str) -> Option<Identity> {
 }
 
 /// Opens a file that is there.
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+fn open_file(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(classify)?;
-    set_up(&connection).map_err(classify)?;
-    Ok(connection)
+    Connection::open_with_flags(path, flags).map_err(classify)
 }
 
-/// Whether a connection that is closed leaves the log as it is, even if it is the last one. Otherwise SQLite
-/// copies the log into whatever file the path names, and deletes it.
-pub(super) fn leave_log_alone(connection: &Connection, so: bool) -> Result<(), StoreError> {
+/// Has the log left as it is when this connection is closed, even if it is the last one. Otherwise SQLite copies
+/// the log into whatever file the path names by then, and deletes it.
+pub(super) fn leave_log_alone(connection: &Connection) -> Result<(), StoreError> {
     let setting = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-    connection.set_db_config(setting, so).map(drop).map_err(classify)
+    connection.set_db_config(setting, true).map(drop).map_err(classify)
 }
 
 /// Settings of a connection.
@@ -138,6 +176,8 @@ pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // What is replaced or deleted is overwritten in the file: it may be a hash that can be guessed at.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_size_limit", LOG_SIZE_MAX)?;
     // A thread of its own copies the log into the database: see `threads`.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::super::StoreError;
-use super::file::{DatabaseFile, leave_log_alone};
+use super::file::{BUSY_TIMEOUT, DatabaseFile, leave_log_alone};
 use super::job::Job;
 use super::queue::Queue;
 use super::statement::{classify, run_script};
@@ -30,6 +30,9 @@ const LOG_PAGES: usize = 1_000;
 const LOG_PAGES_MAX: usize = 4_000;
 /// How often the file is looked at when nothing is written.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the log is emptied, if nobody uses it just then: it holds pages as they were before a hash in them was
+/// replaced or deleted.
+const EMPTY_INTERVAL: Duration = Duration::from_mins(1);
 /// Copies as much of the log as can be without waiting for anyone.
 const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// Copies all of it and empties it.
@@ -103,13 +106,17 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
 /// Looks after the file until the sender is gone, and then leaves one whole file. The connection
 /// stays open for as long as the others are used, so that what belongs to the file stays in place.
 pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Receiver<()>) {
+    let mut emptied = Instant::now();
     loop {
         let wake = wakes.recv_timeout(LOOK_INTERVAL);
         let work = || {
-            if wake.is_ok() {
+            let is_due = emptied.elapsed() >= EMPTY_INTERVAL;
+            if wake.is_ok() || is_due {
                 run_script(&mut connection, COPY_LOG).ok();
             }
-            file.look().ok();
+            if file.look().is_ok() && is_due && empty_log_at_rest(&connection) {
+                emptied = Instant::now();
+            }
         };
         catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| report(&*panic));
         if wake == Err(RecvTimeoutError::Disconnected) {
@@ -120,8 +127,19 @@ pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Rece
     if file.look().is_ok() {
         run_script(&mut connection, EMPTY_LOG).ok();
     } else {
-        leave_log_alone(&connection, true).ok();
+        leave_log_alone(&connection).ok();
     }
+}
+
+/// Empties the log, of which most was copied, if nobody reads or writes at this moment: whether it did.
+fn empty_log_at_rest(connection: &Connection) -> bool {
+    let empty = || {
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.query_row(EMPTY_LOG, [], |row| Ok(row.get::<_, i64>(0)? == 0))
+    };
+    let emptied = empty();
+    connection.busy_timeout(BUSY_TIMEOUT).ok();
+    emptied.unwrap_or(false)
 }
 
 /// Does jobs with a connection of its own until the queue is closed. `work` says whether the

@@ -120,7 +120,9 @@ async fn a_file_that_is_replaced_is_noticed() {
             let log = format!("{}-wal", file_of(&database).display());
             std::fs::remove_file(log).expect("it can be deleted");
         }
-        log_in_until(503, &service, fixtures).await;
+        for _ in 0..3 {
+            log_in_until(503, &service, fixtures).await;
+        }
         let why = not_ready(&service).await;
         assert!(why.contains("restart the service"), "{why}");
         let log = service.stop_and_read_log();

@@ -3,6 +3,7 @@
 
 mod backup;
 mod file;
+mod leftovers;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

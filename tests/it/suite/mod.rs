@@ -5,6 +5,7 @@
 
 mod access_token;
 mod audit_log;
+mod changes;
 mod check;
 mod client_authentication;
 mod client_basic;

@@ -215,18 +215,48 @@ async fn another_password_ends_every_session_of_the_user() {
     jeton.refresh("web", &login.refresh_token(), "").await.refresh_token();
 }
 
-/// RFC 9700 §2.4: a user who must use a second factor cannot go on with a session that has seen none.
+/// RFC 9700 §2.4: a user who must use a second factor cannot go on with a session that has seen none, neither then
+/// nor after the second factor is required no more.
 #[tokio::test]
 async fn a_second_factor_cannot_be_avoided_by_refreshing() {
     let jeton = jeton().await;
     let login = jeton.login_through("web", "").await;
-    let before = jeton.sessions().await;
-    jeton.command("user set alice --mfa-required").await;
+    let bystander = jeton.token(&login_form("bob", PASSWORD)).await;
+    assert!(jeton.is_active(&login.access_token()).await);
+    let said = jeton.run(&["user", "set", "alice", "--mfa-required"], "").await;
+    assert!(said.contains("all sessions have ended"), "{said}");
     let refused = jeton.refresh("web", &login.refresh_token(), "").await;
     refused.assert_error(400, "invalid_grant");
     let unknown = jeton.refresh("web", "x", "").await;
     assert_eq!(refused.comparable(), unknown.comparable());
-    assert_eq!(jeton.sessions().await, before);
+    jeton.command("user set alice --mfa-required=false").await;
+    assert_over(&jeton, "web", &login, "there is no second factor any more").await;
+    assert_eq!(jeton.sessions().await.len(), 1, "of another user");
+    jeton.refresh("web", &bystander.refresh_token(), "").await.refresh_token();
+    // To require what is required already, or to change something else, ends nothing.
+    let login = jeton.login_through("web", "").await;
+    for other in ["--mfa-required=false", "--role admin", "--scope read"] {
+        jeton.command(&format!("user set alice {other}")).await;
+    }
+    jeton.refresh("web", &login.refresh_token(), "").await.refresh_token();
+}
+
+/// What a user or client may not do any more stays undone when it may again: no session comes back to life.
+#[tokio::test]
+async fn no_session_comes_back() {
+    let jeton = jeton().await;
+    for (end, undo) in [
+        ("user set alice --mfa-required", "user set alice --mfa-required=false"),
+        ("user disable alice", "user enable alice"),
+        ("client disable web", "client enable web"),
+    ] {
+        let login = jeton.login_through("web", "").await;
+        jeton.command(end).await;
+        assert!(!jeton.is_active(&login.access_token()).await, "{end}");
+        jeton.command(undo).await;
+        assert_over(&jeton, "web", &login, undo).await;
+        assert_eq!(jeton.sessions().await.len(), 0, "{end}");
+    }
 }
 
 /// RFC 7662 §4: an access token of a client without refresh tokens ends with its session too.
