@@ -217,6 +217,8 @@ impl Reason {
             Self::ContradictoryClientId => {
                 "The client_id of the form is not the one of the Authorization header.".into()
             }
+            // It says nothing that the caller does not know, and is the commonest first mistake.
+            Self::NoClient => "No client was named: send client_id.".into(),
             Self::ForeignOrigin => "Requests from this origin are not accepted.".into(),
             _ => self.code().description().into(),
         }

@@ -80,7 +80,9 @@ impl Parameter {
         }
     }
 
-    /// The longest value, in octets of UTF-8. Longer ones are refused, never cut.
+    /// The longest value, in octets of UTF-8. Longer ones are refused, never cut. A token that is asked about or
+    /// revoked may be as long as the content: a resource server passes on what strangers send it, and what is not
+    /// a token is no mistake of its own (RFC 7662 §2.2, RFC 7009 §2.2).
     #[must_use]
     pub fn length_max(self) -> usize {
         match self {
@@ -90,7 +92,8 @@ impl Parameter {
             Self::Resource => 512,
             Self::Username | Self::Password => 1_024,
             Self::Scope => 2_048,
-            Self::RefreshToken | Self::Token | Self::ClientAssertion => 8_192,
+            Self::RefreshToken | Self::ClientAssertion => 8_192,
+            Self::Token => usize::MAX,
         }
     }
 
@@ -98,14 +101,15 @@ impl Parameter {
         Self::ALL.into_iter().find(|parameter| parameter.name() == name)
     }
 
-    /// Whether the grammar has this character. NUL is refused everywhere: no database text can
-    /// hold it. User name and password are `UNICODECHARNOCRLF` (RFC 6749 Appendix A.15, A.16).
+    /// Whether the grammar has this character. NUL is refused where the value may get to the database, because no
+    /// text there can hold it. User name and password are `UNICODECHARNOCRLF` (RFC 6749 Appendix A.15, A.16).
     fn allows(self, character: char) -> bool {
         match self {
             Self::Username | Self::Password => !matches!(
                 character,
                 '\0'..='\x08' | '\x0a'..='\x1f' | '\x7f' | '\u{fffe}' | '\u{ffff}'
             ),
+            Self::Token => true,
             _ => character != '\0',
         }
     }

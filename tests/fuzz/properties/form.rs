@@ -92,13 +92,14 @@ fn expect(input: &[u8]) -> Result<Vec<(Parameter, String)>, Reason> {
 }
 
 /// RFC 6749 Appendix A: `UNICODECHARNOCRLF` has TAB and U+0020 onwards, but neither DEL nor the two
-/// that are no characters. NUL is nowhere allowed.
+/// that are no characters. NUL is allowed in `token` alone.
 fn is_foreign(name: Parameter, character: char) -> bool {
     match name {
         Parameter::Username | Parameter::Password => {
             let code = u32::from(character);
             (code < 0x20 && code != 9) || matches!(code, 0x7f | 0xfffe | 0xffff)
         }
+        Parameter::Token => false,
         _ => character == '\0',
     }
 }

@@ -185,8 +185,11 @@ async fn a_request_that_names_no_client_is_refused_or_the_default_clients() {
     for request in [login_and(&strict, ""), login_with(&strict, "Basic Og==")] {
         let reply = request.send().await;
         reply.assert_error(401, "invalid_client");
+        assert_eq!(reply.member("error_description"), "No client was named: send client_id.");
         assert!(reply.header("www-authenticate").starts_with("Basic realm="));
     }
+    let wrong = login_and(&strict, "").basic("web", "wrong").send().await;
+    assert_eq!(wrong.member("error_description"), "Client authentication failed.");
     assert_eq!(strict.passwords_verified().await, 0);
 
     let lenient = Jeton::start_with(ENGINE, &["--default-client", "spa"]).await;
