@@ -7,7 +7,9 @@ use clap::Args;
 
 use crate::clock::Seconds;
 use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, RetryWindow, session_lifetime, switch};
-use crate::oauth::client::{Audience, ClientAuthenticationMethod, GrantType, OptionalClaim};
+use crate::oauth::client::{
+    AccessTokenType, Audience, ClientAuthenticationMethod, GrantType, OptionalClaim,
+};
 use crate::oauth::{ClientSettings, Scope};
 
 /// What is decided about a client. Each replaces what was decided before.
@@ -34,6 +36,11 @@ pub(super) struct Decisions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = switch)]
     audience_array: Option<bool>,
+    /// What the header of the client's access tokens calls them: at+jwt (RFC 9068), which is the default, or JWT for
+    /// verifiers that refuse all else, as Spring Security does by default. What verifies JWT cannot tell an access
+    /// token from another kind of JWT of the same issuer and audience (RFC 9068 §4)
+    #[arg(long, value_name = "TYPE")]
+    access_token_typ: Option<AccessTokenType>,
     /// How long the client's access tokens live, at most 1h, instead of the service's setting
     #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     access_token_lifetime: Option<Seconds>,
@@ -122,6 +129,7 @@ impl Decisions {
         replace(&mut settings.default_scope, join(self.default_scope.as_ref()));
         replace(&mut settings.audiences, self.audience.clone());
         replace(&mut settings.audience_array, self.audience_array);
+        replace(&mut settings.access_token_typ, self.access_token_typ);
         replace(&mut settings.claims, set(self.claim.as_ref()));
         replace(&mut settings.forwards_end_user_ip, self.forwards_end_user_ip);
         replace(&mut settings.introspects, set(self.introspects.as_ref()));

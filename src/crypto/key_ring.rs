@@ -87,7 +87,7 @@ impl Signer {
     /// # Errors
     /// A sentence for the log if the key fails.
     pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, String> {
-        let input = access_token::signing_input(self.key.header(), claims);
+        let input = access_token::signing_input(self.key.header(claims.typ), claims);
         let signature = self.key.sign(input.as_bytes())?;
         Ok(access_token::attach_signature(input, &signature))
     }

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::digest;
 use crate::oauth::KeyId;
 use crate::oauth::access_token;
+use crate::oauth::client::AccessTokenType;
 
 /// The public half of a signing key, as it is published: exactly these members (RFC 7517 §4,
 /// RFC 7518 §6.3.1).
@@ -35,10 +36,25 @@ pub struct PublicJwk {
 #[derive(Debug)]
 pub struct SigningKey {
     public: PublicJwk,
-    /// The encoded header of every token that this key signs.
-    header: String,
+    /// The encoded headers of the tokens that this key signs.
+    headers: Headers,
     signer: RsassaJwsSigner,
     verifier: RsassaJwsVerifier,
+}
+
+/// An encoded header for each type of token.
+#[derive(Debug)]
+struct Headers {
+    access_token: String,
+    jwt: String,
+}
+
+impl Headers {
+    fn of(key: &KeyId) -> Self {
+        let [access_token, jwt] = [AccessTokenType::AccessToken, AccessTokenType::Jwt]
+            .map(|typ| access_token::encode_header(key, typ));
+        Self { access_token, jwt }
+    }
 }
 
 /// A key that was just made, with the form in which it is sealed.
@@ -133,7 +149,7 @@ impl SigningKey {
         let jwk = Jwk::from_bytes(secret).map_err(unusable)?;
         let public = PublicJwk::of(&jwk).ok_or("it is not an RSA private key")?;
         let key = Self {
-            header: access_token::encode_header(&public.kid),
+            headers: Headers::of(&public.kid),
             public,
             signer: RS256.signer_from_jwk(&jwk).map_err(unusable)?,
             verifier: RS256.verifier_from_jwk(&jwk).map_err(unusable)?,
@@ -151,10 +167,13 @@ impl SigningKey {
         &self.public
     }
 
-    /// The encoded JOSE header of the tokens that this key signs.
+    /// The encoded JOSE header of the tokens of this type that this key signs.
     #[must_use]
-    pub fn header(&self) -> &str {
-        &self.header
+    pub fn header(&self, typ: AccessTokenType) -> &str {
+        match typ {
+            AccessTokenType::AccessToken => &self.headers.access_token,
+            AccessTokenType::Jwt => &self.headers.jwt,
+        }
     }
 
     /// Signs.

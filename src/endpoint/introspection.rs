@@ -11,7 +11,7 @@ use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::Timestamp;
 use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
-use crate::oauth::client::GrantType;
+use crate::oauth::client::{AccessTokenType, GrantType};
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::{
@@ -124,7 +124,7 @@ impl IntrospectionEndpoint {
         now: Timestamp,
         trail: &mut Trail,
     ) -> Result<Option<ActiveToken>, Refusal> {
-        if !is_for(&claims, caller) {
+        if !is_for(&claims, caller) || !self.is_of_its_type(&claims).await? {
             return Ok(None);
         }
         let session = self.live_session(&claims.sid, now, trail).await?;
@@ -132,6 +132,15 @@ impl IntrospectionEndpoint {
             session.user_id == claims.sub && session.client_id == claims.client_id
         });
         Ok(session.map(|session| ActiveToken::access(*claims, &session, caller)))
+    }
+
+    /// Whether the header calls the token what it may call those of its client (RFC 9068 §4).
+    async fn is_of_its_type(&self, claims: &AccessTokenClaims) -> Result<bool, Refusal> {
+        if claims.typ == AccessTokenType::AccessToken {
+            return Ok(true);
+        }
+        let client = self.store.find_client(claims.client_id.clone()).await?;
+        Ok(client.is_some_and(|found| found.client.settings.access_token_typ == claims.typ))
     }
 
     /// A refresh token is shown only to the client it belongs to.

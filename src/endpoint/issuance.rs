@@ -79,6 +79,7 @@ impl Issuance {
         let settings = &client.settings;
         let wants = |claim| settings.claims.contains(&claim);
         let claims = AccessTokenClaims {
+            typ: settings.access_token_typ,
             iss: self.issuer.as_str().to_owned(),
             sub: subject.user_id.clone(),
             aud: AudienceClaim::new(authorized.audiences, settings.audience_array),

@@ -9,9 +9,11 @@ use super::client_authentication::ClientAuthentication;
 use super::keys::{GenuineToken, Keys};
 use super::throttle::Throttle;
 use super::{FormRequest, Refusal, Trail};
+use crate::oauth::access_token::AccessTokenClaims;
+use crate::oauth::client::AccessTokenType;
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::throttle::Counted;
-use crate::oauth::{Issuer, Parameter, Parameters};
+use crate::oauth::{Client, Issuer, Parameter, Parameters};
 use crate::store::Store;
 use crate::store::sessions::EndSession;
 
@@ -78,7 +80,7 @@ impl RevocationEndpoint {
         //    One that is genuine is always looked at, however many others are not.
         let id = match self.keys.recognise(token, &self.issuer, now).await? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
-            Some(GenuineToken::Access(claims)) if claims.client_id == client.id => claims.sid,
+            Some(GenuineToken::Access(claims)) if is_of(&claims, &client) => claims.sid,
             Some(GenuineToken::Access(_)) => return Ok(Revocation::Nothing),
             None if client.settings.public => {
                 self.throttle.count(Counted::Revocations, request.source).await?;
@@ -95,4 +97,10 @@ impl RevocationEndpoint {
         trail.user = self.store.perform(end).await?;
         Ok(if trail.user.is_some() { Revocation::Revoked } else { Revocation::Nothing })
     }
+}
+
+/// Whether a token is the client's own, and its header calls it what it may call those of this client.
+fn is_of(claims: &AccessTokenClaims, client: &Client) -> bool {
+    let types = [AccessTokenType::AccessToken, client.settings.access_token_typ];
+    claims.client_id == client.id && types.contains(&claims.typ)
 }

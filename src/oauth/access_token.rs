@@ -5,13 +5,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::client::Audience;
+use super::client::{AccessTokenType, Audience};
 use super::identifier::{ClientId, KeyId, SessionId, UserId};
 use super::scope::Scope;
 use crate::clock::Timestamp;
-
-/// The media type of the token, in its short form (RFC 9068 §2.1).
-const TOKEN_TYPE: &str = "at+jwt";
 
 /// The claims of RFC 9068 §2.2, with the session and what the client is configured to get.
 ///
@@ -19,6 +16,9 @@ const TOKEN_TYPE: &str = "at+jwt";
 /// unacceptable (RFC 8725 §3.7). Members of a newer version are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessTokenClaims {
+    /// `typ` of the header.
+    #[serde(skip)]
+    pub typ: AccessTokenType,
     /// The issuer, exactly as configured.
     pub iss: String,
     /// The user.
@@ -88,10 +88,10 @@ struct Header<'a> {
     typ: &'a str,
 }
 
-/// The encoded header of all tokens that one key signs.
+/// The encoded header of all tokens of this type that one key signs.
 #[must_use]
-pub fn encode_header(key: &KeyId) -> String {
-    let header = Header { alg: "RS256", kid: key.as_str(), typ: TOKEN_TYPE };
+pub fn encode_header(key: &KeyId, typ: AccessTokenType) -> String {
+    let header = Header { alg: "RS256", kid: key.as_str(), typ: typ.as_str() };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).expect("a struct of strings is JSON"))
 }
 
@@ -104,6 +104,7 @@ pub struct UnverifiedToken<'a> {
     pub signing_input: &'a [u8],
     /// The signature.
     pub signature: Vec<u8>,
+    typ: AccessTokenType,
     claims: &'a str,
 }
 
@@ -120,13 +121,18 @@ impl<'a> UnverifiedToken<'a> {
         }
         let header = decode_object(header)?;
         let header: Header<'_> = serde_json::from_str(&header).ok()?;
-        if header.alg != "RS256" || !matches!(header.typ, TOKEN_TYPE | "application/at+jwt") {
+        if header.alg != "RS256" {
             return None;
         }
+        let typ = match header.typ {
+            "application/at+jwt" => AccessTokenType::AccessToken,
+            typ => typ.parse().ok()?,
+        };
         Some(Self {
             key: KeyId::from_text(header.kid.to_owned()),
             signing_input: signing_input.as_bytes(),
             signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
+            typ,
             claims,
         })
     }
@@ -134,7 +140,8 @@ impl<'a> UnverifiedToken<'a> {
     /// The claims; to be looked at only after the signature was verified (RFC 8725 §3.3).
     #[must_use]
     pub fn claims(&self) -> Option<AccessTokenClaims> {
-        serde_json::from_str(&decode_object(self.claims)?).ok()
+        let claims = serde_json::from_str(&decode_object(self.claims)?).ok()?;
+        Some(AccessTokenClaims { typ: self.typ, ..claims })
     }
 }
 
@@ -171,7 +178,7 @@ mod tests {
     /// RFC 7515 §4, RFC 7519 §7.2: an array with the values of the members is no header, and no claims.
     #[test]
     fn header_and_claims_are_objects() {
-        let header = encode_header(&KeyId::from_text("k".to_owned()));
+        let header = encode_header(&KeyId::from_text("k".to_owned()), AccessTokenType::default());
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":1,"exp":2,"jti":"j",
             "auth_time":1,"scope":"read","sid":"d"}"#;
         let list = r#"["i","s","a","c",1,2,"j",1,"read","d",null,null]"#;

@@ -79,6 +79,23 @@ spelled! {
     }
 }
 
+spelled! {
+    /// What the header of an access token calls it.
+    AccessTokenType {
+        /// RFC 9068 §2.1: it cannot be taken for another kind of JWT.
+        AccessToken = "at+jwt",
+        /// RFC 7519 §5.1, for verifiers that refuse all others. They cannot tell an access token from another
+        /// kind of JWT that has the same issuer and audience (RFC 9068 §4, RFC 8725 §3.11).
+        Jwt = "JWT",
+    }
+}
+
+impl Default for AccessTokenType {
+    fn default() -> Self {
+        Self::AccessToken
+    }
+}
+
 /// Longest audience, in characters.
 const AUDIENCE_LENGTH_MAX: usize = 512;
 
@@ -178,6 +195,8 @@ pub struct ClientSettings {
     pub audience_scopes: BTreeMap<Audience, Scope>,
     /// Whether `aud` is an array even when it holds one audience.
     pub audience_array: bool,
+    /// What the header of its access tokens calls them.
+    pub access_token_typ: AccessTokenType,
     /// How long its access tokens live; the service's setting if absent.
     pub access_token_lifetime: Option<Seconds>,
     /// How long its sessions live without being refreshed; the service's setting if absent.

@@ -45,7 +45,7 @@ pub(super) fn judge_token(
 fn verify(token: &str, keys: &KeySet) -> Result<AccessTokenClaims, Fault> {
     let unverified = UnverifiedToken::read(token).ok_or_else(|| {
         fault(
-            "the access token is no JWT of the type at+jwt with RS256 and a kid (RFC 9068 §2.1)",
+            "the access token is no JWT with RS256, a kid, and the type at+jwt (RFC 9068 §2.1) or JWT",
             "see that this is Jeton, and that nobody changed the answer on its way",
         )
     })?;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn sign(key: &SigningKey, claims: &AccessTokenClaims) -> String {
-        let input = signing_input(&encode_header(&key.public().kid), claims);
+        let input = signing_input(&encode_header(&key.public().kid, claims.typ), claims);
         let signature = key.sign(input.as_bytes()).expect("a signature");
         attach_signature(input, &signature)
     }

@@ -114,7 +114,7 @@ fn is_header_of(text: &str, kid: &str) -> bool {
     };
     members(text).len() == 3
         && says("alg", &["RS256"])
-        && says("typ", &["at+jwt", "application/at+jwt"])
+        && says("typ", &["at+jwt", "application/at+jwt", "JWT"])
         && says("kid", &[kid])
 }
 
@@ -158,7 +158,7 @@ fn check_claims(claims: &AccessTokenClaims, text: &str) {
     for (name, number) in ["iat", "exp", "auth_time"].iter().zip(numbers) {
         assert_eq!(said[*name].as_i64(), Some(number.0));
     }
-    let input = access_token::signing_input(SERVICE.key.header(), claims);
+    let input = access_token::signing_input(SERVICE.key.header(claims.typ), claims);
     let token = attach_signature(input, b"x");
     let read = UnverifiedToken::read(&token).expect("the form that is made here");
     assert_eq!(read.claims().as_ref(), Some(claims));

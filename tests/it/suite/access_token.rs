@@ -51,6 +51,32 @@ async fn the_header_says_algorithm_key_and_type_and_no_more() {
     assert_eq!(published_key(&jeton, &header["kid"]).await["alg"], "RS256");
 }
 
+/// RFC 9068 §4, RFC 8725 §3.11: tokens are called `JWT` for clients that were registered so, and for no others;
+/// such a token is good while its client is.
+#[tokio::test]
+async fn a_client_can_have_its_tokens_called_jwt() {
+    let jeton = jeton().await;
+    jeton.command("client set web --access-token-typ JWT").await;
+    let login = jeton.login_through("web", "").await;
+    let refreshed = jeton.refresh("web", &login.refresh_token(), "").await.access_token();
+    for token in [&login.access_token(), &refreshed] {
+        let (header, _) = decode(token);
+        assert_eq!(members(&header), ["alg", "kid", "typ"]);
+        assert_eq!(header["typ"], "JWT");
+        assert!(jeton.is_active(token).await);
+    }
+    let other = jeton.login_through("other", "").await.access_token();
+    assert_eq!(decode(&other).0["typ"], "at+jwt");
+
+    jeton.command("client set web --access-token-typ at+jwt").await;
+    assert!(!jeton.is_active(&refreshed).await);
+    let usual = jeton.access_token().await;
+    jeton.command("client set web --access-token-typ JWT").await;
+    assert!(jeton.is_active(&usual).await && jeton.is_active(&refreshed).await);
+    jeton.post_as("web", "/revoke", &format!("token={refreshed}")).send().await;
+    assert!(!jeton.is_active(&refreshed).await, "revocation knows it");
+}
+
 /// RFC 9068 §2.1, RFC 7515 §5.2: the signature is RS256 under the published key, to two libraries
 /// that share no code: OpenSSL by way of josekit, and AWS-LC. [J-03] [J-05]
 #[tokio::test]

@@ -195,6 +195,7 @@ async fn set_changes_what_it_names() {
         ),
         (&["--audience-array"], json!({"audience_array": true})),
         (&["--audience-array=false"], json!({"audience_array": false})),
+        (&["--access-token-typ", "JWT"], json!({"access_token_typ": "JWT"})),
         (&["--access-token-lifetime", "2m"], json!({"access_token_lifetime": 120})),
         (&["--refresh-token-idle", "7d"], json!({"refresh_token_idle": 604_800})),
         (&["--session-lifetime", "8d"], json!({"session_lifetime": 691_200})),
