@@ -67,6 +67,12 @@ impl Password {
         let prepared = prepare_password(&presented);
         Self { presented, prepared }
     }
+
+    /// The prepared form, if it is another than the presented one.
+    #[must_use]
+    pub fn other_form(&self) -> Option<&Secret> {
+        self.prepared.as_ref().filter(|prepared| **prepared != self.presented)
+    }
 }
 
 /// A password in the `OpaqueString` form (RFC 8265 §4.2): NFC, and every other space turned into
