@@ -43,7 +43,7 @@ impl std::str::FromStr for Username {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::parse(text).ok_or_else(|| {
             format!(
-                "{text:?} cannot be a user name: it may have letters, digits and marks of any \
+                "cannot be a user name: it may have letters, digits and marks of any \
                  script and printable ASCII, no blanks or control characters, at most \
                  {USERNAME_LENGTH_MAX} octets (RFC 8265 §3.3)"
             )

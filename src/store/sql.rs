@@ -143,6 +143,7 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_CLIENTS_LIKE_USERS = "find_clients_like_users";
         FIND_INDEX = "find_index";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_SCHEMA = "find_schema";
@@ -159,6 +160,7 @@ statements! {
         INSERT_MIGRATION_GUARD = "insert_migration_guard";
         INSERT_SESSION = "insert_session";
         INSERT_USER = "insert_user";
+        IS_USER_ID = "is_user_id";
         LIST_CLIENTS = "list_clients";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
@@ -168,6 +170,8 @@ statements! {
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
+        LOCK_CLIENTS = "postgres/lock_clients";
+        LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
         PING = "ping";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";

@@ -1,16 +1,21 @@
 //! `jeton user`: who can log in.
 
+pub mod columns;
 mod cover;
 mod export;
 mod import;
+mod json;
 pub mod lines;
+mod other_files;
 pub mod record;
 mod skipped;
+mod spreadsheet;
 mod stats;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost, switch};
@@ -71,7 +76,7 @@ pub(super) enum Command {
         #[command(flatten)]
         password: NewPassword,
         /// A role, for clients that get the claim; repeatable
-        #[arg(long, value_name = "ROLE")]
+        #[arg(long, value_name = "ROLE", value_parser = role)]
         role: Vec<String>,
         /// The most the user may have, whatever the client asks for; repeatable. Without it there
         /// is no limit beside the client's
@@ -113,7 +118,7 @@ pub(super) enum Command {
         #[command(flatten)]
         named: Named,
         /// The roles from now on; repeatable, --role= for none
-        #[arg(long, value_name = "ROLE")]
+        #[arg(long, value_name = "ROLE", value_parser = role)]
         role: Option<Vec<String>>,
         /// The most the user may have from now on; repeatable
         #[arg(long, value_name = "SCOPE", conflicts_with = "any_scope")]
@@ -139,6 +144,14 @@ pub(super) enum Command {
     Enable(Named),
     /// Delete a user and all sessions
     Delete(Named),
+}
+
+/// Reads a role, which is shown where users are listed.
+fn role(text: &str) -> Result<String, String> {
+    if text.chars().all(is_printable) {
+        return Ok(text.to_owned());
+    }
+    Err("a role has no control or invisible characters".to_owned())
 }
 
 /// A user as printed.

@@ -7,6 +7,7 @@
 mod format;
 mod memory;
 mod scheme;
+mod unknown;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use crate::secret::Secret;
 use format::Parts;
 pub use memory::{HashingMemory, hash};
 use scheme::Scheme;
+pub use unknown::{describe as describe_unknown, looks_like_hash};
 
 /// How new hashes begin.
 const PHC: &str = "$scrypt$";
@@ -109,6 +111,12 @@ impl PasswordHash {
             return Err(PasswordHashError::TooExpensive);
         }
         Ok(hash)
+    }
+
+    /// Whether a text is a hash of these, perhaps cut off, and not something that only begins like one.
+    #[must_use]
+    pub fn is_text_of_one(text: &str) -> bool {
+        text.len() >= 32 && (text.starts_with(COVER) || format::beginning(text).is_some())
     }
 
     fn read(text: &str) -> Option<Self> {
