@@ -31,6 +31,7 @@ mod introspection_refresh;
 mod jwks;
 mod key_clocks;
 mod key_commands;
+mod key_conversions;
 mod key_import;
 mod key_outage;
 mod key_rotation;
