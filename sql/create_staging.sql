@@ -1,6 +1,8 @@
 -- Run on a private SQLite database: users on their way in.
 CREATE TABLE staged_users (
-    line BIGINT PRIMARY KEY,
+    -- Counts from 1: several users may stand on one line. SQLite numbers a column of this type.
+    staged_number INTEGER PRIMARY KEY,
+    line BIGINT NOT NULL,
     username TEXT NOT NULL UNIQUE,
     user_id TEXT NOT NULL UNIQUE,
     password_hash TEXT NOT NULL,

@@ -1,1 +1,1 @@
-UPDATE staged_users SET password_hash = $2 WHERE line = $1
+UPDATE staged_users SET password_hash = $2 WHERE staged_number = $1

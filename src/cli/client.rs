@@ -14,8 +14,8 @@ use crate::oauth::client::GrantType;
 use crate::oauth::{Client, ClientId, ClientSettings};
 use crate::store::Store;
 use crate::store::clients::{
-    AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, RemoveClientSecret,
-    SetClientDisabled, StoredClient,
+    AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
+    RemoveClientSecret, SetClientDisabled, StoredClient,
 };
 
 /// What all commands about clients take.
@@ -195,11 +195,19 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
         secret: secret.as_ref().map(|secret| SecretDigest::of(secret).as_bytes().to_vec()),
         now: Clock::System.now(),
     };
-    if !store.perform(add).await? {
-        return Err(Failure(format!(
-            "there is a client {} already: nothing was changed",
-            named.id
-        )));
+    match store.perform(add).await? {
+        NewClient::Added => {}
+        NewClient::Taken => {
+            let problem = format!("there is a client {} already: nothing was changed", named.id);
+            return Err(Failure(problem));
+        }
+        NewClient::IsUser => {
+            return Err(Failure(format!(
+                "{} is the sub of a user, and a client of that name could pass for the user: nothing was \
+                 changed, choose another name",
+                named.id
+            )));
+        }
     }
     let client_secret = secret.as_ref().map(crate::secret::Secret::expose);
     if named.common.json {

@@ -167,7 +167,7 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
 
 fn explain(service: &Service, secrets: &Secrets) {
     let issuer = service.issuer.as_str();
-    output::line(&format!(
+    output::lines(&format!(
         "Jeton runs at {issuer} until Ctrl-C, on a store that is thrown away then.
 User {USERNAME} / {PASSWORD}; public client {PUBLIC_CLIENT}, confidential client {CONFIDENTIAL_CLIENT},
 resource server {RESOURCE_SERVER}. Health and metrics are at http://{management}.

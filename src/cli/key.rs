@@ -332,7 +332,7 @@ async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Resu
     let public = keys.public(kid.as_ref()).await?;
     if pem {
         for key in &public {
-            output::line(key.to_pem()?.trim_end());
+            output::lines(&key.to_pem()?);
         }
     } else if let (Some(_), [one]) = (&kid, public.as_slice()) {
         output::json(one);

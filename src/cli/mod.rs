@@ -17,6 +17,7 @@ mod machine;
 mod memory_limit;
 mod migrating;
 mod output;
+mod printable;
 mod prompt;
 mod restore;
 pub mod serve;
@@ -107,7 +108,7 @@ pub fn main() -> ExitCode {
     });
     let matches = match matches {
         Ok(matches) => matches,
-        Err(error) => settings::without_database_url(error).exit(),
+        Err(error) => settings::without_secrets(error, &command).exit(),
     };
     let arguments = match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => arguments,

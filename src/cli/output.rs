@@ -1,17 +1,46 @@
 //! What commands print: results on standard output, everything else on standard error.
+//!
+//! All of it is printable (`printable`), whoever gave a name to what is printed.
 
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+use super::printable::{is_printable, printable, printable_json};
+
 /// Prints a line of the result. A reader that has seen enough, such as `head`, is no failure.
 pub(super) fn line(text: &str) {
-    writeln!(io::stdout().lock(), "{text}").ok();
+    put(&printable(text));
+}
+
+/// Prints several lines of the result.
+pub(super) fn lines(text: &str) {
+    text.lines().for_each(line);
 }
 
 /// Prints a line that is not part of the result.
 pub(super) fn error_line(text: &str) {
-    writeln!(io::stderr().lock(), "{text}").ok();
+    writeln!(io::stderr().lock(), "{}", printable(text)).ok();
+}
+
+/// Prints a line of text that is read by programs, such as CSV.
+///
+/// # Errors
+/// It cannot be printed as it is, and was not.
+pub(super) fn exact_line(text: &str) -> Result<(), NotPrintable> {
+    if !text.chars().all(is_printable) {
+        return Err(NotPrintable);
+    }
+    put(text);
+    Ok(())
+}
+
+/// A text has characters that are not printed as themselves.
+#[derive(Debug)]
+pub(super) struct NotPrintable;
+
+fn put(line: &str) {
+    writeln!(io::stdout().lock(), "{line}").ok();
 }
 
 /// Shows how far something is, in one line that the next one overwrites; to nobody but a person.
@@ -40,7 +69,12 @@ pub(super) fn end_progress() {
 
 /// Prints a value as JSON.
 pub(super) fn json(value: &impl Serialize) {
-    line(&serde_json::to_string_pretty(value).expect("results are JSON"));
+    put(&printable_json(&serde_json::to_string_pretty(value).expect("results are JSON")));
+}
+
+/// Prints a value as a line of JSON Lines.
+pub(super) fn json_line(value: &impl Serialize) {
+    put(&printable_json(&serde_json::to_string(value).expect("results are JSON")));
 }
 
 /// Says which properties of a user or a client were changed, for [`outcome`].
@@ -65,7 +99,8 @@ pub(super) fn outcome(json_wanted: bool, kind: (&str, &str), name: &str, outcome
 /// Prints rows under a heading, in columns that line up.
 pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     let mut widths = heading.map(str::len);
-    for row in rows {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -75,7 +110,7 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
         line(padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     print(heading);
-    for row in rows {
+    for row in &rows {
         print(row.each_ref().map(String::as_str));
     }
 }

@@ -14,8 +14,21 @@ pub(super) fn without_empty_variables(command: Command) -> Command {
     command.mut_subcommands(without_empty_variables)
 }
 
+/// The settings that name files of keys.
+const KEY_FILES: [&str; 3] = ["master-key-file", "tls-key", "tls-certificate"];
+
+/// Whether a text is a key, and not the name of a file: PEM, a JWK, or 32 octets in base64.
+fn is_key(text: &str) -> bool {
+    let is_octets = matches!(text.len(), 43 | 44)
+        && !text.starts_with('/')
+        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"+/-_=".contains(&octet));
+    let is_key = text.contains("-----BEGIN") || text.trim_start().starts_with('{') || is_octets;
+    is_key && !std::path::Path::new(text).exists()
+}
+
 /// Refuses settings that begin or end with white space: a path with a line end would name another file, and a
-/// new database would be made there.
+/// new database would be made there. Refuses a key in the place of the name of its file: it would be told as the
+/// name of a file that is not there.
 ///
 /// # Errors
 /// The one that names the first such setting.
@@ -35,6 +48,20 @@ pub(super) fn refuse_outer_white_space(
         );
         return Err(clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(command));
     }
+    let mut paths = command
+        .get_arguments()
+        .filter(|argument| argument.get_long().is_some_and(|name| KEY_FILES.contains(&name)));
+    if let Some(argument) = paths.find(|argument| {
+        let values = matches.get_raw(argument.get_id().as_str()).into_iter().flatten();
+        values.map(|value| value.to_string_lossy()).any(|value| is_key(&value))
+    }) {
+        let name = argument.get_long().unwrap_or_default();
+        let sentence = format!(
+            "the value of --{name} is a key and not the name of its file: write the key to a file that \
+             only its owner can read, and name that\n"
+        );
+        return Err(clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(command));
+    }
     match matches.subcommand() {
         Some((name, matches)) => command
             .find_subcommand(name)
@@ -43,13 +70,44 @@ pub(super) fn refuse_outer_white_space(
     }
 }
 
-/// The error without the URL of the database if it is that which cannot be read: a password may be in it,
-/// and what the environment holds is not to be told to whoever reads standard error.
-pub(super) fn without_database_url(mut error: clap::Error) -> clap::Error {
-    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string);
-    if argument.is_some_and(|argument| argument.contains("--database")) {
-        let hidden = ContextValue::String("[not shown]".to_owned());
-        error.insert(ContextKind::InvalidValue, hidden);
+/// The error without what may be secret: the URL of a database, whose password may be in it; whatever the
+/// environment holds, which is not to be told to whoever reads standard error; and a word that no command asks
+/// for, such as a password after a user name.
+pub(super) fn without_secrets(mut error: clap::Error, command: &Command) -> clap::Error {
+    let argument = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let is_flag = |text: &str| {
+        let name = text.trim_start_matches('-');
+        name.len() < text.len()
+            && name.len() <= 40
+            && name.bytes().all(|o| o.is_ascii_lowercase() || o == b'-')
+    };
+    let is_word = error.kind() == ErrorKind::UnknownArgument && !is_flag(&argument);
+    if argument.contains("--database") {
+        error.insert(ContextKind::InvalidValue, ContextValue::String(HIDDEN.to_owned()));
+    } else if is_word {
+        error.insert(ContextKind::InvalidArg, ContextValue::String(HIDDEN.to_owned()));
+        error.remove(ContextKind::Suggested);
+    } else if is_from_environment(&error) {
+        // The sentence of the setting may repeat it, too.
+        let name = argument.split_whitespace().next().unwrap_or_default();
+        let sentence = format!(
+            "the environment variable for {name} has a value that cannot be taken, which is not shown: \
+             `jeton serve --help` says what it may be\n"
+        );
+        return clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(command);
     }
     error
+}
+
+/// What stands in the place of a secret.
+const HIDDEN: &str = "[not shown]";
+
+/// Whether the value that cannot be taken is one of the environment. Short ones are no secrets.
+fn is_from_environment(error: &clap::Error) -> bool {
+    let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
+        return false;
+    };
+    let mut settings =
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("JETON_"));
+    value.len() >= 12 && settings.any(|(_, set)| set.to_string_lossy().contains(value.as_str()))
 }

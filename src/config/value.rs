@@ -39,21 +39,35 @@ impl fmt::Display for DatabaseLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
-            Self::Postgres(url) => {
-                let url = url.expose();
-                let (scheme, rest) = url.split_once("://").unwrap_or(("postgres", url));
-                let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
-                if options.contains('@') {
-                    // The password may have the question mark in it.
-                    return write!(formatter, "{scheme}://…");
-                }
-                let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-                let name = user.split_once(':').map_or(user, |(name, _)| name);
-                let at = if name.is_empty() { "" } else { "@" };
-                write!(formatter, "{scheme}://{name}{at}{place}")
-            }
+            Self::Postgres(url) => formatter
+                .write_str(&without_password(url.expose()).unwrap_or("postgres://…".into())),
         }
     }
+}
+
+/// A URL without its password and options; `None` where nobody can tell what of it is the password.
+fn without_password(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
+    // The question mark may be one of the password.
+    if options.contains('@') || rest.contains('#') {
+        return None;
+    }
+    let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+    let name = user.split_once(':').map_or(user, |(name, _)| name);
+    let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
+    // Without a host, user and password stand in its place.
+    let is_host = |host: &str| {
+        let within = host.rfind(']').map_or(0, |at| at + 1);
+        let port = host.get(within..)?.rsplit_once(':').map(|(_, port)| port);
+        let is_number = |port: &str| port.len() <= 5 && port.bytes().all(|o| o.is_ascii_digit());
+        let allowed = |octet: u8| octet.is_ascii_alphanumeric() || b"._-:[]%".contains(&octet);
+        (host.bytes().all(allowed) && port.is_none_or(is_number)).then_some(())
+    };
+    hosts.split(',').all(|host| is_host(host).is_some()).then_some(())?;
+    let at = if name.is_empty() { "" } else { "@" };
+    let slash = if place.contains('/') { "/" } else { "" };
+    Some(format!("{scheme}://{name}{at}{hosts}{slash}{database}"))
 }
 
 /// The cost of a scrypt hash (RFC 7914 §2): `N = 2^ln`, block size `r`, parallelisation `p`.
@@ -311,6 +325,13 @@ mod tests {
             ("postgres://u:p@s?s@h/db", "postgres://…"),
             ("postgres://u:p?p@ss@h/db?sslmode=x", "postgres://…"),
             ("postgres://h/db?user=u&password=p@ss", "postgres://…"),
+            ("postgres://u:p@ss", "postgres://u@ss"),
+            ("postgres://u:p-s/db", "postgres://…"),
+            ("postgres://u:p-s", "postgres://…"),
+            ("postgres://u:p?s", "postgres://…"),
+            ("postgres://u:p#s@h/db", "postgres://…"),
+            ("postgres://[::1]:5432,h:1/db", "postgres://[::1]:5432,h:1/db"),
+            ("postgres://u@/db?host=/run/postgresql", "postgres://u@/db"),
         ] {
             let location: DatabaseLocation = url.parse().expect("a valid location");
             assert_eq!(location.to_string(), shown);

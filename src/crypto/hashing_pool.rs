@@ -335,14 +335,14 @@ impl Job {
     /// The work itself.
     fn verify(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Verification {
         let Some(stored) = &self.stored else {
-            memory.decoy(&self.password.presented, cost);
+            memory.decoy(&self.password, cost);
             return Verification { matches: false, replacement: None };
         };
-        let matches = stored.verify(&self.password, memory);
-        let replacement = (matches && self.replace)
-            .then(|| stored.replacement(&self.password, cost, memory))
-            .flatten();
-        Verification { matches, replacement }
+        let right = stored.verify(&self.password, memory);
+        let replacement = right
+            .filter(|_| self.replace)
+            .and_then(|form| stored.replacement(&self.password, form, cost, memory));
+        Verification { matches: right.is_some(), replacement }
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod digest;
 pub mod hashing_pool;
+pub mod imported_key;
 pub mod key_lifecycle;
 pub mod key_ring;
 pub mod password;

@@ -5,7 +5,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwk::Jwk;
-use josekit::jwk::alg::rsa::RsaKeyPair;
 use josekit::jws::alg::rsassa::{RsassaJwsSigner, RsassaJwsVerifier};
 use josekit::jws::{JwsSigner, JwsVerifier, RS256};
 use openssl::bn::BigNum;
@@ -75,50 +74,6 @@ pub fn generate(bits: u32) -> Result<NewSigningKey, String> {
     let jwk = Jwk::generate_rsa_key(bits)
         .map_err(|error| format!("cannot make a signing key: {error}"))?;
     let secret = Zeroizing::new(jwk.to_string().into_bytes());
-    let key = SigningKey::from_secret(&secret)?;
-    Ok(NewSigningKey { public: key.public, secret })
-}
-
-/// Reads a private RSA key that was made elsewhere: PEM (PKCS #1 or PKCS #8, not encrypted) or a JWK.
-///
-/// # Errors
-/// A sentence that says what is wrong with it; nothing of the key is in the text.
-pub fn import(text: &[u8]) -> Result<NewSigningKey, String> {
-    let not_a_key = |_| {
-        "it is not a private RSA key: it must be PEM (PKCS #1 or PKCS #8, not encrypted) or a JWK"
-            .to_owned()
-    };
-    let pair = if text.trim_ascii_start().starts_with(b"{") {
-        let jwk = Jwk::from_bytes(text).map_err(not_a_key)?;
-        // RFC 8725 §3.1: a key is used with one algorithm.
-        if jwk.algorithm().is_some_and(|own| own != "RS256") {
-            return Err("it is meant for another algorithm than RS256".to_owned());
-        }
-        RsaKeyPair::from_jwk(&jwk)
-    } else {
-        RsaKeyPair::from_pem(text.trim_ascii())
-    };
-    let pair = pair.map_err(not_a_key)?;
-    // OpenSSL signs with a key whose parts do not belong together, only slower.
-    let key = Rsa::private_key_from_der(&Zeroizing::new(pair.to_raw_private_key()));
-    let Some(key) = key.ok().filter(|key| key.check_key().unwrap_or(false)) else {
-        return Err("its parts do not belong together: it is damaged or was altered".to_owned());
-    };
-    let bits = key.n().num_bits();
-    let jwk = pair.to_jwk_private_key();
-    // What was named or said of the key elsewhere is not kept.
-    let mut plain = Jwk::new("RSA");
-    for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
-        let value = jwk.parameter(name).cloned();
-        plain.set_parameter(name, value).map_err(|_| format!("its member {name} is malformed"))?;
-    }
-    if !(2_048..=8_192).contains(&bits) {
-        return Err(format!("it has {bits} bits: from 2048 to 8192 are accepted (RFC 7518 §3.3)"));
-    }
-    if jwk.parameter("e").and_then(Value::as_str) != Some("AQAB") {
-        return Err("its public exponent is not 65537, which some verifiers insist on".to_owned());
-    }
-    let secret = Zeroizing::new(plain.to_string().into_bytes());
     let key = SigningKey::from_secret(&secret)?;
     Ok(NewSigningKey { public: key.public, secret })
 }

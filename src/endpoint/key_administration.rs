@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::key_vault::{KeyVault, NewKey, REFRESH_KEY_LEAD, dates, is_for, next_generation, opens};
 use super::replicas::{self, Publication};
 use crate::clock::{Seconds, Timestamp};
+use crate::crypto::imported_key;
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
-use crate::crypto::signing::{self, NewSigningKey, PublicJwk};
+use crate::crypto::signing::{NewSigningKey, PublicJwk};
 use crate::oauth::KeyId;
 use crate::store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
 
@@ -396,7 +397,7 @@ fn seal_anew(
 /// # Errors
 /// A sentence that says what is wrong with it.
 pub fn read_private_key(text: &[u8]) -> Result<NewSigningKey, String> {
-    signing::import(text)
+    imported_key::read(text)
 }
 
 /// The first moment from this one on at which no other signing key begins to sign.

@@ -46,7 +46,8 @@ impl FromStr for Issuer {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = |why: &str| Err(format!("{text:?} cannot be the issuer: {why}"));
+        // It is not repeated: a password may stand in a URL.
+        let refuse = |why: &str| Err(format!("this cannot be the issuer: {why}"));
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("it is not a URL; write it as https://auth.example.com");
         };

@@ -43,7 +43,7 @@ impl std::str::FromStr for Username {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::parse(text).ok_or_else(|| {
             format!(
-                "{text:?} cannot be a user name: it may have letters, digits and marks of any \
+                "cannot be a user name: it may have letters, digits and marks of any \
                  script and printable ASCII, no blanks or control characters, at most \
                  {USERNAME_LENGTH_MAX} octets (RFC 8265 §3.3)"
             )
@@ -66,6 +66,12 @@ impl Password {
     pub fn new(presented: Secret) -> Self {
         let prepared = prepare_password(&presented);
         Self { presented, prepared }
+    }
+
+    /// The prepared form, if it is another than the presented one.
+    #[must_use]
+    pub fn other_form(&self) -> Option<&Secret> {
+        self.prepared.as_ref().filter(|prepared| **prepared != self.presented)
     }
 }
 

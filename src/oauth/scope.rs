@@ -90,9 +90,8 @@ impl TryFrom<String> for Scope {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        Self::parse(&text).map_err(|_| {
-            format!("a scope is tokens of printable ASCII without \" and \\, not {text:?}")
-        })
+        Self::parse(&text)
+            .map_err(|_| "a scope is tokens of printable ASCII without \" and \\".to_owned())
     }
 }
 

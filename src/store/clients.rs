@@ -113,7 +113,18 @@ impl UseCase for ListClients {
     }
 }
 
-/// Adds a client, with its first secret if it is confidential; `false` if the name is taken.
+/// What came of adding a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewClient {
+    /// It is there.
+    Added,
+    /// Another client has the name.
+    Taken,
+    /// A user has the name as `sub`: the two could pass for each other (RFC 9068 §5).
+    IsUser,
+}
+
+/// Adds a client, with its first secret if it is confidential.
 #[derive(Debug)]
 pub(crate) struct AddClient {
     pub(crate) client: Client,
@@ -123,17 +134,19 @@ pub(crate) struct AddClient {
 }
 
 impl UseCase for AddClient {
-    type Outcome = bool;
+    type Outcome = NewClient;
 
     fn access(&self) -> Access {
         Access::Transaction
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<NewClient, StoreError> {
+        tx.lock(&sql::LOCK_CLIENTS_TO_ADD).await?;
         let id = Value::from(&self.client.id);
         let values = [id.clone(), settings_value(&self.client.settings), self.now.into()];
         if tx.execute(&sql::INSERT_CLIENT, &values).await? == 0 {
-            return Ok(false);
+            let users = tx.query(&sql::IS_USER_ID, &[id]).await?;
+            return Ok(if users.is_empty() { NewClient::Taken } else { NewClient::IsUser });
         }
         // A login may have been under way while another client of this name was deleted.
         tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.client.id)).await?;
@@ -141,7 +154,7 @@ impl UseCase for AddClient {
             let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
             tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
         }
-        Ok(true)
+        Ok(NewClient::Added)
     }
 }
 

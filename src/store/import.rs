@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::sql::ROWS;
+use super::sql::{LookUpStatement, ROWS};
 use super::users::{User, roles_value, scope_value};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
@@ -107,16 +107,16 @@ impl Staging {
         Ok(Some(if same_name { Taken::Name(line) } else { Taken::Sub(line) }))
     }
 
-    /// The next of those that are wanted, after a line.
-    pub(crate) fn page(&self, after: u64) -> Result<Vec<StagedUser>, StoreError> {
-        let values = [line_value(after), PAGE.into()];
+    /// The next of those that are wanted, after one of this number, with their numbers.
+    pub(crate) fn page(&self, after: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
+        let values = [after.into(), PAGE.into()];
         let rows = sqlite::query(&self.connection(), &sql::LIST_STAGED_USERS, &values)?;
-        rows.iter().map(StagedUser::read).collect()
+        rows.iter().map(|row| Ok((row.integer(9)?, StagedUser::read(row)?))).collect()
     }
 
     /// Gives a staged user another hash.
-    pub(crate) fn replace_hash(&self, line: u64, hash: &Secret) -> Result<(), StoreError> {
-        let values = [line_value(line), hash.expose().into()];
+    pub(crate) fn replace_hash(&self, number: i64, hash: &Secret) -> Result<(), StoreError> {
+        let values = [number.into(), hash.expose().into()];
         sqlite::execute(&self.connection(), &sql::REPLACE_STAGED_HASH, &values).map(drop)
     }
 }
@@ -165,15 +165,24 @@ impl StagedUser {
     }
 }
 
-/// Finds users by name and by `sub`.
+/// Finds those whom users of a file may meet.
 #[derive(Debug)]
-pub(crate) struct FindUsers {
+pub(crate) struct FindKnown {
     pub(crate) names: Vec<String>,
     pub(crate) ids: Vec<UserId>,
 }
 
-impl UseCase for FindUsers {
-    type Outcome = Vec<User>;
+/// Whom a database knows already.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The users of these names and `sub`s.
+    pub(crate) users: Vec<User>,
+    /// The clients that are named like these `sub`s.
+    pub(crate) clients: Vec<String>,
+}
+
+impl UseCase for FindKnown {
+    type Outcome = Known;
 
     /// As many statements as it takes: what they see of different moments is decided on again when it is
     /// stored.
@@ -181,22 +190,37 @@ impl UseCase for FindUsers {
         Access::Read
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
-        let mut users = Vec::new();
-        for (statement, keys) in [
-            (&*sql::FIND_USERS_BY_NAME, self.names.iter().map(Value::from).collect::<Vec<_>>()),
-            (&*sql::FIND_USERS_BY_ID, self.ids.iter().map(Value::from).collect()),
-        ] {
-            for keys in keys.chunks(sql::WIDTH) {
-                let mut keys = keys.to_vec();
-                let statement = statement.for_keys(&mut keys);
-                for row in tx.query(statement, &keys).await? {
-                    users.push(User::read(&row)?);
-                }
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Known, StoreError> {
+        let names: Vec<Value> = self.names.iter().map(Value::from).collect();
+        let ids: Vec<Value> = self.ids.iter().map(Value::from).collect();
+        let mut known = Known::default();
+        for (statement, keys) in
+            [(&*sql::FIND_USERS_BY_NAME, &names), (&*sql::FIND_USERS_BY_ID, &ids)]
+        {
+            for row in look_up(tx, statement, keys).await? {
+                known.users.push(User::read(&row)?);
             }
         }
-        Ok(users)
+        for row in look_up(tx, &sql::FIND_CLIENT, &ids).await? {
+            known.clients.push(row.text(0)?);
+        }
+        Ok(known)
     }
+}
+
+/// The rows of all keys.
+async fn look_up(
+    tx: &mut Tx<'_>,
+    statement: &LookUpStatement,
+    keys: &[Value],
+) -> Result<Vec<Row>, StoreError> {
+    let mut rows = Vec::new();
+    for keys in keys.chunks(sql::WIDTH) {
+        let mut keys = keys.to_vec();
+        let statement = statement.for_keys(&mut keys);
+        rows.extend(tx.query(statement, &keys).await?);
+    }
+    Ok(rows)
 }
 
 /// Stores the users that are wanted: all of them or none.
@@ -217,21 +241,30 @@ impl UseCase for ImportUsers {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.stored.store(0, Ordering::Relaxed);
+        tx.lock(&sql::LOCK_CLIENTS).await?;
         let mut after = 0;
         loop {
             let page = self.staging.page(after)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.line;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
             for batch in page.chunks(ROWS) {
                 // What is not a whole batch goes row by row.
                 let rows = if batch.len() == ROWS { ROWS } else { 1 };
                 for rows in batch.chunks(rows) {
                     let values: Vec<Value> =
-                        rows.iter().flat_map(|user| user.values(self.now)).collect();
+                        rows.iter().flat_map(|(_, user)| user.values(self.now)).collect();
                     tx.execute(sql::IMPORT_USERS.for_rows(rows.len()), &values).await?;
                 }
                 self.stored.fetch_add(batch.len() as u64, Ordering::Relaxed);
             }
+        }
+        // One may have been added since the file was looked at.
+        match tx.query(&sql::FIND_CLIENTS_LIKE_USERS, &[]).await?.first() {
+            None => Ok(()),
+            Some(row) => Err(StoreError::Refused(format!(
+                "the client {} is named like the sub of a user, who could pass for it: nothing was imported",
+                row.text(0)?
+            ))),
         }
     }
 }

@@ -167,6 +167,14 @@ impl Tx<'_> {
         }
     }
 
+    /// Locks a table until the end of the transaction. SQLite has one writer at a time, so nothing is to be locked.
+    async fn lock(&mut self, statement: &Statement) -> Result<(), StoreError> {
+        match &self.connection {
+            EngineConnection::Sqlite(_) => Ok(()),
+            EngineConnection::Postgres(_) => self.execute(statement, &[]).await.map(drop),
+        }
+    }
+
     /// Runs a statement without parameters, for as long as it takes. PostgreSQL is asked to cancel it
     /// when `stop` becomes true.
     async fn run_until(&mut self, stop: &Stop, statement: &Statement) -> Result<(), StoreError> {

@@ -20,6 +20,28 @@ enum Protection {
     VerifyFull,
 }
 
+/// The options that the driver knows.
+const OPTIONS: [&str; 18] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslnegotiation",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
 /// What a URL says.
 pub(super) struct Location {
     pub(super) config: Config,
@@ -34,14 +56,23 @@ pub(super) fn read_url(url: &str) -> Result<Location, String> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut protection, mut root_certificate, mut prepares) = (None, None, false);
     let mut passed_on: Vec<&str> = Vec::new();
-    for option in query.split('&').filter(|option| !option.is_empty()) {
+    let options = query.split('&').filter(|option| !option.is_empty());
+    for (before, option) in options.enumerate() {
         match option.split_once('=') {
             Some(("sslmode", mode)) => protection = Some(read_protection(mode)?),
             Some(("statements", "unnamed")) => prepares = false,
             Some(("statements", "prepared")) => prepares = true,
             Some(("statements", _)) => return Err("statements must be unnamed or prepared".into()),
             Some(("sslrootcert", path)) => root_certificate = Some(path.replace("%2F", "/")),
-            _ => passed_on.push(option),
+            Some((name, _)) if OPTIONS.contains(&name) => passed_on.push(option),
+            // What stands there may be the end of a password, so it is not repeated.
+            _ => {
+                return Err(format!(
+                    "option {} after the question mark of the URL is unknown: write ? and & in the \
+                     user or the password as %3F and %26",
+                    before + 1
+                ));
+            }
         }
     }
     let mut config: Config = format!("{base}?{}", passed_on.join("&")).parse().map_err(

@@ -144,6 +144,7 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_CLIENTS_LIKE_USERS = "find_clients_like_users";
         FIND_INDEX = "find_index";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
@@ -163,6 +164,7 @@ statements! {
         INSERT_SESSION = "insert_session";
         INSERT_USER = "insert_user";
         INSERT_WRITE_CHECK = "insert_write_check";
+        IS_USER_ID = "is_user_id";
         LIST_CLIENTS = "list_clients";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
@@ -172,6 +174,8 @@ statements! {
         LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
+        LOCK_CLIENTS = "postgres/lock_clients";
+        LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";

@@ -60,7 +60,7 @@ pub(super) fn scope_value(scope: Option<&Scope>) -> Value {
     Value::from(scope.map(|scope| Value::Text(scope.to_string())))
 }
 
-/// Adds a user; `false` if the name is taken.
+/// Adds a user; `false` if the name is taken, or the random `sub` is a client's name.
 #[derive(Debug)]
 pub(crate) struct AddUser {
     pub(crate) id: UserId,
@@ -78,10 +78,11 @@ impl UseCase for AddUser {
     type Outcome = bool;
 
     fn access(&self) -> Access {
-        Access::Write
+        Access::Transaction
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        tx.lock(&sql::LOCK_CLIENTS).await?;
         let values = [
             (&self.id).into(),
             self.username.as_str().into(),

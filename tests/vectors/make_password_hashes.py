@@ -35,6 +35,10 @@ PASSWORDS = [
     "a$b:c",
     "p\u00e4ssw\u00f6rd",
     "pa\u0308sswo\u0308rd",
+    # A space that is prepared as U+0020; characters that no password set here has.
+    "fern\u00a0lamp",
+    "fern\tlamp",
+    "\U0001f469\u200d\U0001f4bb fern",
     "\u043f\u0430\u0440\u043e\u043b\u044c",
     "\u5bc6\u7801\U0001f511",
     "a" * 71,

@@ -18,6 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
+use super::printable::printable;
 use super::{Failure, output};
 use crate::config::{LogFilter, LogFormat, LogSettings};
 use crate::supervision::{Health, supervise_thread};
@@ -88,7 +89,7 @@ pub(super) fn flush() {
 /// Writes the sentence that the process ends with: behind the log, if there is one.
 pub(super) fn last_words(sentence: &str) {
     match QUEUE.get() {
-        Some(queue) => queue.push(Kind::Audit, format!("{sentence}\n").as_bytes()),
+        Some(queue) => queue.push(Kind::Audit, format!("{}\n", printable(sentence)).as_bytes()),
         None => output::error_line(sentence),
     }
 }

@@ -28,12 +28,12 @@ pub(super) fn cover_weak(
     let mut after = 0;
     loop {
         let page = staging.page(after)?;
-        let Some(last) = page.last() else { break };
-        after = last.line;
+        let Some((last, _)) = page.last() else { break };
+        after = *last;
         // Few enough at a time that progress is seen.
         for users in page.chunks(threads * 4) {
-            for (line, hash) in cover(users, cost, &mut memories) {
-                staging.replace_hash(line, &hash)?;
+            for (number, hash) in cover(users, cost, &mut memories) {
+                staging.replace_hash(number, &hash)?;
                 covered += 1;
             }
             let (done, all) = (covered.max(1), weak);
@@ -55,10 +55,10 @@ pub(super) fn cover_weak(
 
 /// Covers the weak hashes of some users, each thread in memory of its own.
 fn cover(
-    users: &[StagedUser],
+    users: &[(i64, StagedUser)],
     cost: ScryptCost,
     memories: &mut [HashingMemory],
-) -> Vec<(u64, Secret)> {
+) -> Vec<(i64, Secret)> {
     let share = users.len().div_ceil(memories.len()).max(1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = users
@@ -66,11 +66,11 @@ fn cover(
             .zip(memories)
             .map(|(users, memory)| {
                 scope.spawn(move || {
-                    let covered = users.iter().filter_map(|user| {
+                    let covered = users.iter().filter_map(|(number, user)| {
                         let hash =
                             PasswordHash::parse(user.password_hash.expose(), u64::MAX).ok()?;
                         let weak = hash.is_weak().then(|| hash.covered(cost, memory))??;
-                        Some((user.line, Secret::new(weak)))
+                        Some((*number, Secret::new(weak)))
                     });
                     covered.collect::<Vec<_>>()
                 })

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::record::Field;
+use super::columns::Field;
+use super::spreadsheet::{hides_formula, to_cell};
 use super::{Common, Failure, for_each, open_existing_store, output};
 use crate::store::users::User;
 
@@ -40,13 +41,20 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
         output::line(&csv_line(fields.iter().map(|field| field.name().to_owned()))?);
     }
     let print = |user: User| {
-        output::line(&if is_csv { as_csv(&user, &fields)? } else { as_json(&user, &fields) });
-        Ok(())
+        if !is_csv {
+            output::json_line(&as_json(&user, &fields));
+            return Ok(());
+        }
+        output::exact_line(&as_csv(&user, &fields)?).map_err(|_| {
+            let problem = "has control or invisible characters, which CSV would leave as they are: use \
+                           --format jsonl";
+            Failure(format!("the user {} {problem}", user.username))
+        })
     };
     for_each(&store, print).await
 }
 
-fn as_json(user: &User, fields: &[Field]) -> String {
+fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {
     let value = |field| match field {
         Field::Username => json!(user.username),
         Field::PasswordHash => json!(user.password_hash.expose()),
@@ -57,7 +65,7 @@ fn as_json(user: &User, fields: &[Field]) -> String {
         Field::MfaRequired => json!(user.mfa_required_at.is_some()),
     };
     let values = fields.iter().map(|field| (field.name().to_owned(), value(*field)));
-    serde_json::Value::Object(values.collect()).to_string()
+    serde_json::Value::Object(values.collect())
 }
 
 fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
@@ -74,7 +82,13 @@ fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
         Field::Disabled => user.disabled_at.is_some().to_string(),
         Field::MfaRequired => user.mfa_required_at.is_some().to_string(),
     };
-    csv_line(fields.iter().map(|field| value(*field)))
+    let values: Vec<String> = fields.iter().map(|field| value(*field)).collect();
+    if values.iter().any(|value| hides_formula(value)) {
+        let problem = "has a formula behind a semicolon or bar, which spreadsheets may take for the beginning of a \
+                       cell: use --format jsonl";
+        return Err(Failure(format!("the user {} {problem}", user.username)));
+    }
+    csv_line(values.iter().map(|value| to_cell(value)))
 }
 
 fn csv_line(cells: impl Iterator<Item = String>) -> Result<String, Failure> {

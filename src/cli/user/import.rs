@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
+use super::columns::{Column, Columns};
 use super::cover::cover_weak;
 use super::lines::{Record, Records};
-use super::record::{Column, Columns, Kind, Problem, read_user};
+use super::record::{Kind, Problem, read_user};
 use super::skipped::Skipped;
 use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::machine;
@@ -22,8 +23,7 @@ use crate::config::HashingSettings;
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::password::PasswordHash;
 use crate::store::Store;
-use crate::store::import::{FindUsers, ImportUsers, StagedUser, Staging, Taken};
-use crate::store::users::User;
+use crate::store::import::{FindKnown, ImportUsers, Known, StagedUser, Staging, Taken};
 
 /// How many lines are looked at together.
 const LINES: usize = 512;
@@ -33,7 +33,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 /// What `jeton user import` takes.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Import {
-    /// CSV with a header, or JSON Lines; - for standard input
+    /// CSV with a header, JSON Lines, a JSON list, or what Django's dumpdata writes; - for standard input
     file: PathBuf,
     /// Look at everything and store nothing
     #[arg(long)]
@@ -105,9 +105,10 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
     let counted = Counted { file, read: Arc::clone(&read) };
     let named = |problem| format!("{}: {problem}", options.file.display());
     let mut records = Records::new(counted).map_err(named)?;
-    let columns = Columns::new(&options.column);
+    let columns = Columns::new(&options.column)?;
     if let Some(header) = records.header() {
-        columns.check(header).map_err(named)?;
+        let is_other = |problem| records.otherwise().map_or(problem, str::to_owned);
+        columns.check(header).map_err(is_other).map_err(named)?;
         let unused: Vec<&str> = columns.unused(header).collect();
         if !unused.is_empty() {
             output::error_line(&format!("Columns that are not used: {}", unused.join(", ")));
@@ -141,6 +142,9 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
     if size.is_some() {
         output::progress_bar("Reading", 1, 1);
         output::end_progress();
+    }
+    if let Some(remark) = records.remark() {
+        output::error_line(&remark);
     }
     importing.finish(now).await
 }
@@ -195,12 +199,12 @@ impl Importing<'_> {
         let read: Vec<_> = read.collect();
         let users = || read.iter().flatten().map(|(user, _)| user);
         let known = match &self.store {
-            None => Vec::new(),
+            None => Known::default(),
             Some(store) => {
                 let names = users().map(|user| user.username.as_str().to_owned()).collect();
                 let own = users().filter(|user| user.has_own_id);
                 let ids = own.map(|user| user.id.clone()).collect();
-                store.perform(FindUsers { names, ids }).await?
+                store.perform(FindKnown { names, ids }).await?
             }
         };
         for (record, user) in lines.iter().zip(read) {
@@ -220,7 +224,7 @@ impl Importing<'_> {
         &mut self,
         user: &StagedUser,
         hash: &PasswordHash,
-        known: &[User],
+        known: &Known,
     ) -> Result<Option<Problem>, Failure> {
         let decision = match self.decide(user, hash, known) {
             Ok(decision) => decision,
@@ -230,9 +234,9 @@ impl Importing<'_> {
         if let Some(taken) = self.staging.add(user, wanted)? {
             let (what, line) = match taken {
                 Taken::Name(line) => ("user name", line),
-                Taken::Sub(line) => ("sub of the user", line),
+                Taken::Sub(line) => ("sub", line),
             };
-            let sentence = format!("the {what} {} is that of line {line}", user.username);
+            let sentence = format!("its {what} is that of line {line}");
             return Ok(Some(Problem::new(Kind::Duplicate, sentence)));
         }
         let report = &mut self.report;
@@ -251,20 +255,26 @@ impl Importing<'_> {
         &self,
         user: &StagedUser,
         hash: &PasswordHash,
-        known: &[User],
+        known: &Known,
     ) -> Result<Decision, Problem> {
         let name = user.username.as_str();
-        let conflict = |sentence| Err(Problem::new(Kind::Conflict, sentence));
-        if let Some(other) =
-            known.iter().find(|known| known.id == user.id && known.username != name)
-        {
-            return conflict(format!("the sub of {name} is that of the user {}", other.username));
+        let conflict = |sentence: String| Err(Problem::new(Kind::Conflict, sentence));
+        if known.clients.iter().any(|client| client == user.id.as_str()) {
+            let sentence = "its sub is the name of a client, which could pass for the user (RFC 9068 §5): \
+                            give the user another sub, or delete that client and add it under another name";
+            return conflict(sentence.to_owned());
         }
-        let Some(same) = known.iter().find(|known| known.username == name) else {
+        let others = known.users.iter();
+        if let Some(other) =
+            others.clone().find(|known| known.id == user.id && known.username != name)
+        {
+            return conflict(format!("its sub is that of the user {}", other.username));
+        }
+        let Some(same) = others.clone().find(|known| known.username == name) else {
             return Ok(Decision::Add);
         };
         if user.has_own_id && same.id != user.id {
-            return conflict(format!("there is a user {name} already, with another sub"));
+            return conflict("there is a user of its name already, with another sub".to_owned());
         }
         let is_untouched =
             same.last_login_at.is_none() && same.password_changed_at == same.created_at;

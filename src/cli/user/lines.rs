@@ -1,14 +1,21 @@
-//! The lines of a file of users, in either form.
+//! The users of a file, in whichever of its forms.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
 
 use serde_json::Value;
 
-/// A line as it is in the file.
+use super::json::{Dumped, Entries, of_django, read_object};
+use super::other_files;
+use super::spreadsheet::from_cell;
+
+/// How much of a file is looked at to see what it is, in octets.
+const BEGIN_LENGTH: u64 = 64 << 10;
+
+/// A user as the file has it.
 #[derive(Debug)]
 pub struct Record {
-    /// Where it begins, from 1.
+    /// The line where it begins, from 1.
     pub line: u64,
     /// The values by the names of their columns, or why it cannot be read.
     pub values: Result<serde_json::Map<String, Value>, String>,
@@ -16,16 +23,16 @@ pub struct Record {
     pub source: Source,
 }
 
-/// The text of a line.
+/// The text of a record.
 #[derive(Debug)]
 pub enum Source {
     /// The fields of CSV.
     Csv(csv::ByteRecord),
-    /// A line of JSON, with its end.
+    /// An object of JSON, with the end of its line.
     Json(Vec<u8>),
 }
 
-/// The lines of a file.
+/// The users of a file.
 pub enum Records {
     /// CSV with a header.
     Csv {
@@ -33,6 +40,8 @@ pub enum Records {
         reader: csv::Reader<Box<dyn BufRead>>,
         /// The names of the columns.
         header: Vec<String>,
+        /// What the file is, if not that.
+        otherwise: Option<String>,
     },
     /// JSON Lines.
     JsonLines {
@@ -41,6 +50,15 @@ pub enum Records {
         /// The number of the line that was read last.
         line: u64,
     },
+    /// A list of JSON objects, perhaps of Django's `dumpdata`.
+    JsonList(JsonList),
+}
+
+/// A list that is being read.
+pub struct JsonList {
+    entries: Entries,
+    /// How many entries were objects of Django's with passwords, and without.
+    of_django: (u64, u64),
 }
 
 impl fmt::Debug for Records {
@@ -50,36 +68,64 @@ impl fmt::Debug for Records {
 }
 
 impl Records {
-    /// Begins to read. What begins with a brace is JSON Lines, all else CSV with a header.
+    /// Begins to read. What begins with a brace is JSON Lines, with a bracket a list, all else CSV with a
+    /// header.
     ///
     /// # Errors
-    /// A sentence if it cannot be read, or has a header that cannot.
-    pub fn new(file: impl Read + 'static) -> Result<Self, String> {
-        let mut reader: Box<dyn BufRead> = Box::new(BufReader::new(file));
-        let problem = |error: std::io::Error| format!("cannot read it: {error}");
-        let begin = reader.fill_buf().map_err(problem)?;
-        let is_marked = begin.starts_with(b"\xef\xbb\xbf");
-        let text = begin.get(if is_marked { 3 } else { 0 }..).unwrap_or_default();
-        let is_json = text.trim_ascii_start().starts_with(b"{");
-        if is_marked {
-            reader.consume(3);
+    /// A sentence if it cannot be read, is of a form that is not read here, or has a header that cannot be.
+    pub fn new(mut file: impl Read + 'static) -> Result<Self, String> {
+        let mut begin = Vec::new();
+        let read = file.by_ref().take(BEGIN_LENGTH).read_to_end(&mut begin);
+        read.map_err(|error| format!("cannot read it: {error}"))?;
+        if let Some(sentence) = other_files::describe_octets(&begin) {
+            return Err(sentence);
         }
-        if is_json {
-            return Ok(Self::JsonLines { reader, line: 0 });
+        let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let text = String::from_utf8_lossy(begin.get(mark..).unwrap_or_default()).into_owned();
+        let mut whole = Cursor::new(begin);
+        whole.set_position(mark as u64);
+        let reader: Box<dyn BufRead> = Box::new(whole.chain(BufReader::new(file)));
+        match text.trim_start().chars().next() {
+            Some('{') => match other_files::describe_object(text.trim_start()) {
+                Some(sentence) => Err(sentence),
+                None => Ok(Self::JsonLines { reader, line: 0 }),
+            },
+            Some('[') if !text.trim_start_matches(['[', ' ']).starts_with(char::is_alphabetic) => {
+                let entries = Entries::new(reader);
+                Ok(Self::JsonList(JsonList { entries, of_django: (0, 0) }))
+            }
+            _ => Self::csv(reader, &text),
         }
+    }
+
+    /// CSV that begins so.
+    fn csv(reader: Box<dyn BufRead>, begin: &str) -> Result<Self, String> {
         // So that every line has an end by which it is counted: the reader takes «\r\n» in two halves.
         let ended: Box<dyn BufRead> = Box::new(reader.chain(&b"\n"[..]));
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .terminator(csv::Terminator::Any(b'\n'))
             .from_reader(ended);
-        let header =
-            reader.headers().map_err(|error| format!("cannot read its header: {error}"))?;
-        let mut header: Vec<String> = header.iter().map(str::to_owned).collect();
-        if let Some(last) = header.last_mut() {
-            last.truncate(last.trim_end_matches('\r').len());
+        let header = reader.headers().map_err(|error| match error.kind() {
+            csv::ErrorKind::Utf8 { .. } => {
+                "its header is not UTF-8: write the file in UTF-8".to_owned()
+            }
+            _ => format!("cannot read its header: {error}"),
+        })?;
+        let names = header.iter().map(|cell| from_cell(cell.trim()).to_owned());
+        let header: Vec<String> = names.collect();
+        for (at, name) in header.iter().enumerate() {
+            let first = header.iter().position(|other| other == name);
+            if let Some(first) = first.filter(|first| *first < at && !name.is_empty()) {
+                return Err(format!(
+                    "columns {} and {} of its header have the same name: nobody knows which of the two \
+                     counts",
+                    first + 1,
+                    at + 1
+                ));
+            }
         }
-        Ok(Self::Csv { reader, header })
+        Ok(Self::Csv { reader, header, otherwise: other_files::describe_text(begin) })
     }
 
     /// The columns of a CSV file.
@@ -87,7 +133,29 @@ impl Records {
     pub fn header(&self) -> Option<&[String]> {
         match self {
             Self::Csv { header, .. } => Some(header),
-            Self::JsonLines { .. } => None,
+            Self::JsonLines { .. } | Self::JsonList(_) => None,
+        }
+    }
+
+    /// How what was read so far was understood, if that does not go without saying.
+    #[must_use]
+    pub fn remark(&self) -> Option<String> {
+        let Self::JsonList(JsonList { of_django: (users, others), .. }) = self else { return None };
+        (users + others > 0).then(|| {
+            format!(
+                "Read as Django's dumpdata: {users} users, with password as the password_hash, pk as the \
+                 sub and the opposite of is_active as disabled; {others} entries of other models were \
+                 passed over"
+            )
+        })
+    }
+
+    /// What a file is that was taken for CSV, if its header has not the columns of users.
+    #[must_use]
+    pub fn otherwise(&self) -> Option<&str> {
+        match self {
+            Self::Csv { otherwise, .. } => otherwise.as_deref(),
+            Self::JsonLines { .. } | Self::JsonList(_) => None,
         }
     }
 }
@@ -97,7 +165,7 @@ impl Iterator for Records {
 
     fn next(&mut self) -> Option<Self::Item> {
         match self {
-            Self::Csv { reader, header } => loop {
+            Self::Csv { reader, header, .. } => loop {
                 let mut record = csv::ByteRecord::new();
                 match reader.read_byte_record(&mut record) {
                     Err(error) => return Some(Err(format!("cannot read on: {error}"))),
@@ -122,18 +190,31 @@ impl Iterator for Records {
                 if text.trim_ascii().is_empty() {
                     continue;
                 }
-                let values = serde_json::from_slice(&text)
-                    .map_err(|error| format!("it is not a JSON object: {}", without_place(&error)));
+                let values = read_object(&text);
                 return Some(Ok(Record { line: *line, values, source: Source::Json(text) }));
+            },
+            Self::JsonList(list) => loop {
+                let (line, text) = match list.entries.next() {
+                    Err(error) => return Some(Err(error)),
+                    Ok(None) => return None,
+                    Ok(Some(entry)) => entry,
+                };
+                let values = match read_object(&text).map(of_django) {
+                    Err(problem) => Err(problem),
+                    Ok(Dumped::Other(values)) => Ok(values),
+                    Ok(Dumped::User(values)) => {
+                        list.of_django.0 += 1;
+                        Ok(values)
+                    }
+                    Ok(Dumped::NoUser) => {
+                        list.of_django.1 += 1;
+                        continue;
+                    }
+                };
+                return Some(Ok(Record { line, values, source: Source::Json(text) }));
             },
         }
     }
-}
-
-/// What is wrong with JSON, without the place, which is that in the line and not in the file.
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(what, _)| what.to_owned())
 }
 
 /// Where a record begins that ends before a line: lines that are blank may stand before it, and lines end
@@ -165,7 +246,7 @@ fn read_csv(
         let text = std::str::from_utf8(octets)
             .map_err(|_| format!("{name:?} is not UTF-8: write the file in UTF-8"))?;
         // CSV knows no null.
-        let value = if text.is_empty() { Value::Null } else { Value::from(text) };
+        let value = if text.is_empty() { Value::Null } else { Value::from(from_cell(text)) };
         Ok((name.clone(), value))
     });
     fields.collect()

@@ -1,17 +1,22 @@
 //! `jeton user`: who can log in.
 
+pub mod columns;
 mod cover;
 mod export;
 mod import;
+mod json;
 pub mod lines;
+mod other_files;
 pub mod record;
 mod set;
 mod skipped;
+mod spreadsheet;
 mod stats;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
@@ -72,7 +77,7 @@ pub(super) enum Command {
         #[command(flatten)]
         password: NewPassword,
         /// A role, for clients that get the claim; repeatable
-        #[arg(long, value_name = "ROLE")]
+        #[arg(long, value_name = "ROLE", value_parser = role)]
         role: Vec<String>,
         /// The most the user may have, whatever the client asks for; repeatable. Without it there
         /// is no limit beside the client's
@@ -124,6 +129,14 @@ pub(super) enum Command {
     Enable(Named),
     /// Delete a user and all sessions
     Delete(Named),
+}
+
+/// Reads a role, which is shown where users are listed.
+fn role(text: &str) -> Result<String, String> {
+    if text.chars().all(is_printable) {
+        return Ok(text.to_owned());
+    }
+    Err("a role has no control or invisible characters".to_owned())
 }
 
 /// A user as printed.

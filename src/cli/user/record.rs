@@ -1,135 +1,37 @@
-//! A user as a file has it: what the columns are called, and what a user must be to be let in.
+//! A user as a file has it, and what it must be to be let in.
+//!
+//! What is said of a user who is not taken names the column and repeats nothing of it: a hash or a password may
+//! stand in any.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
-use clap::ValueEnum;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
+use super::columns::{Columns, Field};
 use super::lines::Record;
-use crate::crypto::password::{PasswordHash, PasswordHashError};
+use crate::cli::printable::is_printable;
+use crate::crypto::password::{PasswordHash, PasswordHashError, describe_unknown};
 use crate::crypto::random;
 use crate::oauth::resource_owner::Username;
 use crate::oauth::{Scope, UserId};
 use crate::secret::Secret;
 use crate::store::import::StagedUser;
 
-/// What is known of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Field {
-    /// The name.
-    Username,
-    /// The hash, in whichever format.
-    PasswordHash,
-    /// The `sub` that tokens are to have.
-    Sub,
-    /// The most that the user may have.
-    Scope,
-    /// The roles.
-    Role,
-    /// Whether the user cannot log in.
-    Disabled,
-    /// Whether the user must use a second factor.
-    MfaRequired,
-}
-
-impl Field {
-    /// The name of its column, unless the file has another.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Username => "username",
-            Self::PasswordHash => "password_hash",
-            Self::Sub => "sub",
-            Self::Scope => "scope",
-            Self::Role => "role",
-            Self::Disabled => "disabled",
-            Self::MfaRequired => "mfa_required",
-        }
-    }
-}
-
-/// Which column of the file has what: `--column username=email`.
-#[derive(Clone, Debug)]
-pub struct Column {
-    field: Field,
-    name: String,
-    /// The column says the opposite.
-    negated: bool,
-}
-
-impl FromStr for Column {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let names = Field::value_variants().iter().map(|field| field.name());
-        let names = names.collect::<Vec<_>>().join(", ");
-        let problem = || {
-            format!("write it as NAME=COLUMN, where NAME is one of {names}; !COLUMN for disabled")
-        };
-        let (field, name) = text.split_once('=').ok_or_else(problem)?;
-        let field = Field::from_str(field, false).map_err(|_| problem())?;
-        let (name, negated) = name.strip_prefix('!').map_or((name, false), |name| (name, true));
-        if name.is_empty() || negated && !matches!(field, Field::Disabled | Field::MfaRequired) {
-            return Err(problem());
-        }
-        Ok(Self { field, name: name.to_owned(), negated })
-    }
-}
-
-/// What a user of the file is called in its columns.
-#[derive(Debug)]
-pub struct Columns(BTreeMap<Field, Column>);
-
-impl Columns {
-    /// The columns that were named, and for the rest those that are called as the field is.
-    #[must_use]
-    pub fn new(named: &[Column]) -> Self {
-        let usual = Field::value_variants().iter().map(|field| Column {
-            field: *field,
-            name: field.name().to_owned(),
-            negated: false,
-        });
-        Self(usual.chain(named.iter().cloned()).map(|column| (column.field, column)).collect())
-    }
-
-    /// Sees that a header has what every user needs, and every column that was named.
-    ///
-    /// # Errors
-    /// A sentence that names the column that is missing.
-    pub fn check(&self, header: &[String]) -> Result<(), String> {
-        let is_usual = |column: &Column| column.name == column.field.name();
-        let needed = |column: &&Column| {
-            !is_usual(column) || matches!(column.field, Field::Username | Field::PasswordHash)
-        };
-        match self.0.values().filter(needed).find(|column| !header.contains(&column.name)) {
-            None => Ok(()),
-            Some(missing) => Err(format!(
-                "there is no column {:?} among {}: name the one that has the {} with --column {}=…",
-                missing.name,
-                header.join(", "),
-                missing.field.name(),
-                missing.field.name(),
-            )),
-        }
-    }
-
-    /// The columns of a header that say nothing here.
-    pub fn unused<'a>(&self, header: &'a [String]) -> impl Iterator<Item = &'a str> {
-        let used = |name: &str| self.0.values().any(|column| column.name == name);
-        header.iter().map(String::as_str).filter(move |name| !used(name))
-    }
-
-    fn name(&self, field: Field) -> &str {
-        self.0.get(&field).map_or(field.name(), |column| &column.name)
-    }
-
-    fn is_negated(&self, field: Field) -> bool {
-        self.0.get(&field).is_some_and(|column| column.negated)
-    }
-}
+/// What other programs write where there is nothing.
+const EMPTY_WORDS: [&str; 12] = [
+    "null",
+    "(null)",
+    "<null>",
+    "[null]",
+    "\\n",
+    "nil",
+    "none",
+    "undefined",
+    "nan",
+    "n/a",
+    "#n/a",
+    "dbnull",
+];
 
 /// What is wrong with a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -179,72 +81,145 @@ impl Problem {
     }
 }
 
-/// Makes a user of a line, whose hash may take `memory_max` octets to compute.
+/// Makes a user of a record, whose hash may take `memory_max` octets to compute.
 ///
 /// # Errors
-/// [`Problem`], which says nothing of the hash.
+/// [`Problem`], which says nothing of what stands there.
 pub fn read_user(
     record: &Record,
     columns: &Columns,
     memory_max: u64,
 ) -> Result<(StagedUser, PasswordHash), Problem> {
-    let malformed = |sentence: String| Problem::new(Kind::Malformed, sentence);
-    let values = record.values.as_ref().map_err(|problem| malformed(problem.clone()))?;
-    let get = |field| values.get(columns.name(field)).filter(|value| !value.is_null());
-    let text = |field| -> Result<Option<String>, Problem> {
-        let name = columns.name(field);
-        match get(field) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(_) => Err(malformed(format!("{name:?} is no text"))),
-        }
-    };
-    let required = |field| {
-        text(field)?.ok_or_else(|| malformed(format!("it has no {:?}", columns.name(field))))
-    };
-    let truth = |field| {
-        let truth = get(field).map_or(Some(columns.is_negated(field)), read_truth);
-        let name = columns.name(field);
-        let said = truth.ok_or_else(|| malformed(format!("{name:?} is neither true nor false")))?;
-        Ok::<_, Problem>(said != columns.is_negated(field))
-    };
-
-    let username = required(Field::Username)?;
-    let username: Username =
-        username.parse().map_err(|sentence: String| Problem::new(Kind::Username, sentence))?;
-    let text_of_hash = Secret::new(required(Field::PasswordHash)?);
-    let hash = PasswordHash::parse(text_of_hash.expose(), memory_max).map_err(problem_of_hash)?;
-    let own_id = text(Field::Sub)?.map(read_sub).transpose().map_err(malformed)?;
-    let scope = match list(get(Field::Scope)) {
-        None => {
-            return Err(malformed("its scope is neither a text nor a list of texts".to_owned()));
-        }
-        Some(tokens) if tokens.is_empty() => None,
-        Some(tokens) => Some(Scope::try_from(tokens.join(" ")).map_err(malformed)?),
-    };
-    let roles = list(get(Field::Role))
-        .ok_or_else(|| malformed("its role is neither a text nor a list of texts".to_owned()))?;
+    let members = record.values.as_ref();
+    let members = members.map_err(|problem| Problem::new(Kind::Malformed, problem))?;
+    let values = Values { members, columns };
+    let username = values.username()?;
+    let (password_hash, hash) = values.password_hash(memory_max)?;
+    let own_id = values.sub()?;
     let user = StagedUser {
         line: record.line,
         username,
         has_own_id: own_id.is_some(),
         id: own_id.unwrap_or_else(random::user_id),
-        password_hash: text_of_hash,
-        scope,
-        roles,
-        disabled: truth(Field::Disabled)?,
-        mfa_required: truth(Field::MfaRequired)?,
+        password_hash,
+        scope: values.scope()?,
+        roles: values.words(Field::Role)?,
+        disabled: values.truth(Field::Disabled)?,
+        mfa_required: values.truth(Field::MfaRequired)?,
         lot: random::lot(),
     };
     Ok((user, hash))
 }
 
-fn problem_of_hash(error: PasswordHashError) -> Problem {
+/// The values of a record by the columns that were named.
+struct Values<'a> {
+    members: &'a Map<String, Value>,
+    columns: &'a Columns,
+}
+
+impl Values<'_> {
+    fn get(&self, field: Field) -> Option<&Value> {
+        self.members.get(self.columns.name(field)).filter(|value| !value.is_null())
+    }
+
+    fn wrong(&self, field: Field, sentence: &str) -> Problem {
+        let kind = if field == Field::Username { Kind::Username } else { Kind::Malformed };
+        Problem::new(kind, format!("its {:?} {sentence}", self.columns.name(field)))
+    }
+
+    fn text(&self, field: Field) -> Result<Option<String>, Problem> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(_) => {
+                let name = self.columns.name(field);
+                Err(Problem::new(Kind::Malformed, format!("its {name:?} is no text")))
+            }
+        }
+    }
+
+    fn required(&self, field: Field) -> Result<String, Problem> {
+        self.text(field)?.ok_or_else(|| {
+            let name = self.columns.name(field);
+            Problem::new(Kind::Malformed, format!("it has no {name:?}"))
+        })
+    }
+
+    fn username(&self) -> Result<Username, Problem> {
+        let text = self.required(Field::Username)?;
+        let wrong = |sentence: &str| self.wrong(Field::Username, sentence);
+        match misplaced(&text) {
+            Some(sentence) => Err(wrong(sentence)),
+            None => text.parse().map_err(|sentence: String| wrong(&sentence)),
+        }
+    }
+
+    fn password_hash(&self, memory_max: u64) -> Result<(Secret, PasswordHash), Problem> {
+        let text = Secret::new(self.required(Field::PasswordHash)?);
+        let hash = PasswordHash::parse(text.expose(), memory_max);
+        let hash = hash.map_err(|error| problem_of_hash(error, text.expose()))?;
+        Ok((text, hash))
+    }
+
+    /// The `sub` that others gave (RFC 7519 §4.1.2).
+    fn sub(&self) -> Result<Option<UserId>, Problem> {
+        let Some(text) = self.text(Field::Sub)? else { return Ok(None) };
+        if let Some(sentence) = misplaced(&text) {
+            return Err(self.wrong(Field::Sub, sentence));
+        }
+        if !(1..=255).contains(&text.len()) || !text.bytes().all(|octet| octet.is_ascii_graphic()) {
+            let rule = "cannot be a sub: that has 1 to 255 printable ASCII characters, no blanks";
+            return Err(self.wrong(Field::Sub, rule));
+        }
+        Ok(Some(UserId::from_text(text)))
+    }
+
+    fn scope(&self) -> Result<Option<Scope>, Problem> {
+        let tokens = self.words(Field::Scope)?;
+        if tokens.is_empty() {
+            return Ok(None);
+        }
+        let scope = Scope::try_from(tokens.join(" "));
+        Ok(Some(scope.map_err(|sentence| {
+            self.wrong(Field::Scope, &format!("cannot be a scope: {sentence}"))
+        })?))
+    }
+
+    /// A list of texts, or the words of a text.
+    fn words(&self, field: Field) -> Result<Vec<String>, Problem> {
+        let words: Option<Vec<String>> = match self.get(field) {
+            None => Some(Vec::new()),
+            Some(Value::String(text)) => Some(text.split_whitespace().map(str::to_owned).collect()),
+            Some(Value::Array(values)) => {
+                values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+            }
+            Some(_) => None,
+        };
+        let no_list = || self.wrong(field, "is neither a text nor a list of texts");
+        let words = words.ok_or_else(no_list)?;
+        match words.iter().find_map(|word| misplaced(word).or_else(|| no_word(word))) {
+            Some(sentence) => Err(self.wrong(field, sentence)),
+            None => Ok(words),
+        }
+    }
+
+    fn truth(&self, field: Field) -> Result<bool, Problem> {
+        let is_negated = self.columns.is_negated(field);
+        let said = self.get(field).map_or(Some(is_negated), read_truth);
+        let said = said.ok_or_else(|| self.wrong(field, "is neither true nor false"))?;
+        Ok(said != is_negated)
+    }
+}
+
+fn problem_of_hash(error: PasswordHashError, text: &str) -> Problem {
     match error {
+        PasswordHashError::Unknown if is_empty_word(text) => {
+            Problem::new(Kind::UnknownHash, format!("its hash {EMPTY}"))
+        }
         PasswordHashError::Unknown => Problem::new(
             Kind::UnknownHash,
-            "its hash is in no format known here: see the list in docs/passwords.md",
+            format!("its hash {}: see the list in docs/passwords.md", describe_unknown(text)),
         ),
         PasswordHashError::TooExpensive => Problem::new(
             Kind::ExpensiveHash,
@@ -254,24 +229,29 @@ fn problem_of_hash(error: PasswordHashError) -> Problem {
     }
 }
 
-/// A `sub` that others gave (RFC 7519 §4.1.2).
-fn read_sub(text: String) -> Result<UserId, String> {
-    if (1..=255).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_graphic()) {
-        return Ok(UserId::from_text(text));
-    }
-    Err(format!("{text:?} cannot be a sub: it has 1 to 255 printable ASCII characters, no blanks"))
+/// What is wrong with an empty word.
+const EMPTY: &str = "is a word that stands for nothing elsewhere: leave the field empty";
+
+fn is_empty_word(text: &str) -> bool {
+    EMPTY_WORDS.contains(&text.trim().to_ascii_lowercase().as_str())
 }
 
-/// A list of texts, or the words of a text.
-fn list(value: Option<&Value>) -> Option<Vec<String>> {
-    match value {
-        None => Some(Vec::new()),
-        Some(Value::String(text)) => Some(text.split_whitespace().map(str::to_owned).collect()),
-        Some(Value::Array(values)) => {
-            values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
-        }
-        Some(_) => None,
+/// Why a text cannot be a name, a `sub`, a role or a scope, whatever its characters are.
+fn misplaced(text: &str) -> Option<&'static str> {
+    if is_empty_word(text) {
+        return Some(EMPTY);
     }
+    // What is stored there is shown, and goes into tokens.
+    PasswordHash::is_text_of_one(text)
+        .then_some("is a password hash: see that the columns are in their places")
+}
+
+/// Why a text cannot be a role or a scope.
+fn no_word(text: &str) -> Option<&'static str> {
+    if text.starts_with(['[', '{']) {
+        return Some("is a list in the form of another program: write words between blanks");
+    }
+    (!text.chars().all(is_printable)).then_some("has control or invisible characters")
 }
 
 fn read_truth(value: &Value) -> Option<bool> {

@@ -1,6 +1,6 @@
 //! `jeton user set`: what a user may have.
 
-use super::{Failure, Named, join, say, unknown};
+use super::{Failure, Named, join, role, say, unknown};
 use crate::cli::{open_existing_store, output};
 use crate::clock::Timestamp;
 use crate::config::switch;
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Set {
 #[derive(clap::Args, Debug)]
 struct Decisions {
     /// The roles from now on; repeatable, --role= for none
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", value_parser = role)]
     role: Option<Vec<String>>,
     /// The most the user may have from now on; repeatable
     #[arg(long, value_name = "SCOPE", conflicts_with = "any_scope")]

@@ -1,5 +1,6 @@
 //! The lines that an import left out, in a file that can be mended and imported.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::lines::{Record, Source};
+use super::spreadsheet::{defused, to_cell};
 
 /// The column that says why.
 const PROBLEM: &str = "problem";
@@ -45,7 +47,8 @@ impl Skipped {
         let column = header.iter().position(|name| name == PROBLEM).unwrap_or(header.len());
         let writer = Box::new(csv::WriterBuilder::new().flexible(true).from_writer(file));
         let mut skipped = Self { path, lines: Lines::Csv { writer, column }, used: false };
-        skipped.write_csv(header.iter().map(String::as_bytes), PROBLEM)?;
+        let cells: Vec<String> = header.iter().map(|name| to_cell(name)).collect();
+        skipped.write_csv(cells.iter().map(String::as_bytes), PROBLEM)?;
         Ok(skipped)
     }
 
@@ -70,11 +73,11 @@ impl Skipped {
         problem: &str,
     ) -> Result<(), Failure> {
         let Lines::Csv { writer, column } = &mut self.lines else { return Ok(()) };
-        let mut fields: Vec<&[u8]> = fields.collect();
+        let mut fields: Vec<Cow<'_, [u8]>> = fields.map(defused).collect();
         // A line that is too short or too long has it at its end.
         match fields.get_mut(*column) {
-            Some(field) => *field = problem.as_bytes(),
-            None => fields.push(problem.as_bytes()),
+            Some(field) => *field = problem.as_bytes().into(),
+            None => fields.push(problem.as_bytes().into()),
         }
         writer.write_record(fields).map_err(|error| self.failure(&error))
     }

@@ -70,6 +70,13 @@ pub(super) fn read(text: &str) -> Option<Parts> {
     (16..=64).contains(&parts.output.len()).then_some(parts)
 }
 
+/// How a text begins, if it begins like one of the formats.
+pub(super) fn beginning(text: &str) -> Option<&'static str> {
+    let inner = WRAPPINGS.iter().find_map(|wrapping| text.strip_prefix(wrapping)).unwrap_or(text);
+    let mut beginnings = FORMATS.iter().map(|(beginning, _)| *beginning);
+    beginnings.find(|beginning| inner.starts_with(beginning) || text.starts_with(beginning))
+}
+
 /// `ln=…,r=…,p=…$salt$output`: what this service writes, and passlib.
 fn phc_scrypt(rest: &str) -> Option<Parts> {
     let [cost, salt, output] = fields(rest)?;

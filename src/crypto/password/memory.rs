@@ -7,6 +7,7 @@ use jeton_scrypt::{Cost, Memory};
 use super::PHC;
 use crate::config::ScryptCost;
 use crate::crypto::random;
+use crate::oauth::resource_owner::Password;
 use crate::secret::Secret;
 
 /// Octets of salt in new hashes.
@@ -66,11 +67,14 @@ impl HashingMemory {
         format!("{cost}${salt}${output}")
     }
 
-    /// Does the work of one hash for nothing, so that an unknown user costs what a known one does.
-    pub fn decoy(&mut self, password: &Secret, cost: ScryptCost) {
-        let mut output = [0; OUTPUT_LENGTH];
-        self.derive(password.expose().as_bytes(), &[0; SALT_LENGTH], cost, &mut output);
-        std::hint::black_box(output);
+    /// Does the work of [`PasswordHash::verify`](super::PasswordHash::verify) for nothing, so that an unknown
+    /// user costs what a known one does.
+    pub fn decoy(&mut self, password: &Password, cost: ScryptCost) {
+        for form in [Some(&password.presented), password.other_form()].into_iter().flatten() {
+            let mut output = [0; OUTPUT_LENGTH];
+            self.derive(form.expose().as_bytes(), &[0; SALT_LENGTH], cost, &mut output);
+            std::hint::black_box(output);
+        }
     }
 
     /// Overwrites what hashes have left: whoever had it could check guesses for next to nothing.
@@ -166,7 +170,10 @@ mod tests {
             scrypt::scrypt(password.as_bytes(), &salt, &parameters, &mut expected)
                 .expect("a valid length");
             let memory = &mut memory();
-            memory.decoy(&Secret::new("another".to_owned()), ScryptCost { ln: 5, r: 30, p: 1 });
+            memory.decoy(
+                &Password::new(Secret::new("another".to_owned())),
+                ScryptCost { ln: 5, r: 30, p: 1 },
+            );
             memory.derive(password.as_bytes(), &salt, ScryptCost { ln, r, p }, &mut output);
             prop_assert_eq!(output, expected);
         }

@@ -7,6 +7,7 @@
 mod format;
 mod memory;
 mod scheme;
+mod unknown;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ use crate::secret::Secret;
 use format::Parts;
 pub use memory::{HashingMemory, hash};
 use scheme::Scheme;
+pub use unknown::{describe as describe_unknown, looks_like_hash};
 
 /// How new hashes begin.
 const PHC: &str = "$scrypt$";
@@ -34,14 +36,21 @@ pub struct PasswordHash {
     /// As it is stored.
     text: Secret,
     scheme: Scheme,
-    /// Whether it was made in the way of this service, from a password in its prepared form.
-    own: bool,
     /// scrypt over the output of the other.
     cover: Option<Scheme>,
     /// What the password must yield.
     output: Vec<u8>,
     /// How long the output of the scheme is.
     length: usize,
+}
+
+/// In which form a password was found to be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As it was sent, which is how other libraries hash it.
+    Presented,
+    /// As this service hashes it; also where both forms are the same.
+    Prepared,
 }
 
 /// Why a stored hash cannot be used.
@@ -104,19 +113,24 @@ impl PasswordHash {
         Ok(hash)
     }
 
+    /// Whether a text is a hash of these, perhaps cut off, and not something that only begins like one.
+    #[must_use]
+    pub fn is_text_of_one(text: &str) -> bool {
+        text.len() >= 32 && (text.starts_with(COVER) || format::beginning(text).is_some())
+    }
+
     fn read(text: &str) -> Option<Self> {
         let stored = Secret::new(text.to_owned());
         let Some(rest) = text.strip_prefix(COVER) else {
             let Parts { scheme, output, .. } = format::read(text)?;
-            let (own, length) = (text.starts_with(PHC), output.len());
-            return Some(Self { text: stored, scheme, own, cover: None, output, length });
+            let length = output.len();
+            return Some(Self { text: stored, scheme, cover: None, output, length });
         };
         let (cover, other) = split_cover(rest)?;
         let covered = format::read(other)?;
         (blank(other, &covered) == other).then_some(Self {
             text: stored,
             scheme: covered.scheme,
-            own: other.starts_with(PHC),
             cover: Some(cover.scheme),
             output: cover.output,
             length: covered.output.len(),
@@ -141,38 +155,55 @@ impl PasswordHash {
         self.schemes().map(Scheme::work).fold(0, u64::saturating_add)
     }
 
-    /// Whether the password is the one that was hashed. Takes as long as the hash costs.
+    /// In which form the password is the one that was hashed, if in any. Other libraries hash a password as
+    /// it comes, and passlib writes scrypt as this service does, so both forms are compared. Takes as long as
+    /// the hash costs, and twice as long where the two forms differ, whether one of them is right or not.
     #[must_use]
-    pub fn verify(&self, password: &Password, memory: &mut HashingMemory) -> bool {
-        let (presented, possible) = match &password.prepared {
-            Some(prepared) if self.own => (prepared, true),
-            // Elsewhere passwords were hashed as they came.
-            _ => (&password.presented, !self.own),
+    pub fn verify(&self, password: &Password, memory: &mut HashingMemory) -> Option<Form> {
+        let presented = self.matches(&password.presented, memory);
+        let prepared = match password.other_form() {
+            Some(prepared) => self.matches(prepared, memory),
+            None => presented && password.prepared.is_some(),
         };
-        let octets = presented.expose().as_bytes();
-        let mut computed = self.scheme.compute(octets, self.length, memory);
+        match (presented, prepared) {
+            (_, true) => Some(Form::Prepared),
+            (true, false) => Some(Form::Presented),
+            (false, false) => None,
+        }
+    }
+
+    fn matches(&self, form: &Secret, memory: &mut HashingMemory) -> bool {
+        let mut computed = self.scheme.compute(form.expose().as_bytes(), self.length, memory);
         if let Some(cover) = &self.cover {
             computed = cover.compute(&computed, self.output.len(), memory);
         }
-        possible & bool::from(computed.ct_eq(&self.output))
+        computed.ct_eq(&self.output).into()
     }
 
-    /// What should be stored in place of this hash, if anything, once the password was found to be right.
+    /// What should be stored in place of this hash, if anything, once the password was found to be right in
+    /// this form: the hash of its prepared form.
     #[must_use]
     pub fn replacement(
         &self,
         password: &Password,
+        right: Form,
         cost: ScryptCost,
         memory: &mut HashingMemory,
     ) -> Option<String> {
-        let all_is_verified = !self.scheme.ignores_some_of(password.presented.expose());
-        match &password.prepared {
-            Some(prepared) if all_is_verified => {
-                (!self.is_current(cost)).then(|| memory.hash(prepared, cost))
-            }
+        let Some(prepared) = &password.prepared else {
+            // It can be asked for again as it came, and in no other form.
+            return if self.is_current(cost) { None } else { self.covered(cost, memory) };
+        };
+        let verified = match right {
+            Form::Presented => &password.presented,
+            Form::Prepared => prepared,
+        };
+        if self.scheme.ignores_some_of(verified.expose()) {
             // Nobody knows the rest of the password: only what was verified may be asked for again.
-            _ => self.covered(cost, memory),
+            return self.covered(cost, memory);
         }
+        let is_to_stay = self.is_current(cost) && right == Form::Prepared;
+        (!is_to_stay).then(|| memory.hash(prepared, cost))
     }
 
     /// This hash under a cover of scrypt, for which nobody needs the password; `None` if it has one, or if both
@@ -186,10 +217,10 @@ impl PasswordHash {
         Some(format!("{COVER}{own}${}", self.without_output()))
     }
 
-    /// Whether it is in the format of hashes that are made here.
+    /// Whether it is in the format of hashes that are made here. passlib writes scrypt in the same.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.own && self.cover.is_none()
+        self.text.expose().starts_with(PHC)
     }
 
     /// Whether it is what a new hash would be.
@@ -269,10 +300,11 @@ mod tests {
     fn a_hash_verifies_its_own_password_only() {
         let memory = &mut memory();
         let stored = parse(&memory.hash(&Secret::new("fern lamp".to_owned()), CHEAP));
-        assert!(stored.verify(&password("fern lamp"), memory));
-        assert!(stored.verify(&password("fern\u{a0}lamp"), memory), "the prepared form");
+        for right in ["fern lamp", "fern\u{a0}lamp"] {
+            assert_eq!(stored.verify(&password(right), memory), Some(Form::Prepared), "{right:?}");
+        }
         for other in ["fern", "fern lam", "fern lamp ", "Fern lamp", "fern\tlamp", ""] {
-            assert!(!stored.verify(&password(other), memory), "{other:?}");
+            assert_eq!(stored.verify(&password(other), memory), None, "{other:?}");
         }
         assert!(stored.is_current(CHEAP) && !stored.is_current(ScryptCost::RECOMMENDED));
         // [W-41] A NUL, which no request can carry, does not end a password.
@@ -288,15 +320,15 @@ mod tests {
         for Vector { made_by, format, password: right, hash, also } in vectors() {
             let case = format!("{made_by}, {format}: {right:?} {hash}");
             let stored = parse(&hash);
-            // In the format that is our own too a password is hashed in its prepared form.
             let prepared = password(&right).prepared;
-            let is_verified = !stored.own || prepared.is_some_and(|form| form.expose() == right);
-            assert_eq!(stored.verify(&password(&right), memory), is_verified, "{case}");
+            let is_prepared = prepared.is_some_and(|form| form.expose() == right);
+            let form = if is_prepared { Form::Prepared } else { Form::Presented };
+            assert_eq!(stored.verify(&password(&right), memory), Some(form), "{case}");
             for also in &also {
-                assert!(stored.verify(&password(also), memory), "{case}: {also:?}");
+                assert!(stored.verify(&password(also), memory).is_some(), "{case}: {also:?}");
             }
             let wrong = format!("!{right}");
-            assert!(!stored.verify(&password(&wrong), memory), "{case}: {wrong:?}");
+            assert_eq!(stored.verify(&password(&wrong), memory), None, "{case}: {wrong:?}");
             let shown = format!("{stored:?}");
             let mut secret = hash.rsplit('$').take(2).filter(|part| part.len() > 15);
             assert!(secret.all(|part| !shown.contains(part)), "{shown}");
@@ -314,21 +346,25 @@ mod tests {
         {
             let case = format!("{made_by}, {format}: {right:?}");
             let stored = parse(&hash);
-            let replacement = stored.replacement(&password(&right), CHEAP, memory);
-            if stored.is_current(CHEAP) {
+            let presented = password(&right);
+            let form = stored.verify(&presented, memory).expect("the right one");
+            let replacement = stored.replacement(&presented, form, CHEAP, memory);
+            // passlib's scrypt is ours, but for a password that has another form here or none.
+            if stored.is_current(CHEAP) && presented.other_form().is_none() {
                 assert_eq!(replacement, None, "{case}");
                 continue;
             }
             let replacement = replacement.expect("a replacement");
             let replaced = parse(&replacement);
-            assert!(replaced.verify(&password(&right), memory), "{case}");
-            assert!(!replaced.verify(&password("wrong"), memory), "{case}");
+            assert!(replaced.verify(&presented, memory).is_some(), "{case}");
+            assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
             // A tail that bcrypt never read was perhaps mistyped: it must not become the password.
             let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
-            let kept = is_bcrypt && right.len() > 72;
+            let kept = is_bcrypt && right.len() > 72 || presented.prepared.is_none();
             assert_eq!(replacement.starts_with(COVER), kept, "{case} {replacement}");
             for also in &also {
-                assert_eq!(replaced.verify(&password(also), memory), kept, "{case}: {also:?}");
+                let verified = replaced.verify(&password(also), memory).is_some();
+                assert_eq!(verified, kept, "{case}: {also:?}");
             }
         }
     }
@@ -347,8 +383,10 @@ mod tests {
                 covered.verify(&password(&right), memory),
                 stored.verify(&password(&right), memory)
             );
-            assert!(also.iter().all(|also| covered.verify(&password(also), memory)), "{text}");
-            assert!(!covered.verify(&password("wrong"), memory), "{text}");
+            for also in &also {
+                assert!(covered.verify(&password(also), memory).is_some(), "{text}");
+            }
+            assert_eq!(covered.verify(&password("wrong"), memory), None, "{text}");
             assert_eq!(covered.covered(CHEAP, memory), None, "one cover is enough");
             let dear = ScryptCost { ln: 17, r: 8, p: 17 };
             assert_eq!(stored.covered(dear, memory), None, "it could not be verified");

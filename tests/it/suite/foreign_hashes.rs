@@ -19,6 +19,18 @@ fn hashes_of(password: &str) -> Vec<(String, String)> {
     of_password.map(|vector| (text(vector, "format"), text(vector, "hash"))).collect()
 }
 
+/// The same of a few formats, one of each function: scrypt that looks like that of this service among them.
+fn some_hashes_of(password: &str) -> Vec<(String, String)> {
+    let mut hashes = hashes_of(password);
+    let begin = ["$scrypt$", "$2b$", "pbkdf2_sha256$", "$argon2id$v=19$"];
+    let mut met = BTreeSet::new();
+    hashes.retain(|(_, hash)| {
+        begin.iter().find(|begin| hash.starts_with(**begin)).is_some_and(|begin| met.insert(*begin))
+    });
+    assert_eq!(hashes.len(), begin.len(), "{password:?}");
+    hashes
+}
+
 /// Imports users of these names and hashes, with nothing else.
 fn import(jeton: &Jeton, users: &[(&str, &str)], options: &[&str]) {
     let lines = users.iter().map(|(name, hash)| format!("{name},{hash:?}\n"));
@@ -93,23 +105,56 @@ async fn a_password_that_could_not_be_set_here_still_logs_in() {
 }
 
 /// Elsewhere passwords were hashed as they came: in no normal form, with characters that no password has
-/// that is set here. They are right as they were, and in no other form before they were replaced.
+/// that is set here. They are right as they were, whatever hashed them, scrypt of passlib too, which looks like
+/// that of this service. Where such a password has a form of this service, that is right from the first login on.
 #[tokio::test]
 async fn a_password_that_came_in_no_normal_form_is_right_as_it_was() {
     let jeton = jeton().await;
+    let as_others_type = [
+        ("pa\u{308}sswo\u{308}rd", Some("p\u{e4}ssw\u{f6}rd")),
+        ("fern\u{a0}lamp", Some("fern lamp")),
+        ("fern\tlamp", None),
+        ("\u{1f469}\u{200d}\u{1f4bb} fern", None),
+    ];
+    for (own, prepared) in as_others_type {
+        let hashes = some_hashes_of(own);
+        let names: Vec<String> = (0..hashes.len()).map(|n| format!("{n}-{}", own.len())).collect();
+        let users: Vec<_> = names
+            .iter()
+            .zip(&hashes)
+            .map(|(name, (_, hash))| (name.as_str(), hash.as_str()))
+            .collect();
+        import(&jeton, &users, &[]);
+        for (name, (format, _)) in names.iter().zip(&hashes) {
+            let case = format!("{format}: {own:?}");
+            if let Some(prepared) = prepared {
+                assert!(!can_log_in(&jeton, name, prepared).await, "{case}: nobody knows it yet");
+            }
+            for attempt in ["with the hash that came", "with the hash that replaced it"] {
+                assert!(can_log_in(&jeton, name, own).await, "{case} {attempt}");
+            }
+            if let Some(prepared) = prepared {
+                assert!(can_log_in(&jeton, name, prepared).await, "{case}: either form is right");
+            }
+            assert!(!can_log_in(&jeton, name, &format!("{own}!")).await, "{case}");
+            jeton.forget_failures().await;
+        }
+    }
+}
+
+/// Where passwords were normalised before they were hashed, it does not matter how a keyboard composes them.
+#[tokio::test]
+async fn a_password_that_was_normalised_elsewhere_is_right_in_either_form() {
+    let jeton = jeton().await;
     let (composed, decomposed) = ("p\u{e4}ssw\u{f6}rd", "pa\u{308}sswo\u{308}rd");
-    let bcrypt = |password| {
-        let of_bcrypt = |(format, _): &&(String, String)| format == "bcrypt $2b$";
-        hashes_of(password).iter().find(of_bcrypt).expect("one").1.clone()
-    };
-    let users = [("composed", bcrypt(composed)), ("decomposed", bcrypt(decomposed))];
-    import(&jeton, &users.each_ref().map(|(name, hash)| (*name, hash.as_str())), &[]);
-    assert!(!can_log_in(&jeton, "composed", decomposed).await);
-    assert!(!can_log_in(&jeton, "decomposed", composed).await);
-    for (name, own) in [("composed", composed), ("decomposed", decomposed)] {
-        assert!(can_log_in(&jeton, name, own).await, "{name}");
-        for form in [composed, decomposed] {
-            assert!(can_log_in(&jeton, name, form).await, "{name}: either form is the same now");
+    let hashes = some_hashes_of(composed);
+    let names: Vec<String> = (0..hashes.len()).map(|number| format!("user{number}")).collect();
+    let users: Vec<_> =
+        names.iter().zip(&hashes).map(|(name, (_, hash))| (name.as_str(), hash.as_str())).collect();
+    import(&jeton, &users, &[]);
+    for (name, (format, _)) in names.iter().zip(&hashes) {
+        for form in [decomposed, composed, decomposed] {
+            assert!(can_log_in(&jeton, name, form).await, "{format}: {form:?}");
         }
     }
 }

@@ -109,12 +109,12 @@ async fn one_bad_line_keeps_everything_out() {
     let database = Database::empty(ENGINE).await;
     let good = format!("anna,{TUTORIAL},read,false");
     let bad = [
-        (format!("ANNA,{OTHER},,"), "duplicate", "the user name anna is that of line 2"),
+        (format!("ANNA,{OTHER},,"), "duplicate", "its user name is that of line 2"),
         (format!("a b,{OTHER},,"), "username", "cannot be a user name"),
         (format!(",{OTHER},,"), "malformed", "it has no \"username\""),
         ("carl,,,".to_owned(), "malformed", "it has no \"password_hash\""),
         ("carl,plain:Zqx7secret,,".to_owned(), "unknown_hash", "in no format known here"),
-        ("carl,{noop}Zqx7secret,,".to_owned(), "unknown_hash", "in no format known here"),
+        ("carl,{noop}Zqx7secret,,".to_owned(), "unknown_hash", "plain text of Spring"),
         (format!("carl,{},,", OTHER.replace("$04$", "$31$")), "expensive_hash", "--hash-memory"),
         (format!("carl,{OTHER},a\u{7f},"), "malformed", "scope"),
         (format!("carl,{OTHER},,perhaps"), "malformed", "neither true nor false"),
@@ -139,7 +139,7 @@ async fn one_bad_line_keeps_everything_out() {
     let output = import(&database, &text, &[]);
     let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(stderr.contains("line 3: the user name anna is that of line 2"), "{stderr}");
+    assert!(stderr.contains("line 3: its user name is that of line 2"), "{stderr}");
     assert!(stderr.contains("10 lines cannot be taken, so nothing was imported"), "{stderr}");
     for hash in [&TUTORIAL[20..], &OTHER[20..], "Zqx7secret"] {
         assert!(!stdout.contains(hash) && !stderr.contains(hash), "{hash} in {stdout}{stderr}");
@@ -270,9 +270,9 @@ async fn a_sub_stays_with_its_user() {
     };
     assert_eq!(report(&database, &file(&["anna,1"]), &[])["added"], 1);
     for (lines, kind, said) in [
-        (&["bert,1"][..], "conflict", "the sub of bert is that of the user anna"),
-        (&["anna,2"], "conflict", "there is a user anna already, with another sub"),
-        (&["bert,2", "carl,2"], "duplicate", "the sub of the user carl is that of line 2"),
+        (&["bert,1"][..], "conflict", "its sub is that of the user anna"),
+        (&["anna,2"], "conflict", "there is a user of its name already, with another sub"),
+        (&["bert,2", "carl,2"], "duplicate", "its sub is that of line 2"),
         (&["bert,a b"], "malformed", "cannot be a sub"),
     ] {
         let output = import(&database, &file(lines), &["--json"]);

@@ -19,12 +19,12 @@ fn openssl(arguments: &[&str]) -> String {
 }
 
 /// A new private RSA key as PKCS #8, with further options of `openssl genpkey`.
-fn new_key(options: &[&str]) -> String {
+pub(super) fn new_key(options: &[&str]) -> String {
     openssl(&[&["genpkey", "-quiet", "-algorithm", "RSA"], options].concat())
 }
 
 /// The private JWK of a new key, with these members changed.
-fn new_jwk(changes: &Value) -> String {
+pub(super) fn new_jwk(changes: &Value) -> String {
     let jwk = Jwk::generate_rsa_key(2_048).expect("OpenSSL makes a key").to_string();
     let mut jwk: Value = serde_json::from_str(&jwk).expect("JSON");
     for (name, value) in changes.as_object().expect("an object") {
@@ -35,7 +35,11 @@ fn new_jwk(changes: &Value) -> String {
 
 /// The public half, as the program that made a key knows it.
 fn public_half(text: &str) -> Value {
-    let text = text.trim();
+    // What stands before a key in PEM is not read by the library.
+    let begin = text.find("-----BEGIN PRIVATE").or(text.find("-----BEGIN RSA")).or(text.find('{'));
+    let text = text[begin.expect("a key")..].trim();
+    let end = text.find("-----END").and_then(|at| text[at..].find('\n').map(|line| at + line));
+    let text = end.map_or(text, |end| &text[..end]);
     let public = if text.starts_with('{') {
         Jwk::from_bytes(text).and_then(|jwk| jwk.to_public_key())
     } else {
@@ -45,10 +49,28 @@ fn public_half(text: &str) -> Value {
 }
 
 /// Imports a key from standard input; the exit code, and all that was said and printed.
-fn import(database: &Database, master_key: &str, key: &str) -> (Option<i32>, String) {
+pub(super) fn import(database: &Database, master_key: &str, key: &str) -> (Option<i32>, String) {
     let output = key_command(database, master_key, &["import", "-", "--yes"], key);
     let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
     (output.status.code(), text.into_owned())
+}
+
+/// A new key with its certificate, as PKCS #12 in a file.
+fn new_bag(database: &Database) -> String {
+    let (key, certificate, bag) =
+        (database.path("own.pem"), database.path("own.crt"), database.path("own.p12"));
+    std::fs::write(&key, new_key(&[])).expect("a file");
+    openssl(&["req", "-x509", "-subj", "/CN=x", "-key", &key, "-days", "2", "-out", &certificate]);
+    let parts = ["-inkey", &key, "-in", &certificate, "-out", &bag];
+    openssl(&[&["pkcs12", "-export", "-passout", "pass:x"], &parts[..]].concat());
+    bag
+}
+
+/// What `openssl pkcs12` writes of it: attributes and a certificate stand around the key.
+fn bag_of(database: &Database) -> String {
+    let text = openssl(&["pkcs12", "-in", &new_bag(database), "-nodes", "-passin", "pass:x"]);
+    assert!(text.contains("Bag Attributes") && text.contains("BEGIN CERTIFICATE"), "{text}");
+    text
 }
 
 /// The key sets of other programs' private keys, as they make them.
@@ -60,7 +82,10 @@ fn keys_of_every_form(folder: &Database) -> Vec<(&'static str, String)> {
         ("PKCS #8", new_key(&["-pkeyopt", "rsa_keygen_bits:3072"])),
         ("JWK", new_jwk(&json!({}))),
         ("JWK with a name", new_jwk(&json!({"kid": "theirs", "alg": "RS256", "use": "sig"}))),
+        ("JWK with operations", new_jwk(&json!({"key_ops": ["sign", "verify"]}))),
         ("PEM between blank lines", format!("\n\n{}\n\n", new_key(&[]))),
+        ("PEM with a mark", format!("\u{feff}{}", new_key(&[]).replace('\n', "\r\n"))),
+        ("of PKCS #12", bag_of(folder)),
     ]
 }
 
@@ -127,35 +152,42 @@ async fn unfit_keys_are_refused() {
     let good = new_key(&[]);
     let file = database.path("good.pem");
     std::fs::write(&file, &good).expect("a file");
-    let encrypted = ["-aes256", "-passout", "pass:x"];
     let not_private = "it is not a private RSA key";
-    let ec = ["genpkey", "-quiet", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+    let cut = "damaged or was cut off";
+    let only_public = "it has the public half alone";
+    let certificate = ["req", "-x509", "-subj", "/CN=x", "-key", &file, "-days", "2"];
+    let ssh_public = format!("ssh-rsa {} x@y", "AAAA".repeat(90));
     let cases = [
         ("nothing", String::new(), not_private),
         ("text", "no key at all".to_owned(), not_private),
-        ("public", openssl(&["pkey", "-in", &file, "-pubout"]), not_private),
-        ("public PKCS #1", openssl(&["rsa", "-in", &file, "-RSAPublicKey_out"]), not_private),
-        ("cut", good[..good.len() / 2].to_owned(), not_private),
-        ("encrypted", openssl(&[&["pkey", "-in", &file], &encrypted[..]].concat()), not_private),
-        (
-            "encrypted PKCS #1",
-            openssl(&[&["rsa", "-traditional", "-in", &file], &encrypted[..]].concat()),
-            not_private,
-        ),
-        ("EC", openssl(&ec), not_private),
-        ("Ed25519", openssl(&["genpkey", "-quiet", "-algorithm", "ED25519"]), not_private),
-        ("PSS", openssl(&["genpkey", "-quiet", "-algorithm", "RSA-PSS"]), not_private),
-        ("1024 bits", new_key(&["-pkeyopt", "rsa_keygen_bits:1024"]), "1024 bits"),
+        ("public", openssl(&["pkey", "-in", &file, "-pubout"]), only_public),
+        ("public PKCS #1", openssl(&["rsa", "-in", &file, "-RSAPublicKey_out"]), only_public),
+        ("a certificate", openssl(&certificate), only_public),
+        ("a public key of OpenSSH", ssh_public, only_public),
+        ("a public JWK", public_half(&good).to_string(), only_public),
+        ("cut", good[..good.len() / 2].to_owned(), cut),
+        ("damaged", good.replace("MII", "AAA"), cut),
+        ("two keys", good.clone() + &good, "it has 2 private keys"),
         ("2047 bits", new_key(&["-pkeyopt", "rsa_keygen_bits:2047"]), "2047 bits"),
-        ("e = 3", new_key(&["-pkeyopt", "rsa_keygen_pubexp:3"]), "65537"),
-        ("RS512", new_jwk(&json!({"alg": "RS512"})), "another algorithm"),
         ("RSA-OAEP", new_jwk(&json!({"alg": "RSA-OAEP"})), "another algorithm"),
-        ("without d", new_jwk(&json!({"d": null})), not_private),
+        ("an alg that is no text", new_jwk(&json!({"alg": ["RS256"]})), "another algorithm"),
+        ("a use that is no text", new_jwk(&json!({"use": ["sig"]})), "not for signatures"),
+        ("without sign", new_jwk(&json!({"key_ops": ["verify"]})), "key_ops"),
+        ("sign and decrypt", new_jwk(&json!({"key_ops": ["sign", "decrypt"]})), "key_ops"),
+        ("key_ops of another kind", new_jwk(&json!({"key_ops": "sign"})), "key_ops"),
+        ("without d", new_jwk(&json!({"d": null})), only_public),
         ("another p", new_jwk(&json!({"p": "AQAB"})), "do not belong together"),
         ("another dp", new_jwk(&json!({"dp": "AQAB"})), "do not belong together"),
-        ("symmetric", json!({"kty": "oct", "k": "AAAA"}).to_string(), not_private),
-        ("JSON", "{}".to_owned(), not_private),
-        ("a set", format!("{{\"keys\":[{}]}}", new_jwk(&json!({}))), not_private),
+        ("a JWE", "eyJhbGciOiJkaXIifQ..aaaa.bbbb.cccc".to_owned(), "encrypted as a JWE"),
+        ("a list", format!("[{}]", new_jwk(&json!({}))), "jq '.[0]'"),
+        ("PuTTY", "PuTTY-User-Key-File-3: ssh-rsa\n".to_owned(), "PuTTYgen"),
+        (".NET", "<RSAKeyValue><Modulus>".to_owned(), "ExportPkcs8PrivateKeyPem"),
+        ("JSON", "{}".to_owned(), "not a JWK"),
+        (
+            "a use said twice",
+            new_jwk(&json!({})).replacen('{', "{\"use\":\"enc\",\"use\":\"sig\",", 1),
+            "twice",
+        ),
     ];
     let before = database.dump().await;
     for (case, text, says) in cases {

@@ -35,6 +35,14 @@ async fn the_password_of_the_database_is_not_shown() {
         ("mysql://user:", "@127.0.0.1:1/name"),
         ("Postgres://user:", "@127.0.0.1:1/name"),
         ("host=127.0.0.1 port=1 user=user password=", ""),
+        ("postgres://user:", "/name"),
+        ("postgres://user:", ""),
+        ("postgres://user:p?", ""),
+        ("postgres://user:p#", "@127.0.0.1:1/name"),
+        ("postgres://127.0.0.1:1/name?user=user&password=p&", "=1"),
+        ("postgres://127.0.0.1:1/name?user=user&password=p&", ""),
+        ("postgresql+asyncpg://user:", "@127.0.0.1:1/name"),
+        ("postgres//user:", "@127.0.0.1:1/name"),
     ] {
         let password = format!("Zqx{:016x}", rand::random::<u64>());
         secrets.add(&format!("the password in {before}…{after}"), &password);
@@ -112,6 +120,118 @@ async fn what_a_command_refuses_is_not_repeated() {
         refuse(&["check", "--master-key-file", &file], "");
         // The same file in the place of the key of the listener.
         refuse(&["check", "--tls-certificate", &file, "--tls-key", &file], "");
+    }
+    secrets.assert_absent(&places);
+}
+
+/// ASVS 16.5.1: a file of users has hashes and passwords in it, in any place if columns are mixed up or the header is
+/// missing. What is said of it names places. [H-32]
+#[tokio::test]
+async fn nothing_of_a_file_of_users_is_repeated() {
+    let (database, _) = Database::filled(ENGINE).await;
+    let mut secrets = Secrets::default();
+    let mut places = Vec::new();
+    let good = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
+    let columns = ["username", "password_hash", "sub", "scope", "role", "disabled", "mfa_required"];
+    let usual = ["anna", good, "", "read", "admin", "false", "0"];
+    let mut make = |beginning: &str| {
+        let secret = format!("{beginning}Zqx{:016x}", rand::random::<u64>());
+        secrets.add("a secret of the file", &secret);
+        secret
+    };
+    let mut files: Vec<String> = Vec::new();
+    for beginning in ["", "$2b$10$", "{noop}"] {
+        // Without a header, as the only line and as the first; as a name of a column.
+        let (first, second) = (make(beginning), make(beginning));
+        files.push(format!("anna,{first}\n"));
+        files.push(format!("{first},anna\nbert,{second}\n"));
+        files.push(format!("username,{first},{first}\nanna,{good},x\n"));
+        files.push(format!("anna:{first}\nbert:{second}\n"));
+        files.push(format!("{first}\n{second}"));
+        // In each place of a line, alone and twice, and in a line that is too long.
+        for at in 0..columns.len() {
+            let secret = make(beginning);
+            let line = |value: &str| {
+                let mut cells = usual.map(str::to_owned);
+                value.clone_into(&mut cells[at]);
+                cells.map(|cell| format!("\"{cell}\"")).join(",")
+            };
+            let odd = line(&format!("{secret} \u{1}"));
+            let header = columns.join(",");
+            files.push(format!("{header}\n{}\n{}\n{odd}\n", line(&secret), line(&secret)));
+            files.push(format!("{header}\n{},{secret}\n", line("x")));
+            let value = |value: &str| {
+                let mut object = serde_json::Map::new();
+                for (name, own) in columns.iter().zip(usual) {
+                    object.insert((*name).to_owned(), own.into());
+                }
+                object[columns[at]] = value.into();
+                serde_json::Value::Object(object)
+            };
+            let (one, list) =
+                (value(&secret), serde_json::json!([value(&secret), value(&secret), secret]));
+            files.push(format!(
+                "{one}\n{one}\n\"{secret}\"\n[\"{secret}\"]\n{{\"{secret}\":1,\"{secret}\":2}}\n"
+            ));
+            files.push(format!("{{}}\n{{\"username\": {secret}}}\n{{\"{secret}\"\n{secret}\n"));
+            files.push(list.to_string());
+            files.push(serde_json::to_string_pretty(&list).expect("JSON"));
+            files.push(list.to_string().replace(']', &format!("] {secret}")));
+        }
+    }
+    let url = &database.url;
+    for file in &files {
+        for options in [&["--dry-run"][..], &["--dry-run", "--json", "--column", "sub=id"]] {
+            let arguments = [&["user", "import", "-", "--database", url], options].concat();
+            places.push(("an import", printed(run_with_input(&arguments, file))));
+        }
+    }
+    secrets.assert_absent(&places);
+}
+
+/// ASVS 13.3.1: a key in the place of the name of its file, a value of the environment that cannot be taken and
+/// a word too many are not repeated. [H-32]
+#[tokio::test]
+async fn settings_that_cannot_be_taken_are_not_repeated() {
+    let database = Database::empty(ENGINE).await;
+    let mut secrets = Secrets::default();
+    let mut places = Vec::new();
+    let key = openssl::rsa::Rsa::generate(2_048).expect("a key").private_key_to_pem().expect("PEM");
+    let pem = String::from_utf8(key).expect("text");
+    secrets.add("a line of a key", pem.lines().nth(9).expect("a line"));
+    let octets = encoded(b"Zqx: 32 octets of a master key!!");
+    secrets.add("a master key", &octets);
+    let jwk = format!("{{\"kty\":\"oct\",\"k\":\"{octets}\"}}");
+    for name in ["MASTER_KEY_FILE", "TLS_KEY"] {
+        for value in [pem.trim(), &jwk, &octets] {
+            let variable = format!("JETON_{name}");
+            let flag = format!("--{}", name.to_lowercase().replace('_', "-"));
+            let tls = ("JETON_TLS_CERTIFICATE", "/no/such/file");
+            let set = [(variable.as_str(), value), tls];
+            let set = if name == "TLS_KEY" { &set[..] } else { &set[..1] };
+            let output = run_with_environment(&["check"], set);
+            assert_ne!(output.status.code(), Some(0));
+            places.push(("a command", printed(output)));
+            let certificate = ["--tls-certificate", "/no/such/file"];
+            let further = if name == "TLS_KEY" { &certificate[..] } else { &[] };
+            places.push(("a command", printed(run(&[&["check", &flag, value], further].concat()))));
+        }
+    }
+    for name in ["ISSUER", "LISTEN", "SCRYPT", "CORS_ORIGIN", "TRUSTED_PROXY", "LOG", "HASH_MEMORY"]
+    {
+        let secret = format!("https://user:{:016x}@host/*", rand::random::<u64>());
+        secrets.add(name, &secret[13..29]);
+        let variable = format!("JETON_{name}");
+        let set = [(variable.as_str(), secret.as_str())];
+        let output = run_with_environment(&["serve", "--database", &database.url], &set);
+        assert_ne!(output.status.code(), Some(0), "{name}");
+        places.push(("a command", printed(output)));
+    }
+    for arguments in
+        [&["user", "add", "anna"][..], &["user", "passwd", "anna"], &["client", "add", "c"]]
+    {
+        let secret = secrets.make("a word too many");
+        places.push(("a command", printed(run(&[arguments, &[&secret]].concat()))));
     }
     secrets.assert_absent(&places);
 }

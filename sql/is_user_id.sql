@@ -1,0 +1,3 @@
+SELECT user_id
+FROM users
+WHERE user_id = $1

@@ -1,0 +1,275 @@
+//! Keys that were made elsewhere: what can sign here is taken, and of everything else it is said what it is, and
+//! which command makes of it what can be taken.
+
+use josekit::jwk::Jwk;
+use josekit::jwk::alg::rsa::RsaKeyPair;
+use openssl::pkcs12::Pkcs12;
+use openssl::pkey::{Id, PKey};
+use openssl::rsa::Rsa;
+use openssl::x509::X509;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::signing::{NewSigningKey, SigningKey};
+
+/// What makes a key that can be taken.
+const MAKE: &str =
+    "make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem`";
+/// What to do with half a key.
+const ONLY_PUBLIC: &str =
+    "it has the public half alone, which signs nothing: bring the private key that belongs to it";
+
+/// Reads a private RSA key: PEM (PKCS #1 or PKCS #8, not encrypted, whatever stands around it) or a JWK.
+///
+/// # Errors
+/// A sentence that says what was given instead and what to do; nothing of the key is in it.
+pub fn read(text: &[u8]) -> Result<NewSigningKey, String> {
+    let trimmed = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+    let pair = if trimmed.starts_with(b"{") {
+        read_jwk(trimmed)?
+    } else {
+        match std::str::from_utf8(trimmed) {
+            Ok(text) if text.contains("-----BEGIN ") => read_pem(text)?,
+            Ok(text) => return Err(describe_text(text)),
+            Err(_) => return Err(describe_octets(text)),
+        }
+    };
+    take(&pair)
+}
+
+/// Takes a key if it is sound, and fit for RS256 (RFC 7518 §3.3).
+fn take(pair: &RsaKeyPair) -> Result<NewSigningKey, String> {
+    // OpenSSL signs with a key whose parts do not belong together, only slower.
+    let key = Rsa::private_key_from_der(&Zeroizing::new(pair.to_raw_private_key()));
+    let Some(key) = key.ok().filter(|key| key.check_key().unwrap_or(false)) else {
+        return Err("its parts do not belong together: it is damaged or was altered".to_owned());
+    };
+    let bits = key.n().num_bits();
+    let jwk = pair.to_jwk_private_key();
+    // What was named or said of the key elsewhere is not kept.
+    let mut plain = Jwk::new("RSA");
+    for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
+        let value = jwk.parameter(name).cloned();
+        plain.set_parameter(name, value).map_err(|_| format!("its member {name} is malformed"))?;
+    }
+    if !(2_048..=8_192).contains(&bits) {
+        return Err(format!(
+            "it has {bits} bits: from 2048 to 8192 are accepted (RFC 7518 §3.3); {MAKE}"
+        ));
+    }
+    if jwk.parameter("e").and_then(Value::as_str) != Some("AQAB") {
+        return Err(format!(
+            "its public exponent is not 65537, which some verifiers insist on: {MAKE}"
+        ));
+    }
+    let secret = Zeroizing::new(plain.to_string().into_bytes());
+    let key = SigningKey::from_secret(&secret)?;
+    Ok(NewSigningKey { public: key.public().clone(), secret })
+}
+
+/// What a JWK says of itself; a member that it says twice makes all of it unreadable.
+#[derive(Deserialize)]
+struct Declared {
+    keys: Option<IgnoredAny>,
+    kty: Option<String>,
+    d: Option<IgnoredAny>,
+    oth: Option<IgnoredAny>,
+    alg: Option<Value>,
+    r#use: Option<Value>,
+    key_ops: Option<Value>,
+}
+
+/// Reads a JWK that may be used as keys are here: RFC 7517 §4.2 to §4.4, RFC 8725 §3.1 (one key, one algorithm).
+fn read_jwk(text: &[u8]) -> Result<RsaKeyPair, String> {
+    let Ok(declared) = serde_json::from_slice::<Declared>(text) else {
+        return Err(
+            "it begins like a JWK, but is not JSON, or says a member twice or in another type: it \
+                    is damaged"
+                .to_owned(),
+        );
+    };
+    if declared.keys.is_some() {
+        return Err(
+            "it is a JWK Set: `jq '.keys[0]' FILE > key.jwk` takes the first key out of it"
+                .to_owned(),
+        );
+    }
+    declared.check()?;
+    let malformed =
+        |_| "it is not a private RSA key: its members are missing or malformed".to_owned();
+    RsaKeyPair::from_jwk(&Jwk::from_bytes(text).map_err(malformed)?).map_err(malformed)
+}
+
+impl Declared {
+    fn check(&self) -> Result<(), String> {
+        let is_for_signatures = |operations: &Value| {
+            let operations = operations.as_array().map(Vec::as_slice).unwrap_or_default();
+            operations.iter().any(|operation| operation == "sign")
+                && operations.iter().all(|operation| operation == "sign" || operation == "verify")
+        };
+        let problem = match self.kty.as_deref() {
+            Some("RSA") if self.d.is_none() => return Err(ONLY_PUBLIC.to_owned()),
+            Some("RSA") if self.oth.is_some() => {
+                "it has more than two primes, as few programs know"
+            }
+            Some("RSA") if self.alg.as_ref().is_some_and(|alg| alg != "RS256") => {
+                "its alg says that it is for another algorithm than RS256"
+            }
+            Some("RSA") if self.r#use.as_ref().is_some_and(|r#use| r#use != "sig") => {
+                "its use says that it is not for signatures (sig)"
+            }
+            Some("RSA") if self.key_ops.as_ref().is_some_and(|ops| !is_for_signatures(ops)) => {
+                "its key_ops are not sign, or sign and verify"
+            }
+            Some("RSA") => return Ok(()),
+            Some("oct") => "it is a symmetric key, and RS256 takes an RSA key",
+            Some("EC" | "OKP") => "it is a key on a curve, and RS256 takes an RSA key",
+            Some(_) => "its kty is not RSA",
+            None => return Err("it is JSON, but not a JWK, which has a kty".to_owned()),
+        };
+        Err(format!("{problem}: {MAKE}"))
+    }
+}
+
+/// Reads the one private key among the blocks of a text.
+fn read_pem(text: &str) -> Result<RsaKeyPair, String> {
+    let blocks: Vec<Block<'_>> = blocks(text)?;
+    let private: Vec<&Block<'_>> =
+        blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
+    let block = match private[..] {
+        [] => return Err(ONLY_PUBLIC.to_owned()),
+        [block] => block,
+        _ => {
+            return Err(format!(
+                "it has {} private keys, and nobody knows which is meant: leave one in the file",
+                private.len()
+            ));
+        }
+    };
+    if block.label == "ENCRYPTED PRIVATE KEY"
+        || block.text.contains("ENCRYPTED\n")
+        || block.text.contains("ENCRYPTED\r")
+    {
+        return Err("it is encrypted with a password: `openssl pkey -in FILE -out key.pem` writes it without"
+            .to_owned());
+    }
+    match block.label {
+        "PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+        "OPENSSH PRIVATE KEY" => {
+            return Err("it is in the form of OpenSSH: `cp FILE key.pem && ssh-keygen -q -p -N '' -m PEM -f \
+                        key.pem` writes it as PEM, if it is an RSA key"
+                .to_owned());
+        }
+        "EC PRIVATE KEY" => {
+            return Err(format!("it is a key on a curve, and RS256 takes an RSA key: {MAKE}"));
+        }
+        _ => return Err(format!("it is no RSA key, as RS256 takes it: {MAKE}")),
+    }
+    let Ok(key) = PKey::private_key_from_pem(block.text.as_bytes()) else {
+        return Err("it is not a private RSA key: its PEM is damaged or was cut off".to_owned());
+    };
+    describe_kind(key.id()).map_or(Ok(()), Err)?;
+    RsaKeyPair::from_pem(block.text).map_err(|_| "it is not a private RSA key".to_owned())
+}
+
+/// Why a private key of a kind cannot be taken, if it cannot.
+fn describe_kind(kind: Id) -> Option<String> {
+    let name = match kind {
+        Id::RSA => return None,
+        Id::RSA_PSS => "is an RSA key for PSS alone, and RS256 is not PSS",
+        Id::EC | Id::ED25519 | Id::ED448 | Id::X25519 | Id::X448 => {
+            "is a key on a curve, and RS256 takes an RSA key"
+        }
+        _ => "is no RSA key, as RS256 takes it",
+    };
+    Some(format!("it {name}: {MAKE}"))
+}
+
+/// A block of PEM (RFC 7468 §2), from its first line to its last.
+struct Block<'a> {
+    label: &'a str,
+    text: &'a str,
+}
+
+/// The blocks of a text; what stands between them says nothing (RFC 7468 §2).
+fn blocks(text: &str) -> Result<Vec<Block<'_>>, String> {
+    let mut blocks = Vec::new();
+    let mut rest = text;
+    while let Some(begin) = rest.find("-----BEGIN ") {
+        let block = rest.get(begin..).unwrap_or_default();
+        let label = block.strip_prefix("-----BEGIN ").and_then(|text| text.split_once("-----"));
+        let label = label.map(|(label, _)| label).unwrap_or_default();
+        let last = format!("-----END {label}-----");
+        let Some(end) = block.find(&last) else {
+            return Err(
+                "it is not a private RSA key: its PEM has a beginning without an end, so it is \
+                        damaged or was cut off"
+                    .to_owned(),
+            );
+        };
+        let (text, after) = block.split_at(end + last.len());
+        blocks.push(Block { label, text });
+        rest = after;
+    }
+    Ok(blocks)
+}
+
+/// What a text without PEM is.
+fn describe_text(text: &str) -> String {
+    let compact = text.split_whitespace().collect::<String>();
+    let is_base64 = |octet: u8| octet.is_ascii_alphanumeric() || b"+/=".contains(&octet);
+    if text.starts_with("ssh-") || text.starts_with("---- BEGIN SSH2 PUBLIC") {
+        ONLY_PUBLIC.to_owned()
+    } else if text.starts_with("PuTTY-User-Key-File") {
+        "it is in the form of PuTTY: have PuTTYgen export it as a key of OpenSSH".to_owned()
+    } else if text.starts_with("<RSAKeyValue") {
+        "it is in the XML of .NET: have .NET write it with ExportPkcs8PrivateKeyPem".to_owned()
+    } else if text.starts_with("eyJ") && text.bytes().filter(|octet| *octet == b'.').count() == 4 {
+        "it is encrypted as a JWE: decrypt it with the program that made it, and import the JWK"
+            .to_owned()
+    } else if text.starts_with('[') {
+        "it is a JSON list: take one private key out of it, as with `jq '.[0]' FILE > key.jwk`"
+            .to_owned()
+    } else if compact.starts_with("MI") && compact.bytes().all(is_base64) {
+        "it is base64 without the first and last line of PEM: `base64 -d FILE | openssl pkey -inform DER \
+         -out key.pem` writes it as PEM"
+            .to_owned()
+    } else {
+        "it is not a private RSA key: it must be PEM (PKCS #1 or PKCS #8, not encrypted) or a JWK"
+            .to_owned()
+    }
+}
+
+/// What octets are that are no text.
+fn describe_octets(octets: &[u8]) -> String {
+    if octets.starts_with(b"\xff\xfe") || octets.starts_with(b"\xfe\xff") {
+        return "it is a text in UTF-16: `iconv -f UTF-16 -t UTF-8 FILE > key.pem` writes it in UTF-8".to_owned();
+    }
+    if octets.starts_with(b"\xfe\xed\xfe\xed") {
+        return "it is a keystore of Java: `keytool -importkeystore -srckeystore FILE -destkeystore key.p12 \
+                -deststoretype PKCS12` writes it as PKCS #12, of which `openssl pkcs12` makes PEM"
+            .to_owned();
+    }
+    if let Ok(key) = PKey::private_key_from_der(octets) {
+        return describe_kind(key.id()).unwrap_or_else(|| {
+            "it is DER: `openssl pkey -inform DER -in FILE -out key.pem` writes it as PEM"
+                .to_owned()
+        });
+    }
+    if Pkcs12::from_der(octets).is_ok() {
+        return "it is PKCS #12: `openssl pkcs12 -in FILE -nocerts -nodes -out key.pem` writes its key as PEM"
+            .to_owned();
+    }
+    if PKey::public_key_from_der(octets).is_ok() || X509::from_der(octets).is_ok() {
+        return ONLY_PUBLIC.to_owned();
+    }
+    if octets.starts_with(b"\x30") {
+        return "it is DER, and perhaps encrypted: `openssl pkey -inform DER -in FILE -out key.pem` writes it \
+                as PEM"
+            .to_owned();
+    }
+    "it is not a private RSA key: it must be PEM (PKCS #1 or PKCS #8, not encrypted) or a JWK"
+        .to_owned()
+}
