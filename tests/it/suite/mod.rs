@@ -44,6 +44,7 @@ mod operator_secrets;
 mod overload;
 mod password_grant;
 mod passwords;
+mod public_halves;
 mod refresh_client;
 mod refresh_forged;
 mod refresh_grant;
