@@ -106,6 +106,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let keys = administration_by_replicas(&common, Intent::Look).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
             list(&listed, &keys, refresh, json);
+            for problem in keys.replaced_public_halves().await? {
+                output::error_line(&format!("warning: {problem}"));
+            }
             Ok(())
         }
         Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,

@@ -79,6 +79,12 @@ pub fn generate(bits: u32) -> Result<NewSigningKey, String> {
 }
 
 impl PublicJwk {
+    /// Whether its name is its thumbprint (RFC 7638): if not, it is not the key of that name.
+    #[must_use]
+    pub fn is_named_by_its_thumbprint(&self) -> bool {
+        self.kid == thumbprint(&self.n, &self.e)
+    }
+
     /// The key as PEM (`SubjectPublicKeyInfo`), for what reads no JWK.
     ///
     /// # Errors

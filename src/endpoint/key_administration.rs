@@ -5,13 +5,16 @@
 
 use serde::Serialize;
 
-use super::key_vault::{KeyVault, NewKey, REFRESH_KEY_LEAD, dates, is_for, next_generation, opens};
+use super::key_vault::{
+    KeyVault, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
+    open_signing_key, opens,
+};
 use super::replicas::{self, Publication};
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::imported_key;
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
-use crate::crypto::signing::{NewSigningKey, PublicJwk};
+use crate::crypto::signing::{NewSigningKey, PublicJwk, SigningKey};
 use crate::oauth::KeyId;
 use crate::store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
 
@@ -138,25 +141,50 @@ impl KeyAdministration {
         Ok(keys.iter().map(listed).collect())
     }
 
-    /// The public halves of the keys in the key set, or of one key whatever its state.
+    /// The public halves of the keys in the key set, or of one key whatever its state, as their private halves have
+    /// them: only the master key proves that a key is this service's.
     ///
     /// # Errors
-    /// A sentence if there is none.
+    /// A sentence if there is none, or one cannot be opened, or another stands in the database.
     pub async fn public(&self, kid: Option<&KeyId>) -> Result<Vec<PublicJwk>, String> {
-        let known = self.known(&self.vault.list().await?);
+        let stored = self.vault.list().await?;
+        let known = self.known(&stored);
         let wanted = |key: &&Known| match kid {
             Some(kid) => key.stored.id == *kid,
             None => key.life.state != KeyState::Gone,
         };
-        let read = |key: &Known| {
-            serde_json::from_str(&key.stored.public_jwk)
-                .map_err(|error| format!("the public half of the key {}: {error}", key.stored.id))
-        };
-        let found = known.iter().filter(wanted).map(read).collect::<Result<Vec<_>, String>>()?;
+        let wanted: Vec<&Known> = known.iter().filter(wanted).collect();
         match kid {
-            Some(kid) if found.is_empty() => Err(unknown(kid)),
-            _ => Ok(found),
+            Some(kid) if wanted.is_empty() => return Err(unknown(kid)),
+            _ if wanted.is_empty() => return Ok(Vec::new()),
+            _ => {}
         }
+        let masters = self.vault.masters(&stored)?;
+        let derive = |key: &&Known| {
+            let opened = open_signing_key(&key.stored, &masters)?;
+            check_public_half(&key.stored, Some(opened.public()))?;
+            Ok(opened.public().clone())
+        };
+        let derived: Result<_, String> = wanted.iter().map(derive).collect();
+        derived.map_err(|problem| format!("{problem}; nothing was exported"))
+    }
+
+    /// What is wrong with the public halves that stand in the database, as far as it can be told with the master
+    /// keys that there are.
+    ///
+    /// # Errors
+    /// A sentence if the database cannot be read.
+    pub async fn replaced_public_halves(&self) -> Result<Vec<String>, String> {
+        let stored = self.vault.list().await?;
+        if stored.is_empty() {
+            return Ok(Vec::new());
+        }
+        let masters = self.vault.masters(&stored).ok();
+        let check = |key: &StoredKey| {
+            let opened = masters.as_ref().and_then(|masters| open_signing_key(key, masters).ok());
+            check_public_half(key, opened.as_ref().map(SigningKey::public)).err()
+        };
+        Ok(stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect())
     }
 
     /// Says what a rotation would do now, or the withdrawal of the key that signs, which is `replaced`.

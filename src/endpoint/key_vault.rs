@@ -9,7 +9,7 @@ use crate::clock::{Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use crate::crypto::refresh_keys::{self, RefreshKey};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
-use crate::crypto::signing::{self, NewSigningKey, SigningKey};
+use crate::crypto::signing::{self, NewSigningKey, PublicJwk, SigningKey};
 use crate::crypto::throttle_key::ThrottleKey;
 use crate::oauth::KeyId;
 use crate::store::Store;
@@ -267,6 +267,28 @@ pub(super) fn open_signing_key(
         return Err(format!("the signing key {} is another key than its name says", stored.id));
     }
     Ok(key)
+}
+
+/// Holds the public half that stands beside a signing key against the one that its private half has, or against
+/// the name of the key where that cannot be opened. Nothing publishes what stands there; but other programs may
+/// read it, and it says whether somebody wrote into the database.
+pub(super) fn check_public_half(
+    stored: &StoredKey,
+    derived: Option<&PublicJwk>,
+) -> Result<(), String> {
+    let beside = serde_json::from_str::<PublicJwk>(&stored.public_jwk).ok();
+    let is_right = beside.is_some_and(|beside| match derived {
+        Some(derived) => beside == *derived,
+        None => beside.kid == stored.id && beside.is_named_by_its_thumbprint(),
+    });
+    if is_right {
+        return Ok(());
+    }
+    Err(format!(
+        "the public half in the database is not that of the key {}: somebody replaced it. Look who can write the \
+         database; then put it back, from a backup or the JWKS, or withdraw the key with `jeton key revoke`",
+        stored.id
+    ))
 }
 
 /// Opens a refresh key.

@@ -113,9 +113,10 @@ impl Keys {
     pub async fn try_open(vault: &KeyVault, now: Timestamp) -> Result<usize, String> {
         let stored = vault.list().await?;
         let opened = Opened::open(&stored, vault, &Opened::default(), &vault.schedule, now);
-        let problem = opened.problem(None);
+        let mut problems = opened.replaced.clone();
+        problems.extend(Some(opened.problem(None)).filter(|problem| !problem.is_empty()));
         let count = opened.signing.len() + opened.refresh.len();
-        if problem.is_empty() { Ok(count) } else { Err(problem) }
+        if problems.is_empty() { Ok(count) } else { Err(problems.join("; ")) }
     }
 
     /// The signing keys as they stand.

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::key_vault::{
-    KeyVault, dates, find_throttle_key, in_use, is_for, open_refresh_key, open_signing_key,
-    open_throttle_key,
+    KeyVault, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
+    open_signing_key, open_throttle_key,
 };
 use crate::clock::Timestamp;
 use crate::crypto::key_lifecycle::{KeyDates, Schedule};
@@ -33,6 +33,8 @@ pub(super) struct Opened {
     pub(super) refresh: Vec<RefreshKey>,
     pub(super) throttle: Option<ThrottleKey>,
     pub(super) unusable: Vec<Unusable>,
+    /// What is wrong with public halves in the database, which nothing here goes by.
+    pub(super) replaced: Vec<String>,
 }
 
 impl Opened {
@@ -73,7 +75,17 @@ impl Opened {
             known.or_else(|| masters.open(row, KeyPurpose::Throttle, open_throttle_key))
         });
         opened.unusable = masters.unusable;
+        opened.replaced = opened.replaced_public_halves(stored);
         opened
+    }
+
+    /// Holds what stands in the database against the keys that were opened.
+    fn replaced_public_halves(&self, stored: &[StoredKey]) -> Vec<String> {
+        let check = |row: &StoredKey| {
+            let held = self.signing.iter().find(|held| *held.key.kid() == row.id)?;
+            check_public_half(row, Some(held.key.whole()?.public())).err()
+        };
+        stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect()
     }
 
     /// The dates of the signing keys.
@@ -96,6 +108,9 @@ impl Opened {
         for key in self.unusable.iter().filter(|key| !before.unusable.contains(key)) {
             let (purpose, kid) = (key.purpose.as_str(), &key.kid);
             tracing::error!(purpose, %kid, "a key cannot be used here: {}", key.problem);
+        }
+        for problem in self.replaced.iter().filter(|problem| !before.replaced.contains(problem)) {
+            tracing::error!("{problem}");
         }
         if self.unusable.is_empty() && !before.unusable.is_empty() {
             tracing::info!("every key can be used here again");

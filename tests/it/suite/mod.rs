@@ -49,6 +49,7 @@ mod overload;
 mod password_grant;
 mod passwords;
 mod printable;
+mod public_halves;
 mod readiness;
 mod refresh_client;
 mod refresh_forged;
