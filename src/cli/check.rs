@@ -49,6 +49,9 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
             output::error_line(&format!("warning: {problem}"));
         }
     }
+    for problem in &plan.exposed {
+        output::error_line(&format!("warning: {problem}"));
+    }
     bind(settings.listen, "--listen")?;
     bind(settings.management_listen, "--management-listen")?;
     output::line("ok  both addresses are free");
