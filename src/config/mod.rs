@@ -94,7 +94,8 @@ pub struct ServeSettings {
     #[arg(long, env = "JETON_REFRESH_RETRY_WINDOW", value_name = "DURATION|until-used")]
     pub refresh_retry_window: Option<RetryWindow>,
 
-    /// How many sessions a user has at once through one client; one more ends the oldest
+    /// How many sessions a user has at once through one client; one more ends the oldest. Those that cannot be
+    /// refreshed end by themselves: of them there may be 10000
     #[arg(
         long,
         env = "JETON_SESSIONS_PER_USER_AND_CLIENT",

@@ -4,9 +4,9 @@
 //! The protected header names the master key (`kid`), what was sealed (`purpose`) and as which key
 //! (`sealed_kid`), so a sealed key cannot be moved to another row.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -233,7 +233,7 @@ fn create(path: &Path) -> Result<(), String> {
             path.display()
         )
     };
-    std::fs::create_dir_all(folder).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let draft = folder.join(format!(".master-{}.draft", random::request_id()));
     let write = || {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;

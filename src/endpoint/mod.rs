@@ -138,6 +138,8 @@ pub struct Trail {
     pub user: Option<UserId>,
     /// The session, once it is known to be or to have been one.
     pub session: Option<SessionId>,
+    /// Sessions that were ended to make room for this one.
+    pub ended: Vec<SessionId>,
     /// Something that deserves an event of its own.
     pub incident: Option<Incident>,
     /// The grant, once it is known to be one.

@@ -120,7 +120,7 @@ impl PasswordGrantEndpoint {
         // 6. The tokens and their session.
         let id = random::session_id();
         trail.session = Some(id.clone());
-        self.open_session(id, client, user, granted, verification.replacement).await
+        self.open_session(id, client, user, granted, verification.replacement, trail).await
     }
 
     /// Verifies a password, or does the same work for a user that there is not: then the hash is another's.
@@ -167,10 +167,12 @@ impl PasswordGrantEndpoint {
         user: User,
         granted: Granted,
         replacement_hash: Option<String>,
+        trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         let now = self.clock.now()?;
         // Without a refresh token a session is of use until its access token expires.
-        let lifetimes = if client.settings.grants.contains(&GrantType::RefreshToken) {
+        let can_be_refreshed = client.settings.grants.contains(&GrantType::RefreshToken);
+        let lifetimes = if can_be_refreshed {
             client.session_lifetimes(self.lifetimes)
         } else {
             let once = self.issuance.access_token_lifetime(client);
@@ -189,11 +191,10 @@ impl PasswordGrantEndpoint {
             dates,
             verified_hash: user.password_hash,
             replacement_hash: replacement_hash.map(Secret::new),
+            can_be_refreshed,
             sessions_max: self.sessions_max,
         };
-        if !self.store.perform(open).await? {
-            return Err(Reason::ChangedMeanwhile.into());
-        }
+        trail.ended = self.store.perform(open).await?.ok_or(Reason::ChangedMeanwhile)?;
         Ok(answer)
     }
 }

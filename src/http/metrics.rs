@@ -86,6 +86,8 @@ pub struct Metrics {
     pub sessions_caught_up: Counter,
     /// Genuine tokens whose session is not in the database.
     pub unknown_sessions: Family<EndpointLabels, Counter>,
+    /// Sessions that were ended because a user had too many through one client.
+    pub surplus_sessions_ended: Counter,
     /// Expired sessions that this replica deleted.
     pub sessions_deleted: Counter,
     /// Failures to look at the store for new keys and clients.
@@ -149,6 +151,11 @@ impl Metrics {
             sessions_caught_up: register!(
                 "sessions_caught_up",
                 "Sessions whose refresh token was ahead of the database",
+                Counter::default()
+            ),
+            surplus_sessions_ended: register!(
+                "surplus_sessions_ended",
+                "Sessions that were ended because a user had too many through one client",
                 Counter::default()
             ),
             unknown_sessions: register!(

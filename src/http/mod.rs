@@ -180,6 +180,7 @@ impl PublicService {
         if trail.unknown_session {
             self.metrics.unknown_sessions.get_or_create(&EndpointLabels { endpoint }).inc();
         }
+        self.metrics.surplus_sessions_ended.inc_by(trail.ended.len() as u64);
         match trail.incident {
             Some(Incident::SessionCaughtUp(_)) => {
                 self.metrics.sessions_caught_up.inc();
@@ -227,6 +228,15 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
             target: "jeton::audit",
             event, request_id, client_id, user_id, session_id, source, presented, stored, behind, why,
             "{meaning}"
+        );
+    }
+    if let Some(oldest) = trail.ended.first() {
+        let (ended, count) = (oldest.as_str(), trail.ended.len());
+        tracing::warn!(
+            target: "jeton::audit",
+            event = "surplus_session_ended", request_id, client_id, user_id, session_id = ended, count, source,
+            "the user had more sessions through this client than are allowed (--sessions-per-user-and-client): the \
+             oldest was ended"
         );
     }
     let grant = trail.grant.unwrap_or("");

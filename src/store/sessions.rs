@@ -11,9 +11,13 @@ use crate::oauth::session::SessionDates;
 use crate::oauth::{ClientId, Scope, SessionId, UserId};
 use crate::secret::Secret;
 
+/// How many sessions a user has at most through one client that cannot be refreshed. They end by themselves, and so
+/// are many only where logins are; those that have expired count too, so that there are never more rows.
+const UNREFRESHABLE_MAX: i64 = 10_000;
+
 /// Opens a session for a user whose password was verified, puts a better hash of the same password in
-/// the place of the old one, and ends the oldest sessions beyond the number that is allowed. `false`,
-/// and no session, if user or client changed since they were read.
+/// the place of the old one, and ends the oldest sessions beyond the number that is allowed, which are returned.
+/// `None`, and no session, if user or client changed since they were read.
 #[derive(Debug)]
 pub(crate) struct OpenSession {
     pub(crate) id: SessionId,
@@ -24,12 +28,14 @@ pub(crate) struct OpenSession {
     /// The stored hash that the password matched.
     pub(crate) verified_hash: Secret,
     pub(crate) replacement_hash: Option<Secret>,
-    /// How many sessions this user may have through this client.
+    /// Whether it gets a refresh token. If not, it ends with its access token.
+    pub(crate) can_be_refreshed: bool,
+    /// How many sessions that can be refreshed this user may have through this client.
     pub(crate) sessions_max: i64,
 }
 
 impl UseCase for OpenSession {
-    type Outcome = bool;
+    type Outcome = Option<Vec<SessionId>>;
 
     fn access(&self) -> Access {
         Access::Transaction
@@ -39,7 +45,7 @@ impl UseCase for OpenSession {
         Some(format!("user {}", self.user_id.as_str()))
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let opened_at = self.dates.refreshed_at;
         let replacement = self.replacement_hash.as_ref().map(Secret::expose);
         let login = [
@@ -49,7 +55,7 @@ impl UseCase for OpenSession {
             replacement.into(),
         ];
         if tx.execute(&sql::RECORD_LOGIN, &login).await? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         let audiences = serde_json::to_string(&self.granted.audiences).expect("strings are JSON");
         let session = [
@@ -65,18 +71,24 @@ impl UseCase for OpenSession {
         ];
         if tx.execute(&sql::INSERT_SESSION, &session).await? == 0 {
             // Only the client can have changed. The login that was recorded did happen.
-            return Ok(false);
+            return Ok(None);
         }
-        let others_max = self.sessions_max.saturating_sub(1).max(0);
+        let (most, alive_at) = if self.can_be_refreshed {
+            (self.sessions_max, opened_at)
+        } else {
+            (UNREFRESHABLE_MAX, Timestamp(0))
+        };
+        let others_max = most.saturating_sub(1).max(0);
         let surplus = [
             (&self.user_id).into(),
             (&self.client_id).into(),
             (&self.id).into(),
             others_max.into(),
-            opened_at.into(),
+            alive_at.into(),
         ];
-        tx.execute(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
-        Ok(true)
+        let ended = tx.query(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
+        let ended = ended.iter().map(|row| row.text(0).map(SessionId::from_text));
+        ended.collect::<Result<_, _>>().map(Some)
     }
 }
 

@@ -104,6 +104,9 @@ fn look_at_plan(plan: &Plan) {
             Findings::warning(&problem);
         }
     }
+    for problem in &plan.exposed {
+        Findings::warning(problem);
+    }
 }
 
 /// Takes both addresses for a moment; whether a service of these settings runs, which has them.

@@ -1,5 +1,6 @@
 //! `jeton serve`, and the one place that puts the parts together.
 
+mod exposure;
 mod parts;
 mod plan;
 mod upkeep;
@@ -144,6 +145,7 @@ impl Service {
         clock: Clock,
     ) -> Result<Option<Self>, Failure> {
         let plan = Plan::make(&settings)?;
+        plan.exposed.iter().for_each(|problem| tracing::warn!("{problem}"));
         let public = bind(settings.listen, "--listen")?;
         let management = bind(settings.management_listen, "--management-listen")?;
         let no_address = |error: std::io::Error| format!("the listener has no address: {error}");

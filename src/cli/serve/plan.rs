@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::memory_limit::MemoryLimit;
 use super::super::{Failure, machine};
+use super::exposure;
 use crate::config::{DatabaseLocation, KeySettings, ServeSettings};
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::key_lifecycle::Schedule;
@@ -22,6 +23,8 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) default_client: Option<ClientId>,
     /// How many connections can be open at once.
     pub(in crate::cli) connections_max: usize,
+    /// Files with secrets that others can read or replace, as sentences.
+    pub(in crate::cli) exposed: Vec<String>,
 }
 
 impl Plan {
@@ -60,6 +63,7 @@ impl Plan {
             memory_limit: machine::memory_limit(),
             certificate,
             connections_max: machine::connections_max(settings.max_connections),
+            exposed: exposure::look(settings)?,
             default_client: default_client
                 .map_err(|problem: String| format!("--default-client: {problem}"))?,
         })

@@ -1,5 +1,6 @@
 //! Where the data is, and what happens to the file under the service.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::*;
@@ -182,5 +183,21 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         Command::new("umount").arg("--lazy").arg(&self.0).status().ok();
         std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A database that every user can read, or write to, is warned of with the command that mends it.
+#[tokio::test]
+async fn a_file_that_everybody_can_read_is_warned_of() {
+    let (database, fixtures) = Database::filled(Engine::Sqlite).await;
+    let file = file_of(&database);
+    for (mode, says) in [(0o600, ""), (0o640, ""), (0o644, "chmod o= "), (0o602, "chmod o-w ")] {
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("it is the test's");
+        let mut service = Executable::serve_on(&database, fixtures, &[]);
+        let log = service.stop_and_read_log();
+        let of_database = |line: &&str| line.contains("\"WARN\"") && line.contains("the database");
+        let said: String = log.lines().filter(of_database).collect();
+        assert_eq!(said.is_empty(), says.is_empty(), "{mode:o}: {said}");
+        assert!(said.contains(says), "{mode:o}: {said}");
     }
 }

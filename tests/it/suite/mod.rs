@@ -18,6 +18,7 @@ mod connections;
 mod cors;
 mod doctor;
 mod doctor_proxies;
+mod exposure;
 mod failures;
 mod foreign_hashes;
 mod foreign_keys;

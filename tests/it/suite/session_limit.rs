@@ -1,8 +1,11 @@
 //! How many sessions a user has through one client: the oldest ends when there are too many.
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::harness::forge::claims;
+use crate::harness::{Database, Executable, Request};
 
 /// Which of these are still good, by introspection.
 async fn good(jeton: &Jeton, logins: &[Reply]) -> Vec<usize> {
@@ -125,4 +128,67 @@ async fn logins_at_once_keep_to_the_limit() {
     }
     assert_eq!(good(&jeton, &logins).await.len(), 3);
     assert_eq!(jeton.sessions().await.len(), 3);
+}
+
+/// RFC 6749 §5.1: an access token lives as long as `expires_in` says, also where it cannot be refreshed and the user
+/// logs in again and again. Such sessions end by themselves; of them there are ten thousand rows at most.
+#[tokio::test]
+async fn a_token_that_cannot_be_refreshed_lives_as_long_as_it_says() {
+    let jeton = Jeton::start_with(ENGINE, &["--sessions-per-user-and-client", "1"]).await;
+    let mut logins = Vec::new();
+    for _ in 0..4 {
+        logins.push(jeton.login_through("norefresh", "").await);
+        jeton.clock.advance(100);
+    }
+    assert_eq!(good(&jeton, &logins).await, [0, 1, 2, 3]);
+    assert_eq!(jeton.metric("jeton_surplus_sessions_ended_total").await, 0);
+    jeton.clock.advance(200);
+    assert_eq!(good(&jeton, &logins).await, [1, 2, 3], "after 600 seconds");
+
+    // As many more as there may be, all of them expired: the oldest go.
+    let columns =
+        "user_id, client_id, generation, scope, audiences, refreshed_at, ends_at, deletable_at";
+    let copies = format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 9999) \
+         INSERT INTO sessions (session_id, auth_time, expires_at, {columns}) \
+         SELECT 'copy' || n, n, n, {columns} FROM numbers, \
+         (SELECT * FROM sessions ORDER BY auth_time LIMIT 1) AS first"
+    );
+    jeton.database.run_script(&copies).await;
+    jeton.login_through("norefresh", "").await.access_token();
+    assert_eq!(jeton.sessions().await.len(), 10_000);
+    assert_eq!(good(&jeton, &logins).await, [1, 2, 3], "the expired ones went");
+    assert_eq!(jeton.metric("jeton_surplus_sessions_ended_total").await, 4);
+}
+
+/// ASVS 16.2.1: that a session was ended to make room is in the log, with whose and which it was, and is counted.
+#[tokio::test]
+async fn ending_the_oldest_is_logged_and_counted() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let limit = ["--sessions-per-user-and-client", "1"];
+    let mut service = Executable::serve_on(&database, fixtures, &limit);
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let request = Request::new(service.public, "POST", "/token");
+        let request = request.form(&login_form("alice", PASSWORD));
+        let reply = request.basic("web", fixtures.secret("web")).send().await;
+        sessions.push(claims(&reply.access_token())["sid"].as_str().expect("a sid").to_owned());
+    }
+    assert_eq!(service.metric("jeton_surplus_sessions_ended_total").await, 1);
+    let log = service.stop_and_read_log();
+    let events: Vec<Value> = log
+        .lines()
+        .filter(|line| line.contains("surplus_session_ended"))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let [event] = events.as_slice() else { panic!("one event: {log}") };
+    assert_eq!(event["target"], "jeton::audit");
+    assert_eq!(
+        (&event["session_id"], &event["count"]),
+        (&Value::from(&*sessions[0]), &Value::from(1))
+    );
+    assert_eq!(
+        (&event["client_id"], &event["user_id"]),
+        (&"web".into(), &fixtures.sub("alice").into())
+    );
 }
