@@ -10,6 +10,13 @@ use crate::secret::Secret;
 /// Longest user name, in octets of UTF-8 after mapping.
 pub const USERNAME_LENGTH_MAX: usize = 256;
 
+/// Longest user name before mapping, in octets. Width, case and NFC make a name at most 3.5 times shorter (a
+/// full-width U with two marks), so a longer one is too long after it, too.
+const PRESENTED_LENGTH_MAX: usize = 4 * USERNAME_LENGTH_MAX;
+/// The most characters with a rule about their context (RFC 5892 appendix A) in a user name: all have two octets or
+/// more. For each of them the whole name is read, so without a bound before that the cost would be quadratic.
+const CONTEXTUAL_MAX: usize = USERNAME_LENGTH_MAX / 2;
+
 /// A user name in the `UsernameCaseMapped` form (RFC 8265 §3.3): width-mapped, lower case, NFC.
 /// Names with blanks are not allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +27,10 @@ impl Username {
     /// none (RFC 8264 §7): a name as it is stored must find its user.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        let contextual = text.chars().filter(|character| has_contextual_rule(*character)).count();
+        if text.len() > PRESENTED_LENGTH_MAX || contextual > CONTEXTUAL_MAX {
+            return None;
+        }
         let mapped = stabilize(text, |text| UsernameCaseMapped::enforce(text)).ok()?;
         (mapped.len() <= USERNAME_LENGTH_MAX).then(|| Self(mapped.into_owned()))
     }
@@ -29,6 +40,13 @@ impl Username {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a character is allowed only in some contexts, as it is or after width mapping.
+fn has_contextual_rule(character: char) -> bool {
+    matches!(character,
+        '\u{b7}' | '\u{375}' | '\u{5f3}' | '\u{5f4}' | '\u{660}'..='\u{669}' | '\u{6f0}'..='\u{6f9}'
+        | '\u{200c}' | '\u{200d}' | '\u{30fb}' | '\u{ff65}')
 }
 
 impl fmt::Display for Username {
@@ -110,6 +128,28 @@ mod tests {
             ["", " ", "a b", "henry\u{2163}", "\u{221e}", "a\u{200b}b", "a\tb", "\u{13a4}"]
         {
             assert_eq!(Username::parse(refused), None, "{refused:?}");
+        }
+    }
+
+    /// The rules about contexts read the whole name for each character that has one. What would cost the square of a
+    /// length is refused before; no name that a user can have is.
+    #[test]
+    fn the_cost_of_a_name_is_bounded_before_it_is_mapped() {
+        // Ten million characters: the square of that would take days.
+        for dear in ["\u{30fb}", "\u{ff65}", "\u{660}", "\u{200d}", "a", "a\u{301}"] {
+            assert_eq!(Username::parse(&format!("\u{304b}{}", dear.repeat(10_000_000))), None);
+        }
+        for (presented, count, mapped) in [
+            // What becomes shortest: to two octets from seven, to one from three.
+            ("\u{ff35}\u{308}\u{304}", 128, "\u{1d6}"),
+            ("\u{ff2b}", 256, "k"),
+            // What has the most rules.
+            ("\u{627}\u{660}", 64, "\u{627}\u{660}"),
+            ("\u{30ab}\u{ff65}", 42, "\u{30ab}\u{30fb}"),
+        ] {
+            let name = Username::parse(&presented.repeat(count));
+            assert_eq!(name.map(|name| name.0), Some(mapped.repeat(count)), "{presented:?}");
+            assert_eq!(Username::parse(&presented.repeat(count + 1 + count / 80)), None);
         }
     }
 

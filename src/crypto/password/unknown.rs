@@ -3,7 +3,7 @@
 use super::format;
 
 /// How texts begin that other programs store. The first that fits counts.
-const BEGINNINGS: [(&str, &str); 51] = [
+const BEGINNINGS: [(&str, &str); 52] = [
     ("$P$", "phpass (WordPress, phpBB)"),
     ("$H$", "phpass (phpBB)"),
     ("$wp$", "WordPress' bcrypt of HMAC-SHA-384"),
@@ -28,7 +28,8 @@ const BEGINNINGS: [(&str, &str); 51] = [
     ("grub.pbkdf2.", "PBKDF2 of GRUB"),
     ("pbkdf2_sha1$", "PBKDF2-SHA-1 of Django"),
     ("pbkdf2_sha512$", "PBKDF2-SHA-512 of Django's form"),
-    ("pbkdf2:", "PBKDF2 of Werkzeug with another function"),
+    ("pbkdf2:sha1:", "PBKDF2-SHA-1 of Werkzeug"),
+    ("pbkdf2:md5:", "PBKDF2-MD5 of Werkzeug"),
     ("pbkdf2-", "PBKDF2 of Keycloak"),
     ("unsalted_md5$", "MD5 of Django"),
     ("unsalted_sha1$", "SHA-1 of Django"),
@@ -85,6 +86,9 @@ pub fn describe(text: &str) -> String {
             return format!("has {prefix} before it: take that away");
         }
     }
+    if let Some(name) = name(text) {
+        return format!("looks like {name}, which is not read here");
+    }
     if let Some(beginning) = format::beginning(text) {
         let length = text.chars().count();
         return format!(
@@ -92,10 +96,7 @@ pub fn describe(text: &str) -> String {
              by a column that holds {length} characters"
         );
     }
-    match name(text) {
-        Some(name) => format!("looks like {name}, which is not read here"),
-        None => "is in no format known here, or is a password in plain text".to_owned(),
-    }
+    "is in no format known here, or is a password in plain text".to_owned()
 }
 
 fn name(text: &str) -> Option<&'static str> {

@@ -92,6 +92,30 @@ async fn the_dump_of_django_is_read() {
     assert_eq!(cells, [["17", "anna@example.com", "1"], ["18", "bert@example.com", "0"]]);
 }
 
+/// A dump that Django made: its users log in with the passwords that they had.
+#[tokio::test]
+async fn a_dump_that_django_made_is_read() {
+    let jeton = jeton().await;
+    let dump = include_str!("../../vectors/django-dumpdata.json");
+    let (report, _) = import(&jeton.database, dump, &[]);
+    let [(line, kind, sentence)] = problems(&report)[..] else { panic!("{report}") };
+    assert_eq!((line, kind), (48, "unknown_hash"), "carl has no password: {sentence}");
+    assert!(sentence.contains("no password is right"), "{sentence}");
+    let skipped = jeton.database.path("skipped");
+    let (report, _) = import(&jeton.database, dump, &["--skip-bad", &skipped]);
+    assert_eq!(report["added"], 2, "{report}");
+    let reply = jeton.token(&login_form("anna", "correct horse battery staple")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    jeton
+        .token(&login_form("bert", "correct horse battery staple"))
+        .await
+        .assert_error(400, "invalid_grant");
+    let rows = jeton
+        .database
+        .query("SELECT user_id FROM users WHERE username IN ('anna', 'bert') ORDER BY 1");
+    assert_eq!(rows.await, [[Some("1".to_owned())], [Some("2".to_owned())]]);
+}
+
 /// What is said twice has two meanings, and which of them counts is nobody's guess.
 #[tokio::test]
 async fn what_is_said_twice_is_refused() {
@@ -229,6 +253,32 @@ async fn a_packed_file_is_named_and_unpacks_as_it_is_told() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Hashes as libraries write them that are not read.
+#[tokio::test]
+async fn hashes_of_other_libraries_are_named() {
+    let database = Database::empty(ENGINE).await;
+    let vectors: Value = serde_json::from_str(include_str!("../../vectors/unknown-hashes.json"))
+        .expect("a list of vectors");
+    let text = |vector: &Value, name| vector[name].as_str().expect("text").to_owned();
+    let vectors: Vec<(String, String)> = vectors
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|vector| (text(vector, "named"), text(vector, "hash")))
+        .collect();
+    let lines = vectors.iter().enumerate().map(|(n, (_, hash))| {
+        format!("{}\n", json!({"username": format!("user{n}"), "password_hash": hash}))
+    });
+    let (report, said) = import(&database, &lines.collect::<String>(), &[]);
+    let problems = problems(&report);
+    assert_eq!(problems.len(), vectors.len(), "{report} {said}");
+    for ((_, kind, sentence), (name, hash)) in problems.iter().zip(&vectors) {
+        assert!(*kind == "unknown_hash" && sentence.contains(name), "{name}, {hash}: {sentence}");
+        let end = &hash[hash.len() - 10..];
+        assert!(!sentence.contains(end), "{name}, {hash}: {sentence}");
+    }
+}
+
 /// A hash that is not read is named as far as its text tells, and nothing of it is repeated.
 #[tokio::test]
 async fn an_unknown_hash_is_named() {
@@ -244,7 +294,7 @@ async fn an_unknown_hash_is_named() {
         ("$y$j9T$salt$Zqx7Zqx7Zqx7".to_owned(), "yescrypt"),
         ("{SSHA}Zqx7Zqx7Zqx7Zqx7Zqx7Zqx7Zqx7".to_owned(), "salted SHA of an LDAP"),
         ("pbkdf2_sha1$1000$salt$Zqx7Zqx7Zqx7".to_owned(), "PBKDF2-SHA-1 of Django"),
-        ("pbkdf2:sha1:1000$salt$Zqx7Zqx7".to_owned(), "begins with pbkdf2:"),
+        ("pbkdf2:sha256:1000$salt$Zqx7Zqx7".to_owned(), "begins with pbkdf2:"),
         ("$pbkdf2$1000$Zqx7Zqx7$Zqx7Zqx7".to_owned(), "PBKDF2-SHA-1 of passlib"),
         ("{pbkdf2}Zqx7Zqx7Zqx7Zqx7".to_owned(), "PBKDF2 of Spring"),
         ("{noop}Zqx7secret".to_owned(), "plain text of Spring"),
