@@ -41,7 +41,11 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
         plan.hashing.threads,
         hashing_memory(&plan)
     ));
-    output::line(&format!("ok  {} connections at once", plan.connections_max));
+    output::line(&format!(
+        "ok  {} connections at once, {}MiB in all at most",
+        plan.connections_max,
+        plan.connections_memory >> 20
+    ));
     if let Some(certificate) = &plan.certificate {
         let validity = certificate.validity();
         output::line(&format!(
