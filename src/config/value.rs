@@ -266,10 +266,16 @@ impl FromStr for CorsOrigin {
         if text == "loopback" {
             return Ok(Self::Loopback);
         }
-        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        match authority {
-            Some(authority)
-                if !authority.is_empty()
+        // Apps that are pages inside have schemes of their own, as capacitor://localhost. (RFC 3986 §3.1.)
+        let is_scheme = |scheme: &str| {
+            let of_scheme = |octet: u8| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet);
+            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(of_scheme)
+        };
+        match text.split_once("://") {
+            Some((scheme, authority))
+                if is_scheme(scheme)
+                    && !authority.is_empty()
                     && !authority.contains(['/', '?', '#', '*', '@'])
                     && !text
                         .contains(|c: char| c.is_ascii_uppercase() || !c.is_ascii_graphic()) =>

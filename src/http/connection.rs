@@ -32,7 +32,7 @@ const HTTP2_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The most octets that the head of a request may have.
 const HEAD_LENGTH_MAX: usize = 16 * 1_024;
 /// The most header fields that a request may have.
-const HEADERS_MAX: usize = 64;
+pub(super) const HEADERS_MAX: usize = 64;
 /// How many requests one HTTP/2 connection may have under way.
 const STREAMS_MAX: u32 = 100;
 /// How much content an HTTP/2 connection may send ahead of what is read, and each stream of it.

@@ -2,14 +2,20 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{HeaderMap, Method};
 use warp::reply::Response;
 
 use super::reply::text_value;
 use crate::config::CorsOrigin;
+
+/// The fields that pages of another origin may always set.
+const ALLOWED_HEADERS: &str = "Authorization, Content-Type, X-Requested-With";
+/// The most further fields that a page may ask for, and the most octets that they may have together.
+const ASKED_HEADERS_MAX: usize = 32;
+const ASKED_HEADERS_LENGTH_MAX: usize = 1_024;
 
 /// Who may read the responses of a route from a page of another origin.
 #[derive(Clone, Debug)]
@@ -54,8 +60,29 @@ impl CorsPolicy {
             origin: self.allowed(request),
             varies: matches!(self, Self::Listed(_)),
             preflight: request.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+            allowed_headers: match self {
+                Self::Listed(_) => allowed_headers(request),
+                Self::Everyone | Self::Nobody => HeaderValue::from_static(ALLOWED_HEADERS),
+            },
         }
     }
+}
+
+/// The fields that a page of a listed origin may set: tracing adds its own, such as `traceparent`, and no field
+/// means anything here that is not known. Names that are none, or too many, are not repeated.
+fn allowed_headers(request: &HeaderMap) -> HeaderValue {
+    let mut lines = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let only = lines.next().filter(|_| lines.next().is_none());
+    let asked = only.and_then(|line| line.to_str().ok()).unwrap_or_default();
+    let is_name = |name: &&str| HeaderName::try_from(*name).is_ok();
+    let names = || asked.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let is_bounded =
+        asked.len() <= ASKED_HEADERS_LENGTH_MAX && names().count() <= ASKED_HEADERS_MAX;
+    if asked.is_empty() || !is_bounded || !names().all(|name| is_name(&name)) {
+        return HeaderValue::from_static(ALLOWED_HEADERS);
+    }
+    let asked = names().collect::<Vec<_>>().join(", ");
+    text_value(&format!("{ALLOWED_HEADERS}, {asked}"))
 }
 
 /// What a browser must be told in any response of a route, errors included.
@@ -64,6 +91,7 @@ pub(super) struct Reader {
     origin: Option<HeaderValue>,
     varies: bool,
     preflight: bool,
+    allowed_headers: HeaderValue,
 }
 
 impl Reader {
@@ -80,8 +108,7 @@ impl Reader {
         if self.preflight {
             let methods: Vec<&str> = allow.iter().map(Method::as_str).collect();
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, text_value(&methods.join(", ")));
-            let allowed = HeaderValue::from_static("Authorization, Content-Type, X-Requested-With");
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.allowed_headers);
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         }
     }

@@ -1,7 +1,7 @@
 //! One request on a connection: what is done to every one of them before the routes see it, and to its answer.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderValue, Uri, Version};
+use http::{HeaderValue, StatusCode, Uri, Version};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use hyper::service::{Service as _, service_fn};
+use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::connection::Connection;
+use super::connection::{Connection, HEADERS_MAX};
 use super::reply;
+use super::room::Room;
 use super::server::Stage;
 use super::slots::Turn;
 use crate::clock::Seconds;
@@ -47,6 +49,9 @@ struct Content {
     incoming: Option<Incoming>,
     turn: Arc<Turn>,
     unread: Unread,
+    room: Arc<Room>,
+    /// Told when the room is used up; no content comes then.
+    no_room: Arc<Notify>,
 }
 
 /// What is left of content that the routes did not read to its end.
@@ -54,12 +59,12 @@ struct Content {
 struct Unread(Arc<Mutex<Option<Incoming>>>);
 
 impl Content {
-    fn new(incoming: Incoming, turn: Arc<Turn>, unread: Unread) -> Self {
-        let mut content = Self { incoming: Some(incoming), turn, unread };
-        if content.is_end_stream() {
-            content.end();
+    /// Begins the turn at once if there is nothing to wait for.
+    fn begun(mut self) -> Self {
+        if self.is_end_stream() {
+            self.end();
         }
-        content
+        self
     }
 
     /// It has come whole, or no more of it will come.
@@ -79,6 +84,12 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(incoming).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && !self.room.grow(frame.data_ref().map_or(0, Bytes::len))
+        {
+            self.no_room.notify_one();
+            return Poll::Pending;
+        }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.is_end_stream() {
             self.end();
         }
@@ -110,6 +121,32 @@ impl Unread {
     }
 }
 
+/// The content of an answer, which keeps the room of its request until it was taken.
+pub(super) struct Answer {
+    content: Pin<Box<dyn Body<Data = Bytes, Error = warp::Error> + Send>>,
+    _room: Arc<Room>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = warp::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, warp::Error>>> {
+        self.content.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
+}
+
 /// Throws away what is left of content, if it is little and comes soon; whether the end was reached.
 async fn discard(mut rest: Incoming) -> bool {
     if rest.size_hint().upper().is_none_or(|most| most > DISCARDED_MAX as u64) {
@@ -126,60 +163,94 @@ async fn discard(mut rest: Incoming) -> bool {
     timeout(DISCARD_TIMEOUT, to_the_end).await.unwrap_or(false)
 }
 
-/// The routes, told which connection each request came over.
+/// Answers the requests of a connection by the routes. The only error is that of a stream that is refused.
 pub(super) fn service(
     connection: Connection,
     routes: BoxedFilter<(Response,)>,
-) -> impl hyper::service::Service<
+) -> impl Service<
     http::Request<Incoming>,
-    Response = Response,
-    Error = Infallible,
-    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+    Response = http::Response<Answer>,
+    Error = h2::Error,
+    Future = impl Future<Output = Result<http::Response<Answer>, h2::Error>> + Send + 'static,
 > {
     let routes = TowerToHyperService::new(warp::service(routes));
-    service_fn(move |mut request: http::Request<Incoming>| {
-        let turn = Arc::new(Turn::new(&connection.slot));
-        let request_id: Arc<str> = random::request_id().into();
-        let arrival = Arrival {
-            request_id: Arc::clone(&request_id),
-            peer: connection.peer,
-            ambiguous: is_ambiguous(&request),
-        };
-        request.extensions_mut().insert(arrival);
-        if request.uri().path_and_query().is_none() {
-            // warp panics at a target that is a host alone, as of CONNECT.
-            *request.uri_mut() = Uri::from_static("/");
-        }
-        let framing = Framing::of(&request);
-        let unread = Unread::default();
-        let rest = unread.clone();
-        let answer =
-            routes.call(request.map(|content| Content::new(content, Arc::clone(&turn), unread)));
-        let connection = connection.clone();
+    service_fn(move |request: http::Request<Incoming>| {
+        // Boxed, so that a request without room takes none, not even until its turn comes.
+        let answering = Room::new(&connection.slot, &request)
+            .map(|room| Box::pin(answer(connection.clone(), routes.clone(), request, room)));
         async move {
-            let mut response = tokio::select! {
-                biased;
-                // What is under way is answered, and nothing that came too late is begun.
-                () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
-                answer = answer => answer?,
-            };
-            let headers = response.headers_mut();
-            headers.insert("x-request-id", reply::text_value(&request_id));
-            let said = headers.contains_key(CONNECTION);
-            if !framing.is_stream && closes(framing, said, rest.take(), &connection).await {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            match answering {
+                Some(answering) => answering.await,
+                None => Err(refused()),
             }
-            if connection.tls {
-                // RFC 6797 §7.2: never over plain HTTP.
-                let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-                headers.insert(STRICT_TRANSPORT_SECURITY, year);
-            }
-            // However much of the request came: from here on it is the caller's turn anew.
-            turn.begin();
-            drop(turn);
-            Ok(response)
         }
     })
+}
+
+/// RFC 9113 §8.7: nothing was done with the stream, so its caller may try again.
+fn refused() -> h2::Error {
+    h2::Reason::REFUSED_STREAM.into()
+}
+
+/// Answers one request.
+async fn answer<R>(
+    connection: Connection,
+    routes: R,
+    mut request: http::Request<Incoming>,
+    room: Arc<Room>,
+) -> Result<http::Response<Answer>, h2::Error>
+where
+    R: Service<http::Request<Content>, Response = Response, Error = Infallible>,
+{
+    let turn = Arc::new(Turn::new(&connection.slot));
+    let request_id: Arc<str> = random::request_id().into();
+    let arrival = Arrival {
+        request_id: Arc::clone(&request_id),
+        peer: connection.peer,
+        ambiguous: is_ambiguous(&request),
+    };
+    request.extensions_mut().insert(arrival);
+    if request.uri().path_and_query().is_none() {
+        // warp panics at a target that is a host alone, as of CONNECT.
+        *request.uri_mut() = Uri::from_static("/");
+    }
+    let framing = Framing::of(&request);
+    let (unread, no_room) = (Unread::default(), Arc::new(Notify::new()));
+    let content = |incoming| Content {
+        incoming: Some(incoming),
+        turn: Arc::clone(&turn),
+        unread: unread.clone(),
+        room: Arc::clone(&room),
+        no_room: Arc::clone(&no_room),
+    };
+    let too_many_fields = request.headers().len() > HEADERS_MAX;
+    let answer = routes.call(request.map(content).map(Content::begun));
+    let mut response = tokio::select! {
+        biased;
+        // HTTP/1.1 refuses them itself; HTTP/2 only bounds their length.
+        () = ready(()), if too_many_fields => {
+            reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        }
+        // What is under way is answered, and nothing that came too late is begun.
+        () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
+        () = no_room.notified() => return Err(refused()),
+        Ok(response) = answer => response,
+    };
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", reply::text_value(&request_id));
+    let said = headers.contains_key(CONNECTION);
+    if !framing.is_stream && closes(framing, said, unread.take(), &connection).await {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if connection.tls {
+        // RFC 6797 §7.2: never over plain HTTP.
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
+    // However much of the request came: from here on it is the caller's turn anew.
+    turn.begin();
+    drop(turn);
+    Ok(response.map(|content| Answer { content: Box::pin(content), _room: room }))
 }
 
 /// Makes sure that the next request begins where this one ends, or that none follows; whether the connection is

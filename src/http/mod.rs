@@ -11,6 +11,7 @@ mod lingering;
 mod management;
 pub mod metrics;
 mod reply;
+mod room;
 mod route;
 pub mod server;
 mod slots;

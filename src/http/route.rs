@@ -284,12 +284,11 @@ async fn receive(
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<SecretOctets, NotReceived> {
     check_media_type(headers).map_err(NotReceived::Refused)?;
-    let room = announced_length(headers);
-    if room > CONTENT_LENGTH_MAX {
+    if announced_length(headers) > CONTENT_LENGTH_MAX {
         // None of it is waited for (RFC 9110 §15.5.14).
         return Err(NotReceived::TooLarge);
     }
-    timeout(CONTENT_TIMEOUT, read(content, room)).await.unwrap_or(Err(NotReceived::TooLate))
+    timeout(CONTENT_TIMEOUT, read(content)).await.unwrap_or(Err(NotReceived::TooLate))
 }
 
 /// Requires exactly one `Content-Type`, a form's, and no encoding (RFC 6749 §4.3.2).
@@ -308,20 +307,19 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Reason> {
     if is_form && !text.contains(',') { Ok(()) } else { Err(Reason::UnsupportedMediaType) }
 }
 
-/// How long the content will be, as far as its head says it: what is in chunks may be as long as any.
+/// How long the content will be, as far as its head says it.
 fn announced_length(headers: &HeaderMap) -> usize {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    announced.and_then(|text| text.parse().ok()).unwrap_or(CONTENT_LENGTH_MAX)
+    announced.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Reads the content, whatever framing it has, up to the limit. The room for it is made at once: content
-/// that moves would leave passwords behind.
+/// Reads the content, whatever framing it has, up to the limit. Room for it is taken as it comes: whoever
+/// announces much and sends little takes little.
 async fn read(
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
-    room: usize,
 ) -> Result<SecretOctets, NotReceived> {
     let mut content = pin!(content);
-    let mut whole = Zeroizing::new(Vec::with_capacity(room));
+    let mut whole = Zeroizing::new(Vec::new());
     while let Some(chunk) =
         std::future::poll_fn(|context| content.as_mut().poll_next(context)).await
     {
@@ -329,6 +327,7 @@ async fn read(
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
             return Err(NotReceived::TooLarge);
         }
+        make_room(&mut whole, chunk.remaining());
         while chunk.has_remaining() {
             let part = chunk.chunk();
             whole.extend_from_slice(part);
@@ -337,6 +336,17 @@ async fn read(
         }
     }
     Ok(SecretOctets::new(whole))
+}
+
+/// Makes room for more octets. A vector that grows by itself would leave passwords behind in the memory that it
+/// moves from, so its octets are copied and it is wiped.
+fn make_room(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
+    let needed = octets.len() + more;
+    if needed > octets.capacity() {
+        let mut roomier = Vec::with_capacity(needed.next_power_of_two());
+        roomier.extend_from_slice(octets);
+        *octets = Zeroizing::new(roomier);
+    }
 }
 
 /// Ends the connection after this response.

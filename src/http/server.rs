@@ -17,6 +17,7 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::connection::{CLOSE_TIMEOUT, Connection, Ending, converse};
+use super::room;
 use super::slots::Slots;
 use crate::supervision::{Health, supervise};
 
@@ -73,6 +74,13 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_send_buffer_size(KERNEL_SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// The most that a listener with so many connections takes, whatever they speak and however many requests they have
+/// under way, in octets. Hashing is not among it.
+#[must_use]
+pub fn memory_bound(max_connections: usize) -> usize {
+    room::bound(max_connections)
 }
 
 /// Says that something is short, and not again for a while.

@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::room::Budget;
+
 /// For how long a connection may wait for its caller before it can be told to give way: longer than
 /// an answer takes to be written, and an honest caller to go on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -31,6 +33,7 @@ pub(super) struct Slots {
     come: AtomicU64,
     /// How many requests are under way, from the end of their heads until their answers.
     under_way: AtomicUsize,
+    budget: Budget,
 }
 
 /// Who gives way before whom.
@@ -38,6 +41,8 @@ pub(super) struct Slots {
 enum Rank {
     /// It was answered, and what its caller still sends is thrown away.
     Refused,
+    /// It waits for its caller, and has several requests under way that have not come whole.
+    Sharing,
     /// It waits for its caller.
     Waiting,
 }
@@ -47,6 +52,20 @@ enum Rank {
 struct Waiting {
     turns: u64,
     connections: BTreeMap<(Rank, u64), (Instant, Arc<Notify>)>,
+}
+
+impl Waiting {
+    /// Tells the first of a rank to give way, if it has waited for long enough; whether it did.
+    fn tell(&mut self, rank: Rank) -> bool {
+        let mut of_rank = self.connections.range((rank, 0)..=(rank, u64::MAX));
+        let Some((&key, (since, told))) = of_rank.next() else { return false };
+        let tells = rank == Rank::Refused || since.elapsed() >= PATIENCE;
+        if tells {
+            told.notify_one();
+            self.connections.remove(&key);
+        }
+        tells
+    }
 }
 
 /// Locks what no panic can leave half-done.
@@ -60,7 +79,8 @@ impl Slots {
         let most = most.min(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(most));
         let (come, under_way) = Default::default();
-        Arc::new(Self { most, free, waiting: Mutex::default(), come, under_way })
+        let budget = Budget::new(most);
+        Arc::new(Self { most, free, waiting: Mutex::default(), come, under_way, budget })
     }
 
     /// A slot. If none is free, this is told, and another connection gives way.
@@ -78,15 +98,12 @@ impl Slots {
         }
     }
 
-    /// Tells a connection to give way: one whose caller was refused, or else the one that has waited longest for
-    /// its caller, if for long enough.
+    /// Tells a connection to give way: one whose caller was refused, or else one that has waited long enough for
+    /// its caller, longest first.
     pub(super) fn make_room(&self) {
+        let ranks = [Rank::Refused, Rank::Sharing, Rank::Waiting];
         let mut waiting = lock(&self.waiting);
-        if let Some(longest) = waiting.connections.first_entry()
-            && (longest.key().0 == Rank::Refused || longest.get().0.elapsed() >= PATIENCE)
-        {
-            longest.remove().1.notify_one();
-        }
+        let _ = ranks.into_iter().any(|rank| waiting.tell(rank));
     }
 
     /// Waits until nothing is under way, and neither a connection nor a request has come for a while.
@@ -119,6 +136,10 @@ pub(super) struct Slot {
     slots: Arc<Slots>,
     state: Mutex<State>,
     told: Arc<Notify>,
+    /// Whether a request has the room of its own that each connection has.
+    own_room_taken: AtomicBool,
+    /// What its other requests have of the budget.
+    shared: AtomicUsize,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -126,6 +147,8 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct State {
     answering: usize,
+    /// Whether its caller was refused and may still be sending.
+    refused: bool,
     rank: Rank,
     turn: u64,
     since: Instant,
@@ -134,11 +157,19 @@ struct State {
 impl Slot {
     fn new(slots: &Arc<Slots>, permit: OwnedSemaphorePermit) -> Arc<Self> {
         slots.come.fetch_add(1, Ordering::Relaxed);
-        let state = State { answering: 0, rank: Rank::Waiting, turn: 0, since: Instant::now() };
+        let state = State {
+            answering: 0,
+            refused: false,
+            rank: Rank::Waiting,
+            turn: 0,
+            since: Instant::now(),
+        };
         let slot = Self {
             slots: Arc::clone(slots),
             state: Mutex::new(state),
             told: Arc::default(),
+            own_room_taken: AtomicBool::new(false),
+            shared: AtomicUsize::new(0),
             _permit: permit,
         };
         slot.wait(&mut lock(&slot.state));
@@ -148,6 +179,7 @@ impl Slot {
     /// From now on it waits for its caller.
     fn wait(&self, state: &mut State) {
         state.since = Instant::now();
+        state.rank = self.rank(state);
         let mut waiting = lock(&self.slots.waiting);
         waiting.turns += 1;
         state.turn = waiting.turns;
@@ -164,10 +196,55 @@ impl Slot {
     /// those of others.
     pub(super) fn give_way_first(&self) {
         let mut state = lock(&self.state);
-        if state.answering == 0 {
+        state.refused = true;
+        drop(state);
+        self.settle();
+    }
+
+    /// Takes the connection's own room, if no request has it.
+    pub(super) fn take_own_room(&self) -> bool {
+        !self.own_room_taken.swap(true, Ordering::Relaxed)
+    }
+
+    /// Gives it back.
+    pub(super) fn free_own_room(&self) {
+        self.own_room_taken.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes room for another request from the budget of all connections. If there is not so much, a connection
+    /// that has of it gives way.
+    pub(super) fn take_shared_room(&self, octets: usize) -> bool {
+        let taken = self.slots.budget.take(octets);
+        if taken {
+            self.shared.fetch_add(octets, Ordering::Relaxed);
+            self.settle();
+        } else {
+            lock(&self.slots.waiting).tell(Rank::Sharing);
+        }
+        taken
+    }
+
+    /// Gives it back.
+    pub(super) fn free_shared_room(&self, octets: usize) {
+        self.slots.budget.give_back(octets);
+        self.shared.fetch_sub(octets, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// Takes the rank that it has by now, if it waits.
+    fn settle(&self) {
+        let mut state = lock(&self.state);
+        if state.answering == 0 && state.rank != self.rank(&state) {
             self.wait_no_more(&state);
-            state.rank = Rank::Refused;
             self.wait(&mut state);
+        }
+    }
+
+    fn rank(&self, state: &State) -> Rank {
+        match self.shared.load(Ordering::Relaxed) {
+            _ if state.refused => Rank::Refused,
+            0 => Rank::Waiting,
+            _ => Rank::Sharing,
         }
     }
 
@@ -213,7 +290,7 @@ impl Turn {
         let mut state = lock(&self.slot.state);
         if state.answering == 0 {
             self.slot.wait_no_more(&state);
-            state.rank = Rank::Waiting;
+            state.refused = false;
         }
         state.answering += 1;
     }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::harness::database::{PASSWORD, SCRYPT};
-use crate::harness::http2::{Http2, get};
+use crate::harness::http2::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, Http2, REFUSED_STREAM, RST_STREAM, frame, get, post,
+};
 use crate::harness::service::login_form;
 use crate::harness::tls::Pair;
 use crate::harness::{Database, Engine, Executable, Fixtures, Request};
@@ -203,6 +206,71 @@ async fn thousands_of_idle_connections_cost_little() {
     served.assert_serves().await;
     let each = (served.service.memory() - before) / 3_000;
     assert!(each < 50 << 10, "{each}");
+}
+
+/// RFC 9113 §8.7, §10.5; README.md, «Memory»: callers that open all streams that they may, announce content and send
+/// an octet of it take no more memory than was said at the start. Streams for which there is no room are refused, so
+/// that they may be tried again; others are served, and so are these when the others have ended.
+#[tokio::test]
+async fn streams_of_many_connections_stay_within_the_bound() {
+    const CONNECTIONS: usize = 100;
+    let pair = Pair::new();
+    let mut arguments = pair.arguments();
+    arguments.extend(["--max-connections".to_owned(), (CONNECTIONS + 5).to_string()]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let served = Served::start_with(&arguments).await;
+    let log = served.service.log();
+    let mut entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let bound = entries.find_map(|entry| entry["connections_memory_mib"].as_u64()).expect("said");
+    let address = served.service.public;
+    let mut other = Http2::connect(address, &pair).await;
+    assert!(other.request(1, &get(JWKS, &[])).await);
+    assert_eq!(other.outcome(1).await.and_then(|frame| frame.status()), Some(200));
+    let before = served.service.memory();
+
+    let octets: Vec<u8> = (0..100)
+        .flat_map(|number| {
+            let stream = 2 * number + 1;
+            let head = frame(HEADERS, END_HEADERS, stream, &post("/token"));
+            [head, frame(DATA, 0, stream, b"x")].concat()
+        })
+        .collect();
+    let refused = Arc::new(AtomicUsize::new(0));
+    let mut held = JoinSet::new();
+    for _ in 0..CONNECTIONS {
+        let mut client = Http2::connect(address, &pair).await;
+        assert!(client.send(&octets).await);
+        let refused = Arc::clone(&refused);
+        held.spawn(async move {
+            while let Some(frame) = client.reader.next().await {
+                if frame.kind == RST_STREAM && frame.error() == Some(REFUSED_STREAM) {
+                    assert_ne!(frame.stream, 1, "each connection has room for one");
+                    refused.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+    while refused.load(Ordering::Relaxed) < 100 {
+        tokio::task::yield_now().await;
+    }
+    let grown = served.service.peak_memory().saturating_sub(before);
+    assert!(grown < bound << 20, "{grown} of {bound} MiB");
+    for stream in [3, 5] {
+        assert!(other.request(stream, &get(JWKS, &[])).await);
+        assert_eq!(other.outcome(stream).await.and_then(|frame| frame.status()), Some(200));
+    }
+    held.abort_all();
+    while let Some(ended) = held.join_next().await {
+        assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()));
+    }
+    served.wait_for_connections(1).await;
+    let opened = [7, 9, 11].map(|stream| frame(HEADERS, END_HEADERS, stream, &post("/revoke")));
+    assert!(other.send(&opened.concat()).await);
+    let form = format!("token=x&client_id=web&client_secret={}", served.fixtures.secret("web"));
+    for stream in [7, 9, 11] {
+        assert!(other.send(&frame(DATA, END_STREAM, stream, form.as_bytes())).await);
+        assert_eq!(other.outcome(stream).await.and_then(|frame| frame.status()), Some(200));
+    }
 }
 
 /// A request that never comes to its end, or content that does not, does not keep the service from

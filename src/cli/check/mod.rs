@@ -93,7 +93,8 @@ fn look_at_plan(plan: &Plan) {
     let limit = limit.map(|limit| format!(", of the {limit}")).unwrap_or_default();
     let (threads, memory) = (plan.hashing.threads, hashing_memory(plan));
     Findings::good(&format!("hashing: {threads} threads, {memory} in all{limit}"));
-    Findings::good(&format!("{} connections at once", plan.connections_max));
+    let (connections, memory) = (plan.connections_max, ByteSize(plan.connections_memory as u64));
+    Findings::good(&format!("{connections} connections at once, {memory} at most"));
     if let Some(certificate) = &plan.certificate {
         let validity = certificate.validity();
         Findings::good(&format!(

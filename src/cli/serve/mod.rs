@@ -18,12 +18,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::memory_limit::MemoryLimit;
 use super::{Failure, log, migrating, unknown_variables};
 use crate::availability::Availability;
 use crate::clock::Clock;
 use crate::config::ServeSettings;
-use crate::crypto::hashing_pool::{HashingLimits, HashingPool};
+use crate::crypto::hashing_pool::HashingPool;
 use crate::http::server::{self, Server};
 use crate::http::tls;
 use crate::http::{management_routes, public_routes};
@@ -169,7 +168,7 @@ impl Service {
         let hashing = hashing.map_err(|error| no_hashing(&error))?;
         let parts = Parts::gather(settings, clock, issuer, store, availability, &hashing).await?;
 
-        let routes = public_routes(parts.public(plan.default_client, hashing));
+        let routes = public_routes(parts.public(plan.default_client.clone(), hashing));
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
@@ -195,7 +194,7 @@ impl Service {
         let public_listener = public.start("public listener", &health, routes, &draining);
         let management_listener =
             management.start("management listener", &health, management_routes, &stopping);
-        let upkeep = Arc::new(parts.upkeep(plan.certificate));
+        let upkeep = Arc::new(parts.upkeep(plan.certificate.clone()));
         upkeep.start(&health, &stopping);
         watch_for_standstills(&parts.availability, &health, stopping);
         let service = Self {
@@ -212,11 +211,13 @@ impl Service {
             tracing::warn!("{problem}");
         }
         warn_of_few_connections(parts.settings.max_connections, plan.connections_max);
-        service.announce(plan.hashing, plan.memory_limit.as_ref());
+        service.announce(&plan);
         Ok(Some(service))
     }
 
-    fn announce(&self, hashing: HashingLimits, memory_limit: Option<&MemoryLimit>) {
+    fn announce(&self, plan: &Plan) {
+        let hashing = &plan.hashing;
+        let memory_limit = plan.memory_limit.as_ref();
         let memory_limit = memory_limit.map(ToString::to_string).unwrap_or_default();
         tracing::info!(
             public = %self.public,
@@ -224,6 +225,7 @@ impl Service {
             issuer = %self.issuer,
             hashing_threads = hashing.threads,
             hashing_memory_mib = (hashing.memory_per_thread >> 20) * hashing.threads as u64,
+            connections_memory_mib = plan.connections_memory >> 20,
             memory_limit,
             scrypt = %hashing.cost,
             "serving"

@@ -9,6 +9,7 @@ use crate::config::{DatabaseLocation, KeySettings, ServeSettings};
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::key_lifecycle::Schedule;
 use crate::endpoint::key_vault::KeyVault;
+use crate::http::server::memory_bound;
 use crate::http::tls::Certificate;
 use crate::oauth::{ClientId, Issuer};
 use crate::store::Store;
@@ -23,6 +24,8 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) default_client: Option<ClientId>,
     /// How many connections can be open at once.
     pub(in crate::cli) connections_max: usize,
+    /// What they can take at most, in octets.
+    pub(in crate::cli) connections_memory: usize,
     /// Files with secrets that others can read or replace, as sentences.
     pub(in crate::cli) exposed: Vec<String>,
 }
@@ -53,6 +56,7 @@ impl Plan {
                  session lives that long; shorten the first or lengthen the second"
             )));
         }
+        let connections_max = machine::connections_max(settings.max_connections);
         let default_client = settings.default_client.as_deref().map(str::parse).transpose();
         Ok(Self {
             hashing: machine::hashing_limits(
@@ -62,7 +66,8 @@ impl Plan {
             )?,
             memory_limit: machine::memory_limit(),
             certificate,
-            connections_max: machine::connections_max(settings.max_connections),
+            connections_max,
+            connections_memory: memory_bound(connections_max),
             exposed: exposure::look(settings)?,
             default_client: default_client
                 .map_err(|problem: String| format!("--default-client: {problem}"))?,

@@ -80,6 +80,41 @@ async fn a_preflight_of_a_listed_origin_is_answered() {
     assert!(!login.has("access-control-allow-credentials"));
 }
 
+/// Fetch, "CORS-preflight fetch": a page of a listed origin may set whatever fields its tracing adds, in bounds; one
+/// of another origin is told nothing. Apps with a scheme of their own are origins like others.
+#[tokio::test]
+async fn a_listed_origin_may_set_further_headers() {
+    const APP: &str = "capacitor://localhost";
+    let origins = ["--cors-origin", GOOD, "--cors-origin", APP];
+    let jeton = Jeton::start_with(ENGINE, &origins).await;
+    let many = |number: usize| vec!["x-a"; number].join(",");
+    let long = |length: usize| "x".repeat(length);
+    for (asked, granted) in [
+        ("sentry-trace,traceparent".to_owned(), true),
+        ("baggage , authorization".to_owned(), true),
+        (many(32), true),
+        (many(33), false),
+        (long(1_024), true),
+        (long(1_025), false),
+        ("x-a,b c".to_owned(), false),
+        ("x-a,b:c".to_owned(), false),
+        ("x-\u{e9}".to_owned(), false),
+    ] {
+        for origin in [GOOD, APP] {
+            let reply = preflight(&jeton, "/token", origin, &asked).send().await;
+            assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, origin));
+            let allowed = list(&reply, "access-control-allow-headers");
+            let all = asked.split(',').all(|name| allowed.iter().any(|own| own == name.trim()));
+            assert_eq!(all, granted, "{asked}: {allowed:?}");
+            assert!(allowed.contains(&"content-type".to_owned()), "{asked}: {allowed:?}");
+        }
+        let reply = preflight(&jeton, "/token", "capacitor://other", &asked).send().await;
+        assert_no_cors(&reply, &asked);
+    }
+    let login = jeton.post_as("web", "/token", &login_form("alice", PASSWORD));
+    login.header("Origin", APP).send().await.access_token();
+}
+
 /// Fetch, "CORS check"; RFC 9110 §10.2.3: a page can read errors of every class too, those that were
 /// made before any handler ran included; where it should come back later it is told when, in seconds.
 /// [C-05] [C-14] [H-30]
