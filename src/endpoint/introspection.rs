@@ -38,26 +38,36 @@ impl IntrospectionResponse {
     }
 }
 
+/// A token as it is described: its own claims, and what only an answer has.
 #[derive(Debug, Serialize)]
 struct ActiveToken {
-    iss: String,
-    sub: UserId,
-    aud: AudienceClaim,
-    client_id: ClientId,
-    iat: Timestamp,
-    exp: Timestamp,
-    /// Only of an access token.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jti: Option<String>,
-    auth_time: Timestamp,
-    scope: Scope,
+    #[serde(flatten)]
+    claims: Claims,
     /// Only of an access token: how to use it (RFC 6749 §7.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
+    /// The user's name, for callers that may know it (§5).
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roles: Option<Vec<String>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Claims {
+    /// All that the token says.
+    Access(Box<AccessTokenClaims>),
+    /// The same of the session, in so far as it is known before there is an access token.
+    Refresh {
+        iss: String,
+        sub: UserId,
+        aud: AudienceClaim,
+        client_id: ClientId,
+        iat: Timestamp,
+        exp: Timestamp,
+        auth_time: Timestamp,
+        scope: Scope,
+        sid: SessionId,
+    },
 }
 
 /// Answers introspection requests.
@@ -113,7 +123,7 @@ impl IntrospectionEndpoint {
                 self.refresh_token(claims, &caller, now, trail).await?
             }
         };
-        trail.user = token.as_ref().map(|token| token.sub.clone());
+        trail.user = token.as_ref().map(|token| token.user().clone());
         Ok(IntrospectionResponse { active: token.is_some(), token })
     }
 
@@ -131,7 +141,7 @@ impl IntrospectionEndpoint {
         let session = session.filter(|session| {
             session.user_id == claims.sub && session.client_id == claims.client_id
         });
-        Ok(session.map(|session| ActiveToken::access(*claims, &session, caller)))
+        Ok(session.map(|session| ActiveToken::access(claims, &session, caller)))
     }
 
     /// Whether the header calls the token what it may call those of its client (RFC 9068 §4).
@@ -179,43 +189,43 @@ fn is_for(claims: &AccessTokenClaims, caller: &Client) -> bool {
     claims.aud.audiences().iter().any(|audience| caller.settings.introspects.contains(audience))
 }
 
-/// The user's name, for callers that may know it (§5).
+/// The user's name, for callers that may know it (RFC 7662 §5).
 fn username_for(caller: &Client, session: &StoredSession) -> Option<String> {
     caller.settings.introspects_username.then(|| session.owner.username.clone())
 }
 
 impl ActiveToken {
-    fn access(claims: AccessTokenClaims, session: &StoredSession, caller: &Client) -> Self {
+    fn access(claims: Box<AccessTokenClaims>, session: &StoredSession, caller: &Client) -> Self {
         Self {
-            iss: claims.iss,
-            sub: claims.sub,
-            aud: claims.aud,
-            client_id: claims.client_id,
-            iat: claims.iat,
-            exp: claims.exp,
-            jti: Some(claims.jti),
-            auth_time: claims.auth_time,
-            scope: claims.scope,
+            claims: Claims::Access(claims),
             token_type: Some("Bearer"),
             username: username_for(caller, session),
-            roles: claims.roles,
         }
     }
 
     fn refresh(iss: String, session: StoredSession, caller: &Client) -> Self {
         Self {
-            iss,
             username: username_for(caller, &session),
-            sub: session.user_id,
-            aud: AudienceClaim::new(session.granted.audiences, caller.settings.audience_array),
-            client_id: session.client_id,
-            iat: session.dates.refreshed_at,
-            exp: session.dates.expires_at,
-            jti: None,
-            auth_time: session.auth_time,
-            scope: session.granted.scope,
             token_type: None,
-            roles: None,
+            claims: Claims::Refresh {
+                iss,
+                sub: session.user_id,
+                aud: AudienceClaim::new(session.granted.audiences, caller.settings.audience_array),
+                client_id: session.client_id,
+                iat: session.dates.refreshed_at,
+                exp: session.dates.expires_at,
+                auth_time: session.auth_time,
+                scope: session.granted.scope,
+                sid: session.id,
+            },
+        }
+    }
+
+    /// Whose it is.
+    fn user(&self) -> &UserId {
+        match &self.claims {
+            Claims::Access(claims) => &claims.sub,
+            Claims::Refresh { sub, .. } => sub,
         }
     }
 }

@@ -458,4 +458,26 @@ mod tests {
         assert!(largest < 40 << 20, "{largest} of 80 MiB");
         numbers.store.close();
     }
+
+    /// The log is emptied while the service runs, at a moment at which nobody reads or writes: it makes nobody wait.
+    #[tokio::test]
+    async fn the_log_is_emptied_when_nobody_uses_it() {
+        let numbers = Numbers::new("rest");
+        let (file, log) = ("numbers.db", "numbers.db-wal");
+        assert_eq!(numbers.ask(Act::Write(1)).await, Ok(()));
+        let connect = || Connection::open(numbers.folder.join(file)).expect("the file");
+        let length = || std::fs::metadata(numbers.folder.join(log)).expect("it is open").len();
+        let (keeper, other) = (connect(), connect());
+        for hold in ["BEGIN; PRAGMA schema_version", "BEGIN IMMEDIATE"] {
+            other.execute_batch(hold).expect("a transaction");
+            assert!(!threads::empty_log_at_rest(&keeper), "{hold}");
+            other.execute_batch("COMMIT").expect("its end");
+            assert!(length() > 0, "{hold}");
+        }
+        assert!(threads::empty_log_at_rest(&keeper));
+        assert_eq!(length(), 0);
+        assert_eq!(numbers.ask(Act::Write(2)).await, Ok(()));
+        drop((keeper, other));
+        assert_eq!(numbers.close(), [1, 2]);
+    }
 }

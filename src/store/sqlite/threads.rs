@@ -132,7 +132,7 @@ pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Rece
 }
 
 /// Empties the log, of which most was copied, if nobody reads or writes at this moment: whether it did.
-fn empty_log_at_rest(connection: &Connection) -> bool {
+pub(super) fn empty_log_at_rest(connection: &Connection) -> bool {
     let empty = || {
         connection.busy_timeout(Duration::ZERO)?;
         connection.query_row(EMPTY_LOG, [], |row| Ok(row.get::<_, i64>(0)? == 0))

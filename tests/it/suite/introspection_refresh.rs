@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::harness::RefreshToken;
+use crate::harness::forge::claims;
 
 const INACTIVE: &str = r#"{"active":false}"#;
 const API1: &str = "https://api1.example";
@@ -42,6 +43,7 @@ async fn a_client_sees_its_own_refresh_token() {
         "auth_time": begin,
         "iat": begin,
         "exp": begin + 14 * 86_400,
+        "sid": claims(&login.access_token())["sid"],
     });
     let reply = introspect(&jeton, "web", &login.refresh_token()).await;
     assert_eq!(reply.json(), expected);
