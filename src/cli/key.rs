@@ -73,7 +73,8 @@ pub(super) enum Command {
     },
     /// Add a private RSA key that was made elsewhere, as the next key that signs
     Import {
-        /// A file with the key, as PEM (PKCS #1 or PKCS #8, not encrypted) or JWK; - for standard input
+        /// A file with the key, as PEM (PKCS #1 or PKCS #8, not encrypted; what stands around it is passed over) or
+        /// JWK; - for standard input
         file: PathBuf,
         #[command(flatten)]
         asking: Asking,

@@ -87,12 +87,11 @@ pub(super) fn without_secrets(mut error: clap::Error, command: &Command) -> clap
     } else if is_word {
         error.insert(ContextKind::InvalidArg, ContextValue::String(HIDDEN.to_owned()));
         error.remove(ContextKind::Suggested);
-    } else if is_from_environment(&error) {
+    } else if let Some(whence) = whence_of_secret(&error) {
         // The sentence of the setting may repeat it, too.
         let name = argument.split_whitespace().next().unwrap_or_default();
         let sentence = format!(
-            "the environment variable for {name} has a value that cannot be taken, which is not shown: \
-             `jeton serve --help` says what it may be\n"
+            "the value for {name}, {whence}, cannot be taken and is not shown: `--help` says what it may be\n"
         );
         return clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(command);
     }
@@ -102,12 +101,21 @@ pub(super) fn without_secrets(mut error: clap::Error, command: &Command) -> clap
 /// What stands in the place of a secret.
 const HIDDEN: &str = "[not shown]";
 
-/// Whether the value that cannot be taken is one of the environment. Short ones are no secrets.
-fn is_from_environment(error: &clap::Error) -> bool {
+/// Where a value that cannot be taken comes from, if it may be secret: from the environment, or from before the @ of a
+/// URL. Short ones are no secrets.
+fn whence_of_secret(error: &clap::Error) -> Option<&'static str> {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
-        return false;
+        return None;
     };
     let mut settings =
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("JETON_"));
-    value.len() >= 12 && settings.any(|(_, set)| set.to_string_lossy().contains(value.as_str()))
+    if value.contains("://") && value.contains('@') {
+        Some("which has a user or a password in it")
+    } else if value.len() >= 12
+        && settings.any(|(_, set)| set.to_string_lossy().contains(value.as_str()))
+    {
+        Some("which the environment has")
+    } else {
+        None
+    }
 }

@@ -23,7 +23,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Whoever comes second is refused, and told why; nothing is changed.
+/// Whoever comes second is refused, and told why; nothing is changed. [J-19]
 #[tokio::test]
 async fn a_client_and_a_user_are_not_called_the_same() {
     let database = Database::empty(ENGINE).await;
@@ -53,7 +53,7 @@ async fn a_client_and_a_user_are_not_called_the_same() {
     assert!(import(&database, "bert", "billing", &[]).status.success());
 }
 
-/// Of a client and users that come at the same moment one is refused.
+/// Of a client and users that come at the same moment one is refused. [J-19]
 #[tokio::test]
 async fn of_a_client_and_a_user_that_race_one_is_refused() {
     let database = Database::empty(ENGINE).await;

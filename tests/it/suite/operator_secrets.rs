@@ -227,6 +227,12 @@ async fn settings_that_cannot_be_taken_are_not_repeated() {
         assert_ne!(output.status.code(), Some(0), "{name}");
         places.push(("a command", printed(output)));
     }
+    for arguments in [&["doctor"][..], &["serve", "--cors-origin"], &["check", "--issuer"]] {
+        let secret = format!("http://user:Zqx{:016x}@127.0.0.1:1/*", rand::random::<u64>());
+        secrets.add("a password in a URL", &secret[12..31]);
+        // `jeton check` shows its settings on standard output.
+        places.push(("a command", run(&[arguments, &[&secret]].concat()).stderr));
+    }
     for arguments in
         [&["user", "add", "anna"][..], &["user", "passwd", "anna"], &["client", "add", "c"]]
     {
