@@ -16,6 +16,7 @@ mod key_making;
 pub mod key_vault;
 pub mod keys;
 mod opened_keys;
+pub mod origin;
 pub mod password_grant;
 pub mod refresh_grant;
 pub mod replicas;
@@ -32,7 +33,7 @@ use crate::presence::Presence;
 use crate::secret::{Secret, SecretOctets};
 use crate::store::StoreError;
 use incident::Incident;
-use throttle::Source;
+use origin::Source;
 
 /// A form that was posted, as far as an endpoint may know it.
 #[derive(Debug)]
@@ -142,6 +143,8 @@ pub struct Trail {
     pub grant: Option<&'static str>,
     /// How long ago the refresh token was exchanged that is answered again.
     pub retried_after: Option<Seconds>,
+    /// Whether a client that was registered to name its end users did not name this one.
+    pub unnamed_end_user: bool,
     /// Whether a genuine token names a session that has no row, or whose user or client is disabled.
     pub unknown_session: bool,
 }

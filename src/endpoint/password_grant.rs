@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::agreed_clock::AgreedClock;
 use super::issuance::{Issuance, OfSession, Subject};
-use super::throttle::{Account, Origin, Throttle};
+use super::origin::Origin;
+use super::throttle::{Account, Throttle};
 use super::token::TokenResponse;
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::Timestamp;
@@ -97,6 +98,10 @@ impl PasswordGrantEndpoint {
             password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
         };
         let origin = Origin::new(client, request.source);
+        trail.unnamed_end_user = origin.lacks_end_user();
+        if trail.unnamed_end_user {
+            self.throttle.warn_of_unnamed_end_users(client);
+        }
         let attempt = self.throttle.admit(origin, account, &request.caller).await?;
         // 3. The password. No connection to the database is held meanwhile.
         let user = user.filter(|_| attempt.may_succeed());

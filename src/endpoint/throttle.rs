@@ -5,15 +5,16 @@
 //! and a genuine token a signature: refusing those because others guess would help only the others.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::alarm::UnnamedEndUsers;
 use super::incident::Incident;
 use super::keys::Keys;
+use super::origin::{Origin, Source, network};
 use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::oauth::resource_owner::Username;
@@ -32,48 +33,6 @@ const KNOWN_PRECISION: Seconds = Seconds::new(86_400);
 /// How many lines are kept before those that nobody stands in are given up.
 const LINES_MAX: usize = 1_024;
 
-/// Where a request came from, as far as it can be believed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Source {
-    /// The caller: the other end of the connection, or what a trusted proxy says of it.
-    pub address: Option<IpAddr>,
-    /// For whom the caller says that it calls.
-    pub end_user: Option<IpAddr>,
-}
-
-/// Where a login comes from: a client, and the end user's address where it is known.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
-    client: &'a Client,
-    address: Option<IpAddr>,
-}
-
-impl<'a> Origin<'a> {
-    /// The origin of a login. The address of a confidential client is that of one web server with all
-    /// its users behind it, so it says nothing; the one it forwards does, if it was registered to.
-    #[must_use]
-    pub fn new(client: &'a Client, source: Source) -> Self {
-        let address = match (client.settings.public, client.settings.forwards_end_user_ip) {
-            (true, _) => source.address,
-            (false, true) => source.end_user,
-            (false, false) => None,
-        };
-        Self { client, address }
-    }
-}
-
-/// An address as it counts. A network of IPv6 gives its users 2^64 addresses each.
-fn network(address: Option<IpAddr>) -> Vec<u8> {
-    match address {
-        None => Vec::new(),
-        Some(IpAddr::V4(address)) => address.octets().to_vec(),
-        Some(IpAddr::V6(address)) => {
-            let prefix = u128::from(address) >> 64 << 64;
-            Ipv6Addr::from(prefix).octets().to_vec()
-        }
-    }
-}
-
 /// Counts failures.
 #[derive(Clone, Debug)]
 pub struct Throttle {
@@ -83,6 +42,7 @@ pub struct Throttle {
     /// How long an attempt waits for others of the same account.
     patience: Duration,
     lines: Arc<Lines>,
+    unnamed: UnnamedEndUsers,
 }
 
 /// The account that a login is for.
@@ -132,7 +92,14 @@ impl Throttle {
     /// Counts in a store. `patience` is how long an attempt waits for others of the same account.
     #[must_use]
     pub fn new(store: Store, keys: Arc<Keys>, clock: Clock, patience: Duration) -> Self {
-        Self { store, keys, clock, patience, lines: Arc::default() }
+        Self {
+            store,
+            keys,
+            clock,
+            patience,
+            lines: Arc::default(),
+            unnamed: UnnamedEndUsers::default(),
+        }
     }
 
     /// Lets an attempt to log in be made, or not. Of those that are made at the same time no more can
@@ -199,6 +166,11 @@ impl Throttle {
     /// [`Refusal::Fault`] if there is no key.
     pub fn lot(&self, username: &Username) -> Result<i64, Refusal> {
         Ok(self.keys.throttle_key()?.lot(username.as_str()))
+    }
+
+    /// Warns the operator, once, that a client does not name its end users though it was registered to.
+    pub fn warn_of_unnamed_end_users(&self, client: &Client) {
+        self.unnamed.warn_once(&client.id);
     }
 
     /// The names of the counters that an attempt may touch.
@@ -435,19 +407,5 @@ impl Lines {
         let line = Arc::new(Semaphore::new(places));
         lines.insert(counter.name, Arc::downgrade(&line));
         line
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ipv6_network_counts_as_one() {
-        let of = |text: &str| network(Some(text.parse().expect("an address")));
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_ne!(of("192.0.2.1"), network(None));
     }
 }

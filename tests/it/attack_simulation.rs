@@ -14,7 +14,8 @@ use jeton::endpoint::Trail;
 use jeton::endpoint::agreed_clock::AgreedClock;
 use jeton::endpoint::key_vault::KeyVault;
 use jeton::endpoint::keys::Keys;
-use jeton::endpoint::throttle::{Account, Origin, Source, Throttle};
+use jeton::endpoint::origin::{Origin, Source};
+use jeton::endpoint::throttle::{Account, Throttle};
 use jeton::oauth::{Client, ClientId, ClientSettings, Reason};
 use jeton::presence::Waiting;
 use jeton::store::Store;
@@ -95,7 +96,7 @@ impl World {
         };
         let client = Client { id, settings };
         let from = Some(IpAddr::V4(from));
-        let source = Source { address: from, end_user: from };
+        let source = Source { address: from, end_user: from, untold: None };
         let account = Account { name, password_changed_at: Timestamp::default() };
         let origin = Origin::new(&client, source);
         let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.presence()).await

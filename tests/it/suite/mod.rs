@@ -20,6 +20,7 @@ mod foreign_hashes;
 mod foreign_keys;
 mod forged_signature;
 mod forged_token;
+mod forwarded;
 mod health_and_metrics;
 mod http2;
 mod http_edge;
