@@ -159,9 +159,16 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Set { named, decisions } => {
             let store = open_existing_store(&named.common.database).await?;
             let mut client = find(&store, &named.id).await?.client;
+            let before = note_of_shared_origin(&named.id, &client.settings);
             decisions.apply(&mut client.settings)?;
+            let note =
+                note_of_shared_origin(&named.id, &client.settings).filter(|_| before.is_none());
             let changed = store.perform(UpdateClient { client }).await?;
-            say(changed, &named, "changed")
+            say(changed, &named, "changed")?;
+            if let Some(note) = note {
+                output::error_line(&note);
+            }
+            Ok(())
         }
         Command::Disable(named) => set_disabled(named, true, "disabled").await,
         Command::Enable(named) => set_disabled(named, false, "enabled").await,
@@ -196,6 +203,7 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
     let store = open_store(&named.common.database).await?;
     let secret = (!public).then(random::client_secret);
     let hint = !settings.grants.is_empty() && settings.default_scope.is_empty();
+    let note = note_of_shared_origin(&named.id, &settings);
     let add = AddClient {
         client: Client { id: named.id.clone(), settings },
         secret: secret.as_ref().map(|secret| SecretDigest::of(secret).as_bytes().to_vec()),
@@ -221,7 +229,23 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
             "Note: without --default-scope, a request that asks for no scope is invalid_scope.",
         );
     }
+    if let Some(note) = note {
+        output::error_line(&note);
+    }
     Ok(())
+}
+
+/// What it means that a client does not say for whom it calls, if it logs users in and does not.
+fn note_of_shared_origin(id: &ClientId, settings: &ClientSettings) -> Option<String> {
+    let logs_in = settings.grants.contains(&GrantType::Password);
+    (logs_in && !settings.public && !settings.forwards_end_user_ip).then(|| {
+        format!(
+            "Note: {id} forwards no addresses of its users, so all of them count as one origin: after 30 failed \
+             logins, by anyone who reaches its login form, those who have not logged in through it for 90 days \
+             get one attempt every 2 s, all together, and 429 otherwise. If {id} ends X-Forwarded-For with the \
+             address of the user itself, say so: jeton client set {id} --forwards-end-user-ip"
+        )
+    })
 }
 
 async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failure> {

@@ -61,7 +61,7 @@ impl UnnamedEndUsers {
                 client_id = client.as_str(),
                 "the client is to name its end users and does not, so all of them count as one origin: let \
                  it send X-Forwarded-For that ends with the address of the end user, or run `jeton client \
-                 set {} --forwards-end-user-ip false`. This is said once; jeton_unnamed_callers_total \
+                 set {} --forwards-end-user-ip=false`. This is said once; jeton_unnamed_callers_total \
                  counts on",
                 client.as_str()
             );

@@ -82,6 +82,8 @@ impl Refusal {
             Self::Throttled { counted, .. } => match counted {
                 Counted::Account | Counted::AccountAtOrigin => "throttled_account",
                 Counted::Origin => "throttled_origin",
+                Counted::Neighbours => "throttled_neighbours",
+                Counted::Strangers => "throttled_strangers",
                 Counted::ClientSecrets => "throttled_client_secrets",
                 Counted::Revocations => "throttled_revocations",
             },

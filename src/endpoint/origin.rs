@@ -1,8 +1,9 @@
 //! Where a request comes from, as far as that counts.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::oauth::Client;
+use crate::oauth::throttle::Counted;
 
 /// Where a request came from, as far as it can be believed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,14 +68,72 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// An address as it counts. A network of IPv6 gives its users 2^64 addresses each.
-pub(super) fn network(address: Option<IpAddr>) -> Vec<u8> {
+/// A group of accounts in which failures count together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// All that log in through one client which does not say from where.
+    Strangers,
+    /// Those at an IPv4 address, or in a /64 of IPv6: a network gives its users 2^64 addresses each.
+    Network(IpAddr),
+    /// Those in a /48, which one site has (RFC 6177): 65,536 networks.
+    Site(IpAddr),
+}
+
+impl Group {
+    /// What is counted in it.
+    pub(super) fn counted(self) -> Counted {
+        match self {
+            Self::Strangers => Counted::Strangers,
+            Self::Network(_) => Counted::Origin,
+            Self::Site(_) => Counted::Neighbours,
+        }
+    }
+
+    /// What it is told from others by.
+    pub(super) fn octets(self) -> Vec<u8> {
+        match self {
+            Self::Strangers => Vec::new(),
+            Self::Network(address) => prefix(address, 64),
+            Self::Site(address) => prefix(address, 48),
+        }
+    }
+}
+
+impl Origin<'_> {
+    /// The narrowest group that it belongs to, and a wider one if there is one.
+    pub(super) fn groups(&self) -> (Group, Option<Group>) {
+        match self.address.map(translated) {
+            None => (Group::Strangers, None),
+            Some(address @ IpAddr::V4(_)) => (Group::Network(address), None),
+            Some(address @ IpAddr::V6(_)) => (Group::Network(address), Some(Group::Site(address))),
+        }
+    }
+}
+
+/// An address as it counts where what is right is never refused: the whole site.
+pub(super) fn site(address: Option<IpAddr>) -> Vec<u8> {
+    address.map(|address| prefix(translated(address), 48)).unwrap_or_default()
+}
+
+/// The IPv4 address of a caller behind a translator, where all callers share one network of IPv6 (RFC 6052
+/// §2.1).
+fn translated(address: IpAddr) -> IpAddr {
     match address {
-        None => Vec::new(),
-        Some(IpAddr::V4(address)) => address.octets().to_vec(),
-        Some(IpAddr::V6(address)) => {
-            let prefix = u128::from(address) >> 64 << 64;
-            Ipv6Addr::from(prefix).octets().to_vec()
+        IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            let [.., a, b, c, d] = v6.octets();
+            Ipv4Addr::new(a, b, c, d).into()
+        }
+        other => other,
+    }
+}
+
+/// An IPv4 address, or an IPv6 address as far as its prefix of this length.
+fn prefix(address: IpAddr, length: u32) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => {
+            let host = 128 - length;
+            Ipv6Addr::from(u128::from(address) >> host << host).octets().to_vec()
         }
     }
 }
@@ -85,10 +144,20 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_counts_as_one() {
-        let of = |text: &str| network(Some(text.parse().expect("an address")));
-        assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_ne!(of("192.0.2.1"), network(None));
+        let at = |text: &str, length| prefix(text.parse().expect("an address"), length);
+        assert_eq!(at("2001:db8:1:2::1", 64), at("2001:db8:1:2:ffff::9", 64));
+        assert_ne!(at("2001:db8:1:2::1", 64), at("2001:db8:1:3::1", 64));
+        assert_eq!(at("2001:db8:1:2::1", 48), at("2001:db8:1:ffff::1", 48));
+        assert_ne!(at("2001:db8:1:2::1", 48), at("2001:db8:2:2::1", 48));
+        assert_ne!(at("192.0.2.1", 48), at("192.0.2.2", 48));
+        assert_ne!(at("192.0.2.1", 48), site(None));
+    }
+
+    #[test]
+    fn callers_behind_a_translator_are_told_apart() {
+        let of = |text: &str| translated(text.parse().expect("an address")).to_string();
+        assert_eq!(of("64:ff9b::192.0.2.1"), "192.0.2.1");
+        assert_eq!(of("64:ff9b:1::192.0.2.1"), "64:ff9b:1::c000:201");
+        assert_eq!(of("2001:db8::1"), "2001:db8::1");
     }
 }

@@ -70,6 +70,8 @@ mod start_up;
 mod store;
 mod throttle;
 mod throttle_clients;
+mod throttle_groups;
+mod throttle_repeats;
 mod throttle_storage;
 mod tls;
 mod token_errors;
