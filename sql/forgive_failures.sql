@@ -1,3 +1,4 @@
+-- The failures of an account are no longer in a row. When the next attempt may be made does not change.
 UPDATE login_throttle
-SET failures = 0, failed_at = 0, forgotten_at = 0
-WHERE counter = $1
+SET failures = 0
+WHERE counter = $1 AND failures > 0

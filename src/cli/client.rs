@@ -190,6 +190,7 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
     let store = open_store(&named.common.database).await?;
     let secret = (!public).then(random::client_secret);
     let hint = !settings.grants.is_empty() && settings.default_scope.is_empty();
+    let note = note_of_shared_origin(&named.id, &settings);
     let add = AddClient {
         client: Client { id: named.id.clone(), settings },
         secret: secret.as_ref().map(|secret| SecretDigest::of(secret).as_bytes().to_vec()),
@@ -223,6 +224,9 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
             "Note: without --default-scope, a request that asks for no scope is invalid_scope.",
         );
     }
+    if let Some(note) = note {
+        output::error_line(&note);
+    }
     Ok(())
 }
 
@@ -231,7 +235,25 @@ async fn set(named: Named, decisions: Box<Decisions>) -> Result<(), Failure> {
     let change = move |settings: &mut ClientSettings| decisions.apply(settings);
     let changed = store.perform(ChangeClient { id: named.id.clone(), change }).await?;
     let (before, after) = changed.ok_or_else(|| unknown(&named.id))??;
-    say(true, &named, &output::changes(&differing(&before, &after)))
+    say(true, &named, &output::changes(&differing(&before, &after)))?;
+    let note = |settings| note_of_shared_origin(&named.id, settings);
+    if let Some(note) = note(&after).filter(|_| note(&before).is_none()) {
+        output::error_line(&note);
+    }
+    Ok(())
+}
+
+/// What it means that a client does not say for whom it calls, if it logs users in and does not.
+fn note_of_shared_origin(id: &ClientId, settings: &ClientSettings) -> Option<String> {
+    let logs_in = settings.grants.contains(&GrantType::Password);
+    (logs_in && !settings.public && !settings.forwards_end_user_ip).then(|| {
+        format!(
+            "Note: {id} forwards no addresses of its users, so all of them count as one origin: after 30 failed \
+             logins, by anyone who reaches its login form, those who have not logged in through it for 90 days \
+             get one attempt every 2 s, all together, and 429 otherwise. If {id} ends X-Forwarded-For with the \
+             address of the user itself, say so: jeton client set {id} --forwards-end-user-ip"
+        )
+    })
 }
 
 async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failure> {

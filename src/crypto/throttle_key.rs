@@ -1,9 +1,10 @@
-//! The key under which failures are counted: the database holds names of counters that say nothing
-//! without it. A user name that was typed may be a password.
+//! The keys of the throttle. The database holds names of counters that say nothing without one of them: a user
+//! name that was typed may be a password. By the other a process knows a password again that was wrong.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::random;
 use crate::oauth::KeyId;
 use crate::oauth::throttle::{Counted, CounterName};
 
@@ -52,15 +53,45 @@ impl ThrottleKey {
     }
 
     fn code<const N: usize>(&self, kind: &str, parts: &[&[u8]]) -> [u8; N] {
-        let mut mac = self.mac.clone();
-        for part in [kind.as_bytes()].iter().chain(parts) {
-            // With the length first no two lists of parts are the same octets.
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        let code = mac.finalize().into_bytes();
-        *code.first_chunk().expect("SHA-256 has 32 octets")
+        code(self.mac.clone(), [kind.as_bytes()].iter().chain(parts))
     }
+}
+
+/// A key that this process drew, which is stored nowhere and ends with it.
+pub struct GuessKey(Hmac<Sha256>);
+
+impl std::fmt::Debug for GuessKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("GuessKey").finish_non_exhaustive()
+    }
+}
+
+impl GuessKey {
+    /// Draws a key.
+    #[must_use]
+    pub fn random() -> Self {
+        let secret: [u8; 32] = random::octets();
+        Self(Hmac::new_from_slice(&secret).expect("HMAC takes keys of any length"))
+    }
+
+    /// 128 bits that tell what these parts say together, and nothing of it without the key.
+    #[must_use]
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; 16] {
+        code(self.0.clone(), parts.iter())
+    }
+}
+
+fn code<'a, const N: usize>(
+    mut mac: Hmac<Sha256>,
+    parts: impl Iterator<Item = &'a &'a [u8]>,
+) -> [u8; N] {
+    for part in parts {
+        // With the length first no two lists of parts are the same octets.
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    let code = mac.finalize().into_bytes();
+    *code.first_chunk().expect("SHA-256 has 32 octets")
 }
 
 #[cfg(test)]

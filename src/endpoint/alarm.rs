@@ -1,7 +1,8 @@
-//! Notices a client that presents many tokens which this service never made. They are answered like any
-//! other bad token: a gateway passes on what it is sent, and who refuses it lets anyone cut it off.
+//! Notices clients that present many tokens which this service never made, and clients that do not say for
+//! whom they call though they should. Bogus tokens are answered like any other bad token: a gateway passes on
+//! what it is sent, and who refuses it lets anyone cut it off.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::incident::Incident;
@@ -44,5 +45,26 @@ impl UnknownTokens {
         }
         window.tokens = window.tokens.saturating_add(1);
         (window.tokens == TOKENS_MAX).then_some(Incident::UnknownTokens)
+    }
+}
+
+/// Notices clients that were registered to name their end users and do not.
+#[derive(Clone, Debug, Default)]
+pub struct UnnamedEndUsers(Arc<Mutex<HashSet<ClientId>>>);
+
+impl UnnamedEndUsers {
+    /// Warns of this client, the first time.
+    pub fn warn_once(&self, client: &ClientId) {
+        let mut warned_of = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned_of.insert(client.clone()) {
+            tracing::warn!(
+                client_id = client.as_str(),
+                "the client is to name its end users and does not, so all of them count as one origin: let \
+                 it send X-Forwarded-For that ends with the address of the end user, or run `jeton client \
+                 set {} --forwards-end-user-ip=false`. This is said once; jeton_unnamed_callers_total \
+                 counts on",
+                client.as_str()
+            );
+        }
     }
 }

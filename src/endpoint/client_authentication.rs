@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::throttle::{Source, Throttle};
+use super::origin::Source;
+use super::throttle::Throttle;
 use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds};
 use crate::crypto::digest::SecretDigest;

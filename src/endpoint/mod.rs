@@ -16,6 +16,7 @@ mod key_making;
 pub mod key_vault;
 pub mod keys;
 mod opened_keys;
+pub mod origin;
 pub mod password_grant;
 pub mod readiness;
 pub mod refresh_grant;
@@ -34,7 +35,7 @@ use crate::presence::Presence;
 use crate::secret::{Secret, SecretOctets};
 use crate::store::StoreError;
 use incident::Incident;
-use throttle::Source;
+use origin::Source;
 
 /// A form that was posted, as far as an endpoint may know it.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ impl Refusal {
             Self::Throttled { counted, .. } => match counted {
                 Counted::Account | Counted::AccountAtOrigin => "throttled_account",
                 Counted::Origin => "throttled_origin",
+                Counted::Neighbours => "throttled_neighbours",
+                Counted::Strangers => "throttled_strangers",
                 Counted::ClientSecrets => "throttled_client_secrets",
                 Counted::Revocations => "throttled_revocations",
             },
@@ -146,6 +149,8 @@ pub struct Trail {
     pub grant: Option<&'static str>,
     /// How long ago the refresh token was exchanged that is answered again.
     pub retried_after: Option<Seconds>,
+    /// Whether a client that was registered to name its end users did not name this one.
+    pub unnamed_end_user: bool,
     /// Whether a genuine token names a session that has no row, or whose user or client is disabled.
     pub unknown_session: bool,
 }

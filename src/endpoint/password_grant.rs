@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::agreed_clock::AgreedClock;
 use super::issuance::{Issuance, OfSession, Subject};
-use super::throttle::{Account, Origin, Throttle};
+use super::origin::Origin;
+use super::throttle::{Account, Throttle};
 use super::token::TokenResponse;
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::Timestamp;
-use crate::crypto::hashing_pool::{HashingPool, Verification};
+use crate::crypto::hashing_pool::{HashingPool, Turn, Verification};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
 use crate::oauth::authorization::{Granted, Requested};
@@ -97,10 +98,16 @@ impl PasswordGrantEndpoint {
             password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
         };
         let origin = Origin::new(client, request.source);
+        trail.unnamed_end_user = origin.lacks_end_user();
+        if trail.unnamed_end_user {
+            self.throttle.warn_of_unnamed_end_users(client);
+        }
         let attempt = self.throttle.admit(origin, account, &request.caller).await?;
         // 3. The password. No connection to the database is held meanwhile.
-        let user = user.filter(|_| attempt.may_succeed());
-        let verified = self.verify(user, password_hash, grant.password, &request.caller).await;
+        let guess = self.throttle.guess(password_hash.as_ref(), grant.password);
+        let turn = Turn { client: client.id.clone(), known: attempt.is_known() };
+        let verified =
+            self.verify(user, password_hash, grant.password, turn, &request.caller).await;
         // 4. Count what came of it, before anyone is told.
         let (user, verification) = match verified {
             Ok(verified) => {
@@ -108,7 +115,7 @@ impl PasswordGrantEndpoint {
                 verified
             }
             Err(refusal @ Refusal::Protocol(_)) => {
-                return Err(attempt.failed(refusal, trail).await);
+                return Err(attempt.failed(refusal, guess, trail).await);
             }
             Err(refusal) => {
                 attempt.not_made().await?;
@@ -130,6 +137,7 @@ impl PasswordGrantEndpoint {
         user: Option<User>,
         password_hash: Option<Secret>,
         password: &Secret,
+        turn: Turn,
         caller: &Presence,
     ) -> Result<(User, Verification), Refusal> {
         let memory_max = self.hashing.limits().memory_per_thread;
@@ -146,7 +154,7 @@ impl PasswordGrantEndpoint {
             .is_some_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
         let password = Password::new(password.clone());
         let verification =
-            self.hashing.verify(password, usable, may_log_in, caller.clone()).await?;
+            self.hashing.verify(password, usable, may_log_in, turn, caller.clone()).await?;
         match (user, stored) {
             (None, _) | (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),

@@ -47,7 +47,10 @@ struct Seen {
 
 impl fmt::Debug for WriteWatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("WriteWatch").field("seen", &*self.seen.borrow()).finish()
+        formatter
+            .debug_struct("WriteWatch")
+            .field("seen", &*self.seen.borrow())
+            .finish_non_exhaustive()
     }
 }
 

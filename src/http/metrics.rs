@@ -58,6 +58,14 @@ pub struct EndpointLabels {
     pub endpoint: &'static str,
 }
 
+/// What requests are counted by whose caller or end user was not named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct UnnamedLabels {
+    /// `missing` or `unreadable`, of `X-Forwarded-For` from a trusted proxy; or `no_end_user`, of a client
+    /// that was registered to name its end users.
+    pub why: &'static str,
+}
+
 /// What keys are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct StateLabels {
@@ -88,6 +96,8 @@ pub struct Metrics {
     pub unknown_sessions: Family<EndpointLabels, Counter>,
     /// Sessions that were ended because a user had too many through one client.
     pub surplus_sessions_ended: Counter,
+    /// Forms whose caller or end user should have been named and was not.
+    pub unnamed_callers: Family<UnnamedLabels, Counter>,
     /// Expired sessions that this replica deleted.
     pub sessions_deleted: Counter,
     /// Failures to look at the store for new keys and clients.
@@ -162,6 +172,11 @@ impl Metrics {
                 "unknown_sessions",
                 "Genuine tokens whose session is not in the database",
                 unknown_sessions_from_zero()
+            ),
+            unnamed_callers: register!(
+                "unnamed_callers",
+                "Forms whose caller or end user was not named, or not understood",
+                unnamed_callers_from_zero()
             ),
             sessions_deleted: register!(
                 "expired_sessions_deleted",
@@ -293,6 +308,15 @@ fn unknown_sessions_from_zero() -> Family<EndpointLabels, Counter> {
     let family = Family::default();
     for endpoint in ["token", "introspection"] {
         drop(family.get_or_create(&EndpointLabels { endpoint }));
+    }
+    family
+}
+
+/// The same of callers without a name.
+fn unnamed_callers_from_zero() -> Family<UnnamedLabels, Counter> {
+    let family = Family::default();
+    for why in ["missing", "unreadable", "no_end_user"] {
+        drop(family.get_or_create(&UnnamedLabels { why }));
     }
     family
 }

@@ -39,7 +39,7 @@ use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOK
 use crate::secret::Secret;
 use cors::CorsPolicy;
 use forwarded::TrustedProxies;
-use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels};
+use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels, UnnamedLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
 
 pub use management::Management;
@@ -102,7 +102,7 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
         (issuer.endpoint_path("/.well-known/openid-configuration"), metadata()),
     ]);
     let metrics = Arc::clone(&service.metrics);
-    let trusted_proxies = TrustedProxies(service.trusted_proxies.clone());
+    let trusted_proxies = TrustedProxies::new(service.trusted_proxies.clone());
     Table { routes, elsewhere, metrics, trusted_proxies }.into_filter()
 }
 
@@ -182,6 +182,10 @@ impl PublicService {
             self.metrics.unknown_sessions.get_or_create(&EndpointLabels { endpoint }).inc();
         }
         self.metrics.surplus_sessions_ended.inc_by(trail.ended.len() as u64);
+        if trail.unnamed_end_user {
+            let labels = UnnamedLabels { why: "no_end_user" };
+            self.metrics.unnamed_callers.get_or_create(&labels).inc();
+        }
         match trail.incident {
             Some(Incident::SessionCaughtUp(_)) => {
                 self.metrics.sessions_caught_up.inc();

@@ -21,13 +21,13 @@ use zeroize::Zeroizing;
 
 use super::cors::CorsPolicy;
 use super::exchange::Arrival;
-use super::forwarded::TrustedProxies;
-use super::metrics::{Metrics, RequestLabels};
+use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
+use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
 use super::reply;
 use crate::clock::Seconds;
 use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;
-use crate::endpoint::throttle::Source;
+use crate::endpoint::origin::{Source, Untold};
 use crate::oauth::Reason;
 use crate::presence::{Presence, Waiting};
 use crate::secret::SecretOctets;
@@ -141,10 +141,18 @@ impl Table {
                 let believe = |peer| self.trusted_proxies.source(peer, &headers);
                 let source = peer.map(believe).unwrap_or_default();
                 let id = arrival.map_or_else(|| "".into(), |arrival| arrival.request_id);
-                match route {
+                let untold =
+                    source.untold.filter(|_| route.is_some_and(|route| route.is_form(&method)));
+                self.notice(untold, source, &id);
+                let mut response = match route {
                     Some(route) => route.answer(&method, headers, content, id, source).await,
                     None => reply::not_found(),
+                };
+                if let Some(untold) = untold {
+                    let label = HeaderValue::from_static(untold.label());
+                    response.headers_mut().insert(UNTOLD_FIELD, label);
                 }
+                response
             }
         };
         reader.decorate(route.map_or(&[], |route| route.handler.methods()), &mut response);
@@ -155,9 +163,26 @@ impl Table {
         self.metrics.requests.get_or_create(&labels).inc();
         response
     }
+
+    /// Counts a form whose caller a trusted proxy should have named, and warns of it once. Documents are the
+    /// same for everyone, and what checks the health of a service asks for them without a field.
+    fn notice(&self, untold: Option<Untold>, source: Source, request_id: &str) {
+        if let (Some(untold @ (Untold::Missing | Untold::Unreadable)), Some(proxy)) =
+            (untold, source.address)
+        {
+            let labels = UnnamedLabels { why: untold.label() };
+            self.metrics.unnamed_callers.get_or_create(&labels).inc();
+            self.trusted_proxies.warn_once(untold, proxy, request_id);
+        }
+    }
 }
 
 impl Route {
+    /// Whether a request with this method brings a form, and so somebody who is to be counted.
+    fn is_form(&self, method: &Method) -> bool {
+        *method == Method::POST && self.handler.methods().contains(method)
+    }
+
     /// Decides what can be decided without the handler, then runs it.
     async fn answer(
         &self,

@@ -81,18 +81,14 @@ spelled! {
 
 spelled! {
     /// What the header of an access token calls it.
+    #[derive(Default)]
     AccessTokenType {
         /// RFC 9068 §2.1: it cannot be taken for another kind of JWT.
+        #[default]
         AccessToken = "at+jwt",
         /// RFC 7519 §5.1, for verifiers that refuse all others. They cannot tell an access token from another
         /// kind of JWT that has the same issuer and audience (RFC 9068 §4, RFC 8725 §3.11).
         Jwt = "JWT",
-    }
-}
-
-impl Default for AccessTokenType {
-    fn default() -> Self {
-        Self::AccessToken
     }
 }
 

@@ -1,5 +1,5 @@
 //! How often one may fail, and how long one must wait then (RFC 6749 §4.3.2, §10.10; NIST SP
-//! 800-63B-4 §3.2.2). Pure rules over counters; who counts is `endpoint/throttle.rs`.
+//! 800-63B-4 §3.2.2). Pure rules over counters; who counts is `endpoint/throttle/`.
 //!
 //! A counter forgets one failure every [`FORGET`]. So it is one moment: when all will be forgotten.
 
@@ -14,6 +14,8 @@ pub const WAIT_MAX: Seconds = Seconds::new(15 * 60);
 pub const FAILURES_MAX: i64 = 100;
 /// How long an origin stays known to an account after a login.
 pub const KNOWN_FOR: Seconds = Seconds::new(90 * 86_400);
+/// The wait between attempts where many who may have nothing to do with each other are counted together.
+const PACE: Seconds = Seconds::new(2);
 /// How long failures in a row are remembered after the last of them.
 const REMEMBERED: Seconds = Seconds::new(30 * 86_400);
 /// How long they are once the account is locked.
@@ -28,6 +30,11 @@ pub enum Counted {
     AccountAtOrigin,
     /// Accounts that failed to log in from one origin that they do not know.
     Origin,
+    /// The same from the networks of one site, each of which is an origin: an IPv6 /48.
+    Neighbours,
+    /// Failed logins through a client that does not say from where, of accounts that never logged in through
+    /// it.
+    Strangers,
     /// Wrong client secrets from one address.
     ClientSecrets,
     /// Revocations from one address of what this service never made.
@@ -42,6 +49,8 @@ impl Counted {
             Self::Account => "account",
             Self::AccountAtOrigin => "account_at_origin",
             Self::Origin => "origin",
+            Self::Neighbours => "neighbours",
+            Self::Strangers => "strangers",
             Self::ClientSecrets => "client_secrets",
             Self::Revocations => "revocations",
         }
@@ -53,12 +62,22 @@ impl Counted {
         match self {
             Self::Account | Self::AccountAtOrigin => 5,
             Self::ClientSecrets => 10,
-            Self::Origin | Self::Revocations => 30,
+            Self::Origin | Self::Strangers | Self::Revocations => 30,
+            // So one network by itself holds up no other.
+            Self::Neighbours => 60,
         }
     }
 
-    /// The wait after so many failures: from 1 s, doubling.
+    /// Whether waits do not grow. Who has nothing to do with an attack is held up by it no longer than that.
+    fn is_paced(self) -> bool {
+        matches!(self, Self::Neighbours | Self::Strangers)
+    }
+
+    /// The wait after so many failures: from 1 s, doubling, or always the same.
     fn wait_after(self, strikes: i64) -> Seconds {
+        if self.is_paced() {
+            return if strikes < self.free() { Seconds::default() } else { PACE };
+        }
         let beyond = strikes - self.free();
         let doubled = |exponent| Seconds::new(1_i64.checked_shl(exponent).unwrap_or(i64::MAX));
         // A shift of more than ten is beyond the longest wait.
@@ -72,9 +91,12 @@ impl Counted {
             Self::Account if failures >= FAILURES_MAX => LOCKED_FOR,
             Self::Account => REMEMBERED,
             // By then all is forgotten.
-            Self::AccountAtOrigin | Self::Origin | Self::ClientSecrets | Self::Revocations => {
-                Seconds::new(86_400)
-            }
+            Self::AccountAtOrigin
+            | Self::Origin
+            | Self::Neighbours
+            | Self::Strangers
+            | Self::ClientSecrets
+            | Self::Revocations => Seconds::new(86_400),
         }
     }
 }
@@ -161,13 +183,16 @@ impl Tally {
         self.succeeded_at.is_some_and(lately) && !self.is_locked()
     }
 
-    /// The counter after one more failure.
+    /// The counter after one more failure. Where waits do not grow it remembers no more than are free, so
+    /// that an attack is forgotten as soon as it ends.
     #[must_use]
-    pub fn and_failure(self, now: Timestamp) -> Self {
+    pub fn and_failure(self, counted: Counted, now: Timestamp) -> Self {
+        let forgotten_at = self.forgotten_at.max(now).after(FORGET);
+        let most = now.after(Seconds::new(FORGET.get() * counted.free()));
         Self {
             failures: self.failures + 1,
             failed_at: now,
-            forgotten_at: self.forgotten_at.max(now).after(FORGET),
+            forgotten_at: if counted.is_paced() { forgotten_at.min(most) } else { forgotten_at },
             succeeded_at: self.succeeded_at,
         }
     }
@@ -180,7 +205,7 @@ mod tests {
     const START: Timestamp = Timestamp(1_000_000);
 
     fn after(failures: i64, at: Timestamp) -> Tally {
-        (0..failures).fold(Tally::default(), |tally, _| tally.and_failure(at))
+        (0..failures).fold(Tally::default(), |tally, _| tally.and_failure(Counted::Account, at))
     }
 
     #[test]
@@ -214,12 +239,35 @@ mod tests {
             match tally.verdict(Counted::Account, now) {
                 Verdict::Wait(until) => now = until,
                 Verdict::Once | Verdict::Free(_) => {
-                    tally = tally.and_failure(now);
+                    tally = tally.and_failure(Counted::Account, now);
                     guesses += i64::from(now >= hour(12));
                 }
             }
         }
         assert_eq!(guesses, 48);
+    }
+
+    #[test]
+    fn where_many_are_counted_together_the_pace_stays_and_an_attack_is_soon_forgotten() {
+        for (counted, free) in [(Counted::Strangers, 30), (Counted::Neighbours, 60)] {
+            let (mut tally, mut now) = (Tally::default(), START);
+            let mut attempts = 0;
+            while now < START.after(Seconds::new(3_600)) {
+                match tally.verdict(counted, now) {
+                    Verdict::Wait(until) => {
+                        assert_eq!(until.since(now), PACE);
+                        now = until;
+                    }
+                    Verdict::Once | Verdict::Free(_) => {
+                        tally = tally.and_failure(counted, now);
+                        attempts += 1;
+                    }
+                }
+            }
+            assert_eq!(attempts, free + 1_799, "{counted:?}");
+            let later = now.after(FORGET);
+            assert_eq!(tally.verdict(counted, later), Verdict::Free(1), "{counted:?}");
+        }
     }
 
     #[test]

@@ -25,18 +25,18 @@ impl Tally {
     }
 }
 
-/// Finds up to three counters. One that never counted is all zeros.
+/// Finds up to four counters. One that never counted is all zeros.
 #[derive(Debug)]
-pub(crate) struct FindTallies(pub(crate) [CounterName; 3]);
+pub(crate) struct FindTallies(pub(crate) [CounterName; 4]);
 
 impl UseCase for FindTallies {
-    type Outcome = [Tally; 3];
+    type Outcome = [Tally; 4];
 
     fn access(&self) -> Access {
         Access::Read
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 3], StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 4], StoreError> {
         let rows = tx.query(&sql::FIND_TALLIES, &self.0.map(Value::from)).await?;
         let found: Vec<_> = rows.iter().map(Tally::read).collect::<Result<_, _>>()?;
         let of = |name| found.iter().find(|(other, _)| *other == name).map(|(_, tally)| *tally);
@@ -147,18 +147,19 @@ impl UseCase for ReplaceTallies {
     }
 }
 
-/// Records that an account logged in at an origin, which is known to it from now on.
+/// Records that an account logged in at an origin, which is known to it from now on. Its failures are no longer
+/// in a row; how long others wait for it stays as it is.
 #[derive(Debug)]
 pub(crate) struct RecordOrigin {
     pub(crate) at_origin: CounterName,
     pub(crate) account: CounterName,
-    /// The origin's own counter, if the account did not know it.
-    pub(crate) newly_known: Option<CounterName>,
+    /// Whether the account did not know it.
+    pub(crate) newly_known: bool,
+    /// The counters of groups that the origin belongs to, and how much sooner they forget what failed.
+    pub(crate) forgiven: Vec<(CounterName, Seconds)>,
     pub(crate) now: Timestamp,
     /// How long it stays known.
     pub(crate) kept_for: Seconds,
-    /// How many failures of the origin are forgiven.
-    pub(crate) forgiven: i64,
 }
 
 impl UseCase for RecordOrigin {
@@ -169,16 +170,18 @@ impl UseCase for RecordOrigin {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        // In the order in which failures are counted, so that two transactions do not wait for each other.
+        for (group, span) in &self.forgiven {
+            let values = [(*group).into(), span.get().into(), self.now.into()];
+            tx.execute(&sql::FORGIVE_ORIGIN, &values).await?;
+        }
+        if self.newly_known {
+            tx.execute(&sql::FORGIVE_FAILURES, &[self.account.into()]).await?;
+        }
         let deletable_at = self.now.after(self.kept_for);
         let values =
             [self.at_origin.into(), self.account.into(), self.now.into(), deletable_at.into()];
         tx.execute(&sql::RECORD_ORIGIN, &values).await?;
-        if let Some(origin) = self.newly_known {
-            tx.execute(&sql::FORGIVE_FAILURES, &[self.account.into()]).await?;
-            let span = FORGET.get() * self.forgiven;
-            let values = [origin.into(), span.into(), self.now.into()];
-            tx.execute(&sql::FORGIVE_ORIGIN, &values).await?;
-        }
         Ok(())
     }
 }

@@ -1,10 +1,11 @@
-//! What attackers achieve against the throttle, in simulated hours: the rules of `endpoint/throttle.rs` on
+//! What attackers achieve against the throttle, in simulated hours: the rules of `endpoint/throttle/` on
 //! a real database, with passwords compared instead of hashed and a clock that the test moves.
 //!
 //! `docs/security.md` quotes the numbers; they follow from the rules, so they are asserted exactly.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jeton::clock::{Clock, Seconds, Timestamp};
@@ -14,9 +15,11 @@ use jeton::endpoint::Trail;
 use jeton::endpoint::agreed_clock::AgreedClock;
 use jeton::endpoint::key_vault::KeyVault;
 use jeton::endpoint::keys::Keys;
-use jeton::endpoint::throttle::{Account, Origin, Source, Throttle};
+use jeton::endpoint::origin::{Origin, Source};
+use jeton::endpoint::throttle::{Account, Throttle};
 use jeton::oauth::{Client, ClientId, ClientSettings, Reason};
 use jeton::presence::Waiting;
+use jeton::secret::Secret;
 use jeton::store::Store;
 use jeton::store::migration::{self, Run};
 
@@ -63,6 +66,7 @@ struct World {
     throttle: Throttle,
     clock: Clock,
     waiting: Waiting,
+    guesses: AtomicU64,
 }
 
 impl World {
@@ -82,11 +86,22 @@ impl World {
         let agreed = AgreedClock::open(clock.clone(), store.clone()).await.expect("a clock");
         let keys = Arc::new(Keys::load(vault, Arc::new(agreed)).await.expect("keys"));
         let throttle = Throttle::new(store, keys, clock.clone(), Duration::from_secs(3));
-        Self { throttle, clock, waiting: Waiting::default() }
+        Self { throttle, clock, waiting: Waiting::default(), guesses: AtomicU64::new(0) }
     }
 
     /// One attempt of someone at an address to log in to an account through a client.
     async fn attempt(&self, through: Through, from: Ipv4Addr, name: &str, right: bool) -> Outcome {
+        self.attempt_from(through, IpAddr::V4(from), name, right).await
+    }
+
+    /// The same, from an address of either kind.
+    async fn attempt_from(
+        &self,
+        through: Through,
+        from: IpAddr,
+        name: &str,
+        right: bool,
+    ) -> Outcome {
         let id = ClientId::parse("client").expect("a name");
         let settings = ClientSettings {
             public: matches!(through, Through::Public),
@@ -94,23 +109,22 @@ impl World {
             ..ClientSettings::default()
         };
         let client = Client { id, settings };
-        let from = Some(IpAddr::V4(from));
-        let source = Source { address: from, end_user: from };
+        let from = Some(from);
+        let source = Source { address: from, end_user: from, untold: None };
         let account = Account { name, password_changed_at: Timestamp::default() };
         let origin = Origin::new(&client, source);
         let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.presence()).await
         else {
             return Outcome::Refused;
         };
-        let refusal = || Reason::WrongPassword.into();
-        if !attempt.may_succeed() {
-            attempt.failed(refusal(), &mut Trail::default()).await;
-            return Outcome::Refused;
-        }
         if right {
             attempt.succeeded().await.expect("it is stored");
         } else {
-            attempt.failed(refusal(), &mut Trail::default()).await;
+            // Each guess is another.
+            let made = self.guesses.fetch_add(1, Ordering::Relaxed).to_string();
+            let guess = self.throttle.guess(None, &Secret::new(made));
+            let refusal = Reason::WrongPassword.into();
+            attempt.failed(refusal, guess, &mut Trail::default()).await;
         }
         Outcome::Tried
     }
@@ -188,10 +202,10 @@ struct AmongUsers {
     new: Tries,
 }
 
-/// One attacker among 200 users of a back end: guesses at one of them, and at others by turns, once a
-/// second for an hour. 100 users have logged in there before and do so again, one in ten with a mistake
-/// first; 100 are new.
-async fn among_users(through: Through) -> AmongUsers {
+/// One attacker among 200 users of a back end: guesses at one of them, and at invented names by turns, so many
+/// times a second for an hour. 100 users have logged in there before and do so again, one in ten with a
+/// mistake first; 100 are new.
+async fn among_users(through: Through, rate: i64) -> AmongUsers {
     let world = World::new().await;
     let name = |number: i64| format!("user{number}");
     for number in 0..100 {
@@ -200,8 +214,10 @@ async fn among_users(through: Through) -> AmongUsers {
     let (mut guesses, mut victim) = (Tries::default(), Tries::default());
     let (mut known, mut new) = (Tries::default(), Tries::default());
     for second in 0..HOUR {
-        let target = if second % 2 == 0 { name(0) } else { name(1_000 + second) };
-        guesses.count(world.attempt(through, bot(1), &target, false).await);
+        for guess in second * rate..(second + 1) * rate {
+            let target = if guess % 2 == 0 { name(0) } else { name(1_000 + guess) };
+            guesses.count(world.attempt(through, bot(1), &target, false).await);
+        }
         let user = second / 18;
         if second % 18 == 9 && user == 0 {
             victim.count(world.attempt(through, home(0), &name(0), true).await);
@@ -225,15 +241,73 @@ async fn among_users(through: Through) -> AmongUsers {
 /// users that have logged in there before do not notice, but for the one that is guessed at.
 #[tokio::test]
 async fn an_attacker_among_the_users_of_a_web_back_end() {
-    let told = among_users(Through::Forwarding).await;
+    let told = among_users(Through::Forwarding, 1).await;
     assert_eq!(told.victim.tried, told.victim.made, "the victim, forwarded");
     assert_eq!(told.known, Tries { made: 99, tried: 99 }, "known users, forwarded");
     assert_eq!(told.new, Tries { made: 100, tried: 100 }, "new users, forwarded");
-    let shared = among_users(Through::Shared).await;
-    assert_eq!(shared.known, Tries { made: 99, tried: 99 }, "known users, shared");
-    assert_eq!(shared.victim, Tries { made: 13, tried: 10 }, "the victim, shared");
-    assert_eq!(shared.new, Tries { made: 100, tried: 0 }, "new users, shared");
-    assert_eq!((told.guesses, shared.guesses), (52, 66));
+    assert_eq!(told.guesses, 52);
+    let mut achieved = Vec::new();
+    for rate in [1, 50] {
+        let shared = among_users(Through::Shared, rate).await;
+        assert_eq!(shared.known, Tries { made: 99, tried: 99 }, "known users, shared");
+        assert_eq!((shared.victim.made, shared.new.made), (13, 100));
+        achieved.push((shared.guesses, shared.victim.tried, shared.new.tried));
+    }
+    assert_eq!(achieved, [(1_823, 10, 0), (1_847, 9, 0)], "shared");
+}
+
+/// Users log in for the first time through a back end that does not say from where, spread over an hour, one
+/// in twenty with a mistake first, and nobody attacks: as few as 1,000, and 50 times as many. Whoever is
+/// refused does not come back.
+#[tokio::test]
+async fn the_day_of_a_migration() {
+    let mut at_first_try = Vec::new();
+    for of_hour in [1_000, 50_000] {
+        let world = World::new().await;
+        let mut users = Tries::default();
+        for user in 0..of_hour {
+            let name = format!("user{user}");
+            if user % 20 == 10 {
+                world.attempt(Through::Shared, home(1), &name, false).await;
+            }
+            users.count(world.attempt(Through::Shared, home(1), &name, true).await);
+            let next = (user + 1) * HOUR / of_hour - user * HOUR / of_hour;
+            world.clock.advance(next);
+        }
+        at_first_try.push(users.tried);
+        // Who is known by now is never held up.
+        assert_eq!(world.attempt(Through::Shared, home(1), "user0", true).await, Outcome::Tried);
+    }
+    assert_eq!(at_first_try, [981, 2_269], "of 1,000 and of 50,000");
+}
+
+/// One password tried with names all of which are at other networks of one site, once a second and 50 times a
+/// second, for an hour.
+#[tokio::test]
+async fn a_spray_from_the_networks_of_one_site() {
+    let mut guesses = Vec::new();
+    for rate in [1, 50] {
+        let world = World::new().await;
+        let neighbour = |network: i64| {
+            let network = u16::try_from(network).expect("small");
+            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, network, 0, 0, 0, 7))
+        };
+        world.attempt_from(Through::Public, neighbour(60_000), "alice", true).await;
+        let mut tried = Tries::default();
+        for second in 0..HOUR {
+            for guess in second * rate..(second + 1) * rate {
+                let (from, name) = (neighbour(guess % 50_000), format!("invented{guess}"));
+                tried.count(world.attempt_from(Through::Public, from, &name, false).await);
+            }
+            world.clock.advance(1);
+        }
+        guesses.push(tried.tried);
+        let at_home = world.attempt_from(Through::Public, neighbour(60_000), "alice", true).await;
+        assert_eq!(at_home, Outcome::Tried, "known there");
+        let elsewhere = world.attempt(Through::Public, home(1), "bob", true).await;
+        assert_eq!(elsewhere, Outcome::Tried, "at another site");
+    }
+    assert_eq!(guesses, [1_830, 1_859], "once and 50 times a second");
 }
 
 /// One password tried with 100,000 names, from one address and from 100.

@@ -44,13 +44,12 @@ impl Findings {
         output::error_line(&format!("problem: {text}"));
     }
 
-    /// Tells what came of a look; whether it was good.
-    fn take(&mut self, outcome: Result<String, Failure>) -> bool {
-        match &outcome {
-            Ok(text) => Self::good(text),
-            Err(problem) => self.problem(&problem.to_string()),
+    /// Tells what came of a look.
+    fn take(&mut self, outcome: Result<String, Failure>) {
+        match outcome {
+            Ok(text) => Self::good(&text),
+            Err(problem) => self.problem(&problem.0),
         }
-        outcome.is_ok()
     }
 }
 

@@ -16,6 +16,8 @@ use crate::oauth::metadata::{INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH};
 /// Names of clients that nobody has.
 const NOBODY: &str = "jeton-doctor-nobody";
 const NOBODY_ELSE: &str = "jeton-doctor-nobody-else";
+/// Where the service says that it does not know the address of a caller: see `http/forwarded.rs`.
+const UNTOLD_FIELD: &str = "x-jeton-forwarded";
 
 /// What was found, with the client as it can be authenticated, if it can.
 pub(super) struct Met {
@@ -208,6 +210,8 @@ struct Wire {
     request_ids: HashSet<HeaderValue>,
     anonymous: bool,
     repeated: bool,
+    /// What the service says of the address that it saw: see `http/forwarded.rs`.
+    untold: Option<String>,
 }
 
 impl Wire {
@@ -218,6 +222,9 @@ impl Wire {
         {
             if self.storing.is_empty() {
                 self.storing = storing_faults(path, answer);
+            }
+            if let Some(untold) = answer.headers.get(UNTOLD_FIELD) {
+                self.untold = Some(untold.to_str().unwrap_or_default().to_owned());
             }
             match answer.headers.get("x-request-id") {
                 Some(id) => self.repeated |= !self.request_ids.insert(id.clone()),
@@ -238,6 +245,7 @@ impl Wire {
             self.storing.push(fault(found, remedy));
         }
         let mut findings = judge("proxy.caching", "nobody keeps answers", self.storing);
+        findings.extend(self.untold.as_deref().map(address_finding));
         findings.push(if self.anonymous {
             Finding::warning(
                 "proxy.request_id",
@@ -249,6 +257,28 @@ impl Wire {
         });
         findings
     }
+}
+
+/// What a service said of the address that a request came from, which it says only when something is wrong.
+fn address_finding(untold: &str) -> Finding {
+    let (found, remedy) = match untold {
+        "missing" => (
+            "the proxy before Jeton names no caller: all of them count as one address",
+            "let the proxy send X-Forwarded-For that ends with the address it sees; if this visit came past \
+             the proxy, visit through it, or name fewer addresses by --trusted-proxy",
+        ),
+        "unreadable" => (
+            "the proxy before Jeton names callers in a way that is not understood: all of them count as one \
+             address",
+            "let the proxy end X-Forwarded-For with the address it sees, as 203.0.113.7 or [2001:db8::1]:443",
+        ),
+        _ => (
+            "a proxy before Jeton sends X-Forwarded-For and is not trusted: all its callers count as one \
+             address",
+            "name the address that the proxy connects from by --trusted-proxy",
+        ),
+    };
+    Finding::wrong("proxy.client_address", found, remedy)
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Plan {
                 settings.listen
             )));
         }
+        trusted_proxies(settings)?;
         schedule(&settings.keys).check()?;
         let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
         if idle > lifetime {
@@ -73,6 +74,24 @@ impl Plan {
                 .map_err(|problem: String| format!("--default-client: {problem}"))?,
         })
     }
+}
+
+/// Refuses trusted proxies of which none can connect. One that cannot may still be named by another that can.
+fn trusted_proxies(settings: &ServeSettings) -> Result<(), Failure> {
+    let (proxies, listener) = (&settings.trusted_proxy, settings.listen.ip());
+    if proxies.is_empty() || proxies.iter().any(|network| network.may_reach(listener)) {
+        return Ok(());
+    }
+    let remedy = if listener.is_loopback() {
+        format!("callers of a loopback address have one themselves: add --trusted-proxy {listener}")
+    } else {
+        "name the addresses that the proxies connect from, which are of the family of the listener's"
+            .to_owned()
+    };
+    Err(Failure(format!(
+        "--trusted-proxy can never match: nobody there reaches --listen {}; {remedy}, or listen elsewhere",
+        settings.listen
+    )))
 }
 
 /// The issuer as set, or as it follows from the listener.

@@ -28,6 +28,8 @@ const LOG_PAGES: usize = 1_000;
 /// How many it has when the writing thread helps. Under load the log never ends where the copy of it
 /// does, and only a log that was copied to its end is begun anew.
 const LOG_PAGES_MAX: usize = 4_000;
+/// How long the writing thread waits before it tries again to copy the log.
+const COPY_PAUSE: Duration = Duration::from_millis(5);
 /// How often the file is looked at when nothing is written.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the log is emptied, if nobody uses it just then: it holds pages as they were before a hash in them was
@@ -96,11 +98,21 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
             keeper.try_send(()).ok();
         }
         if length - copied >= LOG_PAGES_MAX {
-            run_script(connection, COPY_LOG).ok();
+            copy_log(connection);
             copied = length;
         }
         trouble
     });
+}
+
+/// Copies the log for the thread that writes. While the keeper does that, SQLite refuses, and the log would go on
+/// growing: so it is waited for.
+fn copy_log(connection: &Connection) {
+    let latest = Instant::now() + BUSY_TIMEOUT;
+    let is_refused = || connection.query_row(COPY_LOG, [], |row| row.get::<_, i64>(0));
+    while is_refused().is_ok_and(|refused| refused != 0) && Instant::now() < latest {
+        thread::park_timeout(COPY_PAUSE);
+    }
 }
 
 /// Looks after the file until the sender is gone, and then leaves one whole file. The connection

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     None,
     /// Takes a field of requests away.
     Request(&'static str),
+    /// Adds a field to requests.
+    AddToRequest(&'static str, &'static str),
     /// Takes a field away.
     Remove(&'static str, &'static str),
     /// Gives a field another value.
@@ -90,8 +92,12 @@ impl FaultyProxy {
 
 impl Fault {
     fn change_request(self, request: &mut Message) {
-        if let Self::Request(name) = self {
-            request.remove(name);
+        match self {
+            Self::Request(name) => request.remove(name),
+            Self::AddToRequest(name, value) => {
+                request.fields.push((name.to_owned(), value.to_owned()));
+            }
+            _ => {}
         }
     }
 

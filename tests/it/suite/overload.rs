@@ -93,6 +93,41 @@ async fn a_login_that_would_wait_too_long_is_refused_while_the_first_is_still_ha
     assert_eq!(jeton.metric("jeton_hashing_verified_total").await, 1);
 }
 
+/// ASVS 15.2.2: clients take turns. While one is flooded from many addresses, a login through another waits for
+/// one hash of the flood beside the one that is being computed; one from an origin that the account knows goes
+/// before all strangers of the flooded client too. [TG-24]
+#[tokio::test]
+async fn a_flood_through_one_client_takes_no_turn_of_another() {
+    const HOME: &str = "198.51.100.1";
+    let arguments = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=1", "--login-deadline", "1m"];
+    let arguments = [&arguments[..], &["--trusted-proxy", "127.0.0.0/8"]].concat();
+    let jeton = Jeton::start_with(ENGINE, &arguments).await;
+    let from = |client: &str, address: &str, user: &str| {
+        let request = jeton.post_as(client, "/token", &login_form(user, PASSWORD));
+        request.header("X-Forwarded-For", address)
+    };
+    // Known there from now on; and its hash is as dear as the others.
+    assert_eq!(from("spa", HOME, "alice").send().await.status, 200);
+    let mut flood = JoinSet::new();
+    for number in 0..20 {
+        let address = format!("203.0.113.{number}");
+        let request = from("spa", &address, &format!("invented{number}"));
+        flood.spawn(async move { request.send().await });
+    }
+    let waiting = "jeton_hashing_queue_depth";
+    while jeton.metric(waiting).await < 15 {
+        tokio::task::yield_now().await;
+    }
+    for (client, user) in [("other", "bob"), ("spa", "alice")] {
+        let before = jeton.passwords_verified().await;
+        assert_eq!(from(client, HOME, user).send().await.status, 200, "{client}");
+        let between = jeton.passwords_verified().await - before;
+        assert!(between <= 4, "{client}: {between} hashes");
+    }
+    assert!(jeton.metric(waiting).await > 5, "the flood waits on");
+    flood.abort_all();
+}
+
 /// OWASP Password Storage (denial of service): a login whose client hung up while it waited is
 /// dropped before it costs a hash. [TG-24]
 #[tokio::test]

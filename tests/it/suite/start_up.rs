@@ -76,7 +76,7 @@ async fn contradicting_settings_stop_the_start_and_leave_nothing() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = holder.local_addr().expect("an address").to_string();
     let public_issuer = ["--issuer", "https://auth.example"];
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 16] = [
         (&["--issuer", "http://auth.example"], &["--issuer", "must be https"]),
         (&["--issuer", "https://auth.example?x"], &["--issuer", "query"]),
         (&["--issuer", "auth.example"], &["--issuer", "https://auth.example.com"]),
@@ -112,6 +112,11 @@ async fn contradicting_settings_stop_the_start_and_leave_nothing() {
             &["ln=21,r=8,p=1 (--scrypt)", "1024MiB (--hash-memory)"],
         ),
         (&["--default-client", "no spaces"], &["--default-client"]),
+        (
+            &["--listen", "127.0.0.1:0", "--trusted-proxy", "10.0.0.0/8"],
+            &["--trusted-proxy", "--listen 127.0.0.1:0", "add --trusted-proxy 127.0.0.1"],
+        ),
+        (&["--listen", "[::1]:0", "--trusted-proxy", "127.0.0.1"], &["--trusted-proxy ::1"]),
     ];
     let master_key = database.path("master.jwk");
     for (arguments, says) in cases {
@@ -128,7 +133,7 @@ async fn contradicting_settings_stop_the_start_and_leave_nothing() {
 #[tokio::test]
 async fn impossible_values_are_wrong_usage() {
     let database = Database::empty(ENGINE).await;
-    let cases: [(&[&str], &[&str]); 18] = [
+    let cases: [(&[&str], &[&str]); 21] = [
         (&["--scrypt", "ln=10,r=8,p=1"], &["--scrypt", "ln=17,r=8,p=1"]),
         (&["--scrypt", "ln=22,r=8,p=1"], &["--scrypt", "16 times"]),
         (&["--scrypt", "ln=16,r=8,p=1"], &["--scrypt"]),
@@ -143,6 +148,9 @@ async fn impossible_values_are_wrong_usage() {
         (&["--key-bits", "1024"], &["--key-bits", "2048, 3072 or 4096"]),
         (&["--cors-origin", "*"], &["--cors-origin", "https://app.example.com"]),
         (&["--trusted-proxy", "everyone"], &["--trusted-proxy", "10.0.0.0/8"]),
+        (&["--trusted-proxy", "10.1.2.3/8"], &["--trusted-proxy", "write 10.0.0.0/8", "10.1.2.3"]),
+        (&["--trusted-proxy", "::ffff:10.0.0.0/104"], &["never match", "write 10.0.0.0/8"]),
+        (&["--trusted-proxy", "224.0.0.0/4"], &["--trusted-proxy", "never match"]),
         (&["--tls-certificate", "a.pem"], &["--tls-key"]),
         (&["--listen", "8080"], &["--listen"]),
         (&["--max-connections", "0"], &["--max-connections"]),

@@ -5,10 +5,13 @@
 //! the async runtime, and a login that could not be served in time is refused before it costs
 //! anything, which keeps the ones that are served fast.
 //!
+//! Clients take turns (`queue`), so no flood of one takes the turn of another.
+//!
 //! Each thread reserves its memory when it starts, so what all of them take together is known beforehand. It
 //! gives back what it used when it had nothing to do for a while.
 
-use std::collections::VecDeque;
+mod queue;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,6 +29,8 @@ use crate::config::ScryptCost;
 use crate::oauth::resource_owner::Password;
 use crate::presence::Presence;
 use crate::supervision::{Health, supervise_thread};
+use queue::Queue;
+pub use queue::Turn;
 
 /// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
 const ASSUMED_SPEED: f64 = 512e6;
@@ -104,15 +109,15 @@ pub struct HashingPool {
 
 #[derive(Debug)]
 struct Shared {
-    queue: Mutex<Queue>,
+    state: Mutex<State>,
     work: Condvar,
     limits: HashingLimits,
     metrics: HashingMetrics,
 }
 
 #[derive(Debug)]
-struct Queue {
-    jobs: VecDeque<Job>,
+struct State {
+    jobs: Queue<Job>,
     running: usize,
     closed: bool,
     mean_seconds: f64,
@@ -172,11 +177,12 @@ impl HashingPool {
         password: Password,
         stored: Option<PasswordHash>,
         replace: bool,
+        turn: Turn,
         caller: Presence,
     ) -> Result<Verification, NotVerified> {
         let (reply, answer) = oneshot::channel();
         let job = Job { password, stored, replace, asked_at: Instant::now(), caller, reply };
-        self.shared.admit(job)?;
+        self.shared.admit(turn, job)?;
         answer.await.unwrap_or(Err(NotVerified::Failed))
     }
 }
@@ -193,44 +199,51 @@ impl Shared {
         let work = limits.cost.work();
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
         let mean_seconds = work as f64 / ASSUMED_SPEED;
-        let queue = Queue { jobs: VecDeque::new(), running: 0, closed: false, mean_seconds };
+        let state = State { jobs: Queue::new(), running: 0, closed: false, mean_seconds };
         Self {
-            queue: Mutex::new(queue),
+            state: Mutex::new(state),
             work: Condvar::new(),
             limits,
             metrics: HashingMetrics::new(),
         }
     }
 
-    /// The queue. A thread that panicked outside it has not left it half-changed.
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The queue and its state. A thread that panicked outside has not left it half-changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts a job into the queue, unless its turn would come too late.
-    fn admit(&self, job: Job) -> Result<(), NotVerified> {
-        let deadline = self.limits.deadline.as_secs_f64();
-        let mut queue = self.lock();
-        if queue.predicted_wait(self.limits.threads) > deadline {
+    fn admit(&self, turn: Turn, job: Job) -> Result<(), NotVerified> {
+        let (threads, deadline) = (self.limits.threads, self.limits.deadline.as_secs_f64());
+        let mut state = self.lock();
+        let is_full = |state: &State| state.jobs.len() >= QUEUE_LENGTH_MAX;
+        if state.predicted_wait(&turn, threads) > deadline || is_full(&state) {
             // Those who hung up hold no place.
-            let (gone, waiting): (VecDeque<_>, _) =
-                queue.jobs.drain(..).partition(|waiting| waiting.caller.is_gone());
-            queue.jobs = waiting;
-            for job in gone {
+            for job in state.jobs.take_out(|waiting| waiting.caller.is_gone()) {
                 self.abandon(job);
             }
-            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
         }
-        let wait = queue.predicted_wait(self.limits.threads);
-        if wait > deadline || queue.jobs.len() >= QUEUE_LENGTH_MAX {
+        let wait = state.predicted_wait(&turn, threads);
+        let mut has_room = wait <= deadline;
+        if has_room && is_full(&state) {
+            // The client that is flooded gives way to the others.
+            let last = state.jobs.give_way(&turn);
+            has_room = last.is_some();
+            if let Some(last) = last {
+                self.refuse(last);
+            }
+        }
+        self.metrics.queue_depth.set(as_gauge(state.jobs.len()));
+        if !has_room {
             self.metrics.refused.inc();
             #[expect(clippy::cast_possible_truncation, reason = "a wait of seconds")]
             let retry_after = Seconds::new((wait.ceil() as i64).clamp(1, 60));
             return Err(NotVerified::Overloaded { retry_after });
         }
-        queue.jobs.push_back(job);
-        self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
-        drop(queue);
+        state.jobs.push(turn, job);
+        self.metrics.queue_depth.set(as_gauge(state.jobs.len()));
+        drop(state);
         self.work.notify_one();
         Ok(())
     }
@@ -257,8 +270,8 @@ impl Shared {
     }
 
     /// Waits until a job is there or the pool is closed; a wait of `memory_idle` gives the memory back.
-    fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, Queue> {
-        let is_idle = |queue: &mut Queue| queue.jobs.is_empty() && !queue.closed;
+    fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, State> {
+        let is_idle = |queue: &mut State| queue.jobs.is_empty() && !queue.closed;
         let waited = self.work.wait_timeout_while(self.lock(), self.limits.memory_idle, is_idle);
         let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if !waited.timed_out() {
@@ -277,6 +290,13 @@ impl Shared {
         job.reply.send(Err(NotVerified::CallerGone)).ok();
     }
 
+    /// Answers a job whose turn does not come in time.
+    fn refuse(&self, job: Job) {
+        self.metrics.refused.inc();
+        let retry_after = Seconds::new(1);
+        job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
+    }
+
     /// Waits for the next job that is to be done, and counts it as running; `None` when the pool is
     /// closed.
     fn next(&self, memory: &mut HashingMemory) -> Option<Job> {
@@ -289,7 +309,7 @@ impl Shared {
             if queue.closed {
                 return None;
             }
-            let Some(job) = queue.jobs.pop_front() else {
+            let Some(job) = queue.jobs.pop() else {
                 drop(queue);
                 queue = self.wait_for_work(memory);
                 continue;
@@ -299,10 +319,8 @@ impl Shared {
             if job.caller.is_gone() {
                 self.abandon(job);
             } else if waited > self.limits.deadline {
-                // The prediction was wrong: the answer is the same as if it had been right.
-                self.metrics.refused.inc();
-                let retry_after = Seconds::new(1);
-                job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
+                // Others went first who came later: the answer is the same as if that had been known.
+                self.refuse(job);
             } else {
                 queue.running += 1;
                 self.metrics.wait.observe(waited.as_secs_f64());
@@ -321,10 +339,10 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Queue {
-    /// How long a job that came now would wait for its turn, in seconds.
-    fn predicted_wait(&self, threads: usize) -> f64 {
-        let ahead = (self.jobs.len() + self.running).saturating_sub(threads - 1);
+impl State {
+    /// How long a job that came now would wait for this turn, in seconds.
+    fn predicted_wait(&self, turn: &Turn, threads: usize) -> f64 {
+        let ahead = (self.jobs.ahead(turn) + self.running).saturating_sub(threads - 1);
         #[expect(clippy::cast_precision_loss, reason = "both are small")]
         let rounds = ahead as f64 / threads as f64;
         rounds * self.mean_seconds
@@ -373,6 +391,7 @@ impl HashingMetrics {
 mod tests {
     use super::*;
     use crate::crypto::password;
+    use crate::oauth::ClientId;
     use crate::presence::Waiting;
     use crate::secret::Secret;
 
@@ -394,6 +413,10 @@ mod tests {
         pool.metrics().verified.get_or_create(&FunctionLabels { function: "scrypt" }).get()
     }
 
+    fn turn() -> Turn {
+        Turn { client: ClientId::parse("client").expect("a name"), known: false }
+    }
+
     fn presented(text: &str) -> Password {
         Password::new(Secret::new(text.to_owned()))
     }
@@ -408,7 +431,7 @@ mod tests {
         let caller = Waiting::default();
         let wrong = presented("Password");
         let verify = |password, replace| {
-            pool.verify(password, Some(stored.clone()), replace, caller.presence())
+            pool.verify(password, Some(stored.clone()), replace, turn(), caller.presence())
         };
         let verification = verify(wrong, true).await;
         assert!(verification.is_ok_and(|found| !found.matches && found.replacement.is_none()));
@@ -423,7 +446,7 @@ mod tests {
     async fn a_caller_that_has_gone_costs_no_hash() {
         let pool = pool(Duration::from_mins(1));
         let presence = Waiting::default().presence();
-        let outcome = pool.verify(presented("password"), None, true, presence).await;
+        let outcome = pool.verify(presented("password"), None, true, turn(), presence).await;
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
         assert_eq!((pool.metrics().abandoned.get(), verified(&pool)), (1, 0));
     }
@@ -438,7 +461,7 @@ mod tests {
             let (reply, answer) = oneshot::channel();
             let (password, asked_at) = (presented("password"), Instant::now());
             let job = Job { password, stored: None, replace: true, asked_at, caller, reply };
-            shared.admit(job).map(|()| answer)
+            shared.admit(turn(), job).map(|()| answer)
         };
         let gone = || Waiting::default().presence();
         let answers: Vec<_> = (0..3).map(|_| admit(gone()).expect("room")).collect();
@@ -457,7 +480,8 @@ mod tests {
         let pool = pool(Duration::ZERO);
         let caller = Waiting::default();
         pool.shared.lock().running = 1;
-        let outcome = pool.verify(presented("password"), None, true, caller.presence()).await;
+        let outcome =
+            pool.verify(presented("password"), None, true, turn(), caller.presence()).await;
         let retry_after = Seconds::new(1);
         assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
         assert_eq!(verified(&pool), 0);
