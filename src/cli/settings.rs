@@ -101,8 +101,17 @@ pub(super) fn without_secrets(mut error: clap::Error, command: &Command) -> clap
 /// What stands in the place of a secret.
 const HIDDEN: &str = "[not shown]";
 
+/// How long a word is at least that may be a secret.
+const SECRET_LENGTH_MIN: usize = 12;
+
+/// Whether a text has a word in it that may be a secret; levels, targets, hosts and durations have none.
+fn may_be_secret(text: &str) -> bool {
+    text.split(|character: char| !character.is_alphanumeric())
+        .any(|word| word.chars().count() >= SECRET_LENGTH_MIN)
+}
+
 /// Where a value that cannot be taken comes from, if it may be secret: from the environment, or from before the @ of a
-/// URL. Short ones are no secrets.
+/// URL.
 fn whence_of_secret(error: &clap::Error) -> Option<&'static str> {
     let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) else {
         return None;
@@ -111,7 +120,7 @@ fn whence_of_secret(error: &clap::Error) -> Option<&'static str> {
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("JETON_"));
     if value.contains("://") && value.contains('@') {
         Some("which has a user or a password in it")
-    } else if value.len() >= 12
+    } else if may_be_secret(value)
         && settings.any(|(_, set)| set.to_string_lossy().contains(value.as_str()))
     {
         Some("which the environment has")

@@ -32,9 +32,13 @@ async fn a_confidential_client_authenticates_to_refresh() {
     let before = jeton.sessions().await;
     let form = refresh_form(&token);
     let web = jeton.fixtures.secret("web");
+    // Whether the token is good changes nothing.
+    let of_nobody = jeton.post("/token", &refresh_form("x")).send().await;
+    let reply = jeton.post("/token", &form).send().await;
+    assert_eq!(reply.comparable(), of_nobody.comparable());
+    reply.assert_error(401, "invalid_client");
     let expected = jeton.post("/token", &refresh_form("x")).basic("web", "wrong").send().await;
     for (case, request) in [
-        ("nobody", jeton.post("/token", &form)),
         ("a name", jeton.post("/token", &format!("{form}&client_id=web"))),
         ("a wrong secret", jeton.post("/token", &form).basic("web", "wrong")),
         ("no secret", jeton.post("/token", &form).basic("web", "")),
