@@ -1,4 +1,4 @@
-//! Readiness: whether a login could succeed now, and why not. [S-28]
+//! Readiness: whether a login could succeed now, and why not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn reasons(answer: &Value) -> String {
 }
 
 /// A process is alive whatever the database does; it is ready while a login could succeed. The answer says
-/// why it is not.
+/// why it is not. [S-28]
 #[tokio::test]
 async fn readiness_follows_the_database_and_liveness_does_not() {
     let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
