@@ -1,7 +1,7 @@
 //! Watches whether the database takes writes, for as long as somebody asks.
 //!
 //! Whoever asks is answered from what was seen, so that a probe costs nothing and waits for nothing. A database
-//! that answers slowly once is no fault: one is told when no write has succeeded for [`FAULT_AFTER`].
+//! that answers slowly once is no fault: one is told when no write has succeeded for four seconds.
 
 use std::fmt;
 use std::future::Future;
