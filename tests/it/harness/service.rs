@@ -1,5 +1,7 @@
 //! The service in the test's own process, with a clock that the test moves.
 
+use std::net::SocketAddr;
+
 use clap::Parser;
 use jeton::cli::serve::Service;
 use jeton::clock::{Clock, Timestamp};
@@ -237,6 +239,19 @@ async fn start(url: &str, fixtures: &Fixtures, clock: Clock, arguments: &[&str])
     }
     all.extend(arguments);
     Service::start(settings(&all), clock).await.expect("the service starts")
+}
+
+/// What `/readyz` of a management listener answers once the database takes writes, which may take a while on a busy
+/// machine.
+pub(crate) async fn readiness(management: SocketAddr) -> (u16, Value) {
+    loop {
+        let reply = Request::new(management, "GET", "/readyz").send().await;
+        let answer = reply.json();
+        if answer["database"] == "takes writes" {
+            return (reply.status, answer);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 /// The form of a password request.

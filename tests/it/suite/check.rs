@@ -86,6 +86,7 @@ async fn check_works_beside_a_running_service() {
     let (database, fixtures) = Database::filled(ENGINE).await;
     let master_key = fixtures.master_key.display().to_string();
     let service = Executable::serve_on(&database, fixtures, &[]);
+    readiness(service.management).await;
     let (public, management) = (service.public.to_string(), service.management.to_string());
     let same = ["--listen", &public, "--management-listen", &management];
     let before = database.dump().await;

@@ -10,12 +10,6 @@ use crate::harness::{Database, Engine, Request};
 /// A day, in seconds.
 const DAY: i64 = 86_400;
 
-/// The answer of `/readyz` of a replica.
-async fn readiness(replica: &Service) -> (u16, Value) {
-    let reply = Request::new(replica.management, "GET", "/readyz").send().await;
-    (reply.status, reply.json())
-}
-
 /// Sees that a replica answers 503 wherever it would have to know the time, and still gives the documents
 /// that verifiers need.
 async fn decides_nothing(jeton: &Jeton, replica: &Service, refresh: &str, access: &str) {
@@ -34,7 +28,7 @@ async fn decides_nothing(jeton: &Jeton, replica: &Service, refresh: &str, access
         let reply = Request::new(replica.public, "GET", path).send().await;
         assert_eq!(reply.status, 200, "{path}");
     }
-    let (status, answer) = readiness(replica).await;
+    let (status, answer) = readiness(replica.management).await;
     assert_eq!((status, &answer["clock"]), (503, &json!("off")));
 }
 
@@ -54,7 +48,7 @@ async fn a_clock_that_jumps_changes_nothing() {
         jeton.service.reload().await;
         decides_nothing(&jeton, &jeton.service, &refresh, &access).await;
         jeton.clock.jump(-seconds);
-        assert_eq!(readiness(&jeton.service).await.0, 200, "{seconds}");
+        assert_eq!(readiness(jeton.service.management).await.0, 200, "{seconds}");
         assert!(jeton.is_active(&access).await, "{seconds}");
     }
     assert_eq!(jeton.sessions().await, sessions);
@@ -70,7 +64,7 @@ async fn half_a_minute_is_borne() {
         let clock = Clock::settable(jeton.clock.now());
         let replica = jeton.replica_by(&clock, &[]).await;
         clock.jump(seconds);
-        let (status, answer) = readiness(&replica).await;
+        let (status, answer) = readiness(replica.management).await;
         assert_eq!((status, &answer["clock"]), (200, &json!("agrees")), "{seconds}");
     }
 }
@@ -117,7 +111,7 @@ async fn a_start_weeks_behind_waits_for_the_clock() {
     assert_eq!(jeton.sessions().await, sessions);
     clock.jump(40 * DAY);
     replica.reload().await;
-    assert_eq!(readiness(&replica).await.0, 200);
+    assert_eq!(readiness(replica.management).await.0, 200);
     jeton
         .refreshing("web", &login.refresh_token(), "")
         .at(replica.public)

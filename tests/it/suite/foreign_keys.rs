@@ -66,12 +66,6 @@ async fn replica_with_both(jeton: &Jeton, other: &str) -> Service {
     Service::start(settings, jeton.clock.clone()).await.expect("it starts")
 }
 
-/// What `/readyz` answers.
-async fn readiness(jeton: &Jeton) -> (u16, Value) {
-    let reply = jeton.manage("/readyz").send().await;
-    (reply.status, reply.json())
-}
-
 /// Under a master key that does not open what is sealed already nothing is sealed: not by a command, and not
 /// by a service that starts when a key is due. What is missing is named, and nothing was changed.
 #[tokio::test]
@@ -177,7 +171,7 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
     jeton.service.reload().await;
     assert_eq!(jeton.number("jeton_reload_failures_total").await, 0);
     assert_eq!(jeton.number("jeton_keys_unusable").await, 1);
-    let (status, said) = readiness(&jeton).await;
+    let (status, said) = readiness(jeton.service.management).await;
     assert_eq!(
         (status, &said["keys_unusable"], &said["signing_key"]),
         (200, &json!(1), &json!("usable"))
@@ -199,7 +193,7 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
         let form = format!("token={token}");
         let reply = jeton.post_as("rs1", "/introspect", &form).send().await;
         reply.assert_error(503, "temporarily_unavailable");
-        assert_eq!(readiness(&jeton).await.0, 200);
+        assert_eq!(readiness(jeton.service.management).await.0, 200);
     }
 
     let session = jeton.login_through("web", "").await.refresh_token();
@@ -208,7 +202,7 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
     jeton.login_through("web", "").await.assert_error(503, "temporarily_unavailable");
     let refresh = format!("grant_type=refresh_token&refresh_token={session}");
     jeton.token(&refresh).await.assert_error(503, "temporarily_unavailable");
-    let (status, said) = readiness(&jeton).await;
+    let (status, said) = readiness(jeton.service.management).await;
     assert_eq!((status, &said["signing_key"]), (503, &json!("missing")));
     assert!(KeySet::of(jeton.service.public).await.kids().is_empty());
 
@@ -216,7 +210,7 @@ async fn a_key_of_another_master_key_takes_nothing_else_down() {
     jeton.key(&["revoke", &foreign, "--yes"]).await;
     assert_eq!(jeton.number("jeton_keys_unusable").await, 0);
     jeton.token(&refresh).await.access_token();
-    assert_eq!(readiness(&jeton).await.0, 200);
+    assert_eq!(readiness(jeton.service.management).await.0, 200);
 }
 
 /// A signing key that is withdrawn signs no more within seconds on a running replica, though a key is there
@@ -296,7 +290,10 @@ async fn a_refresh_token_of_a_key_that_cannot_be_opened_is_not_thrown_away() {
     let kept = jeton.token(&form(&held)).await.refresh_token();
     let again = Request::new(both.public, "POST", "/token").form(&form(&kept));
     again.basic("web", jeton.fixtures.secret("web")).send().await.access_token();
-    assert_eq!((jeton.number("jeton_keys_unusable").await, readiness(&jeton).await.0), (1, 200));
+    assert_eq!(
+        (jeton.number("jeton_keys_unusable").await, readiness(jeton.service.management).await.0),
+        (1, 200)
+    );
     let again = Request::new(both.public, "POST", "/token").form(&of_other);
     again.basic("web", jeton.fixtures.secret("web")).send().await.access_token();
 }
@@ -311,12 +308,15 @@ async fn without_the_throttle_key_logins_wait() {
     let foreign = add_foreign(&jeton.database, &other, KeyPurpose::Throttle, [now, now]).await;
     jeton.service.reload().await;
     jeton.login_through("web", "").await.assert_error(503, "temporarily_unavailable");
-    let (status, said) = readiness(&jeton).await;
+    let (status, said) = readiness(jeton.service.management).await;
     assert_eq!((status, &said["throttle_key"]), (503, &json!("missing")));
     assert!(jeton.is_active(&token).await);
     jeton.key(&["revoke", &foreign, "--yes"]).await;
     jeton.access_token().await;
-    assert_eq!((jeton.number("jeton_keys_unusable").await, readiness(&jeton).await.0), (0, 200));
+    assert_eq!(
+        (jeton.number("jeton_keys_unusable").await, readiness(jeton.service.management).await.0),
+        (0, 200)
+    );
 }
 
 /// One damaged key among good ones does not stop the start, which says so; `jeton check` takes it for a

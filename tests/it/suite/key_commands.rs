@@ -181,8 +181,8 @@ async fn a_database_without_keys_is_no_trouble() {
     let arguments = ["--database", &database.url, "--master-key-file", &master_key];
     let service = Executable::serve(&arguments);
     assert_eq!(KeySet::of(service.public).await.kids(), [made]);
-    let ready = crate::harness::Request::new(service.management, "GET", "/readyz").send().await;
-    assert_eq!((ready.status, &ready.json()["signing_key"]), (200, &json!("usable")));
+    let (status, answer) = readiness(service.management).await;
+    assert_eq!((status, &answer["signing_key"]), (200, &json!("usable")));
 }
 
 /// RFC 7517 §9.1; RFC 7662 §4: a key that is withdrawn is gone from the set, its tokens are inactive,

@@ -91,7 +91,7 @@ mod token_response;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};
-use crate::harness::service::login_form;
+use crate::harness::service::{login_form, readiness};
 use crate::harness::{Jeton, Reply, percent_encode};
 
 /// A service on a copy of the template.

@@ -29,6 +29,7 @@ async fn healthcheck_asks_a_running_service() {
     let arguments = ["--database", &database.url, "--master-key-file", &master_key];
     let mut service = Executable::serve(&arguments);
     let address = service.management.to_string();
+    readiness(service.management).await;
     let ask = ["healthcheck", "--management-listen", &address];
     let output = run(&ask);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -40,8 +40,8 @@ async fn until_stopping(service: &Executable) {
     let ready = Request::new(service.management, "GET", "/readyz");
     loop {
         let reply = ready.send().await;
-        if reply.status == 503 {
-            assert_eq!(reply.json()["status"], "stopping");
+        if reply.json()["status"] == "stopping" {
+            assert_eq!(reply.status, 503);
             return;
         }
     }
