@@ -171,6 +171,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
     let rights = require_rights(&store, location, !status.is_up_to_date()).await;
     findings.take(rights.map(|()| "it lets the service do what it must".to_owned()));
     if !status.is_up_to_date() {
+        findings.take(look_for_standby(&store, settings).await);
         Findings::good(&format!(
             "its tables are at version {applied} and will be brought to {known} at the start"
         ));
@@ -205,6 +206,18 @@ async fn look_at_writes(store: &Store, settings: &ServeSettings) -> Result<Strin
         };
         Failure(format!("no write to {location} (--database) succeeds: {error}; {remedy}"))
     })
+}
+
+/// Looks whether tables can be brought up to date, where there may be none to write to.
+async fn look_for_standby(store: &Store, settings: &ServeSettings) -> Result<String, Failure> {
+    if !store.is_read_only().await? {
+        return Ok("it is no standby".to_owned());
+    }
+    Err(Failure(format!(
+        "the server of {} (--database) that was asked is a standby, or read-only: name the one that takes writes, or \
+         all of them",
+        settings.database.database
+    )))
 }
 
 async fn look_at_clock(store: &Store) -> Result<String, Failure> {

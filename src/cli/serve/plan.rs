@@ -109,19 +109,13 @@ pub(in crate::cli) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issu
     }
 }
 
-/// Requires that the role of the connection may do what the service must, and that the server takes writes; with
-/// what bringing the tables up to date takes, if `migrates`.
+/// Requires that the role of the connection may do what the service must; with what bringing the tables up to date
+/// takes, if `migrates`.
 pub(in crate::cli) async fn require_rights(
     store: &Store,
     location: &DatabaseLocation,
     migrates: bool,
 ) -> Result<(), Failure> {
-    if store.is_read_only().await? {
-        return Err(Failure(format!(
-            "the database {location} (--database) takes no writes: it is a standby, or read-only; \
-             name the server that takes them, or all of them"
-        )));
-    }
     let missing = store.missing_rights(migrates).await?;
     if missing.is_empty() {
         return Ok(());

@@ -130,10 +130,27 @@ async fn check_says_what_a_running_service_lacks() {
     assert_eq!(code, Some(1), "{printed}{errors}");
     let why = match ENGINE {
         Engine::Sqlite => "database is locked",
-        Engine::Postgres => "takes no writes: it is a standby, or read-only",
+        Engine::Postgres => "name the server that takes writes",
     };
     assert!(errors.contains(why) && errors.contains("--database"), "{errors}");
     assert!(!printed.contains("can start"), "{printed}");
+}
+
+/// A standby is seen where the tables have to be brought up to date, too.
+#[tokio::test]
+async fn check_sees_a_standby_without_tables() {
+    let database = Database::empty(ENGINE).await;
+    let refusal = database.refuse_writes().await;
+    let (code, printed, errors) = check(&database.url, &database.path("master.jwk"), &FREE);
+    assert_eq!(code, Some(1), "{printed}{errors}");
+    let why = match ENGINE {
+        Engine::Sqlite => "database is locked",
+        Engine::Postgres => "is a standby, or read-only",
+    };
+    assert!(errors.contains(why) && errors.contains("--database"), "{errors}");
+    refusal.end().await;
+    let (code, printed, errors) = check(&database.url, &database.path("master.jwk"), &FREE);
+    assert_eq!(code, Some(0), "{printed}{errors}");
 }
 
 /// Where the first keys could not be made, or the first database, that is said before the first start.
