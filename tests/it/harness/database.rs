@@ -382,3 +382,12 @@ pub(crate) fn new_folder() -> PathBuf {
     std::fs::create_dir_all(&folder).expect("a folder");
     folder
 }
+
+/// Whether every user of the machine can get to a file of a test: not if `TMPDIR` is closed to others, which that of
+/// `tests/run` is not.
+pub(crate) fn is_reachable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    let is_open =
+        |folder: &Path| folder.metadata().expect("a folder").permissions().mode() & 0o001 != 0;
+    path.canonicalize().expect("it is there").ancestors().skip(1).all(is_open)
+}

@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::harness::database::is_reachable;
 use crate::harness::executable::serve_in_vain;
 use crate::harness::{Database, Executable, run};
 
@@ -21,13 +22,6 @@ async fn place() -> (Database, PathBuf) {
     set_mode(&master_key, 0o600);
     set_mode(&folder, 0o755);
     (database, master_key)
-}
-
-/// Whether every user can get to the folders of tests.
-fn is_reachable(path: &Path) -> bool {
-    let open =
-        |folder: &Path| folder.metadata().expect("a folder").permissions().mode() & 0o001 != 0;
-    path.canonicalize().expect("it is there").ancestors().skip(1).all(open)
 }
 
 /// What `jeton check` warns of; `None` if it fails.
