@@ -378,16 +378,7 @@ async fn set_disabled(named: Named, disabled: bool) -> Result<(), Failure> {
         end_sessions_of_client(&store, &named.id).await?;
     }
     let changed = changed.ok_or_else(|| unknown(&named.id))?;
-    say(
-        true,
-        &named,
-        match (changed, disabled) {
-            (true, true) => "disabled; all sessions have ended",
-            (true, false) => "enabled",
-            (false, true) => "disabled already: nothing was changed",
-            (false, false) => "not disabled: nothing was changed",
-        },
-    )
+    say(true, &named, output::disabled(changed, disabled))
 }
 
 /// Says what was done to a client, if there is one of that name.

@@ -90,7 +90,7 @@ enum Command {
     /// Migrate the tables, show where they stand, delete what has expired, back up and restore
     #[command(subcommand)]
     Db(database::Command),
-    /// Show the effective settings, and prove that the service can start with them
+    /// Show the effective settings, and look whether a login would succeed with them
     Check(ServeSettings),
     /// Walk a running service as client, browser and resource server, and say what is wrong
     Doctor(Box<doctor::Options>),

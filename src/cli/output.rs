@@ -96,6 +96,16 @@ pub(super) fn outcome(json_wanted: bool, kind: (&str, &str), name: &str, outcome
     }
 }
 
+/// What came of disabling a user or a client, or of enabling it.
+pub(super) fn disabled(changed: bool, disabled: bool) -> &'static str {
+    match (changed, disabled) {
+        (true, true) => "disabled; all sessions have ended",
+        (true, false) => "enabled",
+        (false, true) => "disabled already: nothing was changed",
+        (false, false) => "not disabled: nothing was changed",
+    }
+}
+
 /// Prints rows under a heading, in columns that line up.
 pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
     let mut widths = heading.map(str::len);

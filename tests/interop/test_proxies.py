@@ -12,27 +12,13 @@ from certificates import Certificate
 from conftest import GETS_TOKENS, JETON, PASSWORD, ROOT, USERNAME
 from conftest import jeton, new_database, serving, stop
 from verification import free_port, wait_until
-from verifiers import is_listening
+from verifiers import NGINX as WITH_API, is_listening
 
 PAGE = (ROOT / "docs" / "proxies.md").read_text(encoding="utf-8")
 # A caller that is not the proxy, on the same machine, and the address that it claims to have.
 CALLER, CLAIMED = "127.0.0.9", "203.0.113.9"
 
-NGINX = """
-daemon off;
-pid nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    include jeton.conf;
-}
-"""
+NGINX = WITH_API.replace("conf.d/api.conf", "jeton.conf")
 
 
 def configuration(language, **places):

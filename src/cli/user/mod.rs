@@ -358,16 +358,7 @@ async fn set_disabled(named: Named, disabled: bool, now: Timestamp) -> Result<()
     let store = open_existing_store(&named.common.database).await?;
     let set = SetUserDisabled { username: named.name.clone(), disabled, now };
     let changed = store.perform(set).await?.ok_or_else(|| unknown(&named.name))?;
-    say(
-        true,
-        &named,
-        match (changed, disabled) {
-            (true, true) => "disabled; all sessions have ended",
-            (true, false) => "enabled",
-            (false, true) => "disabled already: nothing was changed",
-            (false, false) => "not disabled: nothing was changed",
-        },
-    )
+    say(true, &named, output::disabled(changed, disabled))
 }
 
 /// Says what was done to a user, if there is one of that name.
