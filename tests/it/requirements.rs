@@ -1,7 +1,7 @@
 //! The requirement table: which test shows which row, generated from the tests themselves.
 //!
-//! `tests/requirements/rows.tsv` lists the rows with their sources, `reasons.tsv` says of some why no
-//! test shows them. A test claims a row by naming it in brackets in its documentation.
+//! `tests/requirements/rows.tsv` lists the rows with what they demand and their sources, `choices.tsv` what the
+//! sources leave open and what Jeton does, and `reasons.tsv` says of some rows why no test shows them. A test claims a row by naming it in brackets in its documentation.
 //! `JETON_UPDATE_DOCS=1 cargo test requirement` writes `docs/requirements.md` anew.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,16 +40,21 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A table of tab-separated values with two columns.
-fn table(name: &str) -> Vec<(String, String)> {
+/// A table of tab-separated values with so many columns.
+fn table<const COLUMNS: usize>(name: &str) -> Vec<[String; COLUMNS]> {
     let path = root().join("tests/requirements").join(name);
     let text =
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let split = |line: &str| {
-        let (id, rest) = line.split_once('\t').unwrap_or_else(|| panic!("no tab in {line:?}"));
-        (id.to_owned(), rest.to_owned())
+        let cells: Vec<_> = line.split('\t').map(str::to_owned).collect();
+        cells.try_into().unwrap_or_else(|_| panic!("{name}: not {COLUMNS} columns in {line:?}"))
     };
     text.lines().filter(|line| !line.starts_with('#')).map(split).collect()
+}
+
+/// Why no test shows a row, by row.
+fn reasons() -> BTreeMap<String, String> {
+    table("reasons.tsv").into_iter().map(|[id, reason]| (id, reason)).collect()
 }
 
 /// Every source file below a folder that may hold tests.
@@ -119,57 +124,80 @@ fn claims() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 fn generate() -> String {
-    let rows = table("rows.tsv");
-    let reasons: BTreeMap<String, String> = table("reasons.tsv").into_iter().collect();
+    let rows = table::<3>("rows.tsv");
+    let reasons = reasons();
     let claims = claims();
     let mut page = String::from(
         "# Requirements\n\n\
          Generated from the tests by `JETON_UPDATE_DOCS=1 cargo test requirement`; the test run fails \
-         when it is out of date. Each row is a rule of the source named beside it. A row is shown by \
-         the tests named, each of which runs on both engines if it stands in `tests/it/suite`, or has a \
+         when it is out of date. Each row is one rule, in a sentence, of the source named beside it. A \
+         number such as X-02 names a choice at the end of the page. A row is shown by the tests named, each of which runs on both engines if it stands in `tests/it/suite`, or has a \
          reason why no test shows it.\n\n\
          | group | rows | shown by a test | reason given | open |\n|---|---|---|---|---|\n",
     );
     let group_of = |id: &str| id.split('-').next().unwrap_or_default().to_owned();
-    let in_group = |group: &'static str| rows.iter().filter(move |(id, _)| group_of(id) == group);
+    let in_group = |group: &'static str| rows.iter().filter(move |[id, ..]| group_of(id) == group);
     for (group, title) in GROUPS {
-        let shown = in_group(group).filter(|(id, _)| claims.contains_key(id)).count();
-        let unshown = || in_group(group).filter(|(id, _)| !claims.contains_key(id));
-        let explained = unshown().filter(|(id, _)| reasons.contains_key(id)).count();
+        let shown = in_group(group).filter(|[id, ..]| claims.contains_key(id)).count();
+        let unshown = || in_group(group).filter(|[id, ..]| !claims.contains_key(id));
+        let explained = unshown().filter(|[id, ..]| reasons.contains_key(id)).count();
         let open = unshown().count() - explained;
         let total = in_group(group).count();
         writeln!(page, "| {group} {title} | {total} | {shown} | {explained} | {open} |").ok();
     }
     for (group, title) in GROUPS {
-        write!(page, "\n## {group}: {title}\n\n| row | source | shown by |\n|---|---|---|\n").ok();
-        for (id, source) in in_group(group) {
+        write!(
+            page,
+            "\n## {group}: {title}\n\n| row | demand | source | shown by |\n|---|---|---|---|\n"
+        )
+        .ok();
+        for [id, demand, source] in in_group(group) {
             let tests = claims.get(id).map(|tests| tests.iter().cloned().collect::<Vec<_>>());
             let mut shown = tests.unwrap_or_default().join("<br>");
             if let Some(reason) = reasons.get(id) {
                 let gap = if shown.is_empty() { "" } else { "<br>" };
                 write!(shown, "{gap}*{reason}*").ok();
             }
-            writeln!(page, "| {id} | {source} | {shown} |").ok();
+            let demand = demand.replace('|', "\\|");
+            writeln!(page, "| {id} | {demand} | {source} | {shown} |").ok();
         }
+    }
+    page.push_str("\n## X: Choices where the sources are silent or disagree\n\n| choice | question | what Jeton does |\n|---|---|---|\n");
+    for [id, question, choice] in table::<3>("choices.tsv") {
+        writeln!(page, "| {id} | {question} | {choice} |").ok();
     }
     page
 }
 
 #[test]
 fn every_requirement_of_the_complete_groups_is_shown_or_explained() {
-    let reasons: BTreeMap<String, String> = table("reasons.tsv").into_iter().collect();
+    let reasons = reasons();
     let claims = claims();
-    let rows = table("rows.tsv");
-    let known = |id: &String| rows.iter().any(|(row, _)| row == id);
+    let rows = table::<3>("rows.tsv");
+    let known = |id: &String| rows.iter().any(|[row, ..]| row == id);
     let unknown: Vec<_> = claims.keys().chain(reasons.keys()).filter(|id| !known(id)).collect();
     assert!(unknown.is_empty(), "no such rows: {unknown:?}");
     let is_due = |id: &str| COMPLETE.iter().any(|group| id.split('-').next() == Some(group));
     let missing: Vec<_> = rows
         .iter()
-        .map(|(id, _)| id)
+        .map(|[id, ..]| id)
         .filter(|id| is_due(id) && !claims.contains_key(*id) && !reasons.contains_key(*id))
         .collect();
     assert!(missing.is_empty(), "neither shown by a test nor explained: {missing:?}");
+}
+
+/// A row that names a choice would else lead nowhere.
+#[test]
+fn every_choice_that_a_requirement_names_is_listed() {
+    let choices = table::<3>("choices.tsv");
+    let is_listed = |name: &str| choices.iter().any(|[id, ..]| id == name);
+    for [id, demand, source] in table::<3>("rows.tsv") {
+        for part in format!("{demand} {source}").split("X-").skip(1) {
+            let name: String = part.chars().take_while(char::is_ascii_digit).collect();
+            let is_choice = !name.is_empty();
+            assert!(!is_choice || is_listed(&format!("X-{name}")), "{id} names X-{name}");
+        }
+    }
 }
 
 #[test]
