@@ -120,7 +120,7 @@ impl Slowness {
     }
 }
 
-/// ASVS 5.0 §13.1.3, §15.2.2; README.md, «Limits»: a thousand callers that say nothing, send a head or
+/// ASVS 5.0 §13.1.3, §15.2.2; docs/settings.md, «Limits»: a thousand callers that say nothing, send a head or
 /// content octet by octet, or take no answer, are all cut off by the service, those that had begun to
 /// send content with 408; others are served meanwhile. [H-23]
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn thousands_of_idle_connections_cost_little() {
     assert!(each < 50 << 10, "{each}");
 }
 
-/// RFC 9113 §8.7, §10.5; README.md, «Memory»: callers that open all streams that they may, announce content and send
+/// RFC 9113 §8.7, §10.5; docs/operating.md, «Memory»: callers that open all streams that they may, announce content and send
 /// an octet of it take no more memory than was said at the start. Streams for which there is no room are refused, so
 /// that they may be tried again; others are served, and so are these when the others have ended.
 #[tokio::test]

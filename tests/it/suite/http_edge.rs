@@ -225,7 +225,7 @@ async fn overlong_requests_are_refused() {
     jeton.access_token().await;
 }
 
-/// README.md, «Limits»: what is just as long as it may be is taken, and one octet or field more is not.
+/// docs/settings.md, «Limits»: what is just as long as it may be is taken, and one octet or field more is not.
 /// [H-21]
 #[tokio::test]
 async fn limits_are_exact() {
