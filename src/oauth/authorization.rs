@@ -3,7 +3,8 @@
 
 use super::client::{Audience, ClientSettings};
 use super::error::Reason;
-use super::parameters::{Parameter, Parameters};
+use super::parameter::Parameter;
+use super::parameters::Parameters;
 use super::scope::Scope;
 
 /// What the client asks for, as far as the client may have it. What the user may have is decided

@@ -6,7 +6,8 @@ use zeroize::Zeroizing;
 
 use super::client::ClientAuthenticationMethod;
 use super::error::Reason;
-use super::parameters::{Parameter, Parameters, decode};
+use super::parameter::Parameter;
+use super::parameters::{Parameters, decode};
 use crate::secret::Secret;
 
 /// What a request says of its client.

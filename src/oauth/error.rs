@@ -1,115 +1,160 @@
 //! Why a request is refused, and what the caller may know of it.
 //!
-//! Three total matches decide every refusal: [`Reason`] → [`ErrorCode`] → status (in
-//! `http/reply.rs`), and [`Reason`] → description. Nothing is chosen where the refusal happens.
+//! One table decides every refusal: [`Reason`] → label, [`ErrorCode`] and sentence. The code decides the status
+//! (`http/reply.rs`). Nothing is chosen where the refusal happens.
 
 use std::borrow::Cow;
 
-use super::parameters::Parameter;
+use super::parameter::Parameter;
 
-/// Why a request was refused: for the log and the metrics, never for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+/// Makes [`Reason`] of the table below. A row is a reason, its word for logs and metrics, its code, and, where the
+/// caller is told more than the code says, a sentence; `{}` in that is the name of the parameter.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident $(($of:ident))? = $label:literal, $code:ident $(, $sentence:literal)?;)*) => {
+        /// Why a request was refused: for the log and the metrics, never for the caller.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $($(#[$doc])* $name $(($of))?,)*
+        }
+
+        impl Reason {
+            /// A stable word for logs and metrics.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name { .. } => $label,)*
+                }
+            }
+
+            /// The code that the caller sees.
+            #[must_use]
+            pub fn code(self) -> ErrorCode {
+                match self {
+                    $(Self::$name { .. } => ErrorCode::$code,)*
+                }
+            }
+
+            /// The sentence of the table.
+            fn sentence(self) -> Option<&'static str> {
+                match self {
+                    $($(Self::$name { .. } => Some($sentence),)?)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// The content is not `application/x-www-form-urlencoded`.
-    UnsupportedMediaType,
+    UnsupportedMediaType = "unsupported_media_type", InvalidRequest,
+        "The content must be sent as application/x-www-form-urlencoded.";
     /// The content is compressed or otherwise encoded.
-    EncodedContent,
+    EncodedContent = "encoded_content", InvalidRequest,
+        "The content must be sent without a Content-Encoding.";
     /// The form has a broken percent escape, or octets that are not UTF-8.
-    MalformedForm,
+    MalformedForm = "malformed_form", InvalidRequest,
+        "The form has a broken percent escape, or octets that are not UTF-8.";
     /// The form has more pairs than any honest request.
-    TooManyParameters,
+    TooManyParameters = "too_many_parameters", InvalidRequest, "The form has too many parameters.";
     /// A required parameter is absent or empty.
-    MissingParameter(Parameter),
+    MissingParameter(Parameter) = "missing_parameter", InvalidRequest,
+        "The parameter {} is missing or empty.";
     /// A parameter occurs more than once.
-    RepeatedParameter(Parameter),
+    RepeatedParameter(Parameter) = "repeated_parameter", InvalidRequest,
+        "The parameter {} occurs more than once.";
     /// A parameter has characters outside its grammar (RFC 6749 Appendix A).
-    MalformedParameter(Parameter),
+    MalformedParameter(Parameter) = "malformed_parameter", InvalidRequest,
+        "The parameter {} has characters that are not allowed.";
     /// A parameter is longer than its documented maximum.
-    OverlongParameter(Parameter),
+    OverlongParameter(Parameter) = "overlong_parameter", InvalidRequest, "The parameter {} is too long.";
     /// The client used more than one way to authenticate.
-    SeveralClientCredentials,
+    SeveralClientCredentials = "several_client_credentials", InvalidRequest,
+        "The client must authenticate in exactly one way.";
     /// The body names another client than the `Authorization` header.
-    ContradictoryClientId,
+    ContradictoryClientId = "contradictory_client_id", InvalidRequest,
+        "The client_id of the form is not the one of the Authorization header.";
 
     /// No client is named, and there is no default client.
-    NoClient,
+    // It says nothing that the caller does not know, and is the commonest first mistake.
+    NoClient = "no_client", InvalidClient, "No client was named: send client_id.";
     /// The `Authorization` header is not well-formed Basic.
-    MalformedClientCredentials,
+    MalformedClientCredentials = "malformed_client_credentials", InvalidClient;
     /// A scheme other than Basic, or a client assertion.
-    UnsupportedClientAuthentication,
+    UnsupportedClientAuthentication = "unsupported_client_authentication", InvalidClient;
     /// There is no such client.
-    UnknownClient,
+    UnknownClient = "unknown_client", InvalidClient;
     /// The secret is none of the client's live ones.
-    WrongClientSecret,
+    WrongClientSecret = "wrong_client_secret", InvalidClient;
     /// A confidential client did not present a secret.
-    MissingClientSecret,
+    MissingClientSecret = "missing_client_secret", InvalidClient;
     /// A public client presented a secret.
-    UnexpectedClientSecret,
+    UnexpectedClientSecret = "unexpected_client_secret", InvalidClient;
     /// The client is registered for another authentication method.
-    WrongClientAuthenticationMethod,
+    WrongClientAuthenticationMethod = "wrong_client_authentication_method", InvalidClient;
     /// The client is disabled.
-    DisabledClient,
+    DisabledClient = "disabled_client", InvalidClient;
 
     /// There is no such user.
-    UnknownUser,
+    UnknownUser = "unknown_user", InvalidGrant;
     /// The password is wrong.
-    WrongPassword,
+    WrongPassword = "wrong_password", InvalidGrant;
     /// The user is disabled.
-    DisabledUser,
+    DisabledUser = "disabled_user", InvalidGrant;
     /// The user must use a second factor, which this grant cannot carry.
-    SecondFactorRequired,
+    SecondFactorRequired = "second_factor_required", InvalidGrant;
     /// The account had too many failures lately.
-    ThrottledAccount,
+    ThrottledAccount = "throttled_account", InvalidGrant;
     /// The account had so many failures in a row that only origins which it knows are served.
-    LockedAccount,
+    LockedAccount = "locked_account", InvalidGrant;
     /// The stored hash cannot be used: damaged, or dearer than this process may compute.
-    UnusablePasswordHash,
+    UnusablePasswordHash = "unusable_password_hash", InvalidGrant;
     /// User or client changed while the password was being verified.
-    ChangedMeanwhile,
+    ChangedMeanwhile = "changed_meanwhile", InvalidGrant;
     /// The refresh token is none that this service made.
-    ForgedRefreshToken,
+    ForgedRefreshToken = "forged_refresh_token", InvalidGrant;
     /// There is no such session: it was ended, its user or client is disabled, or the database lost it.
-    UnknownSession,
+    UnknownSession = "unknown_session", InvalidGrant;
     /// The session is there, and its time is over.
-    ExpiredSession,
+    ExpiredSession = "expired_session", InvalidGrant;
     /// The refresh token belongs to another client.
-    ForeignRefreshToken,
+    ForeignRefreshToken = "foreign_refresh_token", InvalidGrant;
     /// The refresh token was exchanged before: its session was ended.
-    RefreshTokenReused,
+    RefreshTokenReused = "refresh_token_reused", InvalidGrant;
     /// The same, and its session was not ended, because a delay may explain it.
-    ReuseWithheld,
+    ReuseWithheld = "reuse_withheld", InvalidGrant;
 
     /// The client may not use this grant.
-    GrantNotAllowed,
+    GrantNotAllowed = "grant_not_allowed", UnauthorizedClient;
     /// The client may not introspect.
-    IntrospectionNotAllowed,
+    IntrospectionNotAllowed = "introspection_not_allowed", UnauthorizedClient;
     /// The grant is one that this service does not have.
-    UnsupportedGrantType,
+    UnsupportedGrantType = "unsupported_grant_type", UnsupportedGrantType;
 
     /// The scope is not a list of scope tokens separated by single spaces.
-    MalformedScope,
+    MalformedScope = "malformed_scope", InvalidScope;
     /// The client may not have all of the scope.
-    ScopeNotAllowedForClient,
+    ScopeNotAllowedForClient = "scope_not_allowed_for_client", InvalidScope;
     /// The user may not have all of the scope.
-    ScopeNotAllowedForUser,
+    ScopeNotAllowedForUser = "scope_not_allowed_for_user", InvalidScope;
     /// The session was not granted all of the scope.
-    ScopeNotGranted,
+    ScopeNotGranted = "scope_not_granted", InvalidScope;
     /// No scope was asked for and the client has no default.
-    NoDefaultScope,
+    NoDefaultScope = "no_default_scope", InvalidScope;
     /// The scope belongs to different audiences, so a token for it would be ambiguous.
-    AmbiguousScope,
+    AmbiguousScope = "ambiguous_scope", InvalidScope;
     /// Nothing remains to be granted.
-    EmptyScope,
+    EmptyScope = "empty_scope", InvalidScope;
 
     /// A resource is not an absolute URI without fragment.
-    MalformedResource,
+    MalformedResource = "malformed_resource", InvalidTarget;
     /// A resource is not one of the client's audiences.
-    ResourceNotAllowed,
+    ResourceNotAllowed = "resource_not_allowed", InvalidTarget;
     /// A resource is not one that the session was granted.
-    ResourceNotGranted,
+    ResourceNotGranted = "resource_not_granted", InvalidTarget;
 
     /// A browser page of a foreign origin sent the request.
-    ForeignOrigin,
+    ForeignOrigin = "foreign_origin", InvalidRequest, "Requests from this origin are not accepted.";
 }
 
 /// The error codes of RFC 6749 §5.2, and RFC 8707's.
@@ -132,149 +177,18 @@ pub enum ErrorCode {
 }
 
 impl Reason {
-    /// The code that the caller sees.
-    #[must_use]
-    pub fn code(self) -> ErrorCode {
-        match self {
-            Self::UnsupportedMediaType
-            | Self::EncodedContent
-            | Self::MalformedForm
-            | Self::TooManyParameters
-            | Self::MissingParameter(_)
-            | Self::RepeatedParameter(_)
-            | Self::MalformedParameter(_)
-            | Self::OverlongParameter(_)
-            | Self::SeveralClientCredentials
-            | Self::ContradictoryClientId
-            | Self::ForeignOrigin => ErrorCode::InvalidRequest,
-            Self::NoClient
-            | Self::MalformedClientCredentials
-            | Self::UnsupportedClientAuthentication
-            | Self::UnknownClient
-            | Self::WrongClientSecret
-            | Self::MissingClientSecret
-            | Self::UnexpectedClientSecret
-            | Self::WrongClientAuthenticationMethod
-            | Self::DisabledClient => ErrorCode::InvalidClient,
-            Self::UnknownUser
-            | Self::WrongPassword
-            | Self::DisabledUser
-            | Self::SecondFactorRequired
-            | Self::ThrottledAccount
-            | Self::LockedAccount
-            | Self::UnusablePasswordHash
-            | Self::ChangedMeanwhile
-            | Self::ForgedRefreshToken
-            | Self::UnknownSession
-            | Self::ExpiredSession
-            | Self::ForeignRefreshToken
-            | Self::RefreshTokenReused
-            | Self::ReuseWithheld => ErrorCode::InvalidGrant,
-            Self::GrantNotAllowed | Self::IntrospectionNotAllowed => ErrorCode::UnauthorizedClient,
-            Self::UnsupportedGrantType => ErrorCode::UnsupportedGrantType,
-            Self::MalformedScope
-            | Self::ScopeNotAllowedForClient
-            | Self::ScopeNotAllowedForUser
-            | Self::ScopeNotGranted
-            | Self::NoDefaultScope
-            | Self::AmbiguousScope
-            | Self::EmptyScope => ErrorCode::InvalidScope,
-            Self::MalformedResource | Self::ResourceNotAllowed | Self::ResourceNotGranted => {
-                ErrorCode::InvalidTarget
-            }
-        }
-    }
-
-    /// What the caller is told. Only `invalid_request` says more than its code: it speaks of the
-    /// request alone, never of what is stored. The text is ASCII without `"` and `\`
+    /// What the caller is told. Only `invalid_request` says more than its code, and that no client was named: both
+    /// speak of the request alone, never of what is stored. The text is ASCII without `"` and `\`
     /// (RFC 6749 Appendix A.8) and repeats no input.
     #[must_use]
     pub fn description(self) -> Cow<'static, str> {
+        let sentence = self.sentence().unwrap_or_else(|| self.code().description());
         match self {
-            Self::UnsupportedMediaType => {
-                "The content must be sent as application/x-www-form-urlencoded.".into()
-            }
-            Self::EncodedContent => "The content must be sent without a Content-Encoding.".into(),
-            Self::MalformedForm => {
-                "The form has a broken percent escape, or octets that are not UTF-8.".into()
-            }
-            Self::TooManyParameters => "The form has too many parameters.".into(),
-            Self::MissingParameter(parameter) => {
-                format!("The parameter {parameter} is missing or empty.").into()
-            }
-            Self::RepeatedParameter(parameter) => {
-                format!("The parameter {parameter} occurs more than once.").into()
-            }
-            Self::MalformedParameter(parameter) => {
-                format!("The parameter {parameter} has characters that are not allowed.").into()
-            }
-            Self::OverlongParameter(parameter) => {
-                format!("The parameter {parameter} is too long.").into()
-            }
-            Self::SeveralClientCredentials => {
-                "The client must authenticate in exactly one way.".into()
-            }
-            Self::ContradictoryClientId => {
-                "The client_id of the form is not the one of the Authorization header.".into()
-            }
-            // It says nothing that the caller does not know, and is the commonest first mistake.
-            Self::NoClient => "No client was named: send client_id.".into(),
-            Self::ForeignOrigin => "Requests from this origin are not accepted.".into(),
-            _ => self.code().description().into(),
-        }
-    }
-
-    /// A stable word for logs and metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::EncodedContent => "encoded_content",
-            Self::MalformedForm => "malformed_form",
-            Self::TooManyParameters => "too_many_parameters",
-            Self::MissingParameter(_) => "missing_parameter",
-            Self::RepeatedParameter(_) => "repeated_parameter",
-            Self::MalformedParameter(_) => "malformed_parameter",
-            Self::OverlongParameter(_) => "overlong_parameter",
-            Self::SeveralClientCredentials => "several_client_credentials",
-            Self::ContradictoryClientId => "contradictory_client_id",
-            Self::NoClient => "no_client",
-            Self::MalformedClientCredentials => "malformed_client_credentials",
-            Self::UnsupportedClientAuthentication => "unsupported_client_authentication",
-            Self::UnknownClient => "unknown_client",
-            Self::WrongClientSecret => "wrong_client_secret",
-            Self::MissingClientSecret => "missing_client_secret",
-            Self::UnexpectedClientSecret => "unexpected_client_secret",
-            Self::WrongClientAuthenticationMethod => "wrong_client_authentication_method",
-            Self::DisabledClient => "disabled_client",
-            Self::UnknownUser => "unknown_user",
-            Self::WrongPassword => "wrong_password",
-            Self::DisabledUser => "disabled_user",
-            Self::SecondFactorRequired => "second_factor_required",
-            Self::ThrottledAccount => "throttled_account",
-            Self::LockedAccount => "locked_account",
-            Self::UnusablePasswordHash => "unusable_password_hash",
-            Self::ChangedMeanwhile => "changed_meanwhile",
-            Self::ForgedRefreshToken => "forged_refresh_token",
-            Self::UnknownSession => "unknown_session",
-            Self::ExpiredSession => "expired_session",
-            Self::ForeignRefreshToken => "foreign_refresh_token",
-            Self::RefreshTokenReused => "refresh_token_reused",
-            Self::ReuseWithheld => "reuse_withheld",
-            Self::GrantNotAllowed => "grant_not_allowed",
-            Self::IntrospectionNotAllowed => "introspection_not_allowed",
-            Self::UnsupportedGrantType => "unsupported_grant_type",
-            Self::MalformedScope => "malformed_scope",
-            Self::ScopeNotAllowedForClient => "scope_not_allowed_for_client",
-            Self::ScopeNotAllowedForUser => "scope_not_allowed_for_user",
-            Self::ScopeNotGranted => "scope_not_granted",
-            Self::NoDefaultScope => "no_default_scope",
-            Self::AmbiguousScope => "ambiguous_scope",
-            Self::EmptyScope => "empty_scope",
-            Self::MalformedResource => "malformed_resource",
-            Self::ResourceNotAllowed => "resource_not_allowed",
-            Self::ResourceNotGranted => "resource_not_granted",
-            Self::ForeignOrigin => "foreign_origin",
+            Self::MissingParameter(parameter)
+            | Self::RepeatedParameter(parameter)
+            | Self::MalformedParameter(parameter)
+            | Self::OverlongParameter(parameter) => sentence.replace("{}", parameter.name()).into(),
+            _ => sentence.into(),
         }
     }
 }

@@ -3,123 +3,16 @@
 //! Two lenient habits of common decoders are refused here, because two readers of one request must
 //! never disagree: a broken percent escape kept as text, and octets that are not UTF-8 replaced.
 
-use std::fmt;
-
 use zeroize::Zeroizing;
 
 use super::error::Reason;
+use super::parameter::Parameter;
 use crate::secret::Secret;
 
 /// More pairs than any honest request has.
 const PAIRS_MAX: usize = 64;
 /// More `resource` values than any honest request has (RFC 8707 §2 lets it repeat).
 const RESOURCES_MAX: usize = 16;
-
-/// A parameter that some endpoint knows. All are recognised on every endpoint, so each may occur
-/// once only, wherever it is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameter {
-    /// RFC 6749 §4.3.2.
-    GrantType,
-    /// RFC 6749 §4.3.2.
-    Username,
-    /// RFC 6749 §4.3.2.
-    Password,
-    /// RFC 6749 §3.3.
-    Scope,
-    /// RFC 6749 §6.
-    RefreshToken,
-    /// RFC 6749 §2.3.1.
-    ClientId,
-    /// RFC 6749 §2.3.1.
-    ClientSecret,
-    /// RFC 7521 §4.2.
-    ClientAssertion,
-    /// RFC 7521 §4.2.
-    ClientAssertionType,
-    /// RFC 8707 §2; the one that may repeat.
-    Resource,
-    /// RFC 7662 §2.1, RFC 7009 §2.1.
-    Token,
-    /// RFC 7662 §2.1, RFC 7009 §2.1.
-    TokenTypeHint,
-}
-
-impl Parameter {
-    const ALL: [Self; 12] = [
-        Self::GrantType,
-        Self::Username,
-        Self::Password,
-        Self::Scope,
-        Self::RefreshToken,
-        Self::ClientId,
-        Self::ClientSecret,
-        Self::ClientAssertion,
-        Self::ClientAssertionType,
-        Self::Resource,
-        Self::Token,
-        Self::TokenTypeHint,
-    ];
-
-    /// The name on the wire, compared exactly (RFC 6749 §1.9).
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GrantType => "grant_type",
-            Self::Username => "username",
-            Self::Password => "password",
-            Self::Scope => "scope",
-            Self::RefreshToken => "refresh_token",
-            Self::ClientId => "client_id",
-            Self::ClientSecret => "client_secret",
-            Self::ClientAssertion => "client_assertion",
-            Self::ClientAssertionType => "client_assertion_type",
-            Self::Resource => "resource",
-            Self::Token => "token",
-            Self::TokenTypeHint => "token_type_hint",
-        }
-    }
-
-    /// The longest value, in octets of UTF-8. Longer ones are refused, never cut. A token that is asked about or
-    /// revoked may be as long as the content: a resource server passes on what strangers send it, and what is not
-    /// a token is no mistake of its own (RFC 7662 §2.2, RFC 7009 §2.2).
-    #[must_use]
-    pub fn length_max(self) -> usize {
-        match self {
-            Self::GrantType | Self::ClientAssertionType | Self::TokenTypeHint => 128,
-            Self::ClientId => super::identifier::CLIENT_ID_LENGTH_MAX,
-            Self::ClientSecret => 256,
-            Self::Resource => 512,
-            Self::Username | Self::Password => 1_024,
-            Self::Scope => 2_048,
-            Self::RefreshToken | Self::ClientAssertion => 8_192,
-            Self::Token => usize::MAX,
-        }
-    }
-
-    fn find(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|parameter| parameter.name() == name)
-    }
-
-    /// Whether the grammar has this character. NUL is refused where the value may get to the database, because no
-    /// text there can hold it. User name and password are `UNICODECHARNOCRLF` (RFC 6749 Appendix A.15, A.16).
-    fn allows(self, character: char) -> bool {
-        match self {
-            Self::Username | Self::Password => !matches!(
-                character,
-                '\0'..='\x08' | '\x0a'..='\x1f' | '\x7f' | '\u{fffe}' | '\u{ffff}'
-            ),
-            Self::Token => true,
-            _ => character != '\0',
-        }
-    }
-}
-
-impl fmt::Display for Parameter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
 
 /// The parameters of one request. An empty value is as good as none (RFC 6749 §3.2).
 #[derive(Debug, Default)]

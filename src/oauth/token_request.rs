@@ -2,7 +2,8 @@
 
 use super::client::GrantType;
 use super::error::Reason;
-use super::parameters::{Parameter, Parameters};
+use super::parameter::Parameter;
+use super::parameters::Parameters;
 use crate::secret::Secret;
 
 /// The grants this service has.
