@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use percent_encoding::percent_decode_str;
 use postgres_openssl::MakeTlsConnector;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
@@ -63,7 +64,10 @@ pub(super) fn read_url(url: &str) -> Result<Location, String> {
             Some(("statements", "unnamed")) => prepares = false,
             Some(("statements", "prepared")) => prepares = true,
             Some(("statements", _)) => return Err("statements must be unnamed or prepared".into()),
-            Some(("sslrootcert", path)) => root_certificate = Some(path.replace("%2F", "/")),
+            Some(("sslrootcert", path)) => {
+                let path = percent_decode_str(path).decode_utf8();
+                root_certificate = Some(path.map_err(|_| "sslrootcert is not UTF-8".to_owned())?);
+            }
             Some((name, _)) if OPTIONS.contains(&name) => passed_on.push(option),
             // What stands there may be the end of a password, so it is not repeated.
             _ => {
@@ -192,5 +196,16 @@ mod tests {
         ] {
             assert!(read_url(bad).is_err(), "{bad}");
         }
+    }
+
+    /// RFC 3986 §2.1, §6.2.2.1: every octet may be escaped, in digits of either case.
+    #[test]
+    fn the_path_of_a_root_certificate_may_be_escaped() {
+        for path in ["/no/such file", "%2Fno%2Fsuch file", "%2fno%2fsuch%20file"] {
+            let problem = read_url(&format!("postgres://u@h/d?sslrootcert={path}")).err();
+            let problem = problem.expect("there is no such file");
+            assert!(problem.contains("sslrootcert /no/such file:"), "{path}: {problem}");
+        }
+        assert!(read_url("postgres://u@h/d?sslrootcert=%FF").is_err());
     }
 }
