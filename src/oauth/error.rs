@@ -52,6 +52,8 @@ pub enum Reason {
 
     /// There is no such user.
     UnknownUser,
+    /// There can be no such user: the name begins or ends with a blank.
+    BlankInUsername,
     /// The password is wrong.
     WrongPassword,
     /// The user is disabled.
@@ -157,6 +159,7 @@ impl Reason {
             | Self::WrongClientAuthenticationMethod
             | Self::DisabledClient => ErrorCode::InvalidClient,
             Self::UnknownUser
+            | Self::BlankInUsername
             | Self::WrongPassword
             | Self::DisabledUser
             | Self::SecondFactorRequired
@@ -248,6 +251,7 @@ impl Reason {
             Self::WrongClientAuthenticationMethod => "wrong_client_authentication_method",
             Self::DisabledClient => "disabled_client",
             Self::UnknownUser => "unknown_user",
+            Self::BlankInUsername => "blank_in_username",
             Self::WrongPassword => "wrong_password",
             Self::DisabledUser => "disabled_user",
             Self::SecondFactorRequired => "second_factor_required",
