@@ -91,7 +91,7 @@ async fn a_blank_around_a_name_is_counted_apart_and_like_any_name_that_nobody_ha
     }
     assert_eq!(jeton.metric(&seen("blank_in_username")).await, 3);
     assert_eq!(jeton.metric("jeton_hashing_verified_total").await, 3);
-    for _ in 0..7 {
+    for _ in 0..12 {
         let form = login_form("alice ", "tuesday fern lamb") + "&client_id=spa";
         jeton.post("/token", &form).send().await.assert_error(400, "invalid_grant");
     }
