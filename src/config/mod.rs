@@ -161,6 +161,11 @@ pub struct ServeSettings {
     #[arg(long, env = "JETON_TLS_KEY", requires = "tls_certificate", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
 
+    /// Tell browsers to speak TLS to this host alone, and not to its subdomains too (HSTS without
+    /// includeSubDomains); it is told where Jeton speaks TLS itself
+    #[arg(long, env = "JETON_HSTS_HOST_ONLY", value_parser = switch)]
+    pub hsts_host_only: bool,
+
     /// Allow plain HTTP on a listener that is not loopback, because a proxy speaks TLS before it
     #[arg(long, env = "JETON_BEHIND_TLS_PROXY", value_parser = switch)]
     pub behind_tls_proxy: bool,
@@ -174,6 +179,28 @@ pub struct ServeSettings {
         value_name = "NUMBER"
     )]
     pub max_connections: usize,
+
+    /// How long a connection is kept that has no request under way, 1s to 1h; one that is needed for another
+    /// caller is closed before that
+    #[arg(
+        long,
+        env = "JETON_CONNECTION_IDLE",
+        default_value = "1m",
+        value_parser = connection_idle,
+        value_name = "DURATION"
+    )]
+    pub connection_idle: Seconds,
+
+    /// The same for connections from --trusted-proxy: longer than the proxy itself keeps them, so that it never
+    /// sends a request into one that was just closed
+    #[arg(
+        long,
+        env = "JETON_PROXY_CONNECTION_IDLE",
+        default_value = "620s",
+        value_parser = connection_idle,
+        value_name = "DURATION"
+    )]
+    pub proxy_connection_idle: Seconds,
 
     /// Logging.
     #[command(flatten)]
@@ -354,6 +381,10 @@ fn drain(text: &str) -> Result<Seconds, String> {
 
 fn hash_memory_idle(text: &str) -> Result<Seconds, String> {
     duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
+}
+
+fn connection_idle(text: &str) -> Result<Seconds, String> {
+    duration(text, Seconds::new(1), Seconds::new(3_600))
 }
 
 fn key_bits(text: &str) -> Result<u32, String> {

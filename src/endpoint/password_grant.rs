@@ -14,7 +14,7 @@ use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
 use crate::oauth::authorization::{Granted, Requested};
 use crate::oauth::client::GrantType;
-use crate::oauth::resource_owner::{Password, Username};
+use crate::oauth::resource_owner::{self, Password, Username};
 use crate::oauth::session::{SessionDates, SessionLifetimes};
 use crate::oauth::token_request::PasswordGrant;
 use crate::oauth::{Client, Parameters, Reason, SessionId};
@@ -83,18 +83,16 @@ impl PasswordGrantEndpoint {
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. The user, in the one form in which names are stored.
-        let username = Username::parse(grant.username.expose());
-        let UserOrOther { user, password_hash } = match username.clone() {
-            Some(username) => {
-                let lot = self.throttle.lot(&username)?;
-                self.store.perform(FindUserOrOther { username, lot }).await?
-            }
-            None => UserOrOther::default(),
-        };
+        let typed = grant.username.expose();
+        let username = Username::parse(typed);
+        let name = username.as_ref().map_or(typed, Username::as_str);
+        let lot = self.throttle.lot(name)?;
+        let find = FindUserOrOther { username: username.clone(), lot };
+        let UserOrOther { user, password_hash } = self.store.perform(find).await?;
         trail.user = user.as_ref().map(|user| user.id.clone());
         // 2. Whether one more attempt may be made. A name that no user has counts like any other.
         let account = Account {
-            name: username.as_ref().map_or(grant.username.expose(), Username::as_str),
+            name,
             password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
         };
         let origin = Origin::new(client, request.source);
@@ -106,6 +104,11 @@ impl PasswordGrantEndpoint {
         // 3. The password. No connection to the database is held meanwhile.
         let guess = self.throttle.guess(password_hash.as_ref(), grant.password);
         let turn = Turn { client: client.id.clone(), known: attempt.is_known() };
+        let user = user.ok_or(if resource_owner::has_outer_blank(typed) {
+            Reason::BlankInUsername
+        } else {
+            Reason::UnknownUser
+        });
         let verified =
             self.verify(user, password_hash, grant.password, turn, &request.caller).await;
         // 4. Count what came of it, before anyone is told.
@@ -134,7 +137,7 @@ impl PasswordGrantEndpoint {
     /// Whether the account may log in at all is looked at last, so that it costs the same.
     async fn verify(
         &self,
-        user: Option<User>,
+        user: Result<User, Reason>,
         password_hash: Option<Secret>,
         password: &Secret,
         turn: Turn,
@@ -143,7 +146,7 @@ impl PasswordGrantEndpoint {
         let memory_max = self.hashing.limits().memory_per_thread;
         let parse = |text: &Secret| PasswordHash::parse(text.expose(), memory_max);
         let stored = password_hash.as_ref().map(parse);
-        if let (Some(user), Some(Err(error))) = (&user, &stored) {
+        if let (Ok(user), Some(Err(error))) = (&user, &stored) {
             // Beside the answer, which must not take longer for such a user.
             let (user_id, error) = (user.id.clone(), *error);
             tokio::spawn(async move { tracing::error!(%user_id, "{error}") });
@@ -151,19 +154,20 @@ impl PasswordGrantEndpoint {
         let usable = stored.as_ref().and_then(|stored| stored.as_ref().ok()).cloned();
         let may_log_in = user
             .as_ref()
-            .is_some_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
+            .is_ok_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
         let password = Password::new(password.clone());
         let verification =
             self.hashing.verify(password, usable, may_log_in, turn, caller.clone()).await?;
         match (user, stored) {
-            (None, _) | (_, None) => Err(Reason::UnknownUser.into()),
+            (Err(reason), _) => Err(reason.into()),
+            (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),
-            (Some(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
-            (Some(user), _) if user.disabled_at.is_some() => Err(Reason::DisabledUser.into()),
-            (Some(user), _) if user.mfa_required_at.is_some() => {
+            (Ok(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
+            (Ok(user), _) if user.disabled_at.is_some() => Err(Reason::DisabledUser.into()),
+            (Ok(user), _) if user.mfa_required_at.is_some() => {
                 Err(Reason::SecondFactorRequired.into())
             }
-            (Some(user), Some(Ok(_))) => Ok((user, verification)),
+            (Ok(user), Some(Ok(_))) => Ok((user, verification)),
         }
     }
 

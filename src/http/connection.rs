@@ -21,14 +21,16 @@ use super::exchange::service;
 use super::lingering::Lingering;
 use super::server::Stage;
 use super::slots::Slot;
+use crate::config::TrustedProxy;
 
-/// How long a TLS handshake, or the headers of a request, may take; and how long a connection may
-/// stay open between two requests.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may stay whose caller does not even take the last answer.
-const HTTP1_STUCK_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long an idle HTTP/2 connection may stay.
-const HTTP2_IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a TLS handshake may take, and a request that comes when its connection gives way.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after the end of its idle time an HTTP/1.1 connection may stay whose caller does not even take the last
+/// answer.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the other end of an HTTP/2 connection is asked whether it is still there, and how long it may take to
+/// say so.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The most octets that the head of a request may have.
 const HEAD_LENGTH_MAX: usize = 16 * 1_024;
 /// The most header fields that a request may have.
@@ -43,13 +45,35 @@ const SEND_BUFFER_MAX: usize = 64 * 1_024;
 /// How long a connection may take to close once it was told to.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For how long connections are kept that have no request under way.
+#[derive(Clone, Debug)]
+pub struct IdleTimes {
+    /// Those of proxies.
+    pub of_proxies: Duration,
+    /// Who is one.
+    pub proxies: Vec<TrustedProxy>,
+    /// Those of everybody else.
+    pub of_others: Duration,
+}
+
+impl IdleTimes {
+    /// That of a connection from an address.
+    pub(super) fn of(&self, peer: IpAddr) -> Duration {
+        let is_proxy = self.proxies.iter().any(|network| network.contains(peer));
+        if is_proxy { self.of_proxies } else { self.of_others }
+    }
+}
+
 /// A connection that was accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     /// The address of the other end.
     pub(super) peer: IpAddr,
-    /// Whether it is encrypted.
-    pub(super) tls: bool,
+    /// How long it may have no request under way. In HTTP/1.1 that is also how long the head of a request may take,
+    /// from the answer before it.
+    pub(super) idle_time: Duration,
+    /// What is sent as `Strict-Transport-Security` if the connection is encrypted.
+    pub(super) strict_transport: Option<&'static str>,
     pub(super) slot: Arc<Slot>,
     /// How far its listener is.
     pub(super) stage: watch::Receiver<Stage>,
@@ -90,7 +114,7 @@ pub(super) async fn converse(
         return serve_http1(stream, connection, routes).await;
     };
     let shaken = tokio::select! {
-        shaken = timeout(IDLE_TIMEOUT, Box::pin(acceptor.accept(stream))) => shaken,
+        shaken = timeout(HANDSHAKE_TIMEOUT, Box::pin(acceptor.accept(stream))) => shaken,
         () = connection.slot.gives_way() => return Ending::GaveWay,
         () = connection.stage(Stage::Closing) => return Ending::Done,
     };
@@ -109,13 +133,14 @@ async fn serve_http1(
 ) -> Ending {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .header_read_timeout(connection.idle_time)
         .max_buf_size(HEAD_LENGTH_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
     // hyper itself closes a connection whose next request does not come in time. While the listener drains,
     // each answer says that it is the last; a connection that was closed before could have a request on its way.
-    drive(Box::pin(serving), &connection, HTTP1_STUCK_TIMEOUT, Stage::Closing).await
+    let idle_time = connection.idle_time + STUCK_TIMEOUT;
+    drive(Box::pin(serving), &connection, idle_time, Stage::Closing).await
 }
 
 async fn serve_http2(
@@ -130,11 +155,11 @@ async fn serve_http2(
         .initial_connection_window_size(HTTP2_WINDOW)
         .initial_stream_window_size(STREAM_WINDOW)
         .max_send_buf_size(SEND_BUFFER_MAX)
-        .keep_alive_interval(IDLE_TIMEOUT)
-        .keep_alive_timeout(IDLE_TIMEOUT)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_INTERVAL)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
     // RFC 9113 §6.8: GOAWAY says which requests will be answered, so it comes as soon as possible.
-    drive(Box::pin(serving), &connection, HTTP2_IDLE_TIMEOUT, Stage::Draining).await
+    drive(Box::pin(serving), &connection, connection.idle_time, Stage::Draining).await
 }
 
 /// Runs a connection to its end: until it closes, was idle too long, has to give way, or its listener comes to
@@ -142,7 +167,7 @@ async fn serve_http2(
 async fn drive<C>(
     mut serving: Pin<Box<C>>,
     connection: &Connection,
-    idle_timeout: Duration,
+    idle_time: Duration,
     last: Stage,
 ) -> Ending
 where
@@ -150,7 +175,7 @@ where
 {
     let slot = &connection.slot;
     loop {
-        let look_again = slot.waits_since().unwrap_or_else(Instant::now) + idle_timeout;
+        let look_again = slot.idle_since().unwrap_or_else(Instant::now) + idle_time;
         tokio::select! {
             _ = serving.as_mut() => return Ending::Done,
             () = connection.stage(last) => {
@@ -164,7 +189,7 @@ where
             },
             () = sleep_until(look_again) => {}
         }
-        if slot.waits_since().is_some_and(|since| since.elapsed() >= idle_timeout) {
+        if slot.idle_since().is_some_and(|since| since.elapsed() >= idle_time) {
             tokio::select! {
                 _ = timeout(CLOSE_TIMEOUT, finish(serving.as_mut())) => return Ending::Done,
                 () = slot.gives_way() => return Ending::GaveWay,
@@ -177,7 +202,7 @@ where
 async fn give_way<C: GracefulConnection>(mut serving: Pin<&mut C>, slot: &Slot) -> Ending {
     let closed = timeout(Duration::ZERO, finish(serving.as_mut())).await;
     if closed.is_err() && slot.waits_since().is_none() {
-        timeout(IDLE_TIMEOUT, serving).await.ok();
+        timeout(HANDSHAKE_TIMEOUT, serving).await.ok();
     }
     Ending::GaveWay
 }

@@ -242,10 +242,8 @@ where
     if !framing.is_stream && closes(framing, said, unread.take(), &connection).await {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if connection.tls {
-        // RFC 6797 §7.2: never over plain HTTP.
-        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    if let Some(policy) = connection.strict_transport {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
     }
     // However much of the request came: from here on it is the caller's turn anew.
     turn.begin();

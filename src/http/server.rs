@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+pub use super::connection::IdleTimes;
 use super::connection::{CLOSE_TIMEOUT, Connection, Ending, converse};
 use super::room;
 use super::slots::Slots;
@@ -51,6 +52,10 @@ pub struct Server {
     pub listener: TcpListener,
     /// TLS, or plain.
     pub tls: Option<TlsAcceptor>,
+    /// Whether browsers are told to speak TLS to the subdomains of this host too (RFC 6797 §6.1.2).
+    pub tls_on_subdomains: bool,
+    /// How long connections may be idle.
+    pub idle_times: IdleTimes,
     /// How many connections are open at once. One more is let in when another gives way; the rest
     /// wait in the kernel.
     pub max_connections: usize,
@@ -110,7 +115,9 @@ impl Server {
     ) -> JoinHandle<()> {
         let address = self.listener.local_addr();
         let address = address.map_err(|error| error.to_string());
-        let Self { listener, tls, max_connections, open_connections, gave_way, drain } = self;
+        let Self { listener, tls, tls_on_subdomains, idle_times, max_connections, drain, .. } =
+            self;
+        let (open_connections, gave_way) = (self.open_connections, self.gave_way);
         let (mut first, stop) = (Some(listener), stop.clone());
         supervise(part, health, move || {
             let listener = first.take().map_or_else(
@@ -119,10 +126,18 @@ impl Server {
             );
             let (tls, routes, stop) = (tls.clone(), routes.clone(), stop.clone());
             let (open_connections, gave_way) = (open_connections.clone(), gave_way.clone());
+            let idle_times = idle_times.clone();
             async move {
-                let listener = listener?;
-                let server =
-                    Self { listener, tls, max_connections, open_connections, gave_way, drain };
+                let server = Self {
+                    listener: listener?,
+                    tls,
+                    tls_on_subdomains,
+                    idle_times,
+                    max_connections,
+                    open_connections,
+                    gave_way,
+                    drain,
+                };
                 server.serve(routes, stop).await;
                 Ok(())
             }
@@ -165,6 +180,14 @@ impl Server {
         }
     }
 
+    /// What browsers are told: for a year (RFC 6797 §6.1), and never over plain HTTP (§7.2).
+    fn strict_transport(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|_| match self.tls_on_subdomains {
+            true => "max-age=31536000; includeSubDomains",
+            false => "max-age=31536000",
+        })
+    }
+
     /// Accepts connections, for ever.
     async fn accept(
         &self,
@@ -187,7 +210,8 @@ impl Server {
             let full = || tracing::warn!("all {most} connections are taken: idle ones give way");
             let slot = slots.take(|| no_slot.tell(full)).await;
             let (peer, stage) = (address.ip().to_canonical(), stage.clone());
-            let connection = Connection { peer, tls: self.tls.is_some(), slot, stage };
+            let (idle_time, strict_transport) = (self.idle_times.of(peer), self.strict_transport());
+            let connection = Connection { peer, idle_time, strict_transport, slot, stage };
             let (tls, routes) = (self.tls.clone(), routes.clone());
             let (open, gave_way) = (self.open_connections.clone(), self.gave_way.clone());
             tokio::spawn(async move {

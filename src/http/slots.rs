@@ -147,6 +147,10 @@ pub(super) struct Slot {
 #[derive(Debug)]
 struct State {
     answering: usize,
+    /// How many requests are under way, from the end of their heads until their answers.
+    requests: usize,
+    /// Since when there is none.
+    idle_since: Instant,
     /// Whether its caller was refused and may still be sending.
     refused: bool,
     rank: Rank,
@@ -157,12 +161,15 @@ struct State {
 impl Slot {
     fn new(slots: &Arc<Slots>, permit: OwnedSemaphorePermit) -> Arc<Self> {
         slots.come.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
         let state = State {
             answering: 0,
+            requests: 0,
+            idle_since: now,
             refused: false,
             rank: Rank::Waiting,
             turn: 0,
-            since: Instant::now(),
+            since: now,
         };
         let slot = Self {
             slots: Arc::clone(slots),
@@ -253,6 +260,12 @@ impl Slot {
         self.told.notified().await;
     }
 
+    /// Since when no request is under way; nothing while one is.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        (state.requests == 0).then_some(state.idle_since)
+    }
+
     /// Since when it waits for its caller; nothing while it answers.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let state = lock(&self.state);
@@ -279,6 +292,7 @@ impl Turn {
     pub(super) fn new(slot: &Arc<Slot>) -> Self {
         slot.slots.come.fetch_add(1, Ordering::Relaxed);
         slot.slots.under_way.fetch_add(1, Ordering::Relaxed);
+        lock(&slot.state).requests += 1;
         Self { slot: Arc::clone(slot), begun: AtomicBool::new(false) }
     }
 
@@ -299,8 +313,12 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.slot.slots.under_way.fetch_sub(1, Ordering::Relaxed);
+        let mut state = lock(&self.slot.state);
+        state.requests -= 1;
+        if state.requests == 0 {
+            state.idle_since = Instant::now();
+        }
         if *self.begun.get_mut() {
-            let mut state = lock(&self.slot.state);
             state.answering -= 1;
             if state.answering == 0 {
                 self.slot.wait(&mut state);

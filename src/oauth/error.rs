@@ -97,6 +97,8 @@ reasons! {
 
     /// There is no such user.
     UnknownUser = "unknown_user", InvalidGrant;
+    /// There can be no such user: the name begins or ends with a blank.
+    BlankInUsername = "blank_in_username", InvalidGrant;
     /// The password is wrong.
     WrongPassword = "wrong_password", InvalidGrant;
     /// The user is disabled.

@@ -17,7 +17,8 @@ pub const REVOCATION_PATH: &str = "/revoke";
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 /// The document. Members without elements are left out (§3.2); so is
-/// `response_types_supported`, because there is no authorization endpoint.
+/// `response_types_supported`, because there is no authorization endpoint. One member is of OpenID Connect
+/// Discovery 1.0 §3, which parsers of the second address insist on.
 #[derive(Debug, Serialize)]
 pub struct Metadata {
     issuer: String,
@@ -29,6 +30,8 @@ pub struct Metadata {
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     jwks_uri: String,
     grant_types_supported: Vec<&'static str>,
+    /// `sub` is the same for every client. The registry of RFC 8414 §7.1 has the member too.
+    subject_types_supported: [&'static str; 1],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
 }
@@ -50,6 +53,7 @@ impl Metadata {
             introspection_endpoint_auth_methods_supported: with_secret,
             jwks_uri: issuer.endpoint(JWKS_PATH),
             grant_types_supported: SUPPORTED_GRANTS.iter().map(|grant| grant.as_str()).collect(),
+            subject_types_supported: ["public"],
             scopes_supported: scopes.tokens().map(str::to_owned).collect(),
         }
     }

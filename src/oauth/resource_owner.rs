@@ -42,6 +42,13 @@ impl Username {
     }
 }
 
+/// Whether what was typed as a user name begins or ends with a blank, as keyboards of telephones add one after a word
+/// that they complete. No user name has a blank (RFC 8265 §3.1), and none is taken away: that would be another mapping.
+#[must_use]
+pub fn has_outer_blank(typed: &str) -> bool {
+    typed.starts_with(char::is_whitespace) || typed.ends_with(char::is_whitespace)
+}
+
 /// Whether a character is allowed only in some contexts, as it is or after width mapping.
 fn has_contextual_rule(character: char) -> bool {
     matches!(character,
@@ -128,6 +135,22 @@ mod tests {
             ["", " ", "a b", "henry\u{2163}", "\u{221e}", "a\u{200b}b", "a\tb", "\u{13a4}"]
         {
             assert_eq!(Username::parse(refused), None, "{refused:?}");
+        }
+    }
+
+    /// Whatever Unicode calls white space makes no name, wherever it stands; what is invisible and no white space is
+    /// not told apart from other mistakes. [W-32]
+    #[test]
+    fn blanks_around_a_name_are_seen() {
+        for blank in ('\0'..=char::MAX).filter(|character| character.is_whitespace()) {
+            for name in [format!("alice{blank}"), format!("{blank}alice"), format!("al{blank}ice")]
+            {
+                assert_eq!(Username::parse(&name), None, "{name:?}");
+                assert_eq!(has_outer_blank(&name), name.trim() != name, "{name:?}");
+            }
+        }
+        for other in ["", "alice", "alice\u{200b}", "\u{feff}alice"] {
+            assert!(!has_outer_blank(other), "{other:?}");
         }
     }
 

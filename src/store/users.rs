@@ -112,14 +112,15 @@ impl UseCase for FindUser {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
         let username = self.username.clone();
-        Ok(FindUserOrOther { username, lot: 0 }.run(tx).await?.user)
+        Ok(FindUserOrOther { username: Some(username), lot: 0 }.run(tx).await?.user)
     }
 }
 
 /// Finds a user by name, or what the password of another is compared with.
 #[derive(Debug)]
 pub(crate) struct FindUserOrOther {
-    pub(crate) username: Username,
+    /// Nothing for what no user can be called.
+    pub(crate) username: Option<Username>,
     /// Chooses the other: a number that depends on the name, and that nobody can compute.
     pub(crate) lot: i64,
 }
@@ -142,13 +143,15 @@ impl UseCase for FindUserOrOther {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<UserOrOther, StoreError> {
-        let values = [self.username.as_str().into(), self.lot.into()];
+        // Nobody has the empty name.
+        let username = self.username.as_ref().map_or("", Username::as_str);
+        let values = [username.into(), self.lot.into()];
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
         let password_hash = Some(Secret::new(row.text(2)?));
         // Another's row was read in full for the time that it takes.
-        let is_it = row.text(1)? == self.username.as_str();
+        let is_it = row.text(1)? == username;
         Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash })
     }
 }

@@ -6,6 +6,7 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7662 import IntrospectTokenValidator
 from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+from httpx_oauth.clients.openid import OpenID
 from joserfc.jwk import KeySet
 
 from conftest import AUDIENCE, PASSWORD, USERNAME
@@ -40,6 +41,12 @@ def test_authlib_gets_a_token_by_every_advertised_method(service, client_id, met
     token = fetch(service, client_id, method)
     assert token["token_type"] == "Bearer"
     assert token["scope"] == "read write"
+
+
+def test_httpx_oauth_has_no_use_for_a_service_without_an_authorization_endpoint(service):
+    """RFC 8414 §2, §3.2: what is not there is not in the document, and redirecting is all that it does. [M-25]"""
+    with pytest.raises(KeyError, match="authorization_endpoint"):
+        OpenID("web", service.secrets["web"], f"{service.issuer}/.well-known/openid-configuration")
 
 
 def test_pyjwt_verifies_a_token_knowing_only_the_issuer(service):

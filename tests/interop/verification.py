@@ -20,8 +20,9 @@ from certificates import Certificate
 from conftest import PASSWORD, ROOT, USERNAME
 from conftest import command, jeton, new_database, serving
 
-DOCUMENTS = ["verify.md", "verify-libraries.md", "verify-servers.md"]
+DOCUMENTS = ["verify.md", "verify-libraries.md", "verify-java.md", "verify-servers.md"]
 PACKAGES = ROOT / "target" / "interop-node"
+JAVA_PACKAGES = ROOT / "target" / "interop-maven"
 AUDIENCE = "https://api.example.com"
 # The longest wait for something to happen that must happen, on a machine that is busy.
 PATIENCE = 60

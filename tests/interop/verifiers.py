@@ -2,18 +2,21 @@
 
 import base64
 import contextlib
+import functools
 import http.server
 import json
 import os
+import pathlib
 import socket
 import subprocess
+import tempfile
 import threading
 from typing import NamedTuple
 
 import requests
 
 from conftest import ROOT, stop
-from verification import PACKAGES
+from verification import JAVA_PACKAGES, PACKAGES
 from verification import blocks, free_port, new_key, public_pem, wait_until
 
 NGINX = """
@@ -213,7 +216,58 @@ def apache(block, folder, environment):
             yield api
 
 
+@functools.cache
+def compiled(*files):
+    """Compiles blocks in Java, and returns the path on which their classes are found."""
+    folder = pathlib.Path(tempfile.mkdtemp(dir=JAVA_PACKAGES))
+    for file in files:
+        (folder / file).write_text(blocks()[file].text, encoding="utf-8")
+    libraries = (JAVA_PACKAGES / "classpath").read_text(encoding="utf-8").strip()
+    command = ["javac", "-d", folder, "-cp", libraries, *(folder / file for file in files)]
+    subprocess.run(command, check=True)
+    return f"{folder}:{libraries}"
+
+
+@contextlib.contextmanager
+def running_java(folder, environment, path, *command):
+    """Runs a class that listens. Java does not read the authorities of other programs."""
+    trusted, port = folder / "trusted.p12", free_port()
+    take = ["keytool", "-importcert", "-noprompt", "-file", environment["AUTHORITY"]]
+    take += ["-keystore", trusted, "-storetype", "PKCS12", "-storepass", "password"]
+    subprocess.run(take, check=True, capture_output=True)
+    # It starts sooner so.
+    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    options += [f"-Djavax.net.ssl.trustStore={trusted}", "-Djavax.net.ssl.trustStorePassword=password"]
+    environment = {**environment, "PORT": str(port)}
+    command = ["java", *options, "-cp", path, *command]
+    with listening(command, folder, environment, port) as api:
+        yield api
+
+
+@contextlib.contextmanager
+def spring(properties, folder, environment, further=()):
+    """The application of the document with these properties, and further classes."""
+    (folder / properties.file).write_text(properties.text, encoding="utf-8")
+    named = f"--spring.config.location=file:{properties.file}"
+    path = compiled("SpringApi.java", *further)
+    with running_java(folder, environment, path, "api.SpringApi", named) as api:
+        yield api
+
+
+@contextlib.contextmanager
+def java(block, folder, environment):
+    """A class that runs by itself, or makes the application of Spring verify by it."""
+    if block.file == "AtJwt.java":
+        runs = spring(blocks()["verifying.properties"], folder, environment, [block.file])
+    else:
+        path = compiled(block.file)
+        runs = running_java(folder, environment, path, block.file.removesuffix(".java"))
+    with runs as api:
+        yield api
+
+
 RUNNERS = {"conf": apache, "cfg": haproxy, "rs": lines, "template": nginx}
+RUNNERS |= {"java": java, "properties": spring}
 
 
 def running(file, folder, environment, **options):

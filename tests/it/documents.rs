@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 26] = [
+const DOCUMENTS: [&str; 27] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -63,6 +63,7 @@ const DOCUMENTS: [&str; 26] = [
     "docs/retry-window.md",
     "docs/security.md",
     "docs/settings.md",
+    "docs/verify-java.md",
     "docs/verify-libraries.md",
     "docs/verify-servers.md",
     "docs/verify.md",

@@ -125,7 +125,8 @@ impl Slowness {
 /// send content with 408; others are served meanwhile. [H-23]
 #[tokio::test]
 async fn slow_callers_are_cut_off_and_hold_nobody_up() {
-    let served = Served::start().await;
+    let idle = ["--issuer", "http://localhost", "--connection-idle", "10s"];
+    let served = Served::start_with(&idle).await;
     let address = served.service.public;
     let gone = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();

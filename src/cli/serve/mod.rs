@@ -20,10 +20,10 @@ use tokio::task::JoinHandle;
 
 use super::{Failure, log, migrating, unknown_variables};
 use crate::availability::Availability;
-use crate::clock::Clock;
+use crate::clock::{Clock, Seconds};
 use crate::config::ServeSettings;
 use crate::crypto::hashing_pool::HashingPool;
-use crate::http::server::{self, Server};
+use crate::http::server::{self, IdleTimes, Server};
 use crate::http::tls;
 use crate::http::{management_routes, public_routes};
 use crate::oauth::{ClientId, Issuer};
@@ -116,6 +116,15 @@ fn watch_for_standstills(
     });
 }
 
+fn idle_times(settings: &ServeSettings) -> IdleTimes {
+    let duration = |span: Seconds| Duration::from_secs(span.get().unsigned_abs());
+    IdleTimes {
+        of_proxies: duration(settings.proxy_connection_idle),
+        proxies: settings.trusted_proxy.clone(),
+        of_others: duration(settings.connection_idle),
+    }
+}
+
 fn warn_of_few_connections(wanted: usize, possible: usize) {
     if possible < wanted {
         tracing::warn!(
@@ -172,9 +181,12 @@ impl Service {
         let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
+        let idle_times = idle_times(&parts.settings);
         let public = Server {
             listener: public,
             tls: acceptor,
+            tls_on_subdomains: !parts.settings.hsts_host_only,
+            idle_times: idle_times.clone(),
             max_connections: plan.connections_max,
             drain: Some(Duration::from_secs(parts.settings.drain().get().unsigned_abs())),
             open_connections: parts.metrics.connections.clone(),
@@ -183,6 +195,8 @@ impl Service {
         let management = Server {
             listener: management,
             tls: None,
+            tls_on_subdomains: false,
+            idle_times,
             max_connections: MANAGEMENT_CONNECTIONS_MAX,
             drain: None,
             open_connections: Gauge::default(),

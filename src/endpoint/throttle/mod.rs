@@ -20,7 +20,6 @@ use super::origin::{Group, Origin, Source, site};
 use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds, Timestamp};
 use crate::oauth::Client;
-use crate::oauth::resource_owner::Username;
 use crate::oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
 use crate::presence::Presence;
 use crate::secret::Secret;
@@ -156,13 +155,13 @@ impl Throttle {
         self.repeats.guess(stored, password)
     }
 
-    /// Chooses whose hash is computed if nobody has this name: the same for a name each time, and nobody
+    /// Chooses whose hash is computed if nobody has this name, or can have it: the same for a name each time, and nobody
     /// outside can tell which names have the same.
     ///
     /// # Errors
     /// [`Refusal::Fault`] if there is no key.
-    pub fn lot(&self, username: &Username) -> Result<i64, Refusal> {
-        Ok(self.keys.throttle_key()?.lot(username.as_str()))
+    pub fn lot(&self, name: &str) -> Result<i64, Refusal> {
+        Ok(self.keys.throttle_key()?.lot(name))
     }
 
     /// Warns the operator, once, that a client does not name its end users though it was registered to.

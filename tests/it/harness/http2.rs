@@ -134,7 +134,13 @@ pub(crate) struct Reader(ReadHalf<TlsStream<TcpStream>>);
 impl Http2 {
     /// Connects, and sends what a client begins with (RFC 9113 §3.4).
     pub(crate) async fn connect(address: SocketAddr, pair: &Pair) -> Self {
-        let (reader, writer) = tokio::io::split(tls::connect(address, pair, "h2").await);
+        let stream = TcpStream::connect(address).await.expect("the service listens");
+        Self::connect_over(stream, pair).await
+    }
+
+    /// The same on a connection that is there.
+    pub(crate) async fn connect_over(stream: TcpStream, pair: &Pair) -> Self {
+        let (reader, writer) = tokio::io::split(tls::shake_hands(stream, pair, "h2").await);
         let mut connection = Self { reader: Reader(reader), writer };
         let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         octets.extend(frame(SETTINGS, 0, 0, &[]));

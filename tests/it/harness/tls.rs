@@ -112,6 +112,16 @@ pub(crate) async fn connect(
     pair: &Pair,
     protocol: &str,
 ) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.expect("the service listens");
+    shake_hands(stream, pair, protocol).await
+}
+
+/// The same on a connection that is there.
+pub(crate) async fn shake_hands(
+    stream: TcpStream,
+    pair: &Pair,
+    protocol: &str,
+) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     let certificate = CertificateDer::from_pem_file(pair.chain()).expect("PEM");
     roots.add(certificate).expect("a certificate");
@@ -122,7 +132,6 @@ pub(crate) async fn connect(
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let stream = TcpStream::connect(address).await.expect("the service listens");
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
 }

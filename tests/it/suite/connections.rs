@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -56,7 +56,7 @@ async fn open(address: SocketAddr, octets: &[u8]) -> TcpStream {
 }
 
 /// Asks for the keys on a connection that stays open; whether they came.
-async fn ask(stream: &mut TcpStream) -> bool {
+async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
     let octets = format!("GET {JWKS} HTTP/1.1\r\nHost: x\r\n\r\n");
     if stream.write_all(octets.as_bytes()).await.is_err() {
         return false;
@@ -73,7 +73,7 @@ async fn ask(stream: &mut TcpStream) -> bool {
 }
 
 /// Whether the other side closes without another word.
-async fn is_closed(stream: &mut TcpStream) -> bool {
+async fn is_closed(stream: &mut (impl AsyncRead + Unpin)) -> bool {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).await.ok();
     rest.is_empty()
@@ -250,4 +250,62 @@ async fn a_service_without_files_recovers_by_itself() {
     let log = served.service.stop_and_read_log();
     assert!((1..=told).contains(&count(&log, "cannot accept")), "{told}: {log}");
     assert!(!log.contains("panicked"), "{log}");
+}
+
+/// Opens a connection that comes from an address of this machine.
+async fn open_from(source: &str, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let source = SocketAddr::new(source.parse().expect("an address"), 0);
+    socket.bind(source).expect("all of 127.0.0.0/8 is this machine");
+    socket.connect(address).await.expect("it listens")
+}
+
+/// Asks for the keys on a connection that stays open; whether they came.
+async fn ask_over_http2(connection: &mut Http2, stream: u32) -> bool {
+    connection.request(stream, &get(JWKS, &[])).await
+        && connection.outcome(stream).await.and_then(|frame| frame.status()) == Some(200)
+}
+
+/// RFC 9112 §9.8, RFC 9113 §9.1; README.md, «Behind a proxy»: a connection without a request is closed after
+/// `--connection-idle`, one from a trusted proxy after `--proxy-connection-idle`, in both versions of HTTP; and one
+/// that a proxy may keep for long gives way like any other when all are taken.
+#[tokio::test]
+async fn proxies_may_keep_connections_for_longer_than_others() {
+    const PROXY: &str = "127.0.0.2";
+    let pair = Pair::new();
+    let mut arguments = pair.arguments();
+    arguments
+        .extend(["--trusted-proxy", "127.0.0.2/32", "--max-connections", "4"].map(str::to_owned));
+    arguments
+        .extend(["--connection-idle", "1s", "--proxy-connection-idle", "1h"].map(str::to_owned));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let jeton = Jeton::start_with(ENGINE, &arguments).await;
+    let public = jeton.service.public;
+    let mut of_proxy = tls::shake_hands(open_from(PROXY, public).await, &pair, "http/1.1").await;
+    let mut of_proxy2 = Http2::connect_over(open_from(PROXY, public).await, &pair).await;
+    assert!(ask(&mut of_proxy).await && ask_over_http2(&mut of_proxy2, 1).await);
+    let mut of_other = tls::connect(public, &pair, "http/1.1").await;
+    // On a machine that is busy, the second may be over before it is asked.
+    ask(&mut of_other).await;
+    assert!(is_closed(&mut of_other).await);
+    let mut of_other2 = Http2::connect(public, &pair).await;
+    let mut says_so = !ask_over_http2(&mut of_other2, 1).await;
+    while let Some(frame) = of_other2.reader.next().await {
+        says_so |= frame.kind == GOAWAY;
+    }
+    assert!(says_so);
+    assert!(ask(&mut of_proxy).await && ask_over_http2(&mut of_proxy2, 3).await);
+    drop((of_other, of_other2));
+    while jeton.metric("jeton_connections").await > 2 {}
+
+    assert_eq!(jeton.metric("jeton_connections_gave_way_total").await, 0);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut other = tls::shake_hands(open_from(PROXY, public).await, &pair, "http/1.1").await;
+        assert!(ask(&mut other).await);
+        held.push(other);
+    }
+    assert_eq!(jeton.metric("jeton_connections_gave_way_total").await, 1);
+    assert!(is_closed(&mut of_proxy).await);
+    assert!(ask_over_http2(&mut of_proxy2, 5).await);
 }

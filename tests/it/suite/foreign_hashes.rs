@@ -238,7 +238,8 @@ async fn a_name_that_nobody_has_costs_what_users_cost() {
 
     let mut met = [0; 4];
     for number in 0..40 {
-        let name = format!("nobody{number}");
+        // What nobody can have costs the same as what nobody has.
+        let name = format!("{}{number}", ["nobody", "no body"][number % 2]);
         let mut functions = BTreeSet::new();
         for _ in 0..2 {
             let before = computed(&jeton).await;
@@ -254,11 +255,6 @@ async fn a_name_that_nobody_has_costs_what_users_cost() {
     }
     let [scrypt, bcrypt, pbkdf2, argon2] = met;
     assert!(scrypt == 0 && argon2 == 0 && bcrypt > 0 && pbkdf2 > 0, "{met:?}");
-
-    // A name of no form that a user can have is answered without looking: it costs what a new hash does.
-    let before = computed(&jeton).await;
-    assert!(!can_log_in(&jeton, "no body", RIGHT).await);
-    assert_eq!(computed(&jeton).await[0], before[0] + 1);
 }
 
 /// A user whom a version added that knew of no lots gets one from a running service, and so is as likely as

@@ -43,6 +43,8 @@ async fn the_document_says_what_is_served_and_nothing_else() {
         "service_documentation",
         "signed_metadata",
         "dpop_signing_alg_values_supported",
+        "id_token_signing_alg_values_supported",
+        "claims_supported",
     ] {
         assert!(!members.iter().any(|member| *member == absent), "{absent}");
     }
@@ -61,6 +63,7 @@ async fn the_document_says_what_is_served_and_nothing_else() {
         }
     }
     assert_eq!(claims(&jeton.access_token().await)["iss"], issuer);
+    assert_eq!(metadata["subject_types_supported"], json!(["public"]));
     for scope in ["read", "write", "admin", "api1.read", "api2.read"] {
         let scopes = metadata["scopes_supported"].as_array().expect("an array");
         assert!(scopes.contains(&json!(scope)), "{scope} in {scopes:?}");

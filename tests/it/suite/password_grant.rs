@@ -61,6 +61,9 @@ async fn nothing_tells_what_is_wrong_with_an_account() {
         // Names and passwords that nobody can have (RFC 8265).
         ("\u{221e}", PASSWORD, ""),
         ("a b", PASSWORD, ""),
+        ("alice ", PASSWORD, ""),
+        ("\u{3000}alice", PASSWORD, ""),
+        ("\t", PASSWORD, ""),
         ("alice", "tuesday\tfern lamp", ""),
         ("alice", "tuesday\u{200b} fern lamp", ""),
         // bob may not have `write`.
@@ -73,6 +76,28 @@ async fn nothing_tells_what_is_wrong_with_an_account() {
         assert_eq!(reply.comparable(), expected.comparable(), "{user:?} {password:?} {further}");
         assert_eq!(jeton.metric("jeton_hashing_verified_total").await, number, "{user:?}");
     }
+}
+
+/// README.md, «Guessing»: a blank before or behind a user name is a mistake that keyboards make, so it is counted apart;
+/// it is held up like a name that nobody has, at a counter of its own, and never makes the name itself wait.
+#[tokio::test]
+async fn a_blank_around_a_name_is_counted_apart_and_like_any_name_that_nobody_has() {
+    let jeton = jeton().await;
+    let seen = |outcome: &str| {
+        format!("jeton_token_requests_total{{grant=\"password\",outcome=\"{outcome}\"}}")
+    };
+    for typed in ["alice ", "alice\u{a0}", " bob"] {
+        jeton.token(&login_form(typed, PASSWORD)).await.assert_error(400, "invalid_grant");
+    }
+    assert_eq!(jeton.metric(&seen("blank_in_username")).await, 3);
+    assert_eq!(jeton.metric("jeton_hashing_verified_total").await, 3);
+    for _ in 0..12 {
+        let form = login_form("alice ", "tuesday fern lamb") + "&client_id=spa";
+        jeton.post("/token", &form).send().await.assert_error(400, "invalid_grant");
+    }
+    assert!(jeton.metric(&seen("throttled_account")).await > 0);
+    let right = jeton.post("/token", &(login_form("alice", PASSWORD) + "&client_id=spa"));
+    right.send().await.access_token();
 }
 
 /// RFC 6749 §4.3.2: a confidential client must authenticate, and credentials that are sent are

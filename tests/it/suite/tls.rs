@@ -148,6 +148,14 @@ async fn nothing_is_answered_in_the_clear() {
     for answer in [&shaken.answer, &unknown.answer] {
         assert!(answer.contains(hsts), "{answer}");
     }
+    let pair = Pair::new();
+    let arguments = [&pair.arguments()[..], &["--hsts-host-only".to_owned()]].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let alone = Jeton::start_with(ENGINE, &arguments).await;
+    let unknown = alone.request("GET", "/nothing").header("Connection", "close").octets();
+    let answer = speak(alone.service.public, Offer::default(), unknown).await;
+    let answer = answer.expect("a handshake").answer;
+    assert!(answer.contains("\r\nstrict-transport-security: max-age=31536000\r\n"), "{answer}");
     let plain = Jeton::start(ENGINE).await;
     for request in [plain.request("GET", JWKS), plain.request("GET", "/nothing")] {
         assert!(!request.send().await.has("strict-transport-security"));

@@ -267,6 +267,7 @@ async fn the_reason_is_in_the_log_only() {
     for (user, password, reason) in [
         ("alice", "tuesday fern lamb", "wrong_password"),
         ("nobody", PASSWORD, "unknown_user"),
+        ("alice ", PASSWORD, "blank_in_username"),
         ("disabled", PASSWORD, "disabled_user"),
         ("mfa", PASSWORD, "second_factor_required"),
     ] {
