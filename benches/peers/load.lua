@@ -1,5 +1,5 @@
 -- One caller a thread, each with one connection: `wrk -t16 -c16 -s load.lua`. The file that PEERS_LOAD names
--- returns either `requests`, which are sent as they are, or `refresh`: how a token is presented, and a token
+-- returns either `requests`, which are sent as they are, `patient` or not, or `refresh`: how a token is presented, and a token
 -- for each caller. Each refresh presents the token that the last one was answered with.
 local load = dofile(os.getenv("PEERS_LOAD"))
 
@@ -37,6 +37,12 @@ end
 
 if load.refresh then
    request, response = refresh, keep
+elseif load.patient then
+   -- Who is told to come back later does so after a second.
+   local refused = false
+   request = send
+   response = function(status) refused = status == 503 end
+   delay = function() return refused and 1000 or 0 end
 else
    -- Without `response` wrk reads no more of an answer than it must.
    request = send

@@ -146,14 +146,17 @@ class Peer:
         raise SystemExit(f"{self.name} does not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def ask(self, request):
-        """The JSON that it answers with 200; anything else ends the run."""
+        """The JSON that it answers with 200. A 503 is asked again, anything else ends the run."""
         url = f"http://127.0.0.1:{self.port}{request.path}"
         data = None if request.body is None else request.body.encode()
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, data, request.headers), timeout=60) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise SystemExit(f"{self.name}: {request.path}: {error.code} {error.read()[:500]}") from error
+        for patience in reversed(range(60)):
+            try:
+                with urllib.request.urlopen(urllib.request.Request(url, data, request.headers), timeout=60) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not patience:
+                    raise SystemExit(f"{self.name}: {request.path}: {error.code} {error.read()[:500]}") from error
+                time.sleep(1)
 
 
 class Jeton(Peer):
