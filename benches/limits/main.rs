@@ -5,7 +5,8 @@
 //! `cargo bench --bench limits -- hash formats login jwks keys import refresh introspection rows purge
 //! overload timing resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
 //! database is measured on PostgreSQL too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
-//! `soak`, half an hour an engine or `JETON_BENCH_MINUTES`, is measured only where it is named.
+//! Two are measured only where they are named: `soak`, half an hour an engine or `JETON_BENCH_MINUTES`; and
+//! `callers`, which draws the plots in ten minutes.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 #![expect(
@@ -18,11 +19,13 @@
 )]
 
 mod bare;
+mod callers;
 mod formats;
 mod import;
 mod keys;
 mod load;
 mod overload;
+mod plots;
 mod process;
 mod purge;
 mod rows;
@@ -94,8 +97,13 @@ async fn main() {
     if wants("keys") {
         keys::generation().await;
     }
+    if named.iter().any(|name| name == "bare") {
+        return serve_bare().await;
+    }
+    if named.iter().any(|name| name == "callers") {
+        callers::callers().await;
+    }
     if named.iter().any(|name| name == "soak") {
-        // The only one that is not part of all: it takes half an hour an engine.
         for engine in [Engine::Sqlite, Engine::Postgres("unnamed")] {
             soak::soak(engine, Duration::from_mins(minutes())).await;
         }
@@ -179,6 +187,13 @@ async fn jwks() {
         rounds.push(&rate, limit.per_second);
     }
     rounds.print("JWKS, 32 connections / bare warp handler", "requests/s", "requests/s");
+}
+
+/// Serves octets as many as a key set has, until it is killed: the limit of `benches/peers`.
+async fn serve_bare() {
+    let bare = bare::serve(vec![b'x'; 1_024]).await;
+    println!("bare handler on {}", bare.address);
+    std::future::pending().await
 }
 
 /// Refreshes, each caller of a session of its own, against raw RSA signatures on all cores.

@@ -29,6 +29,14 @@ pub(crate) enum Engine {
 impl Engine {
     pub(crate) const ALL: [Self; 3] =
         [Self::Sqlite, Self::Postgres("unnamed"), Self::Postgres("prepared")];
+
+    /// The name of the program.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
 }
 
 impl std::fmt::Display for Engine {
