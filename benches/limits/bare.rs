@@ -1,5 +1,6 @@
 //! The limits: what the machine does when nothing else is asked of it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use hyper_util::service::TowerToHyperService;
 use josekit::jws::{JwsSigner, JwsVerifier, RS256};
 use scrypt::Params;
 use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
 
 /// What is hashed.
 const PASSWORD: &[u8] = b"tuesday fern lamp";
@@ -170,16 +173,36 @@ impl Drop for Runtime {
     }
 }
 
-/// Serves these octets with a warp filter on hyper, without limits, headers or counters.
+/// Serves these octets to whoever gets them, with a warp filter on hyper, without limits, headers or counters.
 pub(crate) async fn serve(content: Vec<u8>) -> Bare {
-    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let answer = answer_with(content);
+    serve_on_hyper(warp::path!(".well-known" / "jwks.json").map(answer).boxed()).await
+}
+
+/// The same to whoever posts a form, which is parsed and not looked at.
+pub(crate) async fn serve_form(content: Vec<u8>) -> Bare {
+    let answer = answer_with(content);
+    let form = warp::body::form::<HashMap<String, String>>();
+    let filter = warp::post().and(warp::path!("introspect")).and(form);
+    let answer = move |form: HashMap<String, String>| {
+        std::hint::black_box(form);
+        answer()
+    };
+    serve_on_hyper(filter.map(answer).boxed()).await
+}
+
+fn answer_with(content: Vec<u8>) -> impl Fn() -> Response + Clone + Send + Sync + 'static {
     let content = bytes::Bytes::from(content);
-    let filter = warp::path!(".well-known" / "jwks.json").map(move || {
-        let mut response = warp::reply::Response::new(content.clone().into());
+    move || {
+        let mut response = Response::new(content.clone().into());
         let json = http::HeaderValue::from_static("application/json");
         response.headers_mut().insert(http::header::CONTENT_TYPE, json);
         response
-    });
+    }
+}
+
+async fn serve_on_hyper(filter: BoxedFilter<(Response,)>) -> Bare {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
     let listening = runtime.spawn(async move {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -215,23 +215,30 @@ async fn refreshes(engine: Engine) {
     }
 }
 
-/// Introspections, against raw RSA verifications on all cores.
+/// Introspections of tokens that were introspected before, against a warp handler that reads the same form and
+/// returns the same octets, and against raw RSA verifications on all cores.
 async fn introspections(engine: Engine) {
     let Some(own) = WithSessions::start(engine, FEW).await else { return };
     let tokens = own.access_tokens(FEW).await;
+    let request = own.jeton.introspection_request(&tokens[0]);
+    let bare = bare::serve_form(load::fetch(own.jeton.public, &request).await).await;
     for callers in CALLERS {
         let load = own.introspections(&tokens, callers);
+        let handler = own.introspections_at(bare.address, &tokens, callers);
         load.run(WARM_UP).await;
-        let mut rounds = Rounds::default();
+        let (mut rounds, mut of_raw) = (Rounds::default(), Rounds::default());
         let mut cost = Cost::begin(&own.jeton).await;
         for _ in 0..ROUNDS {
-            let limit = bare::verifications_per_second(Duration::from_secs(2)).await;
+            let raw = bare::verifications_per_second(Duration::from_secs(2)).await;
+            let limit = handler.run(TURN).await;
             let rate = load.run(TURN).await;
-            rounds.push(&rate, limit);
+            rounds.push(&rate, limit.per_second);
+            of_raw.push(&rate, raw);
             cost.requests += rate.served;
         }
-        let name = format!("introspections on {engine}, {callers} callers / raw verifications");
-        rounds.print(&name, "requests/s", "verifications/s");
+        let name = format!("introspections on {engine}, {callers} callers");
+        rounds.print(&format!("{name} / bare warp handler"), "requests/s", "requests/s");
+        of_raw.print(&format!("{name} / raw verifications"), "requests/s", "verifications/s");
         cost.print(&own.jeton, "an introspection", bare::verification_time()).await;
     }
 }

@@ -1,6 +1,7 @@
 //! A service with sessions, and callers that refresh them, each its own, as honest clients do.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -100,8 +101,18 @@ impl WithSessions {
 
     /// A load of introspections: any of these tokens each time.
     pub(crate) fn introspections(&self, tokens: &[String], callers: usize) -> Load {
+        self.introspections_at(self.jeton.public, tokens, callers)
+    }
+
+    /// The same requests, to somebody else.
+    pub(crate) fn introspections_at(
+        &self,
+        address: SocketAddr,
+        tokens: &[String],
+        callers: usize,
+    ) -> Load {
         let requests = tokens.iter().map(|token| self.jeton.introspection_request(token));
-        Load::of_any(self.jeton.public, requests.collect(), callers)
+        Load::of_any(address, requests.collect(), callers)
     }
 
     /// So many access tokens, of sessions that are chosen by chance.

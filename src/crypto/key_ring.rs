@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::digest;
 use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use super::signing::{PublicJwk, SigningKey};
+use super::verified_tokens::{VerifiedTokens, digest_of};
 use crate::clock::{Seconds, Timestamp};
 use crate::oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
 use crate::oauth::{Issuer, KeyId};
@@ -133,9 +134,17 @@ impl Document {
 pub struct KeyRing {
     /// Signs; one of those that are published.
     signing: Option<Signer>,
-    published: HashMap<KeyId, HeldKey>,
+    published: HashMap<KeyId, PublishedKey>,
     states: Vec<KeyState>,
-    jwks: Document,
+    jwks: Arc<Document>,
+}
+
+/// A key that verifies, with the tokens whose signature it was seen to have made. They are forgotten with it: when it
+/// is withdrawn, or has run its life.
+#[derive(Debug)]
+struct PublishedKey {
+    key: HeldKey,
+    verified: Arc<VerifiedTokens>,
 }
 
 #[derive(Serialize)]
@@ -164,8 +173,13 @@ impl KeyRing {
         let published = keys.iter().zip(&states).filter(|(_, state)| **state != KeyState::Gone);
         let published = published.map(|(key, _)| &key.key);
         let set = JwkSet { keys: published.clone().filter_map(HeldKey::public).collect() };
-        let jwks = Document::new(&set, jwks_max_age);
-        let published = published.map(|key| (key.kid().clone(), key.clone())).collect();
+        let jwks = Arc::new(Document::new(&set, jwks_max_age));
+        let published = published.map(|key| {
+            let known = before.and_then(|before| before.published.get(key.kid()));
+            let verified = known.map(|known| Arc::clone(&known.verified)).unwrap_or_default();
+            (key.kid().clone(), PublishedKey { key: key.clone(), verified })
+        });
+        let published = published.collect();
         let signing = keys.iter().zip(&lives).filter_map(|(key, life)| {
             let signs = matches!(life.state, KeyState::Signing | KeyState::Verifying);
             let signer = |key: &Arc<SigningKey>, dates| Signer {
@@ -181,7 +195,7 @@ impl KeyRing {
 
     /// The published key set.
     #[must_use]
-    pub fn jwks(&self) -> &Document {
+    pub fn jwks(&self) -> &Arc<Document> {
         &self.jwks
     }
 
@@ -207,16 +221,38 @@ impl KeyRing {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Verified<AccessTokenClaims> {
-        let Some(token) = UnverifiedToken::read(token) else { return Verified::Forged };
-        let Some(key) = self.published.get(&token.key) else { return Verified::OfUnknownKey };
-        match key.verify(token.signing_input, &token.signature) {
-            Some(true) => {}
+        let Some(read) = UnverifiedToken::read(token) else { return Verified::Forged };
+        let Some(published) = self.published.get(&read.key) else { return Verified::OfUnknownKey };
+        match published.key.verify(read.signing_input, &read.signature) {
+            Some(true) => published.verified.remember(digest_of(token)),
             Some(false) => return Verified::Forged,
             None => return Verified::OfClosedKey,
         }
-        // One clock issued it and reads it, so there is no leeway (RFC 7519 §4.1.4).
-        let is_good =
-            |claims: &AccessTokenClaims| claims.iss == issuer.as_str() && now < claims.exp;
-        token.claims().filter(is_good).map_or(Verified::Forged, Verified::Genuine)
+        good_claims(&read, issuer, now).map_or(Verified::Forged, Verified::Genuine)
     }
+
+    /// The same for a token whose signature was verified before and is remembered; `None` says nothing of any
+    /// other.
+    #[must_use]
+    pub fn recall(
+        &self,
+        token: &str,
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Option<AccessTokenClaims> {
+        let read = UnverifiedToken::read(token)?;
+        let published = self.published.get(&read.key)?;
+        let known = published.verified.knows(&digest_of(token));
+        known.then(|| good_claims(&read, issuer, now)).flatten()
+    }
+}
+
+/// The claims of a token with a good signature, if this issuer made it and it has not expired.
+fn good_claims(
+    token: &UnverifiedToken<'_>,
+    issuer: &Issuer,
+    now: Timestamp,
+) -> Option<AccessTokenClaims> {
+    // One clock issued it and reads it, so there is no leeway (RFC 7519 §4.1.4).
+    token.claims().filter(|claims| claims.iss == issuer.as_str() && now < claims.exp)
 }

@@ -14,3 +14,4 @@ pub mod refresh_keys;
 pub mod sealing;
 pub mod signing;
 pub mod throttle_key;
+pub mod verified_tokens;

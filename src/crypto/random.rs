@@ -1,6 +1,8 @@
 //! The one source of randomness: the operating system's, through the generator of
 //! `rand` that is seeded from it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngExt;
@@ -53,8 +55,11 @@ pub fn token_id() -> String {
 
 /// A name for one request, for the log and `X-Request-Id`: 96 random bits.
 #[must_use]
-pub fn request_id() -> String {
-    text::<12>()
+pub fn request_id() -> Arc<str> {
+    let mut text = [0; 16];
+    let length = URL_SAFE_NO_PAD.encode_slice(octets::<12>(), &mut text);
+    let text = length.ok().and_then(|length| text.get(..length));
+    text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default().into()
 }
 
 /// A name for one run of `jeton serve`: 96 random bits.

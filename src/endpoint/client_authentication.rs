@@ -10,13 +10,17 @@ use crate::crypto::digest::SecretDigest;
 use crate::oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::throttle::Counted;
-use crate::oauth::{Client, ClientId, Reason};
+use crate::oauth::{Client, ClientId, Reason, SessionId};
 use crate::secret::Secret;
-use crate::store::Store;
 use crate::store::clients::{RecordSecretUse, StoredClient, StoredSecret};
+use crate::store::sessions::StoredSession;
+use crate::store::{Store, StoreError};
 
 /// How exactly the last use of a secret is recorded.
 const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
+
+/// The name of a client, its secret, and where both stood.
+type PresentedSecret<'a> = (&'a Secret, &'a Secret, ClientAuthenticationMethod);
 
 /// Authenticates clients.
 #[derive(Clone, Debug)]
@@ -28,6 +32,38 @@ pub struct ClientAuthentication {
     default_client: Option<Arc<ClientId>>,
     /// The settings of a client, as they are stored, to be read where there is none.
     stand_in: Arc<str>,
+}
+
+/// A session that is looked up together with the client, because the request is about it: so there is one way to the
+/// database and back instead of two. What is found is looked at when the client has proved who it is.
+#[derive(Debug, Default)]
+pub struct Beside {
+    wanted: Option<SessionId>,
+    found: Option<Result<Option<StoredSession>, StoreError>>,
+}
+
+impl Beside {
+    /// Nothing, or the session of a token that is known to be genuine.
+    #[must_use]
+    pub fn new(wanted: Option<SessionId>) -> Self {
+        Self { wanted, found: None }
+    }
+
+    /// This session: as it was found beside the client, if that was done and not taken before, else as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn session(
+        &mut self,
+        id: &SessionId,
+        store: &Store,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let found = self.found.take().filter(|_| self.wanted.as_ref() == Some(id));
+        match found {
+            Some(found) => found,
+            None => store.find_session(id.clone()).await,
+        }
+    }
 }
 
 impl ClientAuthentication {
@@ -59,18 +95,20 @@ impl ClientAuthentication {
         &self,
         credentials: ClientCredentials,
         source: Source,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
         let client_id = match credentials {
             ClientCredentials::Authenticating { client_id, client_secret, method } => {
-                return self.verify(&client_id, &client_secret, method, source, trail).await;
+                let secret = (&client_id, &client_secret, method);
+                return self.verify(secret, source, beside, trail).await;
             }
             ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
             ClientCredentials::Nobody => {
                 Some(self.default_client.as_deref().ok_or(Reason::NoClient)?.clone())
             }
         };
-        let stored = self.find(client_id, trail).await?;
+        let stored = self.find(client_id, beside, trail).await?;
         if !stored.client.settings.public {
             return Err(Reason::MissingClientSecret.into());
         }
@@ -85,11 +123,13 @@ impl ClientAuthentication {
         &self,
         credentials: ClientCredentials,
         source: Source,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
         match credentials {
             ClientCredentials::Authenticating { client_id, client_secret, method } => {
-                self.verify(&client_id, &client_secret, method, source, trail).await
+                let secret = (&client_id, &client_secret, method);
+                self.verify(secret, source, beside, trail).await
             }
             // RFC 6749 §2.2: a name alone proves nothing.
             ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
@@ -97,9 +137,21 @@ impl ClientAuthentication {
         }
     }
 
-    async fn find(&self, id: Option<ClientId>, trail: &mut Trail) -> Result<StoredClient, Refusal> {
+    async fn find(
+        &self,
+        id: Option<ClientId>,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<StoredClient, Refusal> {
         let id = id.ok_or(Reason::UnknownClient)?;
-        let stored = self.store.find_client(id).await?.ok_or(Reason::UnknownClient)?;
+        let stored = if let Some(session) = beside.wanted.clone() {
+            let (client, session) = self.store.find_client_and_session(id, session).await;
+            beside.found = Some(session);
+            client?
+        } else {
+            self.store.find_client(id).await?
+        };
+        let stored = stored.ok_or(Reason::UnknownClient)?;
         trail.client = Some(stored.client.id.clone());
         if stored.disabled_at.is_some() {
             return Err(Reason::DisabledClient.into());
@@ -111,15 +163,14 @@ impl ClientAuthentication {
     /// guess may share an address with the client.
     async fn verify(
         &self,
-        client_id: &Secret,
-        client_secret: &Secret,
-        method: ClientAuthenticationMethod,
+        secret: PresentedSecret<'_>,
         source: Source,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
-        let outcome = self.compare(client_id, client_secret, method, trail).await;
+        let outcome = self.compare(secret, beside, trail).await;
         if matches!(outcome, Err(Refusal::Protocol(Reason::UnknownClient))) {
-            self.pretend(client_secret);
+            self.pretend(secret.1);
         }
         if let Err(Refusal::Protocol(_)) = outcome {
             self.throttle.count(Counted::ClientSecrets, source).await?;
@@ -136,12 +187,11 @@ impl ClientAuthentication {
 
     async fn compare(
         &self,
-        client_id: &Secret,
-        client_secret: &Secret,
-        method: ClientAuthenticationMethod,
+        (client_id, client_secret, method): PresentedSecret<'_>,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
-        let stored = self.find(ClientId::parse(client_id.expose()), trail).await?;
+        let stored = self.find(ClientId::parse(client_id.expose()), beside, trail).await?;
         let settings = &stored.client.settings;
         // RFC 6749 §4.3.2: credentials that are there are checked, needed or not.
         if settings.public {

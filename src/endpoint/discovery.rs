@@ -36,14 +36,14 @@ impl Discovery {
 
     /// The key set.
     #[must_use]
-    pub fn jwks(&self) -> Document {
-        self.keys.ring().jwks().clone()
+    pub fn jwks(&self) -> Arc<Document> {
+        self.keys.jwks()
     }
 
     /// The metadata.
     #[must_use]
-    pub fn metadata(&self) -> Document {
-        Document::clone(&self.metadata.load())
+    pub fn metadata(&self) -> Arc<Document> {
+        self.metadata.load_full()
     }
 
     /// Writes the metadata again; on failure it stays as it was.

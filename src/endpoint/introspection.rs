@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::agreed_clock::AgreedClock;
 use super::alarm::UnknownTokens;
-use super::client_authentication::ClientAuthentication;
+use super::client_authentication::{Beside, ClientAuthentication};
 use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::Timestamp;
@@ -102,25 +102,36 @@ impl IntrospectionEndpoint {
         let now = self.clock.now()?;
         // 1. Read the form, as strictly as at the token endpoint.
         let form = Parameters::read(request.content.expose())?;
-        // 2. Authenticate the caller; being a public client is no authorisation (§2.1).
+        // 2. Authenticate the caller; being a public client is no authorisation (§2.1). The session of a token
+        //    that is known to be genuine is read with it.
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        let caller = self.clients.authenticate(credentials, request.source, trail).await?;
+        let known = form.find(Parameter::Token);
+        let known = known.and_then(|token| self.keys.recall(token, &self.issuer, now));
+        let mut beside = Beside::new(known.as_ref().map(|token| token.session().clone()));
+        let caller =
+            self.clients.authenticate(credentials, request.source, &mut beside, trail).await?;
         // 3. See that it may introspect at all.
         if caller.settings.introspects.is_empty() {
             return Err(Refusal::Forbidden(Reason::IntrospectionNotAllowed));
         }
         // 4. Verify the token. The hint is not needed: a token tells its kind by its form (§2.1).
         let token = form.require(Parameter::Token)?;
-        let Some(token) = self.keys.recognise(token, &self.issuer, now).await? else {
+        let token = match known {
+            Some(known) => Some(known),
+            None => self.keys.recognise(token, &self.issuer, now).await?,
+        };
+        let Some(token) = token else {
             trail.incident = self.unknown_tokens.count(&caller.id);
             return Ok(IntrospectionResponse::INACTIVE);
         };
         // 5. See that it is for the caller, and that its session, user and client are good at this
         //    instant. If not it must look as if it did not exist (§4).
         let token = match token {
-            GenuineToken::Access(claims) => self.access_token(claims, &caller, now, trail).await?,
+            GenuineToken::Access(claims) => {
+                self.access_token(claims, &caller, now, &mut beside, trail).await?
+            }
             GenuineToken::Refresh(claims) => {
-                self.refresh_token(claims, &caller, now, trail).await?
+                self.refresh_token(claims, &caller, now, &mut beside, trail).await?
             }
         };
         trail.user = token.as_ref().map(|token| token.user().clone());
@@ -132,12 +143,13 @@ impl IntrospectionEndpoint {
         claims: Box<AccessTokenClaims>,
         caller: &Client,
         now: Timestamp,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Option<ActiveToken>, Refusal> {
         if !is_for(&claims, caller) || !self.is_of_its_type(&claims).await? {
             return Ok(None);
         }
-        let session = self.live_session(&claims.sid, now, trail).await?;
+        let session = self.live_session(&claims.sid, now, beside, trail).await?;
         let session = session.filter(|session| {
             session.user_id == claims.sub && session.client_id == claims.client_id
         });
@@ -159,9 +171,10 @@ impl IntrospectionEndpoint {
         claims: RefreshTokenClaims,
         caller: &Client,
         now: Timestamp,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Option<ActiveToken>, Refusal> {
-        let session = self.live_session(&claims.session, now, trail).await?;
+        let session = self.live_session(&claims.session, now, beside, trail).await?;
         let session = session.filter(|session| {
             // One that is ahead of the row would be accepted too.
             session.client_id == caller.id
@@ -176,9 +189,10 @@ impl IntrospectionEndpoint {
         &self,
         id: &SessionId,
         now: Timestamp,
+        beside: &mut Beside,
         trail: &mut Trail,
     ) -> Result<Option<StoredSession>, Refusal> {
-        let session = self.store.find_session(id.clone()).await?;
+        let session = beside.session(id, &self.store).await?;
         trail.unknown_session = session.is_none();
         Ok(session.filter(|session| session.dates.are_live(now)))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Mutex;
 
 use super::Refusal;
@@ -14,13 +15,13 @@ use super::key_vault::KeyVault;
 use super::opened_keys::Opened;
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyState, Schedule};
-use crate::crypto::key_ring::{KeyRing, Signer, Verified};
+use crate::crypto::key_ring::{Document, KeyRing, Signer, Verified};
 use crate::crypto::refresh_keys::RefreshKeys;
 use crate::crypto::sealing::KeyPurpose;
 use crate::crypto::throttle_key::ThrottleKey;
-use crate::oauth::Issuer;
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::refresh_token::RefreshTokenClaims;
+use crate::oauth::{Issuer, SessionId};
 use crate::secret::Secret;
 
 /// How long after a look at the database a token of an unknown key does not lead to another.
@@ -44,8 +45,18 @@ pub struct Keys {
     vault: KeyVault,
     clock: Arc<AgreedClock>,
     in_hand: ArcSwap<InHand>,
+    signatures: SignatureCounters,
     /// One look at the database at a time: what an earlier one read never replaces what a later one did.
     looked: Mutex<Look>,
+}
+
+/// How access tokens were found to be genuine.
+#[derive(Debug, Default)]
+pub struct SignatureCounters {
+    /// Those whose signature was verified.
+    pub verified: Counter,
+    /// Those whose signature had been verified before.
+    pub remembered: Counter,
 }
 
 /// A look at the database: when it was over, and what came of it.
@@ -88,6 +99,17 @@ pub struct KeyHealth {
     pub unusable: usize,
 }
 
+impl GenuineToken {
+    /// The session that it belongs to.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        match self {
+            Self::Access(claims) => &claims.sid,
+            Self::Refresh(claims) => &claims.session,
+        }
+    }
+}
+
 impl Keys {
     /// Loads the keys, after making what is missing or due. Every signing key signs and verifies once. One
     /// that cannot be opened is reported in the log, and stops the start if none can stand in for it.
@@ -103,7 +125,7 @@ impl Keys {
         in_hand.opened.report(&nothing.opened);
         let in_hand = ArcSwap::from_pointee(in_hand);
         let looked = Mutex::new(Look { ended: Instant::now(), outcome: Ok(()) });
-        Ok(Self { vault, clock, in_hand, looked })
+        Ok(Self { vault, clock, in_hand, signatures: SignatureCounters::default(), looked })
     }
 
     /// Opens the keys that are stored, makes none, and says how many there are.
@@ -123,6 +145,12 @@ impl Keys {
     #[must_use]
     pub fn ring(&self) -> Arc<KeyRing> {
         Arc::clone(&self.in_hand.load().ring)
+    }
+
+    /// The published key set as it stands.
+    #[must_use]
+    pub fn jwks(&self) -> Arc<Document> {
+        Arc::clone(self.in_hand.load().ring.jwks())
     }
 
     /// How the keys stand.
@@ -188,6 +216,35 @@ impl Keys {
         in_hand.refresh.derive(claims, refreshed_at).map_err(Refusal::Fault)
     }
 
+    /// How access tokens were found to be genuine.
+    #[must_use]
+    pub fn signatures(&self) -> &SignatureCounters {
+        &self.signatures
+    }
+
+    /// A token of either kind that memory alone tells to be genuine: a refresh token, or an access token whose
+    /// signature was verified before. `None` says nothing of any other.
+    #[must_use]
+    pub fn recall(&self, token: &Secret, issuer: &Issuer, now: Timestamp) -> Option<GenuineToken> {
+        let in_hand = self.in_hand.load();
+        if is_jws(token) {
+            let claims = in_hand.ring.recall(token.expose(), issuer, now)?;
+            self.signatures.remembered.inc();
+            return Some(GenuineToken::Access(Box::new(claims)));
+        }
+        drop(in_hand);
+        self.recall_refresh_token(token).map(GenuineToken::Refresh)
+    }
+
+    /// The same of a refresh token.
+    #[must_use]
+    pub fn recall_refresh_token(&self, token: &Secret) -> Option<RefreshTokenClaims> {
+        match self.in_hand.load().refresh.verify(token) {
+            Verified::Genuine(claims) => Some(claims),
+            Verified::OfUnknownKey | Verified::OfClosedKey | Verified::Forged => None,
+        }
+    }
+
     /// Verifies a presented refresh token; `None` if nobody made it. Only one that names a key which is
     /// not in hand makes this replica look at the database, and no more than once a second.
     ///
@@ -211,10 +268,10 @@ impl Keys {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Result<Option<GenuineToken>, Refusal> {
-        // Only a JWS has dots.
-        if token.expose().contains('.') {
+        if is_jws(token) {
             let verify = |in_hand: &InHand| in_hand.ring.verify(token.expose(), issuer, now);
             let claims = self.verify(verify).await?;
+            self.signatures.verified.inc_by(u64::from(claims.is_some()));
             return Ok(claims.map(|claims| GenuineToken::Access(Box::new(claims))));
         }
         Ok(self.verify_refresh_token(token).await?.map(GenuineToken::Refresh))
@@ -283,6 +340,11 @@ impl Keys {
         self.in_hand.store(Arc::new(in_hand));
         outcome
     }
+}
+
+/// Whether a token is an access token, if it is one of this service: only a JWS has dots.
+fn is_jws(token: &Secret) -> bool {
+    token.expose().contains('.')
 }
 
 /// Sorts keys that were read at this moment by what they are good for now.

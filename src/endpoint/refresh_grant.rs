@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agreed_clock::AgreedClock;
+use super::client_authentication::Beside;
 use super::incident::{Generations, Incident, Withheld};
 use super::issuance::{Issuance, OfSession, Subject};
 use super::token::TokenResponse;
@@ -16,8 +17,8 @@ use crate::oauth::session::{Presented, SessionLifetimes};
 use crate::oauth::token_request::RefreshGrant;
 use crate::oauth::{Client, Parameters, Reason};
 use crate::presence::Presence;
-use crate::store::Store;
-use crate::store::sessions::{EndReusedSession, RefreshSession, StoredSession};
+use crate::store::sessions::{EndReusedSession, StoredSession};
+use crate::store::{RefreshSession, Store};
 
 /// How often a grant is decided when its session is refreshed by another request meanwhile, or the
 /// verdict destroys. The second time finds a retry or a reuse, unless the session was refreshed yet again.
@@ -48,6 +49,8 @@ struct Asked<'a> {
     claims: &'a RefreshTokenClaims,
     form: &'a Parameters,
     caller: &'a Presence,
+    /// The session as it was when the client was read.
+    beside: Beside,
     /// Whether the end of the caller's connection was given time to be seen.
     waited: bool,
 }
@@ -64,6 +67,7 @@ impl RefreshGrantEndpoint {
         grant: &RefreshGrant<'_>,
         form: &Parameters,
         request: &FormRequest,
+        beside: Beside,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. See that this service made the token; a forged one never gets to the database.
@@ -71,7 +75,8 @@ impl RefreshGrantEndpoint {
         let claims = &claims.ok_or(Reason::ForgedRefreshToken)?;
         trail.session = Some(claims.session.clone());
         // 2. All that follows from what is stored; again, if that changed meanwhile.
-        let mut asked = Asked { client, claims, form, caller: &request.caller, waited: false };
+        let caller = &request.caller;
+        let mut asked = Asked { client, claims, form, caller, beside, waited: false };
         for _ in 0..ATTEMPTS_MAX {
             if let Some(answer) = self.attempt(&mut asked, trail).await? {
                 return Ok(answer);
@@ -90,7 +95,7 @@ impl RefreshGrantEndpoint {
     ) -> Result<Option<TokenResponse>, Refusal> {
         let Asked { client, claims, form, .. } = *asked;
         // 1. The session, which must be alive and the client's own (§6, §10.4).
-        let session = self.store.find_session(claims.session.clone()).await?;
+        let session = asked.beside.session(&claims.session, &self.store).await?;
         trail.unknown_session = session.is_none();
         let session = session.ok_or(Reason::UnknownSession)?;
         trail.user = Some(session.user_id.clone());
@@ -136,7 +141,7 @@ impl RefreshGrantEndpoint {
         }
         let refresh =
             RefreshSession { id: session.id.clone(), from: stored, to: generation, dates };
-        if !self.store.perform(refresh).await? {
+        if !self.store.refresh_session(refresh).await? {
             return Ok(None);
         }
         if presented == Presented::Ahead {

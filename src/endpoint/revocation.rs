@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::agreed_clock::AgreedClock;
 use super::alarm::UnknownTokens;
-use super::client_authentication::ClientAuthentication;
+use super::client_authentication::{Beside, ClientAuthentication};
 use super::keys::{GenuineToken, Keys};
 use super::throttle::Throttle;
 use super::{FormRequest, Refusal, Trail};
@@ -73,7 +73,8 @@ impl RevocationEndpoint {
         let form = Parameters::read(request.content.expose())?;
         // 2. Find out who calls: a public client need only say so (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        let client = self.clients.identify(credentials, request.source, trail).await?;
+        let beside = &mut Beside::default();
+        let client = self.clients.identify(credentials, request.source, beside, trail).await?;
         // 3. See that this service made the token. The hint is not needed: a token tells its kind by
         //    its form, and a refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::agreed_clock::AgreedClock;
-use super::client_authentication::ClientAuthentication;
+use super::client_authentication::{Beside, ClientAuthentication};
 use super::password_grant::PasswordGrantEndpoint;
 use super::refresh_grant::RefreshGrantEndpoint;
 use super::{FormRequest, Refusal, Trail};
-use crate::oauth::Parameters;
 use crate::oauth::client::GrantType;
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::token_request::{PasswordGrant, RefreshGrant, read_grant_type};
+use crate::oauth::{Parameter, Parameters, SessionId};
 use crate::secret::Secret;
 
 /// A successful answer (RFC 6749 §5.1). The scope is always said.
@@ -56,8 +56,9 @@ impl TokenEndpoint {
         let form = Parameters::read(request.content.expose())?;
         // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        // 3. Authenticate the client (§3.2.1).
-        let client = self.clients.identify(credentials, request.source, trail).await?;
+        // 3. Authenticate the client (§3.2.1). The session of a genuine refresh token is read with it.
+        let mut beside = Beside::new(self.session_to_refresh(&form));
+        let client = self.clients.identify(credentials, request.source, &mut beside, trail).await?;
         // 4. Read the grant type, and see that this client may use it (§5.2).
         let grant = read_grant_type(&form)?;
         trail.grant = Some(grant.as_str());
@@ -70,8 +71,15 @@ impl TokenEndpoint {
             }
             GrantType::RefreshToken => {
                 let grant = RefreshGrant::read(&form)?;
-                self.refresh.decide(&client, &grant, &form, request, trail).await
+                self.refresh.decide(&client, &grant, &form, request, beside, trail).await
             }
         }
+    }
+
+    /// The session that the form asks to refresh, if this service made its token.
+    fn session_to_refresh(&self, form: &Parameters) -> Option<SessionId> {
+        read_grant_type(form).ok().filter(|grant| *grant == GrantType::RefreshToken)?;
+        let token = form.find(Parameter::RefreshToken)?;
+        Some(self.refresh.issuance.keys.recall_refresh_token(token)?.session)
     }
 }

@@ -1,16 +1,16 @@
 //! One request on a connection: what is done to every one of them before the routes see it, and to its answer.
 
 use std::convert::Infallible;
-use std::future::{poll_fn, ready};
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT, HOST, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderValue, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::{Service, service_fn};
 use hyper_util::service::TowerToHyperService;
@@ -35,6 +35,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How a request arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
+    /// Its head.
+    pub(super) headers: Arc<HeaderMap>,
     /// Its name, in the log and in `X-Request-Id`.
     pub(super) request_id: Arc<str>,
     /// The address of the other end of the connection.
@@ -48,23 +50,32 @@ pub(super) struct Arrival {
 struct Content {
     incoming: Option<Incoming>,
     turn: Arc<Turn>,
-    unread: Unread,
     room: Arc<Room>,
-    /// Told when the room is used up; no content comes then.
-    no_room: Arc<Notify>,
+    course: Arc<Course>,
 }
 
-/// What is left of content that the routes did not read to its end.
-#[derive(Clone, Default)]
-struct Unread(Arc<Mutex<Option<Incoming>>>);
+/// How it went with the content of a request.
+#[derive(Default)]
+struct Course {
+    /// What is left of it that the routes did not read to its end.
+    unread: Mutex<Option<Incoming>>,
+    /// Told when the room is used up; no content comes then.
+    no_room: Notify,
+}
 
 impl Content {
-    /// Begins the turn at once if there is nothing to wait for.
-    fn begun(mut self) -> Self {
-        if self.is_end_stream() {
-            self.end();
+    /// The content of a request; the turn begins at once if there is nothing to wait for.
+    fn new(incoming: Incoming, turn: &Arc<Turn>, room: &Arc<Room>, course: &Arc<Course>) -> Self {
+        let mut content = Self {
+            incoming: Some(incoming),
+            turn: Arc::clone(turn),
+            room: Arc::clone(room),
+            course: Arc::clone(course),
+        };
+        if content.is_end_stream() {
+            content.end();
         }
-        self
+        content
     }
 
     /// It has come whole, or no more of it will come.
@@ -87,7 +98,7 @@ impl Body for Content {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && !self.room.grow(frame.data_ref().map_or(0, Bytes::len))
         {
-            self.no_room.notify_one();
+            self.course.no_room.notify_one();
             return Poll::Pending;
         }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.is_end_stream() {
@@ -107,17 +118,15 @@ impl Body for Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
-        self.unread.put(self.incoming.take());
+        if let Some(rest) = self.incoming.take() {
+            *self.course.unread() = Some(rest);
+        }
     }
 }
 
-impl Unread {
-    fn put(&self, incoming: Option<Incoming>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = incoming;
-    }
-
-    fn take(&self) -> Option<Incoming> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl Course {
+    fn unread(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -203,43 +212,44 @@ where
     R: Service<http::Request<Content>, Response = Response, Error = Infallible>,
 {
     let turn = Arc::new(Turn::new(&connection.slot));
-    let request_id: Arc<str> = random::request_id().into();
-    let arrival = Arrival {
-        request_id: Arc::clone(&request_id),
-        peer: connection.peer,
-        ambiguous: is_ambiguous(&request),
-    };
+    let request_id = random::request_id();
+    let (framing, ambiguous) = (Framing::of(&request), is_ambiguous(&request));
+    let headers = Arc::new(std::mem::take(request.headers_mut()));
+    let too_many_fields = headers.len() > HEADERS_MAX;
+    let arrival =
+        Arrival { headers, request_id: Arc::clone(&request_id), peer: connection.peer, ambiguous };
     request.extensions_mut().insert(arrival);
     if request.uri().path_and_query().is_none() {
         // warp panics at a target that is a host alone, as of CONNECT.
         *request.uri_mut() = Uri::from_static("/");
     }
-    let framing = Framing::of(&request);
-    let (unread, no_room) = (Unread::default(), Arc::new(Notify::new()));
-    let content = |incoming| Content {
-        incoming: Some(incoming),
-        turn: Arc::clone(&turn),
-        unread: unread.clone(),
-        room: Arc::clone(&room),
-        no_room: Arc::clone(&no_room),
-    };
-    let too_many_fields = request.headers().len() > HEADERS_MAX;
-    let answer = routes.call(request.map(content).map(Content::begun));
-    let mut response = tokio::select! {
-        biased;
-        // HTTP/1.1 refuses them itself; HTTP/2 only bounds their length.
-        () = ready(()), if too_many_fields => {
+    let course = Arc::new(Course::default());
+    let content = |incoming| Content::new(incoming, &turn, &room, &course);
+    let mut response = {
+        let mut answer = pin!(routes.call(request.map(content)));
+        if too_many_fields {
+            // HTTP/1.1 refuses them itself; HTTP/2 only bounds their length.
             reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        } else if connection.is_at(Stage::Over) {
+            // What is under way is answered, and nothing that came too late is begun.
+            reply::unavailable(Seconds::new(1))
+        } else if let Poll::Ready(Ok(response)) = at_once(answer.as_mut()).await {
+            // As a rule a document: nothing is waited for.
+            response
+        } else {
+            tokio::select! {
+                biased;
+                () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
+                () = course.no_room.notified() => return Err(refused()),
+                Ok(response) = answer => response,
+            }
         }
-        // What is under way is answered, and nothing that came too late is begun.
-        () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
-        () = no_room.notified() => return Err(refused()),
-        Ok(response) = answer => response,
     };
+    let rest = course.unread().take();
     let headers = response.headers_mut();
-    headers.insert("x-request-id", reply::text_value(&request_id));
+    headers.insert(reply::REQUEST_ID, reply::text_value(&request_id));
     let said = headers.contains_key(CONNECTION);
-    if !framing.is_stream && closes(framing, said, unread.take(), &connection).await {
+    if !framing.is_stream && closes(framing, said, rest, &connection).await {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(policy) = connection.strict_transport {
@@ -249,6 +259,11 @@ where
     turn.begin();
     drop(turn);
     Ok(response.map(|content| Answer { content: Box::pin(content), _room: room }))
+}
+
+/// What a future comes to without being waited for.
+async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
 /// Makes sure that the next request begins where this one ends, or that none follows; whether the connection is

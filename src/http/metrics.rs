@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::crypto::hashing_pool::HashingMetrics;
 use crate::crypto::key_lifecycle::KeyState;
 use crate::crypto::key_ring::KeyRing;
-use crate::endpoint::keys::KeyHealth;
+use crate::endpoint::keys::{KeyHealth, SignatureCounters};
 use crate::store::{PoolUse, Store};
 
 /// What a request is counted by. No label names a user, an address or a token.
@@ -133,11 +133,16 @@ impl Metrics {
     pub fn new(
         hashing: &HashingMetrics,
         store: &Store,
+        signatures: &SignatureCounters,
         standstills: &Counter,
         log_lines_dropped: &LogLinesDropped,
     ) -> Self {
         let mut registry = Registry::with_prefix("jeton");
         register_foreign(&mut registry, hashing, store);
+        let help = "Genuine access tokens whose signature was verified";
+        registry.register("access_tokens_verified", help, signatures.verified.clone());
+        let help = "Genuine access tokens whose signature had been verified before";
+        registry.register("access_tokens_remembered", help, signatures.remembered.clone());
         registry.register("standstills", "Times that the process stood still", standstills.clone());
         let help = "Lines that nobody read in time";
         registry.register("log_lines_dropped", help, log_lines_dropped.clone());

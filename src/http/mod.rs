@@ -5,6 +5,7 @@
 
 mod connection;
 mod cors;
+mod document;
 mod exchange;
 pub mod forwarded;
 mod lingering;
@@ -38,6 +39,7 @@ use crate::oauth::Issuer;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH};
 use crate::secret::Secret;
 use cors::CorsPolicy;
+use document::Documents;
 use forwarded::TrustedProxies;
 use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels, UnnamedLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
@@ -71,9 +73,9 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
     let service = Arc::new(service);
     let issuer = &service.issuer;
     let origins = CorsPolicy::Listed(service.cors_origins.clone());
-    let document = |name, read: fn(&Discovery) -> Document| {
+    let document = |name, read: fn(&Discovery) -> Arc<Document>| {
         let discovery = Arc::clone(&service.discovery);
-        let handler = Handler::Document(Box::new(move || read(&discovery)));
+        let handler = Handler::Document(Documents::new(move || read(&discovery)));
         Route { name, cors: CorsPolicy::Everyone, handler }
     };
     let metadata = || document("metadata", Discovery::metadata);

@@ -3,15 +3,14 @@
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, PRAGMA,
-    RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, PRAGMA,
+    REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use warp::reply::Response;
 
 use crate::clock::Seconds;
-use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;
 use crate::endpoint::token::TokenResponse;
 use crate::oauth::{ErrorCode, Reason};
@@ -19,15 +18,27 @@ use crate::secret::Secret;
 
 /// Headers of every response: nothing here is to be interpreted, framed, referred to or guessed at
 /// by a browser.
-const DEFENCES: [(&str, &str); 4] = [
-    ("x-content-type-options", "nosniff"),
+const DEFENCES: [(HeaderName, HeaderValue); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (
-        "content-security-policy",
-        "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox",
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; sandbox",
+        ),
     ),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "cross-origin"),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("cross-origin"),
+    ),
 ];
+
+/// The field with the name of the request.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The media type of every answer of the protocol.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// How many fields an answer has at most, as a rule: room for them is made once.
+const FIELDS: usize = 16;
 
 /// The body of an error (RFC 6749 §5.2).
 #[derive(Serialize)]
@@ -52,7 +63,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("answers are JSON");
     let mut response = with_defences(status, body.into());
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, JSON);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response
@@ -68,10 +79,9 @@ pub(super) fn empty(status: StatusCode) -> Response {
 pub(super) fn with_defences(status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    for (name, value) in DEFENCES {
-        let name = HeaderName::from_static(name);
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
+    let mut headers = HeaderMap::with_capacity(FIELDS);
+    headers.extend(DEFENCES);
+    *response.headers_mut() = headers;
     response
 }
 
@@ -85,33 +95,6 @@ pub(super) fn token(answer: &TokenResponse) -> Response {
         scope: &answer.scope,
     };
     json(StatusCode::OK, &body)
-}
-
-/// A public document, or that the caller has it already (RFC 9110 §13.1.2).
-pub(super) fn document(document: Document, request: &HeaderMap, head: bool) -> Response {
-    let has_it = |field: &HeaderValue| {
-        let tags = field.to_str().unwrap_or_default().split(',').map(str::trim);
-        tags.map(|tag| tag.trim_start_matches("W/")).any(|tag| tag == "*" || tag == document.etag)
-    };
-    let is_known = request.get_all(http::header::IF_NONE_MATCH).iter().any(has_it);
-    let length = document.content.len();
-    let mut response = if is_known {
-        empty(StatusCode::NOT_MODIFIED)
-    } else if head {
-        let mut response = empty(StatusCode::OK);
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-        response
-    } else {
-        with_defences(StatusCode::OK, document.content)
-    };
-    let headers = response.headers_mut();
-    let lifetime = format!("public, max-age={}", document.max_age.get());
-    headers.insert(CACHE_CONTROL, text_value(&lifetime));
-    headers.insert(ETAG, text_value(&document.etag));
-    if !is_known {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    response
 }
 
 /// A refusal of an endpoint.

@@ -20,12 +20,12 @@ use warp::{Filter, Stream};
 use zeroize::Zeroizing;
 
 use super::cors::CorsPolicy;
+use super::document::Documents;
 use super::exchange::Arrival;
 use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
 use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
 use super::reply;
 use crate::clock::Seconds;
-use crate::crypto::key_ring::Document;
 use crate::endpoint::Refusal;
 use crate::endpoint::origin::{Source, Untold};
 use crate::oauth::Reason;
@@ -43,7 +43,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) id: Arc<str>,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: Arc<HeaderMap>,
     pub(super) content: SecretOctets,
     pub(super) caller: Presence,
     /// Where it came from, as far as that is believed.
@@ -61,7 +61,7 @@ pub(super) struct Route {
 /// How a route answers, and by which methods.
 pub(super) enum Handler {
     /// GET and HEAD: a document that is in memory.
-    Document(Box<dyn Fn() -> Document + Send + Sync>),
+    Document(Documents),
     /// POST: a form that asks and changes nothing. Dropped when the caller hangs up.
     Query(FormHandler),
     /// POST: a form that changes something. It runs to its end once it was begun.
@@ -108,14 +108,13 @@ impl Table {
         let table = Arc::new(self);
         warp::path::full()
             .and(warp::method())
-            .and(warp::header::headers_cloned())
             .and(warp::ext::optional::<Arrival>())
             .and(warp::body::stream())
-            .then(move |path: FullPath, method, headers, arrival, content| {
+            .then(move |path: FullPath, method, arrival, content| {
                 let table = Arc::clone(&table);
                 async move {
                     let route = table.routes.get(path.as_str());
-                    table.answer(route, method, headers, arrival, content).await
+                    table.answer(route, method, arrival, content).await
                 }
             })
             .boxed()
@@ -125,10 +124,11 @@ impl Table {
         &self,
         route: Option<&Route>,
         method: Method,
-        headers: HeaderMap,
         arrival: Option<Arrival>,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Response {
+        let headers = arrival.as_ref().map(|arrival| Arc::clone(&arrival.headers));
+        let headers = headers.unwrap_or_default();
         let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
         let mut response = match arrival {
             Some(arrival) if arrival.ambiguous => {
@@ -187,7 +187,7 @@ impl Route {
     async fn answer(
         &self,
         method: &Method,
-        headers: HeaderMap,
+        headers: Arc<HeaderMap>,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
         id: Arc<str>,
         source: Source,
@@ -206,8 +206,8 @@ impl Route {
             return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
         }
         let (handler, is_command) = match &self.handler {
-            Handler::Document(read) => {
-                return reply::document(read(), &headers, *method == Method::HEAD);
+            Handler::Document(documents) => {
+                return documents.answer(&headers, *method == Method::HEAD);
             }
             Handler::Query(handler) => (handler, false),
             Handler::Command(handler) => (handler, true),
@@ -421,13 +421,13 @@ mod tests {
     #[tokio::test]
     async fn a_panic_ends_its_own_request_only() {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, form)]);
+        let headers = Arc::new(HeaderMap::from_iter([(CONTENT_TYPE, form)]));
         for waits in [false, true] {
             for handler in [Handler::Query(moody(waits)), Handler::Command(moody(waits))] {
                 let route = Route { name: "moody", cors: CorsPolicy::Nobody, handler };
                 for status in [200, 500, 200, 500] {
                     let content = Once(Some(b"a=b"));
-                    let (headers, id) = (headers.clone(), Arc::from("id"));
+                    let (headers, id) = (Arc::clone(&headers), Arc::from("id"));
                     let answer =
                         route.answer(&Method::POST, headers, content, id, Source::default()).await;
                     assert_eq!(answer.status(), status, "waits: {waits}");

@@ -200,8 +200,7 @@ where
 
 /// A row of a client, if there is one of that name.
 async fn find(tx: &mut Tx<'_>, id: &ClientId) -> Result<Option<Row>, StoreError> {
-    let mut key = vec![id.into()];
-    let rows = tx.query(sql::FIND_CLIENT.for_keys(&mut key), &key).await?;
+    let rows = tx.look_up(&sql::FIND_CLIENT, vec![id.into()]).await?;
     Ok(rows.into_iter().next())
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-use super::sql::{LookUpStatement, ROWS};
+use super::sql::ROWS;
 use super::users::{User, roles_value, scope_value};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
@@ -197,30 +197,15 @@ impl UseCase for FindKnown {
         for (statement, keys) in
             [(&*sql::FIND_USERS_BY_NAME, &names), (&*sql::FIND_USERS_BY_ID, &ids)]
         {
-            for row in look_up(tx, statement, keys).await? {
+            for row in tx.look_up(statement, keys.clone()).await? {
                 known.users.push(User::read(&row)?);
             }
         }
-        for row in look_up(tx, &sql::FIND_CLIENT, &ids).await? {
+        for row in tx.look_up(&sql::FIND_CLIENT, ids).await? {
             known.clients.push(row.text(0)?);
         }
         Ok(known)
     }
-}
-
-/// The rows of all keys.
-async fn look_up(
-    tx: &mut Tx<'_>,
-    statement: &LookUpStatement,
-    keys: &[Value],
-) -> Result<Vec<Row>, StoreError> {
-    let mut rows = Vec::new();
-    for keys in keys.chunks(sql::WIDTH) {
-        let mut keys = keys.to_vec();
-        let statement = statement.for_keys(&mut keys);
-        rows.extend(tx.query(statement, &keys).await?);
-    }
-    Ok(rows)
 }
 
 /// Stores the users that are wanted: all of them or none.

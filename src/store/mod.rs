@@ -13,9 +13,11 @@ mod look_up;
 pub mod migration;
 mod postgres;
 mod postgres_url;
+mod refresh;
 pub mod replicas;
 mod rights;
 pub mod sessions;
+mod shared;
 mod sql;
 mod sqlite;
 pub mod throttle;
@@ -37,11 +39,13 @@ use crate::config::DatabaseLocation;
 use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
 use clock::ReadDatabaseClock;
-use look_up::{LookUp, LookUpAll, Shared};
+use look_up::LookUp;
 use postgres::Postgres;
 pub use postgres_url::SYSTEM_ROOTS;
+pub(crate) use refresh::RefreshSession;
 use sessions::{FindSession, StoredSession};
-use sql::Statement;
+use shared::Shared;
+use sql::{LookUpStatement, Statement, WIDTH};
 use sqlite::Sqlite;
 use value::{Row, Value};
 
@@ -154,6 +158,29 @@ impl Tx<'_> {
         }
     }
 
+    /// Looks rows up by their keys, which are texts: in one statement on PostgreSQL, in one for each [`WIDTH`] of
+    /// them on SQLite.
+    async fn look_up(
+        &mut self,
+        statement: &LookUpStatement,
+        keys: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        if matches!(self.connection, EngineConnection::Postgres(_)) {
+            return self.query(&statement.one, &[Value::texts(keys)]).await;
+        }
+        if let [key] = &keys[..] {
+            return self.query(&statement.one, std::slice::from_ref(key)).await;
+        }
+        let mut rows = Vec::new();
+        for keys in keys.chunks(WIDTH) {
+            let mut keys = keys.to_vec();
+            // The last is repeated to fill the places, which finds nothing more.
+            keys.extend(keys.last().cloned().into_iter().cycle().take(WIDTH - keys.len()));
+            rows.extend(self.query(&statement.many, &keys).await?);
+        }
+        Ok(rows)
+    }
+
     /// Runs a statement and returns how many rows it changed.
     async fn execute(
         &mut self,
@@ -224,7 +251,16 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Engine {
     Sqlite(Sqlite),
-    Postgres { postgres: Postgres, clients: Shared<FindClient>, sessions: Shared<FindSession> },
+    Postgres(Box<SharedPostgres>),
+}
+
+/// PostgreSQL, with what waits for a statement that it shares.
+#[derive(Clone, Debug)]
+struct SharedPostgres {
+    postgres: Postgres,
+    clients: Shared<FindClient>,
+    sessions: Shared<FindSession>,
+    refreshes: Shared<RefreshSession>,
 }
 
 impl Store {
@@ -239,9 +275,13 @@ impl Store {
                 Sqlite::open(path, statements.clone()).map(Engine::Sqlite)
             }
             DatabaseLocation::Postgres(url) => {
-                let (clients, sessions) = (Shared::default(), Shared::default());
                 let opened = Postgres::open(url.expose(), statements.clone(), given_up.clone());
-                opened.await.map(|postgres| Engine::Postgres { postgres, clients, sessions })
+                opened.await.map(|postgres| {
+                    let (clients, sessions) = (Shared::default(), Shared::default());
+                    let refreshes = Shared::default();
+                    let shared = SharedPostgres { postgres, clients, sessions, refreshes };
+                    Engine::Postgres(Box::new(shared))
+                })
             }
         };
         let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
@@ -274,7 +314,7 @@ impl Store {
     pub(crate) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
         self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
-            Engine::Postgres { postgres, .. } => postgres.perform(use_case).await,
+            Engine::Postgres(shared) => shared.postgres.perform(use_case).await,
         })
     }
 
@@ -286,10 +326,10 @@ impl Store {
         &self,
         id: ClientId,
     ) -> Result<Option<StoredClient>, StoreError> {
-        let look_up = FindClient { id };
+        let client = FindClient { id };
         self.noted(match &self.engine {
-            Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
-            Engine::Postgres { postgres, clients, .. } => clients.find(look_up, postgres).await,
+            Engine::Sqlite(sqlite) => sqlite.perform(FindOne(client)).await,
+            Engine::Postgres(shared) => shared.clients.ask(client, &shared.postgres).await,
         })
     }
 
@@ -301,17 +341,54 @@ impl Store {
         &self,
         id: SessionId,
     ) -> Result<Option<StoredSession>, StoreError> {
-        let look_up = FindSession { id };
+        let session = FindSession { id };
         self.noted(match &self.engine {
-            Engine::Sqlite(sqlite) => find_alone(sqlite, look_up).await,
-            Engine::Postgres { postgres, sessions, .. } => sessions.find(look_up, postgres).await,
+            Engine::Sqlite(sqlite) => sqlite.perform(FindOne(session)).await,
+            Engine::Postgres(shared) => shared.sessions.ask(session, &shared.postgres).await,
+        })
+    }
+
+    /// Finds both at once, for a request that needs both. Each is as it is now, and what is wrong with one is not
+    /// said of the other.
+    pub(crate) async fn find_client_and_session(
+        &self,
+        client: ClientId,
+        session: SessionId,
+    ) -> (Result<Option<StoredClient>, StoreError>, Result<Option<StoredSession>, StoreError>) {
+        let (client, session) = (FindClient { id: client }, FindSession { id: session });
+        let (client, session) = match &self.engine {
+            Engine::Sqlite(sqlite) => match sqlite.perform(FindBoth(client, session)).await {
+                Ok((client, session)) => (Ok(client), session),
+                Err(error) => (Err(error.clone()), Err(error)),
+            },
+            Engine::Postgres(shared) => {
+                let SharedPostgres { postgres, clients, sessions, .. } = &**shared;
+                tokio::join!(clients.ask(client, postgres), sessions.ask(session, postgres))
+            }
+        };
+        (self.noted(client), self.noted(session))
+    }
+
+    /// Refreshes a session; `false`, and nothing done, if it is not as it was read.
+    ///
+    /// # Errors
+    /// [`StoreError`], which says what is known then.
+    pub(crate) async fn refresh_session(
+        &self,
+        refresh: RefreshSession,
+    ) -> Result<bool, StoreError> {
+        self.noted(match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(refresh).await,
+            Engine::Postgres(shared) => {
+                refresh::refresh(refresh, &shared.refreshes, &shared.postgres).await
+            }
         })
     }
 
     /// Whether the database has a clock that is not the one of this process.
     #[must_use]
     pub(crate) fn has_clock(&self) -> bool {
-        matches!(self.engine, Engine::Postgres { .. })
+        matches!(self.engine, Engine::Postgres(_))
     }
 
     /// Reads the clock of the database's machine, in milliseconds since the epoch; `None` where the
@@ -322,9 +399,7 @@ impl Store {
     pub(crate) async fn database_clock(&self) -> Result<Option<i64>, StoreError> {
         match &self.engine {
             Engine::Sqlite(_) => Ok(None),
-            Engine::Postgres { postgres, .. } => {
-                postgres.perform(ReadDatabaseClock).await.map(Some)
-            }
+            Engine::Postgres(shared) => shared.postgres.perform(ReadDatabaseClock).await.map(Some),
         }
     }
 
@@ -333,7 +408,7 @@ impl Store {
     pub fn new_file(&self) -> Option<&Path> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.new_file(),
-            Engine::Postgres { .. } => None,
+            Engine::Postgres(_) => None,
         }
     }
 
@@ -363,14 +438,42 @@ impl Store {
     pub fn pool_use(&self) -> PoolUse {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.pool_use(),
-            Engine::Postgres { postgres, .. } => postgres.pool_use(),
+            Engine::Postgres(shared) => shared.postgres.pool_use(),
         }
     }
 }
 
-async fn find_alone<L: LookUp>(
-    sqlite: &Sqlite,
-    look_up: L,
-) -> Result<Option<L::Found>, StoreError> {
-    Ok(sqlite.perform(LookUpAll(vec![look_up])).await?.pop())
+/// Finds two things, each in a statement of its own.
+struct FindBoth<A, B>(A, B);
+
+impl<A: LookUp, B: LookUp> UseCase for FindBoth<A, B> {
+    /// The second may be a row that cannot be read.
+    type Outcome = (Option<A::Found>, Result<Option<B::Found>, StoreError>);
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        let first = look_up::find(tx, &self.0).await?;
+        match look_up::find(tx, &self.1).await {
+            unreadable @ Err(StoreError::Corrupt(_)) => Ok((first, unreadable)),
+            second => Ok((first, Ok(second?))),
+        }
+    }
+}
+
+/// Finds one thing by itself.
+struct FindOne<L>(L);
+
+impl<L: LookUp> UseCase for FindOne<L> {
+    type Outcome = Option<L::Found>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<L::Found>, StoreError> {
+        look_up::find(tx, &self.0).await
+    }
 }

@@ -178,41 +178,6 @@ impl LookUp for FindSession {
     }
 }
 
-/// Refreshes a session; `false`, and nothing done, if it is not as it was read.
-#[derive(Debug)]
-pub(crate) struct RefreshSession {
-    pub(crate) id: SessionId,
-    /// The generation that was read.
-    pub(crate) from: i64,
-    /// The generation that it gets.
-    pub(crate) to: i64,
-    pub(crate) dates: SessionDates,
-}
-
-impl UseCase for RefreshSession {
-    type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
-
-    fn contended_row(&self) -> Option<String> {
-        Some(format!("session {}", self.id.as_str()))
-    }
-
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let values = [
-            (&self.id).into(),
-            self.from.into(),
-            self.to.into(),
-            self.dates.refreshed_at.into(),
-            self.dates.expires_at.into(),
-            self.dates.deletable_at().into(),
-        ];
-        Ok(tx.execute(&sql::REFRESH_SESSION, &values).await? == 1)
-    }
-}
-
 /// Ends a session whose refresh token was reused; `false`, and nothing done, if it was refreshed or ended
 /// since it was read.
 #[derive(Debug)]

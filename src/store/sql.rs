@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use super::value::Value;
-
 /// One statement in the spelling of each engine, without comments.
 #[derive(Clone)]
 pub(crate) struct Statement {
@@ -21,33 +19,24 @@ impl Statement {
     }
 }
 
-/// How many keys a statement looks up at most.
+/// How many keys a statement looks up at most on SQLite. On PostgreSQL, where they are one value, there is no limit.
 pub(super) const WIDTH: usize = 16;
 
 /// A statement that looks rows up by primary keys, written with `IN ($1)` for one key.
 pub(crate) struct LookUpStatement {
-    one: Statement,
-    many: Statement,
+    /// For one key; on PostgreSQL for a list of them.
+    pub(super) one: Statement,
+    /// For [`WIDTH`] keys on SQLite.
+    pub(super) many: Statement,
 }
 
 impl LookUpStatement {
     fn new(text: &str) -> Self {
         let numbers: Vec<String> = (1..=WIDTH).map(|number| format!("${number}")).collect();
         let many = text.replace("IN ($1)", &format!("IN ({})", numbers.join(", ")));
-        Self { one: Statement::new(text), many: Statement::new(&many) }
-    }
-
-    /// The statement for so many keys, of which there are at most [`WIDTH`]; the last is repeated to
-    /// fill the places, which finds nothing more.
-    pub(super) fn for_keys(&self, keys: &mut Vec<Value>) -> &Statement {
-        match keys.last() {
-            Some(last) if keys.len() > 1 => {
-                let last = last.clone();
-                keys.resize(WIDTH, last);
-                &self.many
-            }
-            _ => &self.one,
-        }
+        let one = Statement::new(text);
+        let postgres = one.postgres.replace("IN ($1)", "= ANY ($1)");
+        Self { one: Statement { postgres, ..one }, many: Statement::new(&many) }
     }
 }
 
@@ -185,6 +174,7 @@ statements! {
         RECORD_ORIGIN = "record_origin";
         RECORD_REPLICA = "record_replica";
         REFRESH_SESSION = "refresh_session";
+        REFRESH_SESSIONS = "postgres/refresh_sessions";
         RELEASE_MIGRATION_GUARD = "release_migration_guard";
         RENEW_MIGRATION_GUARD = "renew_migration_guard";
         REPLACE_STAGED_HASH = "replace_staged_hash";

@@ -219,8 +219,8 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Whenever this begins anew another change has succeeded. The caller's patience ends it.
         loop {
-            let mut name = vec![self.username.as_str().into()];
-            let rows = tx.query(sql::FIND_USERS_BY_NAME.for_keys(&mut name), &name).await?;
+            let name = self.username.as_str().into();
+            let rows = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
             let Some(row) = rows.first() else { return Ok(None) };
             let before = User::read(row)?;
             let mut after = before.clone();
@@ -301,8 +301,7 @@ impl UseCase for SetUserDisabled {
         if changed {
             return Ok(Some(true));
         }
-        let mut name = vec![name()];
-        let users = tx.query(sql::FIND_USERS_BY_NAME.for_keys(&mut name), &name).await?;
+        let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name()]).await?;
         Ok((!users.is_empty()).then_some(false))
     }
 }

@@ -4,13 +4,26 @@ use super::StoreError;
 use crate::clock::Timestamp;
 use crate::oauth::{ClientId, KeyId, SessionId, UserId};
 
-/// A value of one of the three types that both engines share.
+/// A value of one of the three types that both engines share; or a list, for PostgreSQL alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Null,
     Integer(i64),
     Text(String),
     Octets(Vec<u8>),
+    Integers(Vec<i64>),
+    Texts(Vec<String>),
+}
+
+impl Value {
+    /// A list of those of these values that are texts, as keys are.
+    pub(super) fn texts(values: Vec<Self>) -> Self {
+        let text = |value| match value {
+            Self::Text(text) => Some(text),
+            _ => None,
+        };
+        Self::Texts(values.into_iter().filter_map(text).collect())
+    }
 }
 
 impl From<i64> for Value {
@@ -75,7 +88,7 @@ impl Row {
         match self.0.get(column) {
             Some(Value::Null) => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text.clone())),
-            Some(Value::Integer(_) | Value::Octets(_)) | None => Err(mistyped(column)),
+            Some(_) | None => Err(mistyped(column)),
         }
     }
 
@@ -89,7 +102,7 @@ impl Row {
         match self.0.get(column) {
             Some(Value::Null) => Ok(None),
             Some(Value::Integer(number)) => Ok(Some(*number)),
-            Some(Value::Text(_) | Value::Octets(_)) | None => Err(mistyped(column)),
+            Some(_) | None => Err(mistyped(column)),
         }
     }
 
@@ -107,7 +120,7 @@ impl Row {
     pub(crate) fn octets(&self, column: usize) -> Result<Vec<u8>, StoreError> {
         match self.0.get(column) {
             Some(Value::Octets(octets)) => Ok(octets.clone()),
-            Some(Value::Null | Value::Integer(_) | Value::Text(_)) | None => Err(mistyped(column)),
+            Some(_) | None => Err(mistyped(column)),
         }
     }
 

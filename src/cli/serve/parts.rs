@@ -72,6 +72,7 @@ impl Parts {
         let metrics = Arc::new(Metrics::new(
             hashing.metrics(),
             &store,
+            keys.signatures(),
             availability.standstills(),
             log::lines_dropped(),
         ));

@@ -30,6 +30,8 @@ impl Value {
             Self::Integer(_) => Type::INT8,
             Self::Text(_) => Type::TEXT,
             Self::Octets(_) => Type::BYTEA,
+            Self::Integers(_) => Type::INT8_ARRAY,
+            Self::Texts(_) => Type::TEXT_ARRAY,
         }
     }
 }
@@ -45,6 +47,8 @@ impl ToSql for Value {
             Self::Integer(number) => number.to_sql(of_type, out),
             Self::Text(text) => text.to_sql(of_type, out),
             Self::Octets(octets) => octets.to_sql(of_type, out),
+            Self::Integers(numbers) => numbers.to_sql(of_type, out),
+            Self::Texts(texts) => texts.to_sql(of_type, out),
         }
     }
 

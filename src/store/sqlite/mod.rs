@@ -192,8 +192,7 @@ mod tests {
         ] {
             connection.execute_batch(script).expect("tables");
         }
-        let mut one = vec![Value::Null];
-        let (client, session) = (FIND_CLIENT.for_keys(&mut one), FIND_SESSION.for_keys(&mut one));
+        let (client, session) = (&FIND_CLIENT.one, &FIND_SESSION.one);
         for statement in [client, session, &FIND_USER, &REFRESH_SESSION] {
             for round in ["a", "b", "c"] {
                 let count = connection.prepare(&statement.sqlite).expect("SQL").parameter_count();

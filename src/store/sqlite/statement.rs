@@ -34,6 +34,12 @@ pub(in crate::store) fn execute(
     Ok(u64::try_from(changed).unwrap_or(u64::MAX))
 }
 
+/// Runs a statement without parameters that begins or ends something, and is planned once.
+pub(super) fn run(connection: &Connection, statement: &str) -> Result<(), StoreError> {
+    let mut prepared = connection.prepare_cached(statement).map_err(classify)?;
+    prepared.execute([]).map(drop).map_err(classify)
+}
+
 pub(in crate::store) fn run_script(
     connection: &mut Connection,
     script: &str,
@@ -48,6 +54,9 @@ impl ToSql for Value {
             Self::Integer(number) => ValueRef::Integer(*number),
             Self::Text(text) => ValueRef::Text(text.as_bytes()),
             Self::Octets(octets) => ValueRef::Blob(octets),
+            Self::Integers(_) | Self::Texts(_) => {
+                return Err(rusqlite::Error::ToSqlConversionFailure("SQLite has no lists".into()));
+            }
         }))
     }
 }

@@ -15,7 +15,7 @@ use super::super::StoreError;
 use super::file::{BUSY_TIMEOUT, DatabaseFile, leave_log_alone};
 use super::job::Job;
 use super::queue::Queue;
-use super::statement::{classify, run_script};
+use super::statement::{classify, run, run_script};
 use crate::supervision::panic_text;
 
 /// How many writes share one commit.
@@ -63,18 +63,31 @@ pub(super) fn read(jobs: &Jobs, threads: usize, file: &DatabaseFile) {
         || file.connect(),
         jobs,
         (threads, READS_MAX),
-        |connection, batch| {
-            let mut trouble = false;
-            for mut job in batch {
-                if !job.is_given_up() {
-                    let read = file.last_look().and_then(|()| job.run(connection));
-                    trouble |= read.is_err();
-                    job.answer(read);
-                }
-            }
-            trouble
-        },
+        |connection, batch| read_together(connection, batch, file),
     );
+}
+
+/// Does these jobs in one transaction, which begins after all of them were asked for. Whether the connection met
+/// trouble.
+fn read_together(
+    connection: &mut Connection,
+    batch: Vec<Box<dyn Job>>,
+    file: &DatabaseFile,
+) -> bool {
+    let begun = file.last_look().and_then(|()| run(connection, "BEGIN"));
+    if begun.is_err() {
+        answer_all(batch, &begun);
+        return true;
+    }
+    let mut trouble = false;
+    for mut job in batch {
+        if !job.is_given_up() {
+            let read = job.run(connection);
+            trouble |= read.is_err();
+            job.answer(read);
+        }
+    }
+    trouble || run(connection, "COMMIT").is_err()
 }
 
 /// Writes until the queue is closed, and wakes the keeper when the log is long.
@@ -228,10 +241,10 @@ fn try_to_write(
     let mut done = file.look().and_then(|()| run_in_transaction(connection, batch));
     let all_wait = batch.iter().all(|job| !job.is_given_up());
     if all_wait {
-        done = done.and_then(|()| run_script(connection, "COMMIT"));
+        done = done.and_then(|()| run(connection, "COMMIT"));
     }
     if !connection.is_autocommit() {
-        run_script(connection, "ROLLBACK").ok();
+        run(connection, "ROLLBACK").ok();
     }
     // What was written into a file that had gone by then is lost.
     all_wait.then(|| done.and_then(|()| file.look()))
@@ -242,17 +255,17 @@ fn run_in_transaction(
     connection: &mut Connection,
     batch: &mut [Box<dyn Job>],
 ) -> Result<(), StoreError> {
-    run_script(connection, "BEGIN IMMEDIATE")?;
+    run(connection, "BEGIN IMMEDIATE")?;
     for job in batch {
-        run_script(connection, "SAVEPOINT use_case")?;
+        run(connection, "SAVEPOINT use_case")?;
         if let Err(error) = job.run(connection) {
             if connection.is_autocommit() {
                 // SQLite itself has undone all of it, as when the disk is full.
                 return Err(StoreError::Unavailable(format!("nothing was written: {error}")));
             }
-            run_script(connection, "ROLLBACK TO use_case")?;
+            run(connection, "ROLLBACK TO use_case")?;
         }
-        run_script(connection, "RELEASE use_case")?;
+        run(connection, "RELEASE use_case")?;
     }
     Ok(())
 }

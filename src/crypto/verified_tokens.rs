@@ -1,0 +1,104 @@
+//! Which tokens of a key have a good signature, as far as that was seen lately: a signature that was verified need
+//! not be verified again.
+//!
+//! Nothing is kept but that a signature was good, under the digest of the whole token, so a token that differs in
+//! one bit is not found. That never changes. Whether key, client, user and session are good may change at any time,
+//! and is asked each time elsewhere.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::digest;
+
+/// How many tokens a generation has at most: as many as fill a table of 16,384 places.
+const GENERATION: usize = 14_336;
+
+/// How many tokens of one key are remembered at most. They take 33 octets each and, with the places that are
+/// free, 1.1 MiB.
+pub const TOKENS_MAX: usize = 2 * GENERATION;
+
+/// The digest of a token.
+pub(super) type TokenDigest = [u8; 32];
+
+/// The tokens of one key whose signature was good, in two generations: when the younger one is full, it becomes the
+/// elder one, which is forgotten. Whatever is asked for moves to the younger one, and so stays.
+#[derive(Debug, Default)]
+pub(super) struct VerifiedTokens(Mutex<Generations>);
+
+#[derive(Debug, Default)]
+struct Generations {
+    younger: HashSet<TokenDigest>,
+    elder: HashSet<TokenDigest>,
+}
+
+/// The digest of a token, under which it is remembered.
+pub(super) fn digest_of(token: &str) -> TokenDigest {
+    digest::sha256(token.as_bytes())
+}
+
+impl VerifiedTokens {
+    fn generations(&self) -> MutexGuard<'_, Generations> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the signature of this token was seen to be good.
+    pub(super) fn knows(&self, token: &TokenDigest) -> bool {
+        let mut generations = self.generations();
+        if generations.younger.contains(token) {
+            return true;
+        }
+        let known = generations.elder.remove(token);
+        if known {
+            generations.add(*token);
+        }
+        known
+    }
+
+    /// Remembers that the signature of this token is good.
+    pub(super) fn remember(&self, token: TokenDigest) {
+        self.generations().add(token);
+    }
+}
+
+impl Generations {
+    fn add(&mut self, token: TokenDigest) {
+        if self.younger.len() >= GENERATION {
+            // The elder ones are forgotten, and their room is used again.
+            std::mem::swap(&mut self.younger, &mut self.elder);
+            self.younger.clear();
+        }
+        self.younger.insert(token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(number: usize) -> TokenDigest {
+        digest_of(&number.to_string())
+    }
+
+    #[test]
+    fn no_more_tokens_are_remembered_than_there_is_room_for() {
+        let tokens = VerifiedTokens::default();
+        for number in 0..5 * TOKENS_MAX {
+            tokens.remember(token(number));
+            let generations = tokens.generations();
+            assert!(generations.younger.len() + generations.elder.len() <= TOKENS_MAX);
+            let room = generations.younger.capacity().max(generations.elder.capacity());
+            assert!(room <= GENERATION, "{room}");
+        }
+        assert!(!tokens.knows(&token(0)));
+        assert!(tokens.knows(&token(5 * TOKENS_MAX - 1)));
+    }
+
+    #[test]
+    fn what_is_asked_for_stays() {
+        let tokens = VerifiedTokens::default();
+        for number in 0..4 * TOKENS_MAX {
+            tokens.remember(token(number));
+            assert!(tokens.knows(&token(0)), "{number}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Documents that are served from memory: what is the same for every caller is made once, when the document is new.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use warp::reply::Response;
+
+use super::cors::CorsPolicy;
+use super::reply;
+use crate::crypto::key_ring::Document;
+
+/// Where the document of a route comes from, and how it was last answered.
+pub(super) struct Documents {
+    read: Box<dyn Fn() -> Arc<Document> + Send + Sync>,
+    written: ArcSwapOption<Written>,
+}
+
+/// A document with the head of the answers that have it.
+struct Written {
+    document: Arc<Document>,
+    headers: HeaderMap,
+}
+
+impl Documents {
+    pub(super) fn new(read: impl Fn() -> Arc<Document> + Send + Sync + 'static) -> Self {
+        Self { read: Box::new(read), written: ArcSwapOption::empty() }
+    }
+
+    /// The document as it is now, or that the caller has it already (RFC 9110 §13.1.2).
+    pub(super) fn answer(&self, request: &HeaderMap, head: bool) -> Response {
+        let written = self.written();
+        let Written { document, headers } = &*written;
+        let has_it = |field: &HeaderValue| {
+            let tags = field.to_str().unwrap_or_default().split(',').map(str::trim);
+            tags.map(|tag| tag.trim_start_matches("W/"))
+                .any(|tag| tag == "*" || tag == document.etag)
+        };
+        let is_known = request.get_all(IF_NONE_MATCH).iter().any(has_it);
+        let content = if is_known || head { Bytes::new() } else { document.content.clone() };
+        let mut response = Response::new(content.into());
+        *response.headers_mut() = headers.clone();
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(CONTENT_TYPE);
+        } else if head {
+            let length = HeaderValue::from(document.content.len());
+            response.headers_mut().insert(CONTENT_LENGTH, length);
+        }
+        response
+    }
+
+    fn written(&self) -> Arc<Written> {
+        let document = (self.read)();
+        if let Some(written) = &*self.written.load()
+            && Arc::ptr_eq(&written.document, &document)
+        {
+            return Arc::clone(written);
+        }
+        let written = Arc::new(Written { headers: head_of(&document), document });
+        self.written.store(Some(Arc::clone(&written)));
+        written
+    }
+}
+
+/// The head of the answers with this document. What is set for each answer, or by the cross-origin rules, has its
+/// place here already.
+fn head_of(document: &Document) -> HeaderMap {
+    let mut response = reply::with_defences(StatusCode::OK, Bytes::new());
+    CorsPolicy::Everyone.reader(&HeaderMap::new()).decorate(&[], &mut response);
+    let mut headers = std::mem::take(response.headers_mut());
+    let lifetime = format!("public, max-age={}", document.max_age.get());
+    headers.insert(CACHE_CONTROL, reply::text_value(&lifetime));
+    headers.insert(ETAG, reply::text_value(&document.etag));
+    headers.insert(CONTENT_TYPE, reply::JSON);
+    headers.insert(reply::REQUEST_ID, HeaderValue::from_static(""));
+    headers
+}
