@@ -12,7 +12,7 @@ use crate::clock::{Clock, Seconds, Timestamp};
 use crate::config::{DatabaseSettings, KeySettings};
 use crate::crypto::sealing::KeyPurpose;
 use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::key_administration::{
+use crate::endpoint::keys::administration::{
     KeyAdministration, ListedKey, Rotation, read_private_key,
 };
 use crate::oauth::KeyId;

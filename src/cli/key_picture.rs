@@ -1,7 +1,7 @@
 //! The lives of keys as a picture for the terminal: one bar a key, time from left to right.
 
 use crate::clock::{Seconds, Timestamp};
-use crate::endpoint::key_administration::ListedKey;
+use crate::endpoint::keys::administration::ListedKey;
 
 /// How many columns time has.
 const WIDTH: usize = 60;

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::agreed_clock::AgreedClock;
-use super::alarm::UnknownTokens;
-use super::client_authentication::{Beside, ClientAuthentication};
 use super::keys::{GenuineToken, Keys};
 use super::{FormRequest, Refusal, Trail};
 use crate::clock::Timestamp;
+use crate::endpoint::throttle::alarm::UnknownTokens;
+use crate::endpoint::token::client_authentication::{Beside, ClientAuthentication};
 use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use crate::oauth::client::{AccessTokenType, GrantType};
 use crate::oauth::client_credentials::ClientCredentials;

@@ -4,28 +4,16 @@
 //! sent and turns its answer, or its [`Refusal`], into a response.
 
 pub mod agreed_clock;
-pub mod alarm;
-pub mod client_authentication;
-pub mod discovery;
 pub mod housekeeping;
 pub mod incident;
 pub mod introspection;
-pub mod issuance;
-pub mod key_administration;
-mod key_making;
-pub mod key_vault;
 pub mod keys;
-mod opened_keys;
-pub mod origin;
-pub mod password_grant;
+pub mod metadata;
 pub mod readiness;
-pub mod refresh_grant;
 pub mod replicas;
 pub mod revocation;
 pub mod throttle;
-pub mod throttle_administration;
 pub mod token;
-pub mod write_watch;
 
 use crate::clock::Seconds;
 use crate::crypto::hashing_pool::NotVerified;
@@ -35,7 +23,7 @@ use crate::presence::Presence;
 use crate::secret::{Secret, SecretOctets};
 use crate::store::StoreError;
 use incident::Incident;
-use origin::Source;
+use throttle::origin::Source;
 
 /// A form that was posted, as far as an endpoint may know it.
 #[derive(Debug)]

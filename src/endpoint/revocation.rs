@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use super::agreed_clock::AgreedClock;
-use super::alarm::UnknownTokens;
-use super::client_authentication::{Beside, ClientAuthentication};
 use super::keys::{GenuineToken, Keys};
 use super::throttle::Throttle;
 use super::{FormRequest, Refusal, Trail};
+use crate::endpoint::throttle::alarm::UnknownTokens;
+use crate::endpoint::token::client_authentication::{Beside, ClientAuthentication};
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::client::AccessTokenType;
 use crate::oauth::client_credentials::ClientCredentials;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::{HeaderMap, HeaderName};
 
 use crate::config::TrustedProxy;
-use crate::endpoint::origin::{Source, Untold};
+use crate::endpoint::throttle::origin::{Source, Untold};
 
 /// The field that is read.
 const FIELD: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -12,7 +12,7 @@ use warp::reply::Response;
 
 use crate::clock::Seconds;
 use crate::endpoint::Refusal;
-use crate::endpoint::token::TokenResponse;
+use crate::endpoint::token::issuance::TokenResponse;
 use crate::oauth::{ErrorCode, Reason};
 use crate::secret::Secret;
 

@@ -27,7 +27,7 @@ use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
 use super::reply;
 use crate::clock::Seconds;
 use crate::endpoint::Refusal;
-use crate::endpoint::origin::{Source, Untold};
+use crate::endpoint::throttle::origin::{Source, Untold};
 use crate::oauth::Reason;
 use crate::presence::{Presence, Waiting};
 use crate::secret::SecretOctets;

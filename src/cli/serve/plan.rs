@@ -8,7 +8,7 @@ use super::exposure;
 use crate::config::{DatabaseLocation, KeySettings, ServeSettings};
 use crate::crypto::hashing_pool::HashingLimits;
 use crate::crypto::key_lifecycle::Schedule;
-use crate::endpoint::key_vault::KeyVault;
+use crate::endpoint::keys::vault::KeyVault;
 use crate::http::server::memory_bound;
 use crate::http::tls::Certificate;
 use crate::oauth::{ClientId, Issuer};

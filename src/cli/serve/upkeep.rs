@@ -8,9 +8,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::{Seconds, Timestamp};
 use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::discovery::Discovery;
 use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
 use crate::endpoint::keys::Keys;
+use crate::endpoint::metadata::Discovery;
 use crate::endpoint::replicas::Replica;
 use crate::http::metrics::Metrics;
 use crate::http::tls::{Certificate, Validity};

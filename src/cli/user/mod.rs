@@ -21,7 +21,7 @@ use super::{Failure, open_existing_store, open_store, open_store_if_made, output
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
 use crate::crypto::{password, password_policy, random};
-use crate::endpoint::throttle_administration::{self, AccountThrottle};
+use crate::endpoint::throttle::administration::{self, AccountThrottle};
 use crate::oauth::Scope;
 use crate::oauth::resource_owner::Username;
 use crate::secret::Secret;
@@ -201,8 +201,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Unlock { named, master } => {
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
-            let unlocked =
-                throttle_administration::unlock(&store, &master.master_key_file, &user).await?;
+            let unlocked = administration::unlock(&store, &master.master_key_file, &user).await?;
             let done = if unlocked { "unlocked" } else { "not held back: nothing was changed" };
             say(true, &named, done)
         }
@@ -246,7 +245,7 @@ struct Shown {
 async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Result<(), Failure> {
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
-    let throttle = throttle_administration::look(&store, &master.master_key_file, &user, now).await;
+    let throttle = administration::look(&store, &master.master_key_file, &user, now).await;
     let user = Listed::from(user);
     if let Err(problem) = &throttle {
         // What there is to see without the master key is worth seeing.

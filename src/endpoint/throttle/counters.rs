@@ -1,7 +1,7 @@
 //! The counters that an attempt to log in may touch, and what they say of it together.
 
-use super::Refusal;
 use crate::clock::Timestamp;
+use crate::endpoint::Refusal;
 use crate::oauth::Reason;
 use crate::oauth::throttle::{Counted, CounterName, Tally, Verdict};
 use crate::store::throttle::{Failure, Replacement};

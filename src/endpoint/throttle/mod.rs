@@ -4,8 +4,11 @@
 //! What is right is held back only where passwords are guessed at. A client secret has 256 random bits
 //! and a genuine token a signature: refusing those because others guess would help only the others.
 
+pub mod administration;
+pub mod alarm;
 mod counters;
 mod lines;
+pub mod origin;
 mod repeats;
 
 use std::sync::Arc;
@@ -13,12 +16,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::alarm::UnnamedEndUsers;
-use super::incident::Incident;
-use super::keys::Keys;
-use super::origin::{Group, Origin, Source, site};
-use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds, Timestamp};
+use crate::endpoint::incident::Incident;
+use crate::endpoint::keys::Keys;
+use crate::endpoint::{Refusal, Trail};
 use crate::oauth::Client;
 use crate::oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
 use crate::presence::Presence;
@@ -27,8 +28,10 @@ use crate::store::Store;
 use crate::store::throttle::{
     CountFailures, FindTallies, RecordOrigin, ReplaceTallies, Replacement,
 };
+use alarm::UnnamedEndUsers;
 use counters::{Counter, Counters, Decision, Names};
 use lines::{Lines, LinesOfAttempt, Places};
+use origin::{Group, Origin, Source, site};
 pub use repeats::Guess;
 use repeats::Repeats;
 

@@ -25,7 +25,7 @@ const BUGS: [Bug; 4] = [
     },
     Bug {
         name: "a retry that ignores revocation: it is answered from what the replica remembers",
-        file: "src/endpoint/refresh_grant.rs",
+        file: "src/endpoint/token/refresh.rs",
         right: "let session = session.ok_or(Reason::UnknownSession)?;",
         wrong: "
             static SEEN: std::sync::Mutex<Vec<crate::store::sessions::StoredSession>> =
@@ -42,7 +42,7 @@ const BUGS: [Bug; 4] = [
     },
     Bug {
         name: "a token that was used before ends nothing",
-        file: "src/endpoint/refresh_grant.rs",
+        file: "src/endpoint/token/refresh.rs",
         right: "if !self.store.perform(end).await? {",
         wrong: "if end.generation < 0 {",
     },

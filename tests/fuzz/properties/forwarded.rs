@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
 use jeton::config::TrustedProxy;
-use jeton::endpoint::origin::Untold;
+use jeton::endpoint::throttle::origin::Untold;
 use jeton::http::forwarded::TrustedProxies;
 
 /// The lines of the input: networks with commas between them, the peer, and then those of

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::key_vault::{
+use super::vault::{
     KeyVault, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
     open_signing_key, open_throttle_key,
 };

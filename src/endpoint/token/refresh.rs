@@ -3,15 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::agreed_clock::AgreedClock;
 use super::client_authentication::Beside;
-use super::incident::{Generations, Incident, Withheld};
-use super::issuance::{Issuance, OfSession, Subject};
-use super::token::TokenResponse;
-use super::{FormRequest, Refusal, Trail};
+use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::availability::Availability;
 use crate::clock::Seconds;
 use crate::config::RetryWindow;
+use crate::endpoint::agreed_clock::AgreedClock;
+use crate::endpoint::incident::{Generations, Incident, Withheld};
+use crate::endpoint::{FormRequest, Refusal, Trail};
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::session::{Presented, SessionLifetimes};
 use crate::oauth::token_request::RefreshGrant;

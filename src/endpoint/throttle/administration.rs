@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::key_vault::{find_throttle_key, open_throttle_key};
 use crate::clock::Timestamp;
 use crate::crypto::sealing::MasterKeys;
 use crate::crypto::throttle_key::ThrottleKey;
+use crate::endpoint::keys::vault::{find_throttle_key, open_throttle_key};
 use crate::oauth::throttle::{Counted, CounterName, Tally, Verdict};
 use crate::store::Store;
 use crate::store::keys::ListKeys;

@@ -5,16 +5,16 @@
 
 use serde::Serialize;
 
-use super::key_vault::{
+use super::vault::{
     KeyVault, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
     open_signing_key, opens,
 };
-use super::replicas::{self, Publication};
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::imported_key;
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{NewSigningKey, PublicJwk, SigningKey};
+use crate::endpoint::replicas::{self, Publication};
 use crate::oauth::KeyId;
 use crate::store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
 

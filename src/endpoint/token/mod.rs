@@ -1,30 +1,22 @@
 //! The token endpoint (RFC 6749 §3.2).
 
+pub mod client_authentication;
+pub mod issuance;
+pub mod password;
+pub mod refresh;
+
 use std::sync::Arc;
 
-use super::agreed_clock::AgreedClock;
-use super::client_authentication::{Beside, ClientAuthentication};
-use super::password_grant::PasswordGrantEndpoint;
-use super::refresh_grant::RefreshGrantEndpoint;
-use super::{FormRequest, Refusal, Trail};
+use crate::endpoint::agreed_clock::AgreedClock;
+use crate::endpoint::{FormRequest, Refusal, Trail};
 use crate::oauth::client::GrantType;
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::token_request::{PasswordGrant, RefreshGrant, read_grant_type};
 use crate::oauth::{Parameter, Parameters, SessionId};
-use crate::secret::Secret;
-
-/// A successful answer (RFC 6749 §5.1). The scope is always said.
-#[derive(Debug)]
-pub struct TokenResponse {
-    /// The signed token.
-    pub access_token: Secret,
-    /// Whole seconds from now.
-    pub expires_in: i64,
-    /// The token to continue the session with, for clients that may.
-    pub refresh_token: Option<Secret>,
-    /// What was granted.
-    pub scope: String,
-}
+use client_authentication::{Beside, ClientAuthentication};
+use issuance::TokenResponse;
+use password::PasswordGrantEndpoint;
+use refresh::RefreshGrantEndpoint;
 
 /// Answers token requests.
 #[derive(Debug)]

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::replicas;
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use crate::crypto::refresh_keys::{self, RefreshKey};
 use crate::crypto::sealing::{self, KeyPurpose, MasterKeys};
 use crate::crypto::signing::{self, NewSigningKey, PublicJwk, SigningKey};
 use crate::crypto::throttle_key::ThrottleKey;
+use crate::endpoint::replicas;
 use crate::oauth::KeyId;
 use crate::store::Store;
 use crate::store::keys::{AddKey, ListKeys, StoredKey};
@@ -302,13 +302,13 @@ pub(super) fn open_refresh_key(
 }
 
 /// The key that names counters: the newest that was not withdrawn.
-pub(super) fn find_throttle_key(stored: &[StoredKey]) -> Option<&StoredKey> {
+pub(in crate::endpoint) fn find_throttle_key(stored: &[StoredKey]) -> Option<&StoredKey> {
     let mut keys = stored.iter().filter(is_for(KeyPurpose::Throttle));
     keys.rfind(|key| key.revoked_at.is_none())
 }
 
 /// Opens the key that names counters.
-pub(super) fn open_throttle_key(
+pub(in crate::endpoint) fn open_throttle_key(
     stored: &StoredKey,
     masters: &MasterKeys,
 ) -> Result<ThrottleKey, String> {

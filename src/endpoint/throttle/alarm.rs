@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::incident::Incident;
 use crate::clock::{Clock, Seconds};
+use crate::endpoint::incident::Incident;
 use crate::oauth::ClientId;
 
 /// In how long a time tokens are counted together.

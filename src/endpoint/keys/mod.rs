@@ -1,6 +1,11 @@
 //! The keys of this replica: read from the database, opened, made when they are due. One kind signs
 //! access tokens, the other derives refresh tokens.
 
+pub mod administration;
+mod making;
+mod opened;
+pub mod vault;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,21 +13,21 @@ use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Mutex;
 
-use super::Refusal;
-use super::agreed_clock::AgreedClock;
-use super::key_making::read_and_make;
-use super::key_vault::KeyVault;
-use super::opened_keys::Opened;
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::key_lifecycle::{self, KeyState, Schedule};
 use crate::crypto::key_ring::{Document, KeyRing, Signer, Verified};
 use crate::crypto::refresh_keys::RefreshKeys;
 use crate::crypto::sealing::KeyPurpose;
 use crate::crypto::throttle_key::ThrottleKey;
+use crate::endpoint::Refusal;
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::oauth::access_token::AccessTokenClaims;
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::{Issuer, SessionId};
 use crate::secret::Secret;
+use making::read_and_make;
+use opened::Opened;
+use vault::KeyVault;
 
 /// How long after a look at the database a token of an unknown key does not lead to another.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::origin::Source;
-use super::throttle::Throttle;
-use super::{Refusal, Trail};
 use crate::clock::{Clock, Seconds};
 use crate::crypto::digest::SecretDigest;
+use crate::endpoint::throttle::Throttle;
+use crate::endpoint::throttle::origin::Source;
+use crate::endpoint::{Refusal, Trail};
 use crate::oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use crate::oauth::client_credentials::ClientCredentials;
 use crate::oauth::throttle::Counted;

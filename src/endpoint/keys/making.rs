@@ -1,11 +1,11 @@
 //! A look at the keys in the database: they are read, those that are missing or due are made, and each is
 //! opened if it can be.
 
-use super::agreed_clock::AgreedClock;
-use super::key_vault::{KeyVault, dates, is_for, next_generation};
-use super::opened_keys::Opened;
+use super::opened::Opened;
+use super::vault::{KeyVault, dates, is_for, next_generation};
 use crate::crypto::key_lifecycle::{self, KeyDates, Schedule};
 use crate::crypto::sealing::KeyPurpose;
+use crate::endpoint::agreed_clock::AgreedClock;
 use crate::store::keys::StoredKey;
 
 /// What a look at the database gave.

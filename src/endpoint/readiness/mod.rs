@@ -1,14 +1,16 @@
 //! Whether a login could succeed now, and if not, why.
 
+pub mod write_watch;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::agreed_clock::AgreedClock;
-use super::keys::Keys;
-use super::write_watch::WriteWatch;
+use crate::endpoint::agreed_clock::AgreedClock;
+use crate::endpoint::keys::Keys;
 use crate::store::Stop;
 use crate::supervision::Health;
+use write_watch::WriteWatch;
 
 /// Looks at all that a login needs.
 #[derive(Debug)]

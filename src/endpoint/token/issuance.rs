@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Refusal;
-use super::keys::Keys;
-use super::token::TokenResponse;
 use crate::clock::{Seconds, Timestamp};
 use crate::crypto::random;
+use crate::endpoint::Refusal;
+use crate::endpoint::keys::Keys;
 use crate::oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use crate::oauth::authorization::Authorized;
 use crate::oauth::client::{GrantType, OptionalClaim};
@@ -14,6 +13,19 @@ use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::session::SessionDates;
 use crate::oauth::{Client, Issuer, SessionId, UserId};
 use crate::secret::Secret;
+
+/// A successful answer (RFC 6749 §5.1). The scope is always said.
+#[derive(Debug)]
+pub struct TokenResponse {
+    /// The signed token.
+    pub access_token: Secret,
+    /// Whole seconds from now.
+    pub expires_in: i64,
+    /// The token to continue the session with, for clients that may.
+    pub refresh_token: Option<Secret>,
+    /// What was granted.
+    pub scope: String,
+}
 
 /// Issues tokens.
 #[derive(Clone, Debug)]

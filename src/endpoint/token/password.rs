@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use super::agreed_clock::AgreedClock;
-use super::issuance::{Issuance, OfSession, Subject};
-use super::origin::Origin;
-use super::throttle::{Account, Throttle};
-use super::token::TokenResponse;
-use super::{FormRequest, Refusal, Trail};
+use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::clock::Timestamp;
 use crate::crypto::hashing_pool::{HashingPool, Turn, Verification};
 use crate::crypto::password::PasswordHash;
 use crate::crypto::random;
+use crate::endpoint::agreed_clock::AgreedClock;
+use crate::endpoint::throttle::origin::Origin;
+use crate::endpoint::throttle::{Account, Throttle};
+use crate::endpoint::{FormRequest, Refusal, Trail};
 use crate::oauth::authorization::{Granted, Requested};
 use crate::oauth::client::GrantType;
 use crate::oauth::resource_owner::{self, Password, Username};
