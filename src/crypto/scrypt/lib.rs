@@ -22,6 +22,7 @@
 extern crate alloc;
 
 mod block;
+mod kernel;
 
 use alloc::vec::Vec;
 
@@ -31,6 +32,7 @@ use allocator_api2::vec::Vec as VecIn;
 use argon2::Block as Page;
 use block::{BLOCK_LENGTH, Block, Words};
 use hmac::{Hmac, KeyInit, Mac};
+pub use kernel::Kernel;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
@@ -62,8 +64,25 @@ impl Cost {
     }
 }
 
-/// The memory of one hash at a time.
+/// What is hashed.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The password, of any length.
+    pub password: &'a [u8],
+    /// The salt, of any length.
+    pub salt: &'a [u8],
+}
+
+impl core::fmt::Debug for Input<'_> {
+    /// Shows nothing of it.
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Input")
+    }
+}
+
+/// The memory of the hashes that are computed at once.
 pub struct Memory {
+    kernel: Kernel,
     /// Its length only grows until it is given back: the system gives memory when it is first written to.
     pages: VecIn<Page, System>,
     /// How many pages there may be.
@@ -87,12 +106,31 @@ impl Memory {
     /// # Errors
     /// There is not so much.
     pub fn reserve(octets: u64) -> Result<Self, TryReserveError> {
+        Self::reserve_for(Kernel::best(), octets)
+    }
+
+    /// As [`Memory::reserve`], and this kernel computes the hashes.
+    ///
+    /// # Errors
+    /// There is not so much.
+    pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, TryReserveError> {
         let pages = usize::try_from(octets).unwrap_or(usize::MAX) / Page::SIZE;
-        let mut memory =
-            Self { pages: VecIn::new_in(System), pages_max: pages, used: 0, mixed: Vec::new() };
+        let mut memory = Self {
+            kernel,
+            pages: VecIn::new_in(System),
+            pages_max: pages,
+            used: 0,
+            mixed: Vec::new(),
+        };
         memory.reserve_pages()?;
         memory.mixed.reserve_exact(MIXED_MAX);
         Ok(memory)
+    }
+
+    /// What computes the hashes.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     fn reserve_pages(&mut self) -> Result<(), TryReserveError> {
@@ -160,6 +198,19 @@ impl Memory {
             }
         }
         fill_with_parts(&last, &mut 0, output);
+    }
+
+    /// Computes scrypt of each input, `outputs[i]` of `inputs[i]`: as many at once as the kernel and the
+    /// memory allow, and the rest after them. What they needed stays in memory until the next hash or
+    /// [`Memory::wipe`].
+    ///
+    /// # Panics
+    /// As [`Memory::scrypt`]; or if there are not as many outputs as inputs.
+    pub fn scrypt_many(&mut self, cost: Cost, inputs: &[Input<'_>], outputs: &mut [[u8; 32]]) {
+        assert_eq!(inputs.len(), outputs.len(), "each input has an output");
+        for (input, output) in inputs.iter().zip(outputs) {
+            self.scrypt(input.password, input.salt, cost, output);
+        }
     }
 
     /// Overwrites what hashes have left.
