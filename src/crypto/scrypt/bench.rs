@@ -49,7 +49,7 @@ fn time_together(kernel: Kernel, lanes: u8) -> Duration {
     let mut memory = memory.expect("the memory of some hashes");
     let mut hash = || {
         let inputs = vec![Input { password: b"password", salt: b"salt" }; lanes.into()];
-        memory.scrypt_many(cost, &inputs, &mut vec![[0; 32]; lanes.into()]);
+        memory.scrypt_many(COST, &inputs, &mut vec![[0; 32]; lanes.into()]);
     };
     // The system gives memory when it is first written to.
     hash();
