@@ -1,27 +1,68 @@
-//! scrypt (RFC 7914) in memory that is kept from one hash to the next.
+//! scrypt (RFC 7914) of several passwords at once, in memory that is kept from one hash to the next.
 //!
+//! # Lanes
+//! scrypt is one long chain: each instruction of Salsa20/8 needs what the one before it made, so a processor core
+//! that computes one hash waits most of the time. Therefore several hashes are computed in lockstep. A block of
+//! scrypt is 16 words, in four rows of four. A row is 128 bits, and a vector register of 128, 256 or 512 bits holds
+//! the same row of 1, 2 or 4 hashes: each 128 bits of it are a *lane*. One instruction then does the same step of all
+//! of them. Several such registers are in flight beside each other, and what one of them waits for leaves time for
+//! the others.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | here | what surrounds the mixing: PBKDF2, and who gets which lane and which part of the memory |
+//! | `lanes` | the mixing (scryptROMix), written once for every width and number of registers |
+//! | `vector` | how the blocks of up to four hashes get into a vector's lanes and out again |
+//! | `kernel` | which instructions the processor has, and the widths and numbers that are compiled for them |
+//! | `block` | a block of scrypt, from octets and to octets |
+//!
+//! The hashes of a batch have nothing in common but their cost. Each has its own part of the memory, and its lane reads
+//! and writes only there. All take the same steps and are done at the same time, which depends on their cost and
+//! number, but not on what is hashed. With `p` greater than 1 a hash has `p` parts that are mixed independently, and
+//! each takes a lane.
+//!
+//! The crate `fearless_simd` finds out what the processor can do and compiles the code for it, without unsafe code
+//! here. Everything in `lanes` and `vector` is inlined into one function for each kernel and width.
+//!
+//! # Memory
 //! Other implementations take the memory of each hash from the allocator. Then nobody can say how much
 //! a service takes at most, because allocators keep what was freed for a while; and what a hash leaves
 //! behind, from which guesses of the password can be checked cheaply, is nobody's to wipe.
 //!
 //! The memory comes from the system's allocator, whatever allocator the program has for the rest: of pieces of
 //! this size it keeps nothing that was freed, so that [`Memory::give_back`] can.
+//! As many hashes at once take as many times [`Cost::memory`], and no more.
 //!
 //! The memory is made of the blocks of the crate `argon2`, so that it can be lent to that for hashes that
 //! were made elsewhere ([`Memory::lend`]).
 //!
-//! A package of its own, so that tests run it with optimisation. They hold it against the vectors of
-//! RFC 7914 and against the crate `scrypt` (`src/crypto/password/memory.rs`).
+//! A package of its own, so that tests run it with optimisation. They hold every kernel against the vectors of
+//! RFC 7914 and against the crate `scrypt`; `cargo bench -p jeton-scrypt` compares how fast they are.
 
 #![no_std]
 #![expect(
     clippy::indexing_slicing,
     reason = "the bounds follow from the cost, and a check of each would be half the work"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for the instructions of the kernel that calls it"
+)]
 
 extern crate alloc;
 
+/// A closure that is compiled for the instructions of the kernel that calls it.
+macro_rules! inline {
+    ($closure:expr) => {
+        #[inline(always)]
+        $closure
+    };
+}
+
 mod block;
+mod kernel;
+mod lanes;
+mod vector;
 
 use alloc::vec::Vec;
 
@@ -29,19 +70,17 @@ use allocator_api2::alloc::System;
 use allocator_api2::collections::TryReserveError;
 use allocator_api2::vec::Vec as VecIn;
 use argon2::Block as Page;
-use block::{BLOCK_LENGTH, Block, Words};
+use block::{BLOCK_LENGTH, Block};
 use hmac::{Hmac, KeyInit, Mac};
+pub use kernel::Kernel;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
 /// The greatest block size `r` there is room for.
 pub const R_MAX: u32 = 1_024;
 
-/// What the two strings of 2·r blocks that are mixed into each other take at most.
-const MIXED_MAX: usize = 2 * 2 * R_MAX as usize;
-
-/// The blocks of a page.
-const PAGE_BLOCKS: usize = Page::SIZE / BLOCK_LENGTH;
+/// How many blocks are mixed at once at most, of all hashes together: one hash with the greatest `r` has as many.
+const MIXED_MAX: usize = 2 * R_MAX as usize;
 
 /// What a hash costs (RFC 7914 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,20 +89,50 @@ pub struct Cost {
     pub ln: u8,
     /// The block size: 1 to [`R_MAX`].
     pub r: u32,
-    /// How many times the memory is filled: at least 1.
+    /// How many parts are mixed: at least 1, and `p·r` below 2^30.
     pub p: u32,
 }
 
 impl Cost {
-    /// The memory that one hash takes, in octets: 128·r·N, with `r` rounded up to a multiple of 8.
+    /// The memory of one lane, in octets: 128·r·N, with `r` rounded up to a multiple of 8. It is enough for one hash
+    /// with any `p`, whose parts then follow one another.
     #[must_use]
     pub fn memory(self) -> u64 {
         (u64::from(self.r.div_ceil(8)) * Page::SIZE as u64) << self.ln.min(40)
     }
+
+    /// The bounds of each field, and that of RFC 7914 §2 for `p`.
+    fn is_in_bounds(self) -> bool {
+        let Self { ln, r, p } = self;
+        let is_short = u64::from(p) * u64::from(r) < 1 << 30;
+        (1..=40).contains(&ln) && (1..=R_MAX).contains(&r) && p > 0 && is_short
+    }
+
+    /// What [`Cost::memory`] is in pages.
+    fn pages(self) -> usize {
+        usize::try_from(self.memory()).unwrap_or(usize::MAX) / Page::SIZE
+    }
 }
 
-/// The memory of one hash at a time.
+/// What is hashed.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The password, of any length.
+    pub password: &'a [u8],
+    /// The salt, of any length.
+    pub salt: &'a [u8],
+}
+
+impl core::fmt::Debug for Input<'_> {
+    /// Shows nothing of it.
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.write_str("Input")
+    }
+}
+
+/// The memory of the hashes that are computed at once.
 pub struct Memory {
+    kernel: Kernel,
     /// Its length only grows until it is given back: the system gives memory when it is first written to.
     pages: VecIn<Page, System>,
     /// How many pages there may be.
@@ -82,17 +151,37 @@ impl core::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// Reserves memory for hashes that take so many octets, and 256 KiB.
+    /// Reserves so many octets for the hashes that are computed at once, and 128 KiB. While they are mixed they take
+    /// 256·r octets more each, rounded up to the lanes of whole vectors.
     ///
     /// # Errors
     /// There is not so much.
     pub fn reserve(octets: u64) -> Result<Self, TryReserveError> {
+        Self::reserve_for(Kernel::best(), octets)
+    }
+
+    /// As [`Memory::reserve`], and this kernel computes the hashes.
+    ///
+    /// # Errors
+    /// There is not so much.
+    pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, TryReserveError> {
         let pages = usize::try_from(octets).unwrap_or(usize::MAX) / Page::SIZE;
-        let mut memory =
-            Self { pages: VecIn::new_in(System), pages_max: pages, used: 0, mixed: Vec::new() };
+        let mut memory = Self {
+            kernel,
+            pages: VecIn::new_in(System),
+            pages_max: pages,
+            used: 0,
+            mixed: Vec::new(),
+        };
         memory.reserve_pages()?;
         memory.mixed.reserve_exact(MIXED_MAX);
         Ok(memory)
+    }
+
+    /// What computes the hashes.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.kernel
     }
 
     fn reserve_pages(&mut self) -> Result<(), TryReserveError> {
@@ -123,43 +212,73 @@ impl Memory {
         &mut self.pages[..pages]
     }
 
-    /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`].
+    /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`]. If `p` is
+    /// greater than 1, as many parts of it are computed at once as the kernel and the memory allow.
     ///
     /// # Panics
     /// If the cost is out of the bounds of [`Cost`], or as [`Memory::lend`].
     pub fn scrypt(&mut self, password: &[u8], salt: &[u8], cost: Cost, output: &mut [u8]) {
-        assert!((1..=40).contains(&cost.ln) && (1..=R_MAX).contains(&cost.r) && cost.p > 0);
-        let pages = usize::try_from(cost.memory()).unwrap_or(usize::MAX) / Page::SIZE;
-        self.lend(pages);
-        let length = 2 * cost.r as usize;
-        if self.mixed.len() < 2 * length {
-            self.mixed.resize(2 * length, Block::default());
-        }
-        let (mixed, other) = self.mixed[..2 * length].split_at_mut(length);
-        let filled = &mut self.pages[..pages];
+        self.compute(cost, &[Input { password, salt }], |_, last| {
+            fill_with_parts(last, 0, output);
+        });
+    }
 
-        // PBKDF2 with one iteration is an HMAC for each part of its output, so neither its output nor
-        // the second one's salt need be in memory as a whole.
-        let keyed = Hmac::<Sha256>::new_from_slice(password).expect("keys of any length");
-        let mut salted = keyed.clone();
-        salted.update(salt);
-        let mut last = keyed;
-        let mut part = 0;
-        for _ in 0..cost.p {
-            for block in &mut *mixed {
-                let mut octets = [0; BLOCK_LENGTH];
-                fill_with_parts(&salted, &mut part, &mut octets);
-                *block = Block::read(&octets);
-                octets.zeroize();
+    /// Computes scrypt of each input, `outputs[i]` of `inputs[i]`: as many at once as the kernel and the
+    /// memory allow, and the rest after them. What they needed stays in memory until the next hash or
+    /// [`Memory::wipe`].
+    ///
+    /// # Panics
+    /// As [`Memory::scrypt`]; or if there are not as many outputs as inputs.
+    pub fn scrypt_many(&mut self, cost: Cost, inputs: &[Input<'_>], outputs: &mut [[u8; 32]]) {
+        assert_eq!(inputs.len(), outputs.len(), "each input has an output");
+        self.compute(cost, inputs, |input, last| fill_with_parts(last, 0, &mut outputs[input]));
+    }
+
+    /// Computes scrypt of each input but for the last step: `done` is told which input it is, in order, and gets
+    /// what makes its output.
+    ///
+    /// Each input has `p` parts, which have nothing to do with each other until all are mixed. So a lane takes a
+    /// part, whosever it is.
+    fn compute(
+        &mut self,
+        cost: Cost,
+        inputs: &[Input<'_>],
+        mut done: impl FnMut(usize, &Hmac<Sha256>),
+    ) {
+        assert!(cost.is_in_bounds(), "{cost:?} is out of bounds");
+        let (length, p) = (2 * cost.r as usize, cost.p as usize);
+        let pages = cost.pages();
+        let at_once =
+            self.kernel.lanes().min(self.pages_max / pages).min(MIXED_MAX / length).max(1);
+        let parts = inputs.len() * p;
+        // Of an input whose parts are not all mixed.
+        let mut last = None;
+        for first in (0..parts).step_by(at_once) {
+            let lanes = first..parts.min(first + at_once);
+            self.lend(lanes.len() * pages);
+            self.mixed.resize(self.mixed.len().max(lanes.len() * length), Block::default());
+            let mixed = &mut self.mixed[..lanes.len() * length];
+            for (at, blocks) in lanes.clone().zip(mixed.chunks_exact_mut(length)) {
+                let Input { password, salt } = inputs[at / p];
+                let mut salted = keyed(password);
+                salted.update(salt);
+                fill_with_blocks(&salted, at % p * length, blocks);
             }
-            ro_mix(mixed, other, filled);
-            for block in &*mixed {
-                let mut octets = block.write();
-                last.update(&octets);
-                octets.zeroize();
+            self.kernel.ro_mix(lanes.len(), mixed, &mut self.pages[..lanes.len() * pages]);
+            for (at, blocks) in lanes.zip(mixed.chunks_exact(length)) {
+                let mut so_far = last.take().unwrap_or_else(|| keyed(inputs[at / p].password));
+                for block in blocks {
+                    let mut octets = block.write();
+                    so_far.update(&octets);
+                    octets.zeroize();
+                }
+                if at % p + 1 == p {
+                    done(at / p, &so_far);
+                } else {
+                    last = Some(so_far);
+                }
             }
         }
-        fill_with_parts(&last, &mut 0, output);
     }
 
     /// Overwrites what hashes have left.
@@ -176,112 +295,32 @@ impl Drop for Memory {
     }
 }
 
-/// The next parts of the output of PBKDF2 with one iteration (RFC 8018 §5.2); `part` counts them.
-fn fill_with_parts(salted: &Hmac<Sha256>, part: &mut u32, output: &mut [u8]) {
-    for octets in output.chunks_mut(32) {
-        *part += 1;
+/// HMAC with this key, which may have any length.
+fn keyed(password: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(password).expect("keys of any length")
+}
+
+/// The output of PBKDF2 with one iteration (RFC 8018 §5.2) but for its first `skipped` parts of 32 octets. Each
+/// part is an HMAC, so none of the output need be in memory as a whole.
+fn fill_with_parts(salted: &Hmac<Sha256>, skipped: usize, output: &mut [u8]) {
+    for (octets, number) in output.chunks_mut(32).zip(skipped + 1..) {
         let mut mac = salted.clone();
-        mac.update(&part.to_be_bytes());
+        mac.update(&u32::try_from(number).expect("within the bounds of the cost").to_be_bytes());
         let mut tag = mac.finalize().into_bytes();
         octets.copy_from_slice(&tag[..octets.len()]);
         tag.zeroize();
     }
 }
 
-/// scryptROMix (RFC 7914 §5): `mixed` is both input and output; `other` is room for as much; `filled`
-/// is the memory, `N` times as long, each part on pages of its own.
-fn ro_mix(mixed: &mut [Block], other: &mut [Block], filled: &mut [Page]) {
-    let length = mixed.len();
-    let part = length.div_ceil(PAGE_BLOCKS);
-    let n = filled.len() / part;
-    let (mut from, mut to) = (mixed, other);
-    for pages in filled.chunks_exact_mut(part) {
-        for (blocks, page) in from.chunks(PAGE_BLOCKS).zip(pages) {
-            for (block, words) in blocks.iter().zip(words_mut(page)) {
-                *words = block.0;
-            }
-        }
-        block_mix(from, to);
-        core::mem::swap(&mut from, &mut to);
-    }
-    for _ in 0..n {
-        // N is a power of two that is at most 2^40, so 64 bits of Integerify are as good as all.
-        let chosen = usize::try_from(from[length - 1].first_octets() & (n as u64 - 1));
-        let start = chosen.expect("less than N") * part;
-        // Apart from the mixing: so the memory is asked for all of it at once.
-        for (blocks, page) in from.chunks_mut(PAGE_BLOCKS).zip(&filled[start..start + part]) {
-            for (block, words) in blocks.iter_mut().zip(words(page)) {
-                *block = *block ^ Block(*words);
-            }
-        }
-        block_mix(from, to);
-        core::mem::swap(&mut from, &mut to);
-    }
-    // N is even: the last was written to `mixed`.
-}
-
-/// The blocks of a page, in words.
-#[inline]
-fn words(page: &Page) -> &[Words] {
-    bytemuck::cast_slice(page.as_ref())
-}
-
-#[inline]
-fn words_mut(page: &mut Page) -> &mut [Words] {
-    bytemuck::cast_slice_mut(page.as_mut())
-}
-
-/// scryptBlockMix (RFC 7914 §4).
-#[inline]
-fn block_mix(input: &[Block], output: &mut [Block]) {
-    let (even, odd) = output.split_at_mut(input.len() / 2);
-    let mut last = input[input.len() - 1];
-    for ((pair, even), odd) in input.chunks_exact(2).zip(even).zip(odd) {
-        last = (last ^ pair[0]).salsa20_8();
-        *even = last;
-        last = (last ^ pair[1]).salsa20_8();
-        *odd = last;
+/// As [`fill_with_parts`], in blocks.
+fn fill_with_blocks(salted: &Hmac<Sha256>, skipped: usize, blocks: &mut [Block]) {
+    for (block, before) in blocks.iter_mut().zip(skipped..) {
+        let mut octets = [0; BLOCK_LENGTH];
+        fill_with_parts(salted, before * (BLOCK_LENGTH / 32), &mut octets);
+        *block = Block::read(&octets);
+        octets.zeroize();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COST: Cost = Cost { ln: 4, r: 3, p: 2 };
-
-    #[test]
-    fn what_a_hash_leaves_can_be_wiped() {
-        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
-        memory.scrypt(b"password", b"salt", COST, &mut [0; 32]);
-        let is_blank = |page: &Page| page.as_ref().iter().all(|word| *word == 0);
-        assert!(memory.pages.iter().all(|page| !is_blank(page)));
-        memory.wipe();
-        assert!(!memory.pages.is_empty() && memory.pages.iter().all(is_blank));
-        let nothing = [0; BLOCK_LENGTH];
-        assert!(memory.mixed.iter().all(|block| block.write() == nothing));
-    }
-
-    #[test]
-    fn memory_that_was_given_back_is_taken_again() {
-        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
-        let (mut before, mut after) = ([0; 32], [0; 32]);
-        memory.scrypt(b"password", b"salt", COST, &mut before);
-        memory.give_back();
-        assert!(memory.pages.is_empty());
-        memory.scrypt(b"password", b"salt", COST, &mut after);
-        assert_eq!(before, after);
-    }
-
-    #[test]
-    fn more_memory_than_there_is_is_an_error() {
-        assert!(Memory::reserve(u64::MAX).is_err());
-    }
-
-    #[test]
-    #[should_panic(expected = "more than was reserved")]
-    fn a_hash_takes_no_more_than_was_reserved() {
-        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
-        memory.scrypt(b"password", b"salt", Cost { ln: 14, ..COST }, &mut [0; 32]);
-    }
-}
+mod tests;
