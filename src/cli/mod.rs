@@ -12,6 +12,7 @@ mod doctor;
 mod healthcheck;
 mod key;
 mod key_picture;
+mod layout;
 mod log;
 mod machine;
 mod memory_limit;

@@ -5,39 +5,48 @@
 //! the async runtime, and a login that could not be served in time is refused before it costs
 //! anything, which keeps the ones that are served fast.
 //!
-//! Clients take turns (`queue`), so no flood of one takes the turn of another.
+//! A thread computes several hashes at once, each in a lane of the processor's vectors, which takes hardly longer
+//! than one. A thread that is free starts with what waits, and waits for no more. So batches are as large as the load
+//! is.
+//!
+//! Clients take turns (`queue`), so no flood of one takes the turn of another. The first in the queue decides what a
+//! batch computes; those after it that cost the same join it, in their turns.
 //!
 //! Each thread reserves its memory when it starts, so what all of them take together is known beforehand. It
 //! gives back what it used when it had nothing to do for a while.
 
+mod job;
+mod metrics;
 mod queue;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 
-use super::password::{HashingMemory, PasswordHash};
+use super::password::{Hashed, HashingMemory, Kernel, PasswordHash, lanes};
 use crate::clock::Seconds;
 use crate::config::ScryptCost;
 use crate::oauth::resource_owner::Password;
 use crate::presence::Presence;
 use crate::supervision::{Health, supervise_thread};
+use job::{Batch, Job};
+pub use metrics::{FunctionLabels, HashingMetrics};
 use queue::Queue;
 pub use queue::Turn;
 
 /// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
 const ASSUMED_SPEED: f64 = 512e6;
-/// The weight of the newest hash in the running mean of durations.
+/// The weight of the newest batch in the running mean of durations.
 const NEWEST_WEIGHT: f64 = 0.2;
 /// The longest queue, whatever the prediction says.
 const QUEUE_LENGTH_MAX: usize = 4_096;
+
+/// For how long hashes that are to be replaced gather, as long as passwords wait to be verified. They fill a batch
+/// sooner or later; one by one, each would take as long.
+const GATHERING: Duration = Duration::from_millis(500);
 
 /// What one verification found.
 #[derive(Debug)]
@@ -65,9 +74,11 @@ pub enum NotVerified {
 /// How the pool is laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingLimits {
-    /// How many passwords are hashed at once.
+    /// How many threads hash.
     pub threads: usize,
-    /// The most memory that one of them may take, in octets.
+    /// What computes scrypt in each of them.
+    pub kernel: Kernel,
+    /// The memory of one of them, for all that it computes at once, in octets.
     pub memory_per_thread: u64,
     /// The longest wait for a turn.
     pub deadline: Duration,
@@ -77,28 +88,12 @@ pub struct HashingLimits {
     pub cost: ScryptCost,
 }
 
-/// What verifications are counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct FunctionLabels {
-    /// `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
-    pub function: &'static str,
-}
-
-/// What the pool tells of itself.
-#[derive(Clone, Debug)]
-pub struct HashingMetrics {
-    /// Logins that wait for their turn.
-    pub queue_depth: Gauge,
-    /// Seconds from asking to the start of the hash.
-    pub wait: Histogram,
-    /// Seconds that a verification took.
-    pub duration: Histogram,
-    /// Verifications done, by what was computed.
-    pub verified: Family<FunctionLabels, Counter>,
-    /// Logins refused because the wait would have been too long.
-    pub refused: Counter,
-    /// Logins dropped because the caller had hung up.
-    pub abandoned: Counter,
+impl HashingLimits {
+    /// How many hashes of this cost a thread computes at once.
+    #[must_use]
+    pub fn lanes(&self, cost: ScryptCost) -> usize {
+        lanes(self.kernel, self.memory_per_thread, cost)
+    }
 }
 
 /// The hashing threads and their queue.
@@ -118,20 +113,13 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     jobs: Queue<Job>,
+    /// Those whose password is right and whose hash is to be replaced. They have had their turn.
+    to_replace: VecDeque<Job>,
+    /// How many batches are being computed.
     running: usize,
     closed: bool,
+    /// What a batch takes.
     mean_seconds: f64,
-}
-
-#[derive(Debug)]
-struct Job {
-    password: Password,
-    /// What to verify against; the decoy if there is nothing.
-    stored: Option<PasswordHash>,
-    replace: bool,
-    asked_at: Instant,
-    caller: Presence,
-    reply: oneshot::Sender<Result<Verification, NotVerified>>,
 }
 
 impl HashingPool {
@@ -143,9 +131,12 @@ impl HashingPool {
         let pool = Self { shared: Arc::new(Shared::new(limits)) };
         for number in 0..limits.threads {
             let shared = Arc::clone(&pool.shared);
-            let memory = HashingMemory::reserve(limits.memory_per_thread);
+            let memory = HashingMemory::reserve_for(limits.kernel, limits.memory_per_thread);
             let mut memory = memory.map_err(std::io::Error::other)?;
-            memory.test().map_err(std::io::Error::other)?;
+            if number == 0 {
+                // The others compute in the same way.
+                memory.test().map_err(std::io::Error::other)?;
+            }
             supervise_thread(format!("hashing-{number}"), health, move || {
                 shared.work_until_closed(&mut memory);
                 Ok(())
@@ -181,7 +172,8 @@ impl HashingPool {
         caller: Presence,
     ) -> Result<Verification, NotVerified> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { password, stored, replace, asked_at: Instant::now(), caller, reply };
+        let asked_at = Instant::now();
+        let job = Job { password, stored, replace, asked_at, caller, reply, replacement: None };
         self.shared.admit(turn, job)?;
         answer.await.unwrap_or(Err(NotVerified::Failed))
     }
@@ -199,7 +191,8 @@ impl Shared {
         let work = limits.cost.work();
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
         let mean_seconds = work as f64 / ASSUMED_SPEED;
-        let state = State { jobs: Queue::new(), running: 0, closed: false, mean_seconds };
+        let (jobs, to_replace) = (Queue::new(), VecDeque::new());
+        let state = State { jobs, to_replace, running: 0, closed: false, mean_seconds };
         Self {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -215,16 +208,16 @@ impl Shared {
 
     /// Puts a job into the queue, unless its turn would come too late.
     fn admit(&self, turn: Turn, job: Job) -> Result<(), NotVerified> {
-        let (threads, deadline) = (self.limits.threads, self.limits.deadline.as_secs_f64());
+        let deadline = self.limits.deadline.as_secs_f64();
         let mut state = self.lock();
         let is_full = |state: &State| state.jobs.len() >= QUEUE_LENGTH_MAX;
-        if state.predicted_wait(&turn, threads) > deadline || is_full(&state) {
+        if state.predicted_wait(&turn, &self.limits) > deadline || is_full(&state) {
             // Those who hung up hold no place.
             for job in state.jobs.take_out(|waiting| waiting.caller.is_gone()) {
                 self.abandon(job);
             }
         }
-        let wait = state.predicted_wait(&turn, threads);
+        let wait = state.predicted_wait(&turn, &self.limits);
         let mut has_room = wait <= deadline;
         if has_room && is_full(&state) {
             // The client that is flooded gives way to the others.
@@ -250,35 +243,46 @@ impl Shared {
 
     /// What each thread does.
     fn work_until_closed(&self, memory: &mut HashingMemory) {
-        while let Some(job) = self.next(memory) {
+        while let Some(batch) = self.next(memory) {
             let running = Running(self);
             let started = Instant::now();
-            let cost = self.limits.cost;
-            let function = job.stored.as_ref().map_or("scrypt", PasswordHash::function);
-            let outcome = catch_unwind(AssertUnwindSafe(|| job.verify(cost, memory)));
+            let hashed = catch_unwind(AssertUnwindSafe(|| batch.compute(memory)));
             let seconds = started.elapsed().as_secs_f64();
-            self.metrics.duration.observe(seconds);
-            self.metrics.verified.get_or_create(&FunctionLabels { function }).inc();
+            self.metrics.count_batch(&batch, seconds);
 
-            let mut queue = self.lock();
-            queue.mean_seconds += NEWEST_WEIGHT * (seconds - queue.mean_seconds);
-            drop(queue);
+            let mut state = self.lock();
+            state.mean_seconds += NEWEST_WEIGHT * (seconds - state.mean_seconds);
+            drop(state);
             drop(running);
-            // The caller may have gone meanwhile; there is nobody left to tell then.
-            job.reply.send(outcome.map_err(|_| NotVerified::Failed)).ok();
+            match hashed {
+                Ok(hashed) => self.go_on(batch, hashed),
+                Err(_) => {
+                    batch.jobs.into_iter().for_each(|job| job.answer(Err(NotVerified::Failed)));
+                }
+            }
         }
+    }
+
+    /// Answers the jobs of a batch. Those whose hash is to be replaced wait for another batch, after the others
+    /// were answered.
+    fn go_on(&self, batch: Batch, hashed: Vec<Hashed>) {
+        let cost = self.limits.cost;
+        let jobs = batch.jobs.into_iter().zip(hashed);
+        let to_replace: Vec<_> = jobs.filter_map(|(job, hashed)| job.go_on(hashed, cost)).collect();
+        // This thread looks for its next batch at once, so no other need be told.
+        self.lock().to_replace.extend(to_replace);
     }
 
     /// Waits until a job is there or the pool is closed; a wait of `memory_idle` gives the memory back.
     fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, State> {
-        let is_idle = |queue: &mut State| queue.jobs.is_empty() && !queue.closed;
+        let is_idle = |state: &mut State| state.is_empty() && !state.closed;
         let waited = self.work.wait_timeout_while(self.lock(), self.limits.memory_idle, is_idle);
-        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if !waited.timed_out() {
-            return queue;
+            return state;
         }
         // Nobody who comes meanwhile waits for this thread to have done it.
-        drop(queue);
+        drop(state);
         memory.give_back();
         let waited = self.work.wait_while(self.lock(), is_idle);
         waited.unwrap_or_else(PoisonError::into_inner)
@@ -287,50 +291,73 @@ impl Shared {
     /// Answers a job whose caller hung up.
     fn abandon(&self, job: Job) {
         self.metrics.abandoned.inc();
-        job.reply.send(Err(NotVerified::CallerGone)).ok();
+        job.answer(Err(NotVerified::CallerGone));
     }
 
     /// Answers a job whose turn does not come in time.
     fn refuse(&self, job: Job) {
         self.metrics.refused.inc();
-        let retry_after = Seconds::new(1);
-        job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
+        job.answer(Err(NotVerified::Overloaded { retry_after: Seconds::new(1) }));
     }
 
-    /// Waits for the next job that is to be done, and counts it as running; `None` when the pool is
-    /// closed.
-    fn next(&self, memory: &mut HashingMemory) -> Option<Job> {
-        if self.lock().jobs.is_empty() {
+    /// A job whose turn has come, unless nobody waits for it any more or it comes too late.
+    fn begin(&self, job: Job) -> Option<Job> {
+        if job.replacement.is_some() {
+            return Some(job);
+        }
+        if job.caller.is_gone() {
+            self.abandon(job);
+            return None;
+        }
+        let waited = job.asked_at.elapsed();
+        if waited > self.limits.deadline {
+            // Others went first who came later: the answer is the same as if that had been known.
+            self.refuse(job);
+            return None;
+        }
+        self.metrics.wait.observe(waited.as_secs_f64());
+        Some(job)
+    }
+
+    /// Waits for the next job that is to be done, takes what can be computed with it, and counts that as running;
+    /// `None` when the pool is closed.
+    fn next(&self, memory: &mut HashingMemory) -> Option<Batch> {
+        if self.lock().is_empty() {
             // Otherwise the next hash overwrites it all, so this takes no time that anyone waits for.
             memory.wipe();
         }
-        let mut queue = self.wait_for_work(memory);
+        let mut state = self.wait_for_work(memory);
         loop {
-            if queue.closed {
+            if state.closed {
                 return None;
             }
-            let Some(job) = queue.jobs.pop() else {
-                drop(queue);
-                queue = self.wait_for_work(memory);
+            let Some(first) = state.first(&self.limits) else {
+                drop(state);
+                state = self.wait_for_work(memory);
                 continue;
             };
-            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
-            let waited = job.asked_at.elapsed();
-            if job.caller.is_gone() {
-                self.abandon(job);
-            } else if waited > self.limits.deadline {
-                // Others went first who came later: the answer is the same as if that had been known.
-                self.refuse(job);
-            } else {
-                queue.running += 1;
-                self.metrics.wait.observe(waited.as_secs_f64());
-                return Some(job);
+            let begun = self.begin(first).map(|first| self.fill(first, &mut state));
+            self.metrics.queue_depth.set(as_gauge(state.jobs.len()));
+            if let Some(batch) = begun {
+                state.running += 1;
+                return Some(batch);
             }
         }
     }
+
+    /// The batch of a job and those that can be computed with it.
+    fn fill(&self, first: Job, state: &mut State) -> Batch {
+        let mut batch = Batch::of(first, &self.limits);
+        batch.take(&mut state.to_replace);
+        let deadline = self.limits.deadline;
+        let fits = |job: &Job| job.is_out(deadline) || batch.has_room_for(job);
+        let fitting = state.jobs.pop_fitting(fits);
+        batch.jobs.extend(fitting.into_iter().filter_map(|job| self.begin(job)));
+        batch
+    }
 }
 
-/// A hash that is being computed: counted until dropped, also by a panic.
+/// A batch that is being computed: counted until dropped, also by a panic.
 struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
@@ -340,51 +367,39 @@ impl Drop for Running<'_> {
 }
 
 impl State {
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.to_replace.is_empty()
+    }
+
     /// How long a job that came now would wait for this turn, in seconds.
-    fn predicted_wait(&self, turn: &Turn, threads: usize) -> f64 {
-        let ahead = (self.jobs.ahead(turn) + self.running).saturating_sub(threads - 1);
+    fn predicted_wait(&self, turn: &Turn, limits: &HashingLimits) -> f64 {
+        let ahead = self.to_replace.iter().chain(self.jobs.ahead(turn));
+        // It joins the last batch, unless that is full.
+        let batches = ahead.map(|job| job.share(limits)).sum::<f64>().floor();
         #[expect(clippy::cast_precision_loss, reason = "both are small")]
-        let rounds = ahead as f64 / threads as f64;
+        let (running, threads) = (self.running as f64, limits.threads as f64);
+        let rounds = (batches + running - (threads - 1.0)).max(0.0) / threads;
         rounds * self.mean_seconds
     }
-}
 
-impl Job {
-    /// The work itself.
-    fn verify(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Verification {
-        let Some(stored) = &self.stored else {
-            memory.decoy(&self.password, cost);
-            return Verification { matches: false, replacement: None };
-        };
-        let right = stored.verify(&self.password, memory);
-        let replacement = right
-            .filter(|_| self.replace)
-            .and_then(|form| stored.replacement(&self.password, form, cost, memory));
-        Verification { matches: right.is_some(), replacement }
+    /// The job that the next batch begins with. Hashes that are to be replaced gather while passwords wait to be
+    /// verified, but not for long.
+    fn first(&mut self, limits: &HashingLimits) -> Option<Job> {
+        let is_full = self.to_replace.len() >= limits.lanes(limits.cost);
+        let longest = self.to_replace.front().and_then(|job| job.replacement.as_ref());
+        let has_gathered =
+            longest.is_some_and(|replacement| replacement.since.elapsed() >= GATHERING);
+        if !(is_full || has_gathered)
+            && let Some(job) = self.jobs.pop()
+        {
+            return Some(job);
+        }
+        self.to_replace.pop_front().or_else(|| self.jobs.pop())
     }
 }
 
 fn as_gauge(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
-}
-
-impl HashingMetrics {
-    fn new() -> Self {
-        let verified = Family::default();
-        for function in PasswordHash::FUNCTIONS {
-            // What was never counted would be missing, and not 0.
-            drop(verified.get_or_create(&FunctionLabels { function }));
-        }
-        let seconds = || Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0]);
-        Self {
-            queue_depth: Gauge::default(),
-            wait: seconds(),
-            duration: seconds(),
-            verified,
-            refused: Counter::default(),
-            abandoned: Counter::default(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -398,6 +413,7 @@ mod tests {
     fn limits(deadline: Duration) -> HashingLimits {
         HashingLimits {
             threads: 1,
+            kernel: Kernel::best(),
             memory_per_thread: 4 << 20,
             deadline,
             memory_idle: Duration::ZERO,
@@ -460,7 +476,8 @@ mod tests {
         let admit = |caller| {
             let (reply, answer) = oneshot::channel();
             let (password, asked_at) = (presented("password"), Instant::now());
-            let job = Job { password, stored: None, replace: true, asked_at, caller, reply };
+            let (stored, replacement) = (None, None);
+            let job = Job { password, stored, replace: true, asked_at, caller, reply, replacement };
             shared.admit(turn(), job).map(|()| answer)
         };
         let gone = || Waiting::default().presence();
