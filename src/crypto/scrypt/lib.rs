@@ -21,8 +21,18 @@
 
 extern crate alloc;
 
+/// A closure that is compiled for the processor's instructions, as what calls it.
+macro_rules! inline {
+    ($closure:expr) => {
+        #[inline(always)]
+        $closure
+    };
+}
+
 mod block;
 mod kernel;
+mod lanes;
+mod vector;
 
 use alloc::vec::Vec;
 
@@ -30,7 +40,7 @@ use allocator_api2::alloc::System;
 use allocator_api2::collections::TryReserveError;
 use allocator_api2::vec::Vec as VecIn;
 use argon2::Block as Page;
-use block::{BLOCK_LENGTH, Block, Words};
+use block::{BLOCK_LENGTH, Block};
 use hmac::{Hmac, KeyInit, Mac};
 pub use kernel::Kernel;
 use sha2::Sha256;
@@ -39,11 +49,8 @@ use zeroize::Zeroize;
 /// The greatest block size `r` there is room for.
 pub const R_MAX: u32 = 1_024;
 
-/// What the two strings of 2·r blocks that are mixed into each other take at most.
-const MIXED_MAX: usize = 2 * 2 * R_MAX as usize;
-
-/// The blocks of a page.
-const PAGE_BLOCKS: usize = Page::SIZE / BLOCK_LENGTH;
+/// How many blocks of hashes are mixed at once at most.
+const MIXED_MAX: usize = 2 * R_MAX as usize;
 
 /// What a hash costs (RFC 7914 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,43 +168,15 @@ impl Memory {
         &mut self.pages[..pages]
     }
 
-    /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`].
+    /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`]. If `p` is
+    /// greater than 1, as many parts of it are computed at once as the kernel and the memory allow.
     ///
     /// # Panics
     /// If the cost is out of the bounds of [`Cost`], or as [`Memory::lend`].
     pub fn scrypt(&mut self, password: &[u8], salt: &[u8], cost: Cost, output: &mut [u8]) {
-        assert!((1..=40).contains(&cost.ln) && (1..=R_MAX).contains(&cost.r) && cost.p > 0);
-        let pages = usize::try_from(cost.memory()).unwrap_or(usize::MAX) / Page::SIZE;
-        self.lend(pages);
-        let length = 2 * cost.r as usize;
-        if self.mixed.len() < 2 * length {
-            self.mixed.resize(2 * length, Block::default());
-        }
-        let (mixed, other) = self.mixed[..2 * length].split_at_mut(length);
-        let filled = &mut self.pages[..pages];
-
-        // PBKDF2 with one iteration is an HMAC for each part of its output, so neither its output nor
-        // the second one's salt need be in memory as a whole.
-        let keyed = Hmac::<Sha256>::new_from_slice(password).expect("keys of any length");
-        let mut salted = keyed.clone();
-        salted.update(salt);
-        let mut last = keyed;
-        let mut part = 0;
-        for _ in 0..cost.p {
-            for block in &mut *mixed {
-                let mut octets = [0; BLOCK_LENGTH];
-                fill_with_parts(&salted, &mut part, &mut octets);
-                *block = Block::read(&octets);
-                octets.zeroize();
-            }
-            ro_mix(mixed, other, filled);
-            for block in &*mixed {
-                let mut octets = block.write();
-                last.update(&octets);
-                octets.zeroize();
-            }
-        }
-        fill_with_parts(&last, &mut 0, output);
+        self.compute(cost, &[Input { password, salt }], |_, last| {
+            fill_with_parts(last, 0, output);
+        });
     }
 
     /// Computes scrypt of each input, `outputs[i]` of `inputs[i]`: as many at once as the kernel and the
@@ -208,8 +187,50 @@ impl Memory {
     /// As [`Memory::scrypt`]; or if there are not as many outputs as inputs.
     pub fn scrypt_many(&mut self, cost: Cost, inputs: &[Input<'_>], outputs: &mut [[u8; 32]]) {
         assert_eq!(inputs.len(), outputs.len(), "each input has an output");
-        for (input, output) in inputs.iter().zip(outputs) {
-            self.scrypt(input.password, input.salt, cost, output);
+        self.compute(cost, inputs, |input, last| fill_with_parts(last, 0, &mut outputs[input]));
+    }
+
+    /// Computes scrypt of each input but for its last step: `done` is told of which input it is, in order,
+    /// and gets what makes the output.
+    ///
+    /// What fills a lane is a part: the inputs have `p` of them each.
+    fn compute(
+        &mut self,
+        cost: Cost,
+        inputs: &[Input<'_>],
+        mut done: impl FnMut(usize, &Hmac<Sha256>),
+    ) {
+        let Cost { ln, r, p } = cost;
+        assert!((1..=40).contains(&ln) && (1..=R_MAX).contains(&r) && p > 0);
+        let (length, p) = (2 * r as usize, p as usize);
+        let pages = usize::try_from(cost.memory()).unwrap_or(usize::MAX) / Page::SIZE;
+        let lanes_max =
+            self.kernel.lanes().min(self.pages_max / pages).min(MIXED_MAX / length).max(1);
+
+        let parts: Vec<(usize, usize)> =
+            (0..inputs.len()).flat_map(|input| (0..p).map(move |part| (input, part))).collect();
+        let mut last = None;
+        for parts in parts.chunks(lanes_max) {
+            self.lend(parts.len() * pages);
+            self.mixed.resize(self.mixed.len().max(parts.len() * length), Block::default());
+            let mixed = &mut self.mixed[..parts.len() * length];
+            for ((input, part), blocks) in parts.iter().zip(mixed.chunks_exact_mut(length)) {
+                let mut salted = keyed(inputs[*input].password);
+                salted.update(inputs[*input].salt);
+                fill_with_blocks(&salted, part * length * 2, blocks);
+            }
+            self.kernel.ro_mix(parts.len(), mixed, &mut self.pages[..parts.len() * pages]);
+            for ((input, part), blocks) in parts.iter().zip(mixed.chunks_exact(length)) {
+                let last = last.get_or_insert_with(|| keyed(inputs[*input].password));
+                for block in blocks {
+                    let mut octets = block.write();
+                    last.update(&octets);
+                    octets.zeroize();
+                }
+                if part + 1 == p {
+                    done(*input, last);
+                }
+            }
         }
     }
 
@@ -227,71 +248,30 @@ impl Drop for Memory {
     }
 }
 
-/// The next parts of the output of PBKDF2 with one iteration (RFC 8018 §5.2); `part` counts them.
-fn fill_with_parts(salted: &Hmac<Sha256>, part: &mut u32, output: &mut [u8]) {
-    for octets in output.chunks_mut(32) {
-        *part += 1;
+/// HMAC with this key, which may have any length.
+fn keyed(password: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(password).expect("keys of any length")
+}
+
+/// The output of PBKDF2 with one iteration (RFC 8018 §5.2) from a place on, which is counted in its own
+/// blocks of 32 octets. Such output is an HMAC for each block, so none of it need be in memory as a whole.
+fn fill_with_parts(salted: &Hmac<Sha256>, from: usize, output: &mut [u8]) {
+    for (octets, number) in output.chunks_mut(32).zip(from + 1..) {
         let mut mac = salted.clone();
-        mac.update(&part.to_be_bytes());
+        mac.update(&u32::try_from(number).expect("no longer than PBKDF2 allows").to_be_bytes());
         let mut tag = mac.finalize().into_bytes();
         octets.copy_from_slice(&tag[..octets.len()]);
         tag.zeroize();
     }
 }
 
-/// scryptROMix (RFC 7914 §5): `mixed` is both input and output; `other` is room for as much; `filled`
-/// is the memory, `N` times as long, each part on pages of its own.
-fn ro_mix(mixed: &mut [Block], other: &mut [Block], filled: &mut [Page]) {
-    let length = mixed.len();
-    let part = length.div_ceil(PAGE_BLOCKS);
-    let n = filled.len() / part;
-    let (mut from, mut to) = (mixed, other);
-    for pages in filled.chunks_exact_mut(part) {
-        for (blocks, page) in from.chunks(PAGE_BLOCKS).zip(pages) {
-            for (block, words) in blocks.iter().zip(words_mut(page)) {
-                *words = block.0;
-            }
-        }
-        block_mix(from, to);
-        core::mem::swap(&mut from, &mut to);
-    }
-    for _ in 0..n {
-        // N is a power of two that is at most 2^40, so 64 bits of Integerify are as good as all.
-        let chosen = usize::try_from(from[length - 1].first_octets() & (n as u64 - 1));
-        let start = chosen.expect("less than N") * part;
-        // Apart from the mixing: so the memory is asked for all of it at once.
-        for (blocks, page) in from.chunks_mut(PAGE_BLOCKS).zip(&filled[start..start + part]) {
-            for (block, words) in blocks.iter_mut().zip(words(page)) {
-                *block = *block ^ Block(*words);
-            }
-        }
-        block_mix(from, to);
-        core::mem::swap(&mut from, &mut to);
-    }
-    // N is even: the last was written to `mixed`.
-}
-
-/// The blocks of a page, in words.
-#[inline]
-fn words(page: &Page) -> &[Words] {
-    bytemuck::cast_slice(page.as_ref())
-}
-
-#[inline]
-fn words_mut(page: &mut Page) -> &mut [Words] {
-    bytemuck::cast_slice_mut(page.as_mut())
-}
-
-/// scryptBlockMix (RFC 7914 §4).
-#[inline]
-fn block_mix(input: &[Block], output: &mut [Block]) {
-    let (even, odd) = output.split_at_mut(input.len() / 2);
-    let mut last = input[input.len() - 1];
-    for ((pair, even), odd) in input.chunks_exact(2).zip(even).zip(odd) {
-        last = (last ^ pair[0]).salsa20_8();
-        *even = last;
-        last = (last ^ pair[1]).salsa20_8();
-        *odd = last;
+/// As [`fill_with_parts`], and what is filled are blocks of scrypt.
+fn fill_with_blocks(salted: &Hmac<Sha256>, from: usize, blocks: &mut [Block]) {
+    for (block, from) in blocks.iter_mut().zip((from..).step_by(BLOCK_LENGTH / 32)) {
+        let mut octets = [0; BLOCK_LENGTH];
+        fill_with_parts(salted, from, &mut octets);
+        *block = Block::read(&octets);
+        octets.zeroize();
     }
 }
 
