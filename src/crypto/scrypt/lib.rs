@@ -221,14 +221,15 @@ impl Memory {
             }
             self.kernel.ro_mix(parts.len(), mixed, &mut self.pages[..parts.len() * pages]);
             for ((input, part), blocks) in parts.iter().zip(mixed.chunks_exact(length)) {
-                let last = last.get_or_insert_with(|| keyed(inputs[*input].password));
+                let mac = last.get_or_insert_with(|| keyed(inputs[*input].password));
                 for block in blocks {
                     let mut octets = block.write();
-                    last.update(&octets);
+                    mac.update(&octets);
                     octets.zeroize();
                 }
                 if part + 1 == p {
-                    done(*input, last);
+                    done(*input, mac);
+                    last = None;
                 }
             }
         }
