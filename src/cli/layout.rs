@@ -21,6 +21,8 @@ pub(super) struct Layout {
     pub(super) kernel: Kernel,
     /// In octets.
     pub(super) memory_per_thread: u64,
+    /// What all threads together may take, in octets.
+    pub(super) budget: u64,
 }
 
 impl Layout {
@@ -71,7 +73,7 @@ impl Layout {
             )));
         }
         let kernel = kernel.at_most(1 << (speeds.len() - 1));
-        Ok(Self { threads, kernel, memory_per_thread })
+        Ok(Self { threads, kernel, memory_per_thread, budget })
     }
 }
 
@@ -192,7 +194,7 @@ mod tests {
                 let settings = Arguments::try_parse_from(arguments).expect("valid").settings;
                 let limit = MemoryLimit { octets: mib << 20, source: "a test".to_owned() };
                 let layout = Layout::new(&settings, 2, Some(limit), Kernel::best());
-                let Layout { threads, kernel, memory_per_thread } = layout.expect("enough");
+                let Layout { threads, kernel, memory_per_thread, .. } = layout.expect("enough");
                 let together = memory_per_thread * count(threads);
                 assert!(together <= (mib << 20) / 4 || together == 128 << 20, "{mib} {cost}");
                 let lanes = lanes(kernel, memory_per_thread, settings.scrypt);

@@ -114,7 +114,7 @@ impl std::fmt::Debug for NewHash {
 impl NewHash {
     /// The hash of a password.
     #[must_use]
-    pub(super) fn of(password: &Secret) -> Self {
+    pub fn of(password: &Secret) -> Self {
         Self::of_octets(password.expose().as_bytes(), None)
     }
 
