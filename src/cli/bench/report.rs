@@ -126,12 +126,13 @@ impl Report {
                 measured;
             let (memory, milliseconds) =
                 (ByteSize(*memory_per_hash).to_string(), batch_seconds * 1e3);
-            let mark = if *is_allowed { "" } else { "  not for --scrypt" };
+            let mark = if *is_allowed { "" } else { " *" };
             writeln!(
                 text,
                 "{scrypt}  {memory:>7}  {threads:7}  {hashes_at_once:7}  {hashes_per_second:8.1}  {milliseconds:10.0} ms{mark}"
             )?;
         }
+        writeln!(text, "* less memory than --scrypt allows")?;
         let say = |advice: &Advice| {
             let Advice { hash_threads, hashes_at_once, hash_memory } = advice;
             format!(
