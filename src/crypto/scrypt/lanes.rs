@@ -9,177 +9,213 @@ use zeroize::Zeroize;
 use crate::block::{BLOCK_LENGTH, Block, Words};
 use crate::vector::Vector;
 
+/// How many hashes there are at most.
+pub(crate) const LANES_MAX: usize = 16;
+
 /// The blocks of a page.
 const PAGE_BLOCKS: usize = Page::SIZE / BLOCK_LENGTH;
 
-/// The same block of each hash: four rows, each in `R` vectors.
-#[derive(Clone, Copy)]
-struct Blocks<V, const R: usize>([[V; R]; 4]);
-
-/// Mixes `lanes` hashes, at most as many as `R` vectors have lanes. `mixed` is both input and output, the
-/// blocks of one hash after those of another; `filled` is their memory in the same order.
+/// Mixes so many hashes, at most as many as `R` vectors have lanes. `mixed` is both input and output: the blocks
+/// of one hash after those of another. `filled` is their memory in the same order: `N` rows for each hash, each
+/// row on pages of its own.
 ///
-/// A lane without a hash does what the last hash does, in that one's memory: it reads and writes the same.
+/// A lane that no hash is left for does what the last hash does, in that one's memory.
 #[inline(always)]
 pub(crate) fn ro_mix<S: Simd, V: Vector<S>, const R: usize>(
     simd: S,
-    lanes: usize,
+    hashes: usize,
     mixed: &mut [Block],
     filled: &mut [Page],
 ) {
-    let length = mixed.len() / lanes;
-    let part = length.div_ceil(PAGE_BLOCKS);
-    let hash_pages = filled.len() / lanes;
-    let n = hash_pages / part;
-    let hash = |k: usize, lane: usize| (k * V::LANES + lane).min(lanes - 1);
+    let length = mixed.len() / hashes;
+    let row_pages = length.div_ceil(PAGE_BLOCKS);
+    let hash_pages = filled.len() / hashes;
+    let n = hash_pages / row_pages;
+    let lanes = R * V::LANES;
+    let hash_of = |lane: usize| lane.min(hashes - 1);
+    // The first page of a row. N is a power of two. Each hash begins one row further than the hash before it and
+    // comes round: the same row of all hashes at the same place would be in the same few sets of the cache.
+    let page_of = |lane: usize, row: usize| {
+        let hash = hash_of(lane);
+        hash * hash_pages + ((row + hash) & (n - 1)) * row_pages
+    };
 
-    let mut from = vec![Blocks([[V::splat(simd, 0); R]; 4]); length];
+    let mut from = vec![Blocks::<V, R>::blank(simd); length];
     let mut to = from.clone();
     for (at, blocks) in from.iter_mut().enumerate() {
-        for k in 0..R {
-            let rows = V::load(simd, inline!(|lane| mixed[hash(k, lane) * length + at].0));
-            for row in 0..4 {
-                blocks.0[row][k] = rows[row];
-            }
-        }
+        *blocks = Blocks::load(simd, |lane| mixed[hash_of(lane) * length + at].0);
     }
-
-    // Where the memory of each lane's hash begins.
-    let mut start = [[0; 4]; R];
-    for (k, starts) in start.iter_mut().enumerate() {
-        for (lane, start) in starts.iter_mut().enumerate() {
-            *start = hash(k, lane) * hash_pages;
+    let mut pages = [0; LANES_MAX];
+    for row in 0..n {
+        for (lane, page) in pages[..lanes].iter_mut().enumerate() {
+            *page = page_of(lane, row);
         }
-    }
-    for i in 0..n {
-        for (at, blocks) in from.iter().enumerate() {
-            let (page, at) = (i * part + at / PAGE_BLOCKS, at % PAGE_BLOCKS);
-            for k in 0..R {
-                let [a, b, c, d] = blocks.0;
-                V::store(
-                    [a[k], b[k], c[k], d[k]],
-                    inline!(|lane, words| {
-                        blocks_mut(&mut filled[start[k][lane] + page])[at] = words;
-                    }),
-                );
-            }
-        }
-        block_mix(&from, &mut to);
+        block_mix(
+            &from,
+            &mut to,
+            inline!(|at: usize, blocks: &Blocks<V, R>| {
+                let (page, at) = (at / PAGE_BLOCKS, at % PAGE_BLOCKS);
+                blocks.store(|lane, words| {
+                    blocks_mut(&mut filled[pages[lane] + page])[at] = words;
+                });
+            }),
+        );
         core::mem::swap(&mut from, &mut to);
     }
     for _ in 0..n {
-        let mut chosen = start;
-        let last = &from[length - 1].0;
-        for (k, chosen) in chosen.iter_mut().enumerate() {
-            for lane in 0..V::LANES {
-                let (low, high) =
-                    (last[0][k].as_slice()[4 * lane], last[3][k].as_slice()[4 * lane + 1]);
-                // N is a power of two that is at most 2^40, so 64 bits of Integerify are as good as all.
-                let number = (u64::from(high) << 32 | u64::from(low)) & (n as u64 - 1);
-                chosen[lane] += usize::try_from(number).expect("less than N") * part;
-            }
+        let last = &from[length - 1];
+        for (lane, page) in pages[..lanes].iter_mut().enumerate() {
+            // N is at most 2^40, so 64 bits of Integerify are as good as all.
+            let row =
+                usize::try_from(last.first_octets(lane) & (n as u64 - 1)).expect("less than N");
+            *page = page_of(lane, row);
         }
         // Apart from the mixing: so the memory is asked for all of it at once.
         for (at, blocks) in from.iter_mut().enumerate() {
             let (page, at) = (at / PAGE_BLOCKS, at % PAGE_BLOCKS);
-            for k in 0..R {
-                let rows =
-                    V::load(simd, inline!(|lane| blocks_of(&filled[chosen[k][lane] + page])[at]));
-                for row in 0..4 {
-                    blocks.0[row][k] ^= rows[row];
-                }
-            }
+            let kept = Blocks::load(simd, |lane| blocks_of(&filled[pages[lane] + page])[at]);
+            *blocks = blocks.xor(&kept);
         }
-        block_mix(&from, &mut to);
+        block_mix(&from, &mut to, inline!(|_, _| {}));
         core::mem::swap(&mut from, &mut to);
     }
-
     for (at, blocks) in from.iter().enumerate() {
-        for k in 0..R {
-            let [a, b, c, d] = blocks.0;
-            V::store(
-                [a[k], b[k], c[k], d[k]],
-                inline!(|lane, words| mixed[hash(k, lane) * length + at].0 = words),
-            );
-        }
+        blocks.store(|lane, words| mixed[hash_of(lane) * length + at].0 = words);
     }
     for blocks in from.iter_mut().chain(&mut to) {
-        for vector in blocks.0.as_flattened_mut() {
-            vector.as_mut_slice().zeroize();
-        }
+        blocks.wipe();
     }
 }
 
-/// The blocks of a page.
-#[inline(always)]
-fn blocks_of(page: &Page) -> &[Words] {
-    bytemuck::cast_slice(page.as_ref())
-}
-
-#[inline(always)]
-fn blocks_mut(page: &mut Page) -> &mut [Words] {
-    bytemuck::cast_slice_mut(page.as_mut())
-}
-
-/// scryptBlockMix (RFC 7914 §4).
+/// scryptBlockMix (RFC 7914 §4). `see` gets each block of the input and where it stands.
 #[inline(always)]
 fn block_mix<S: Simd, V: Vector<S>, const R: usize>(
     input: &[Blocks<V, R>],
     output: &mut [Blocks<V, R>],
+    mut see: impl FnMut(usize, &Blocks<V, R>),
 ) {
     let (even, odd) = output.split_at_mut(input.len() / 2);
     let mut last = input[input.len() - 1];
-    for ((pair, even), odd) in input.chunks_exact(2).zip(even).zip(odd) {
-        last = salsa20_8(xor(last, &pair[0]));
+    for (at, ((pair, even), odd)) in input.chunks_exact(2).zip(even).zip(odd).enumerate() {
+        see(2 * at, &pair[0]);
+        last = last.xor(&pair[0]).salsa20_8();
         *even = last;
-        last = salsa20_8(xor(last, &pair[1]));
+        see(2 * at + 1, &pair[1]);
+        last = last.xor(&pair[1]).salsa20_8();
         *odd = last;
     }
 }
 
-#[inline(always)]
-fn xor<S: Simd, V: Vector<S>, const R: usize>(
-    mut blocks: Blocks<V, R>,
-    other: &Blocks<V, R>,
-) -> Blocks<V, R> {
-    for i in 0..4 {
-        for k in 0..R {
-            blocks.0[i][k] ^= other.0[i][k];
-        }
-    }
-    blocks
-}
+/// The same block of each hash: four rows, each in `R` vectors. Between the vectors nothing depends on
+/// anything, so the processor computes one while it waits for what another one needs.
+#[derive(Clone, Copy)]
+struct Blocks<V, const R: usize>([[V; R]; 4]);
 
-/// The Salsa20/8 core (RFC 7914 §3).
-#[inline(always)]
-fn salsa20_8<S: Simd, V: Vector<S>, const R: usize>(blocks: Blocks<V, R>) -> Blocks<V, R> {
-    let [mut a, mut b, mut c, mut d] = blocks.0;
-    for _ in 0..8 {
+impl<V, const R: usize> Blocks<V, R> {
+    #[inline(always)]
+    fn blank<S: Simd>(simd: S) -> Self
+    where
+        V: Vector<S>,
+    {
+        Self([[V::splat(simd, 0); R]; 4])
+    }
+
+    /// Puts `words(lane)` into each lane.
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, words: impl Fn(usize) -> Words) -> Self
+    where
+        V: Vector<S>,
+    {
+        let mut blocks = Self::blank(simd);
         for k in 0..R {
-            b[k] ^= rotate::<S, V, 7, 25>(a[k] + d[k]);
+            let rows = V::load(simd, |lane| words(k * V::LANES + lane));
+            for (row, vector) in blocks.0.iter_mut().zip(rows) {
+                row[k] = vector;
+            }
         }
+        blocks
+    }
+
+    /// Hands what is in each lane to `words(lane, …)`.
+    #[inline(always)]
+    fn store<S: Simd>(&self, mut words: impl FnMut(usize, Words))
+    where
+        V: Vector<S>,
+    {
+        let [a, b, c, d] = &self.0;
         for k in 0..R {
-            c[k] ^= rotate::<S, V, 9, 23>(b[k] + a[k]);
-        }
-        for k in 0..R {
-            d[k] ^= rotate::<S, V, 13, 19>(c[k] + b[k]);
-        }
-        for k in 0..R {
-            a[k] ^= rotate::<S, V, 18, 14>(d[k] + c[k]);
-        }
-        // Columns become rows and rows columns: the next round is the same again.
-        for k in 0..R {
-            (b[k], c[k], d[k]) =
-                (turn::<S, V, 1>(d[k]), turn::<S, V, 2>(c[k]), turn::<S, V, 3>(b[k]));
+            let rows = [a[k], b[k], c[k], d[k]];
+            V::store(rows, |lane, of_it| words(k * V::LANES + lane, of_it));
         }
     }
-    let mut mixed = blocks;
-    for (first, row) in mixed.0.iter_mut().zip([a, b, c, d]) {
-        for k in 0..R {
-            first[k] += row[k];
+
+    /// The number in the first 8 octets of a lane's block.
+    #[inline(always)]
+    fn first_octets<S: Simd>(&self, lane: usize) -> u64
+    where
+        V: Vector<S>,
+    {
+        let (k, word) = (lane / V::LANES, lane % V::LANES * 4);
+        let (low, high) = (self.0[0][k].as_slice()[word], self.0[3][k].as_slice()[word + 1]);
+        u64::from(high) << 32 | u64::from(low)
+    }
+
+    #[inline(always)]
+    fn xor<S: Simd>(mut self, other: &Self) -> Self
+    where
+        V: Vector<S>,
+    {
+        for (own, other) in self.0.iter_mut().zip(&other.0) {
+            for k in 0..R {
+                own[k] ^= other[k];
+            }
+        }
+        self
+    }
+
+    /// The Salsa20/8 core (RFC 7914 §3).
+    #[inline(always)]
+    fn salsa20_8<S: Simd>(mut self) -> Self
+    where
+        V: Vector<S>,
+    {
+        let [mut a, mut b, mut c, mut d] = self.0;
+        for _ in 0..8 {
+            for k in 0..R {
+                b[k] ^= rotate::<S, V, 7, 25>(a[k] + d[k]);
+            }
+            for k in 0..R {
+                c[k] ^= rotate::<S, V, 9, 23>(b[k] + a[k]);
+            }
+            for k in 0..R {
+                d[k] ^= rotate::<S, V, 13, 19>(c[k] + b[k]);
+            }
+            for k in 0..R {
+                a[k] ^= rotate::<S, V, 18, 14>(d[k] + c[k]);
+            }
+            // Columns become rows and rows columns: the next round is the same again.
+            for k in 0..R {
+                let (from_b, from_c) = (turn::<S, V, 3>(b[k]), turn::<S, V, 2>(c[k]));
+                (b[k], c[k], d[k]) = (turn::<S, V, 1>(d[k]), from_c, from_b);
+            }
+        }
+        for (own, row) in self.0.iter_mut().zip([a, b, c, d]) {
+            for k in 0..R {
+                own[k] += row[k];
+            }
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn wipe<S: Simd>(&mut self)
+    where
+        V: Vector<S>,
+    {
+        for vector in self.0.as_flattened_mut() {
+            vector.as_mut_slice().zeroize();
         }
     }
-    mixed
 }
 
 /// Rotates each word to the left; both numbers are 32 together.
@@ -192,4 +228,15 @@ fn rotate<S: Simd, V: Vector<S>, const LEFT: u32, const RIGHT: u32>(words: V) ->
 #[inline(always)]
 fn turn<S: Simd, V: Vector<S>, const BY: usize>(words: V) -> V {
     words.slide_within_blocks::<BY>(words)
+}
+
+/// The blocks of a page.
+#[inline(always)]
+fn blocks_of(page: &Page) -> &[Words] {
+    bytemuck::cast_slice(page.as_ref())
+}
+
+#[inline(always)]
+fn blocks_mut(page: &mut Page) -> &mut [Words] {
+    bytemuck::cast_slice_mut(page.as_mut())
 }

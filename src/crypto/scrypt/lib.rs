@@ -18,6 +18,10 @@
     clippy::indexing_slicing,
     reason = "the bounds follow from the cost, and a check of each would be half the work"
 )]
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined is not compiled for the instructions of the kernel that calls it"
+)]
 
 extern crate alloc;
 
@@ -68,6 +72,20 @@ impl Cost {
     #[must_use]
     pub fn memory(self) -> u64 {
         (u64::from(self.r.div_ceil(8)) * Page::SIZE as u64) << self.ln.min(40)
+    }
+}
+
+impl Cost {
+    /// The bounds of each field, and that of RFC 7914 §2 for `p`.
+    fn is_in_bounds(self) -> bool {
+        let Self { ln, r, p } = self;
+        let is_short = u64::from(p) * u64::from(r) < 1 << 30;
+        (1..=40).contains(&ln) && (1..=R_MAX).contains(&r) && p > 0 && is_short
+    }
+
+    /// What [`Cost::memory`] is in pages.
+    fn pages(self) -> usize {
+        usize::try_from(self.memory()).unwrap_or(usize::MAX) / Page::SIZE
     }
 }
 
@@ -190,46 +208,48 @@ impl Memory {
         self.compute(cost, inputs, |input, last| fill_with_parts(last, 0, &mut outputs[input]));
     }
 
-    /// Computes scrypt of each input but for its last step: `done` is told of which input it is, in order,
-    /// and gets what makes the output.
+    /// Computes scrypt of each input but for the last step: `done` is told which input it is, in order, and gets
+    /// what makes its output.
     ///
-    /// What fills a lane is a part: the inputs have `p` of them each.
+    /// Each input has `p` parts, which have nothing to do with each other until all are mixed. So a lane takes a
+    /// part, whosever it is.
     fn compute(
         &mut self,
         cost: Cost,
         inputs: &[Input<'_>],
         mut done: impl FnMut(usize, &Hmac<Sha256>),
     ) {
-        let Cost { ln, r, p } = cost;
-        assert!((1..=40).contains(&ln) && (1..=R_MAX).contains(&r) && p > 0);
-        let (length, p) = (2 * r as usize, p as usize);
-        let pages = usize::try_from(cost.memory()).unwrap_or(usize::MAX) / Page::SIZE;
-        let lanes_max =
+        assert!(cost.is_in_bounds(), "{cost:?} is out of bounds");
+        let (length, p) = (2 * cost.r as usize, cost.p as usize);
+        let pages = cost.pages();
+        let at_once =
             self.kernel.lanes().min(self.pages_max / pages).min(MIXED_MAX / length).max(1);
-
-        let parts: Vec<(usize, usize)> =
-            (0..inputs.len()).flat_map(|input| (0..p).map(move |part| (input, part))).collect();
+        let parts = inputs.len() * p;
+        // Of an input whose parts are not all mixed.
         let mut last = None;
-        for parts in parts.chunks(lanes_max) {
-            self.lend(parts.len() * pages);
-            self.mixed.resize(self.mixed.len().max(parts.len() * length), Block::default());
-            let mixed = &mut self.mixed[..parts.len() * length];
-            for ((input, part), blocks) in parts.iter().zip(mixed.chunks_exact_mut(length)) {
-                let mut salted = keyed(inputs[*input].password);
-                salted.update(inputs[*input].salt);
-                fill_with_blocks(&salted, part * length * 2, blocks);
+        for first in (0..parts).step_by(at_once) {
+            let lanes = first..parts.min(first + at_once);
+            self.lend(lanes.len() * pages);
+            self.mixed.resize(self.mixed.len().max(lanes.len() * length), Block::default());
+            let mixed = &mut self.mixed[..lanes.len() * length];
+            for (at, blocks) in lanes.clone().zip(mixed.chunks_exact_mut(length)) {
+                let Input { password, salt } = inputs[at / p];
+                let mut salted = keyed(password);
+                salted.update(salt);
+                fill_with_blocks(&salted, at % p * length, blocks);
             }
-            self.kernel.ro_mix(parts.len(), mixed, &mut self.pages[..parts.len() * pages]);
-            for ((input, part), blocks) in parts.iter().zip(mixed.chunks_exact(length)) {
-                let mac = last.get_or_insert_with(|| keyed(inputs[*input].password));
+            self.kernel.ro_mix(lanes.len(), mixed, &mut self.pages[..lanes.len() * pages]);
+            for (at, blocks) in lanes.zip(mixed.chunks_exact(length)) {
+                let mut so_far = last.take().unwrap_or_else(|| keyed(inputs[at / p].password));
                 for block in blocks {
                     let mut octets = block.write();
-                    mac.update(&octets);
+                    so_far.update(&octets);
                     octets.zeroize();
                 }
-                if part + 1 == p {
-                    done(*input, mac);
-                    last = None;
+                if at % p + 1 == p {
+                    done(at / p, &so_far);
+                } else {
+                    last = Some(so_far);
                 }
             }
         }
@@ -254,66 +274,27 @@ fn keyed(password: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(password).expect("keys of any length")
 }
 
-/// The output of PBKDF2 with one iteration (RFC 8018 §5.2) from a place on, which is counted in its own
-/// blocks of 32 octets. Such output is an HMAC for each block, so none of it need be in memory as a whole.
-fn fill_with_parts(salted: &Hmac<Sha256>, from: usize, output: &mut [u8]) {
-    for (octets, number) in output.chunks_mut(32).zip(from + 1..) {
+/// The output of PBKDF2 with one iteration (RFC 8018 §5.2) but for its first `skipped` parts of 32 octets. Each
+/// part is an HMAC, so none of the output need be in memory as a whole.
+fn fill_with_parts(salted: &Hmac<Sha256>, skipped: usize, output: &mut [u8]) {
+    for (octets, number) in output.chunks_mut(32).zip(skipped + 1..) {
         let mut mac = salted.clone();
-        mac.update(&u32::try_from(number).expect("no longer than PBKDF2 allows").to_be_bytes());
+        mac.update(&u32::try_from(number).expect("within the bounds of the cost").to_be_bytes());
         let mut tag = mac.finalize().into_bytes();
         octets.copy_from_slice(&tag[..octets.len()]);
         tag.zeroize();
     }
 }
 
-/// As [`fill_with_parts`], and what is filled are blocks of scrypt.
-fn fill_with_blocks(salted: &Hmac<Sha256>, from: usize, blocks: &mut [Block]) {
-    for (block, from) in blocks.iter_mut().zip((from..).step_by(BLOCK_LENGTH / 32)) {
+/// As [`fill_with_parts`], in blocks.
+fn fill_with_blocks(salted: &Hmac<Sha256>, skipped: usize, blocks: &mut [Block]) {
+    for (block, before) in blocks.iter_mut().zip(skipped..) {
         let mut octets = [0; BLOCK_LENGTH];
-        fill_with_parts(salted, from, &mut octets);
+        fill_with_parts(salted, before * (BLOCK_LENGTH / 32), &mut octets);
         *block = Block::read(&octets);
         octets.zeroize();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COST: Cost = Cost { ln: 4, r: 3, p: 2 };
-
-    #[test]
-    fn what_a_hash_leaves_can_be_wiped() {
-        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
-        memory.scrypt(b"password", b"salt", COST, &mut [0; 32]);
-        let is_blank = |page: &Page| page.as_ref().iter().all(|word| *word == 0);
-        assert!(memory.pages.iter().all(|page| !is_blank(page)));
-        memory.wipe();
-        assert!(!memory.pages.is_empty() && memory.pages.iter().all(is_blank));
-        let nothing = [0; BLOCK_LENGTH];
-        assert!(memory.mixed.iter().all(|block| block.write() == nothing));
-    }
-
-    #[test]
-    fn memory_that_was_given_back_is_taken_again() {
-        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
-        let (mut before, mut after) = ([0; 32], [0; 32]);
-        memory.scrypt(b"password", b"salt", COST, &mut before);
-        memory.give_back();
-        assert!(memory.pages.is_empty());
-        memory.scrypt(b"password", b"salt", COST, &mut after);
-        assert_eq!(before, after);
-    }
-
-    #[test]
-    fn more_memory_than_there_is_is_an_error() {
-        assert!(Memory::reserve(u64::MAX).is_err());
-    }
-
-    #[test]
-    #[should_panic(expected = "more than was reserved")]
-    fn a_hash_takes_no_more_than_was_reserved() {
-        let mut memory = Memory::reserve(1 << 20).expect("a little memory");
-        memory.scrypt(b"password", b"salt", Cost { ln: 14, ..COST }, &mut [0; 32]);
-    }
-}
+mod tests;

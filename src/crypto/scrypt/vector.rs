@@ -66,8 +66,8 @@ impl<S: Simd> Vector<S> for u32x8<S> {
 impl<S: Simd> Vector<S> for u32x16<S> {
     #[inline(always)]
     fn load(simd: S, words: impl Fn(usize) -> Words) -> [Self; 4] {
-        let low = u32x8::load(simd, inline!(|lane| words(lane)));
-        let high = u32x8::load(simd, inline!(|lane| words(2 + lane)));
+        let low = u32x8::load(simd, &words);
+        let high = u32x8::load(simd, |lane| words(2 + lane));
         let mut rows = [Self::splat(simd, 0); 4];
         for row in 0..4 {
             rows[row] = low[row].combine(high[row]);
@@ -78,7 +78,7 @@ impl<S: Simd> Vector<S> for u32x16<S> {
     #[inline(always)]
     fn store([a, b, c, d]: [Self; 4], mut words: impl FnMut(usize, Words)) {
         let (a, b, c, d) = (a.split(), b.split(), c.split(), d.split());
-        u32x8::store([a.0, b.0, c.0, d.0], inline!(|lane, of_it| words(lane, of_it)));
-        u32x8::store([a.1, b.1, c.1, d.1], inline!(|lane, of_it| words(2 + lane, of_it)));
+        u32x8::store([a.0, b.0, c.0, d.0], &mut words);
+        u32x8::store([a.1, b.1, c.1, d.1], |lane, of_it| words(2 + lane, of_it));
     }
 }
