@@ -404,10 +404,9 @@ fn hashes(count: usize) -> Vec<String> {
     let share = count.div_ceil(bare::cores()).max(1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..count)
-            .collect::<Vec<_>>()
-            .chunks(share)
-            .map(|numbers| numbers.len())
-            .map(|count| {
+            .step_by(share)
+            .map(|from| {
+                let count = share.min(count - from);
                 scope.spawn(move || {
                     let memory = HashingMemory::reserve(AT_ONCE as u64 * cost.memory());
                     let password = Secret::new(PASSWORD.to_owned());
