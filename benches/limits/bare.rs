@@ -32,8 +32,17 @@ async fn per_second<W: FnMut() + Send>(
     time: Duration,
     make: impl Fn() -> W + Send + 'static,
 ) -> f64 {
+    per_second_on(cores(), time, make).await
+}
+
+/// Calls of a function per second, on so many threads.
+async fn per_second_on<W: FnMut() + Send>(
+    threads: usize,
+    time: Duration,
+    make: impl Fn() -> W + Send + 'static,
+) -> f64 {
     let measured = tokio::task::spawn_blocking(move || {
-        let works: Vec<W> = (0..cores()).map(|_| make()).collect();
+        let works: Vec<W> = (0..threads).map(|_| make()).collect();
         let (done, stop) = (&AtomicU64::new(0), &AtomicBool::new(false));
         let started = Instant::now();
         thread::scope(|scope| {
@@ -65,6 +74,43 @@ pub(crate) async fn hashes_per_second(time: Duration) -> f64 {
         }
     })
     .await
+}
+
+/// The service's own scrypt, on so many threads and so many at once in each, and nothing else.
+pub(crate) async fn own_hashes_per_second(threads: usize, lanes: usize, time: Duration) -> f64 {
+    let batches = per_second_on(threads, time, move || {
+        let mut batch = own_batch(lanes);
+        // The first hashes are given the pages that later ones find.
+        batch();
+        batch
+    });
+    batches.await * lanes as f64
+}
+
+/// How long so many hashes take that are computed at once, by the clock.
+pub(crate) async fn own_batch_time(lanes: usize) -> Duration {
+    const CALLS: u32 = 3;
+    let measured = tokio::task::spawn_blocking(move || {
+        let mut batch = own_batch(lanes);
+        batch();
+        let started = Instant::now();
+        (0..CALLS).for_each(|_| batch());
+        started.elapsed() / CALLS
+    });
+    measured.await.expect("no panic")
+}
+
+/// Computes so many hashes at once.
+fn own_batch(lanes: usize) -> impl FnMut() + Send {
+    let cost = jeton_scrypt::Cost { ln: 17, r: 8, p: 1 };
+    let octets = cost.memory() * lanes as u64;
+    let mut memory = jeton_scrypt::Memory::reserve(octets).expect("the memory of the hashes");
+    move || {
+        let inputs = vec![jeton_scrypt::Input { password: PASSWORD, salt: &SALT }; lanes];
+        let mut outputs = vec![[0; 32]; lanes];
+        memory.scrypt_many(cost, &inputs, &mut outputs);
+        std::hint::black_box(outputs);
+    }
 }
 
 /// How long one hash runs: of the service's own scrypt in memory that is kept, and of the crate.

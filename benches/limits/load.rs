@@ -13,6 +13,8 @@ pub(crate) struct Load {
     address: SocketAddr,
     requests: Arc<Vec<Vec<u8>>>,
     callers: usize,
+    /// Whether each caller has a request of its own.
+    own: bool,
 }
 
 /// What a load came to.
@@ -59,25 +61,39 @@ impl Load {
 
     /// Each time another of these requests, by chance.
     pub(crate) fn of_any(address: SocketAddr, requests: Vec<Vec<u8>>, callers: usize) -> Self {
-        Self { address, requests: Arc::new(requests), callers }
+        Self { address, requests: Arc::new(requests), callers, own: false }
+    }
+
+    /// A caller for each of these requests.
+    pub(crate) fn of_each(address: SocketAddr, requests: Vec<Vec<u8>>) -> Self {
+        let callers = requests.len();
+        Self { address, requests: Arc::new(requests), callers, own: true }
     }
 
     /// Makes the load for so long. A caller that is refused comes back when it was told to.
     pub(crate) async fn run(&self, time: Duration) -> Rate {
-        let started = Instant::now();
-        let end = started + time;
+        self.run_settled(Duration::ZERO, time).await
+    }
+
+    /// Makes the load for so long after it has settled, and counts what is answered then.
+    pub(crate) async fn run_settled(&self, settling: Duration, time: Duration) -> Rate {
+        let counted_from = Instant::now() + settling;
+        let end = counted_from + time;
         let callers: Vec<_> = (0..self.callers)
-            .map(|_| {
+            .map(|number| {
                 let (address, requests) = (self.address, Arc::clone(&self.requests));
+                let own = self.own.then_some(number);
                 tokio::spawn(async move {
                     let mut caller = Caller::connect(address).await;
                     let (mut served, mut refused) = (0_usize, 0_usize);
-                    let any = || &requests[rand::random_range(0..requests.len())];
-                    while let Ok(Some(status)) = timeout_at(end, caller.ask(any())).await {
+                    let any = || rand::random_range(0..requests.len());
+                    let next = || &requests[own.unwrap_or_else(any)];
+                    while let Ok(Some(status)) = timeout_at(end, caller.ask(next())).await {
+                        let counts = usize::from(Instant::now() >= counted_from);
                         match status {
-                            200 => served += 1,
+                            200 => served += counts,
                             503 => {
-                                refused += 1;
+                                refused += counts;
                                 sleep(Duration::from_secs(1).min(end - Instant::now())).await;
                             }
                             other => {
@@ -95,7 +111,7 @@ impl Load {
             served += own_served;
             refused += own_refused;
         }
-        Rate { per_second: served as f64 / started.elapsed().as_secs_f64(), served, refused }
+        Rate { per_second: served as f64 / counted_from.elapsed().as_secs_f64(), served, refused }
     }
 }
 

@@ -24,6 +24,7 @@ mod formats;
 mod import;
 mod keys;
 mod load;
+mod logins;
 mod overload;
 mod plots;
 mod process;
@@ -89,7 +90,7 @@ async fn main() {
         tokio::task::spawn_blocking(formats::formats).await.expect("no panic");
     }
     if wants("login") {
-        logins().await;
+        logins::logins().await;
     }
     if wants("jwks") {
         jwks().await;
@@ -148,26 +149,6 @@ async fn hashes() {
         rounds.push(&Rate { per_second, ..Rate::default() }, limit);
     }
     rounds.print("own scrypt / the crate scrypt, a core", "hashes/s", "hashes/s");
-}
-
-/// Password grants, against the same scrypt on all cores and nothing else.
-async fn logins() {
-    let jeton = Jeton::start_sqlite();
-    let threads = jeton.hashing_threads;
-    for (times, seconds) in [(2, 6), (50, 12)] {
-        let load = Load::new(jeton.public, jeton.login_request(), times * threads);
-        // The first hashes fault in the memory that later ones find.
-        load.run(Duration::from_secs(2)).await;
-        let mut rounds = Rounds::default();
-        for _ in 0..ROUNDS {
-            let limit = bare::hashes_per_second(Duration::from_secs(4)).await;
-            let rate = load.run(Duration::from_secs(seconds)).await;
-            rounds.push(&rate, limit);
-        }
-        let name =
-            format!("password grants, {times} x {threads} clients / raw scrypt on all cores");
-        rounds.print(&name, "logins/s", "hashes/s");
-    }
 }
 
 /// The key set, against a warp handler that does nothing but return the same octets.

@@ -1,4 +1,4 @@
-//! What those who need no hash notice of ten times as many logins as can be hashed.
+//! What those who need no hash notice of fifty times as many logins as are hashed at once.
 //!
 //! All cores are busy then, whatever the service does. So the limit is the same service beside as many
 //! threads that do nothing but compute, without the memory that hashes take.
@@ -13,11 +13,12 @@ use tokio::time::{Instant, interval};
 
 use super::load::{self, Caller, Load, Rate};
 use super::process::Engine;
+use super::rows;
 use super::sessions::WithSessions;
 use super::{FEW, ROUNDS, bare, median};
 
-/// How many logins come for each that can be hashed.
-const TIMES: f64 = 10.0;
+/// How many callers log in for each login that is hashed at once.
+const TIMES: usize = 50;
 /// How long each of the three is measured in each round.
 const TURN: Duration = Duration::from_secs(8);
 /// How often each caller comes, however slowly it was answered before.
@@ -31,11 +32,13 @@ type Waits = [[f64; 2]; ASKED.len()];
 
 pub(crate) async fn overload() {
     let own = WithSessions::start(Engine::Sqlite, FEW).await.expect("SQLite is always there");
-    // By what the processor does for a hash, so that it is the same on a machine that is busy.
-    let [hash, _] = tokio::task::spawn_blocking(bare::hash_times).await.expect("no panic");
-    let capacity = own.jeton.hashing_threads as f64 / hash.as_secs_f64();
-    let callers = (TIMES * capacity).ceil() as usize;
-    let logins = Arc::new(Load::new(own.jeton.public, own.jeton.login_request(), callers));
+    let (threads, lanes) = (own.jeton.hashing_threads, own.jeton.hashing_lanes);
+    let capacity = bare::own_hashes_per_second(threads, lanes, Duration::from_secs(4)).await;
+    let callers = TIMES * own.jeton.logins_at_once();
+    // Each logs in to an account of its own.
+    let logins =
+        (0..callers).map(|number| own.jeton.login_request_of(&rows::username(number % FEW)));
+    let logins = Arc::new(Load::of_each(own.jeton.public, logins.collect()));
     // The first hashes are given the memory that later ones find.
     logins.run(Duration::from_secs(2)).await;
     let (mut alone, mut computing, mut overloaded) = (Vec::new(), Vec::new(), Vec::new());

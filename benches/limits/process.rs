@@ -7,9 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jeton::config::ScryptCost;
+use jeton::crypto::password::{HashingMemory, NewHash, make_together};
+use jeton::secret::Secret;
 use serde_json::Value;
 
-use super::load;
+use super::{bare, load};
 
 const USERNAME: &str = "johndoe";
 const PASSWORD: &str = "tuesday fern lamp";
@@ -121,6 +124,8 @@ pub(crate) struct Jeton {
     pub(crate) public: SocketAddr,
     management: SocketAddr,
     pub(crate) hashing_threads: usize,
+    /// How many hashes each of them computes at once.
+    pub(crate) hashing_lanes: usize,
     pub(crate) hashing_memory_mib: u64,
     /// From the start of the process to its first answer.
     pub(crate) first_answer: Duration,
@@ -263,6 +268,7 @@ impl Jeton {
             public,
             management: address("management"),
             hashing_threads: number("hashing_threads") as usize,
+            hashing_lanes: number("hashing_lanes") as usize,
             hashing_memory_mib: number("hashing_memory_mib"),
         }
     }
@@ -281,6 +287,25 @@ impl Jeton {
         let output = ended.await.expect("no panic");
         assert!(output.status.success(), "jeton db purge");
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    }
+
+    /// How many logins are hashed at once.
+    pub(crate) fn logins_at_once(&self) -> usize {
+        self.hashing_threads * self.hashing_lanes
+    }
+
+    /// Has so many users imported, each with a hash of its own of [`PASSWORD`]; returns the login of each.
+    pub(crate) fn import_users(&self, users: usize) -> Vec<Vec<u8>> {
+        let path = self.place.folder.join("users.csv");
+        let names: Vec<_> = (0..users).map(|number| format!("imported{number}")).collect();
+        let mut text = "username,password_hash\n".to_owned();
+        for (name, hash) in names.iter().zip(hashes(users)) {
+            text.extend([name.as_str(), ",\"", &hash, "\"\n"]);
+        }
+        std::fs::write(&path, text).expect("space");
+        let path = path.display().to_string();
+        run(&["user", "import", &path, "--database", &self.database, "--json"], "");
+        names.iter().map(|name| self.login_request_of(name)).collect()
     }
 
     pub(crate) fn login_request(&self) -> Vec<u8> {
@@ -378,4 +403,26 @@ fn resident_kib(process: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default()
+}
+
+/// So many hashes of [`PASSWORD`] at the usual cost, each with a salt of its own.
+fn hashes(count: usize) -> Vec<String> {
+    const AT_ONCE: usize = 4;
+    let cost = ScryptCost::RECOMMENDED;
+    let share = count.div_ceil(bare::cores()).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .step_by(share)
+            .map(|from| {
+                let count = share.min(count - from);
+                scope.spawn(move || {
+                    let memory = HashingMemory::reserve(AT_ONCE as u64 * cost.memory());
+                    let password = Secret::new(PASSWORD.to_owned());
+                    let new: Vec<_> = (0..count).map(|_| NewHash::of(&password)).collect();
+                    make_together(&new, cost, &mut memory.expect("the memory of the hashes"))
+                })
+            })
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    })
 }

@@ -8,6 +8,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use base64::Engine as _;
@@ -20,6 +21,7 @@ use jeton::crypto::password;
 use jeton::secret::Secret;
 use sha2::{Digest, Sha256};
 
+use super::load;
 use super::process::{AUDIENCE, new_folder, run};
 use super::samples::{compare, least_visible_delay, median, shuffled};
 
@@ -27,6 +29,11 @@ use super::samples::{compare, least_visible_delay, median, shuffled};
 const MANY: usize = 4_000;
 /// How many where each takes as long as it must.
 const DEAR: usize = 500;
+/// How many where others log in meanwhile; how many others there are; and the cost of the hashes, each of which takes
+/// some ten milliseconds, so that the others are computed at once.
+const BESIDE: usize = 1_000;
+const OTHERS: usize = 12;
+const IN_COMPANY: ScryptCost = ScryptCost { ln: 12, r: 8, p: 1 };
 /// The cheapest cost that the settings allow, and one that they do not.
 const COST: ScryptCost = ScryptCost { ln: 15, r: 8, p: 3 };
 const CHEAP: ScryptCost = ScryptCost { ln: 4, r: 8, p: 1 };
@@ -82,6 +89,19 @@ pub(crate) async fn timing() {
         });
         measured.await.expect("no panic").stop().await;
     }
+    let target = Target::start_on(IN_COMPANY, Some(1)).await;
+    fill(&target.database(), IN_COMPANY, BESIDE + warm_up(BESIDE)).expect("SQLite takes it");
+    let measured = tokio::task::spawn_blocking(move || {
+        target.beside_others();
+        target
+    });
+    let target = measured.await.expect("no panic");
+    let metrics = load::get(target.service.management, "/metrics");
+    let page = load::fetch(target.service.management, &metrics).await;
+    let page = String::from_utf8(page).expect("text");
+    let sizes = page.lines().filter(|line| line.starts_with("jeton_hashing_batch_size_"));
+    sizes.for_each(|line| println!("  {line}"));
+    target.stop().await;
     for (cost, number) in [(CHEAP, MANY), (COST, DEAR)] {
         let target = Target::start(cost).await;
         fill(&target.database(), cost, number + warm_up(number)).expect("SQLite takes it");
@@ -113,6 +133,11 @@ struct Target {
 impl Target {
     /// Starts it with hashes of this cost, and no users.
     async fn start(cost: ScryptCost) -> Self {
+        Self::start_on(cost, None).await
+    }
+
+    /// Starts it with so many hashing threads.
+    async fn start_on(cost: ScryptCost, threads: Option<usize>) -> Self {
         // In memory, where there is such a folder.
         let memory = Path::new("/dev/shm");
         let parent = if memory.exists() { memory.to_owned() } else { std::env::temp_dir() };
@@ -124,6 +149,7 @@ impl Target {
         arguments.extend(["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"]);
         let mut settings = Arguments::try_parse_from(arguments).expect("valid settings").settings;
         settings.hashing.scrypt = cost;
+        settings.hashing.hash_threads = threads;
         let clock = Clock::settable(Timestamp(Clock::System.now().0));
         let service = Service::start(settings, clock).await.expect("it starts");
 
@@ -167,6 +193,35 @@ impl Target {
         ];
         println!("logins where all users were imported with {functions}:");
         self.compare(&kinds, MANY, GRANT);
+    }
+
+    /// Failed logins, while others log in all the time: hashes of strangers are computed at once.
+    fn beside_others(&self) {
+        let of = |name: &'static str, of: &'static str, password: &'static str| -> Kind {
+            (name, Box::new(move |n| self.login(&username(of, n), password)))
+        };
+        let kinds = [
+            of("a wrong password", "user", WRONG_PASSWORD),
+            of("a wrong password again", "more", WRONG_PASSWORD),
+            of("an unknown user", "none", WRONG_PASSWORD),
+            of("a disabled user, right password", "gone", PASSWORD),
+        ];
+        println!("logins beside {OTHERS} others at any time, one hashing thread:");
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for other in 0..OTHERS {
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    let mut caller = Caller::connect(self.service.public);
+                    let names = (0..).map(|number| username("co", other * 1_000_000 + number));
+                    for name in names.take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                        caller.ask(&self.login(&name, WRONG_PASSWORD), GRANT);
+                    }
+                });
+            }
+            self.compare(&kinds, BESIDE, GRANT);
+            is_over.store(true, Ordering::Relaxed);
+        });
     }
 
     async fn stop(self) {
@@ -348,7 +403,6 @@ struct Caller {
 
 impl Caller {
     fn connect(address: SocketAddr) -> Self {
-        use std::sync::atomic::{AtomicU32, Ordering};
         // Each caller has a quarter of a million addresses for itself.
         static CALLERS: AtomicU32 = AtomicU32::new(0);
         let count = CALLERS.fetch_add(1, Ordering::Relaxed) << 18;

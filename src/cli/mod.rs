@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 usage.
 
 mod backup;
+mod bench;
 mod check;
 mod client;
 mod client_decisions;
@@ -12,6 +13,7 @@ mod doctor;
 mod healthcheck;
 mod key;
 mod key_picture;
+mod layout;
 mod log;
 mod machine;
 mod memory_limit;
@@ -94,6 +96,9 @@ enum Command {
     Check(ServeSettings),
     /// Walk a running service as client, browser and resource server, and say what is wrong
     Doctor(Box<doctor::Options>),
+    /// Measure what this machine can do
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Ask a running service whether it is ready: for containers
     Healthcheck(healthcheck::Options),
 }
@@ -129,6 +134,7 @@ pub fn main() -> ExitCode {
             Command::Db(command) => database::run(command).await,
             Command::Check(settings) => check::run(settings, &matches).await,
             Command::Doctor(options) => doctor::run(*options).await,
+            Command::Bench(command) => bench::run(command).await,
             Command::Healthcheck(options) => healthcheck::run(&options).await,
         }
     });

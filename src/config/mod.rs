@@ -237,12 +237,14 @@ pub struct HashingSettings {
     #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
     pub scrypt: ScryptCost,
 
-    /// How many passwords are hashed at once [default: one a core, as far as memory allows]
+    /// How many threads hash passwords, each several at once if it has memory for them [default: what makes most
+    /// logins with the memory, at most one a core]
     #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
     pub hash_threads: Option<usize>,
 
-    /// The memory that password hashing may use, all threads together [default: 128MiB, or one
-    /// hash's need if greater, a thread; at most half of the memory limit of the cgroup or machine]
+    /// The memory that password hashing may use, all threads together; `jeton bench hash` says what more of it
+    /// gives [default: what makes most logins, at most a quarter of the memory limit of the cgroup or machine;
+    /// one hash in each thread up to half of it]
     #[arg(long, env = "JETON_HASH_MEMORY", value_name = "SIZE")]
     pub hash_memory: Option<ByteSize>,
 }

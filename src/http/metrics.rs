@@ -330,7 +330,12 @@ fn unnamed_callers_from_zero() -> Family<UnnamedLabels, Counter> {
 fn register_foreign(registry: &mut Registry, hashing: &HashingMetrics, store: &Store) {
     registry.register("hashing_queue_depth", "Logins waiting", hashing.queue_depth.clone());
     registry.register("hashing_wait_seconds", "Wait for a hashing thread", hashing.wait.clone());
-    registry.register("hashing_duration_seconds", "Time to verify", hashing.duration.clone());
+    registry.register(
+        "hashing_duration_seconds",
+        "Time to compute a batch",
+        hashing.duration.clone(),
+    );
+    registry.register("hashing_batch_size", "Hashes computed at once", hashing.batch_size.clone());
     registry.register("hashing_verified", "Passwords verified", hashing.verified.clone());
     registry.register("hashing_refused", "Logins refused for load", hashing.refused.clone());
     registry.register("hashing_abandoned", "Logins whose caller left", hashing.abandoned.clone());

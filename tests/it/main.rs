@@ -8,6 +8,7 @@
 
 mod architecture;
 mod attack_simulation;
+mod bench_hash;
 mod cgroup;
 mod crash;
 mod demo;

@@ -90,8 +90,13 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
 fn look_at_plan(plan: &Plan) {
     let limit = plan.memory_limit.as_ref();
     let limit = limit.map(|limit| format!(", of the {limit}")).unwrap_or_default();
-    let (threads, memory) = (plan.hashing.threads, hashing_memory(plan));
-    Findings::good(&format!("hashing: {threads} threads, {memory} in all{limit}"));
+    let (hashing, memory) = (&plan.hashing, hashing_memory(plan));
+    Findings::good(&format!(
+        "hashing: threads {}, hashes at once in each {} ({}), {memory} in all{limit}",
+        hashing.threads,
+        hashing.lanes(hashing.cost),
+        hashing.kernel.name()
+    ));
     let (connections, memory) = (plan.connections_max, ByteSize(plan.connections_memory as u64));
     Findings::good(&format!("{connections} connections at once, {memory} at most"));
     if let Some(certificate) = &plan.certificate {

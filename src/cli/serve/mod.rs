@@ -238,6 +238,8 @@ impl Service {
             management = %self.management,
             issuer = %self.issuer,
             hashing_threads = hashing.threads,
+            hashing_lanes = hashing.lanes(hashing.cost),
+            hashing_kernel = hashing.kernel.name(),
             hashing_memory_mib = (hashing.memory_per_thread >> 20) * hashing.threads as u64,
             connections_memory_mib = plan.connections_memory >> 20,
             memory_limit,

@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use super::{Failure, output};
-use crate::config::ScryptCost;
 use crate::crypto::hashing_pool::HashingLimits;
-use crate::crypto::password::{HashingMemory, PasswordHash};
+use crate::crypto::password::{HashingMemory, PasswordHash, make_together};
 use crate::secret::Secret;
 use crate::store::import::{StagedUser, Staging};
 
@@ -16,14 +15,15 @@ pub(super) fn cover_weak(
     limits: HashingLimits,
     weak: u64,
 ) -> Result<u64, Failure> {
-    let HashingLimits { threads, cost, .. } = limits;
+    let HashingLimits { threads, cost, kernel, memory_per_thread, .. } = limits;
+    let at_once = threads * limits.lanes(cost);
     let mut covered = 0;
-    let reserve = |_| HashingMemory::reserve(cost.memory());
+    let reserve = |_| HashingMemory::reserve_for(kernel, memory_per_thread);
     let mut memories = (0..threads).map(reserve).collect::<Result<Vec<_>, _>>()?;
     for memory in &mut memories {
         memory.test()?;
     }
-    output::error_line(&format!("Covering {weak} hashes, {threads} at once"));
+    output::error_line(&format!("Covering {weak} hashes, {at_once} at once"));
     let started = Instant::now();
     let mut after = 0;
     loop {
@@ -31,8 +31,8 @@ pub(super) fn cover_weak(
         let Some((last, _)) = page.last() else { break };
         after = *last;
         // Few enough at a time that progress is seen.
-        for users in page.chunks(threads * 4) {
-            for (number, hash) in cover(users, cost, &mut memories) {
+        for users in page.chunks(at_once * 4) {
+            for (number, hash) in cover(users, &limits, &mut memories) {
                 staging.replace_hash(number, &hash)?;
                 covered += 1;
             }
@@ -56,7 +56,7 @@ pub(super) fn cover_weak(
 /// Covers the weak hashes of some users, each thread in memory of its own.
 fn cover(
     users: &[(i64, StagedUser)],
-    cost: ScryptCost,
+    limits: &HashingLimits,
     memories: &mut [HashingMemory],
 ) -> Vec<(i64, Secret)> {
     let share = users.len().div_ceil(memories.len()).max(1);
@@ -66,13 +66,15 @@ fn cover(
             .zip(memories)
             .map(|(users, memory)| {
                 scope.spawn(move || {
-                    let covered = users.iter().filter_map(|(number, user)| {
-                        let hash =
-                            PasswordHash::parse(user.password_hash.expose(), u64::MAX).ok()?;
-                        let weak = hash.is_weak().then(|| hash.covered(cost, memory))??;
-                        Some((*number, Secret::new(weak)))
+                    let weak = users.iter().filter_map(|(number, user)| {
+                        let text = user.password_hash.expose();
+                        let hash = PasswordHash::parse(text, u64::MAX).ok()?;
+                        let cover = hash.is_weak().then(|| hash.covered(limits.cost))??;
+                        Some((*number, cover))
                     });
-                    covered.collect::<Vec<_>>()
+                    let (numbers, covers): (Vec<_>, Vec<_>) = weak.unzip();
+                    let made = make_together(&covers, limits.cost, memory);
+                    numbers.into_iter().zip(made.into_iter().map(Secret::new)).collect::<Vec<_>>()
                 })
             })
             .collect();

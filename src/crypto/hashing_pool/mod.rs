@@ -5,39 +5,51 @@
 //! the async runtime, and a login that could not be served in time is refused before it costs
 //! anything, which keeps the ones that are served fast.
 //!
-//! Clients take turns (`queue`), so no flood of one takes the turn of another.
+//! A thread computes several hashes at once, each in a lane of the processor's vectors, which takes hardly longer
+//! than one. A thread that is free starts with what waits, and waits for no more. So batches are as large as the load
+//! is.
+//!
+//! Clients take turns (`queue`), so no flood of one takes the turn of another. The first in the queue decides what a
+//! batch computes; those after it that cost the same join it, in their turns.
 //!
 //! Each thread reserves its memory when it starts, so what all of them take together is known beforehand. It
 //! gives back what it used when it had nothing to do for a while.
 
+mod job;
+mod metrics;
 mod queue;
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::oneshot;
 
-use super::password::{HashingMemory, PasswordHash};
+use super::password::{Hashed, HashingMemory, Kernel, PasswordHash, lanes};
 use crate::clock::Seconds;
 use crate::config::ScryptCost;
 use crate::oauth::resource_owner::Password;
 use crate::presence::Presence;
 use crate::supervision::{Health, supervise_thread};
+use job::{Batch, Job};
+pub use metrics::{FunctionLabels, HashingMetrics};
 use queue::Queue;
 pub use queue::Turn;
 
 /// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
 const ASSUMED_SPEED: f64 = 512e6;
-/// The weight of the newest hash in the running mean of durations.
+/// The weight of the newest batch in the running mean of durations.
 const NEWEST_WEIGHT: f64 = 0.2;
 /// The longest queue, whatever the prediction says.
 const QUEUE_LENGTH_MAX: usize = 4_096;
+
+/// How soon a thread without work wipes its memory. Those whom it has just answered may come back sooner, and the next
+/// hash overwrites the same.
+const WIPED_AFTER: Duration = Duration::from_millis(50);
+/// For how long hashes that are to be replaced gather, as long as passwords wait to be verified. They fill a batch
+/// sooner or later; one by one, each would take as long.
+const GATHERING: Duration = Duration::from_millis(500);
 
 /// What one verification found.
 #[derive(Debug)]
@@ -65,9 +77,11 @@ pub enum NotVerified {
 /// How the pool is laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingLimits {
-    /// How many passwords are hashed at once.
+    /// How many threads hash.
     pub threads: usize,
-    /// The most memory that one of them may take, in octets.
+    /// What computes scrypt in each of them.
+    pub kernel: Kernel,
+    /// The memory of one of them, for all that it computes at once, in octets.
     pub memory_per_thread: u64,
     /// The longest wait for a turn.
     pub deadline: Duration,
@@ -77,28 +91,12 @@ pub struct HashingLimits {
     pub cost: ScryptCost,
 }
 
-/// What verifications are counted by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct FunctionLabels {
-    /// `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
-    pub function: &'static str,
-}
-
-/// What the pool tells of itself.
-#[derive(Clone, Debug)]
-pub struct HashingMetrics {
-    /// Logins that wait for their turn.
-    pub queue_depth: Gauge,
-    /// Seconds from asking to the start of the hash.
-    pub wait: Histogram,
-    /// Seconds that a verification took.
-    pub duration: Histogram,
-    /// Verifications done, by what was computed.
-    pub verified: Family<FunctionLabels, Counter>,
-    /// Logins refused because the wait would have been too long.
-    pub refused: Counter,
-    /// Logins dropped because the caller had hung up.
-    pub abandoned: Counter,
+impl HashingLimits {
+    /// How many hashes of this cost a thread computes at once.
+    #[must_use]
+    pub fn lanes(&self, cost: ScryptCost) -> usize {
+        lanes(self.kernel, self.memory_per_thread, cost)
+    }
 }
 
 /// The hashing threads and their queue.
@@ -112,26 +110,24 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     limits: HashingLimits,
+    /// How soon a thread without work wipes its memory. Those whom it has just answered may come back sooner, and the next
+/// hash overwrites the same.
+const WIPED_AFTER: Duration = Duration::from_millis(50);
+/// For how long hashes that are to be replaced gather.
+    gathering: Duration,
     metrics: HashingMetrics,
 }
 
 #[derive(Debug)]
 struct State {
     jobs: Queue<Job>,
+    /// Those whose password is right and whose hash is to be replaced. They have had their turn.
+    to_replace: VecDeque<Job>,
+    /// How many batches are being computed.
     running: usize,
     closed: bool,
+    /// What a batch takes.
     mean_seconds: f64,
-}
-
-#[derive(Debug)]
-struct Job {
-    password: Password,
-    /// What to verify against; the decoy if there is nothing.
-    stored: Option<PasswordHash>,
-    replace: bool,
-    asked_at: Instant,
-    caller: Presence,
-    reply: oneshot::Sender<Result<Verification, NotVerified>>,
 }
 
 impl HashingPool {
@@ -143,9 +139,12 @@ impl HashingPool {
         let pool = Self { shared: Arc::new(Shared::new(limits)) };
         for number in 0..limits.threads {
             let shared = Arc::clone(&pool.shared);
-            let memory = HashingMemory::reserve(limits.memory_per_thread);
+            let memory = HashingMemory::reserve_for(limits.kernel, limits.memory_per_thread);
             let mut memory = memory.map_err(std::io::Error::other)?;
-            memory.test().map_err(std::io::Error::other)?;
+            if number == 0 {
+                // The others compute in the same way.
+                memory.test().map_err(std::io::Error::other)?;
+            }
             supervise_thread(format!("hashing-{number}"), health, move || {
                 shared.work_until_closed(&mut memory);
                 Ok(())
@@ -181,7 +180,8 @@ impl HashingPool {
         caller: Presence,
     ) -> Result<Verification, NotVerified> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { password, stored, replace, asked_at: Instant::now(), caller, reply };
+        let asked_at = Instant::now();
+        let job = Job { password, stored, replace, asked_at, caller, reply, replacement: None };
         self.shared.admit(turn, job)?;
         answer.await.unwrap_or(Err(NotVerified::Failed))
     }
@@ -199,11 +199,13 @@ impl Shared {
         let work = limits.cost.work();
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
         let mean_seconds = work as f64 / ASSUMED_SPEED;
-        let state = State { jobs: Queue::new(), running: 0, closed: false, mean_seconds };
+        let (jobs, to_replace) = (Queue::new(), VecDeque::new());
+        let state = State { jobs, to_replace, running: 0, closed: false, mean_seconds };
         Self {
             state: Mutex::new(state),
             work: Condvar::new(),
             limits,
+            gathering: GATHERING,
             metrics: HashingMetrics::new(),
         }
     }
@@ -215,16 +217,16 @@ impl Shared {
 
     /// Puts a job into the queue, unless its turn would come too late.
     fn admit(&self, turn: Turn, job: Job) -> Result<(), NotVerified> {
-        let (threads, deadline) = (self.limits.threads, self.limits.deadline.as_secs_f64());
+        let deadline = self.limits.deadline.as_secs_f64();
         let mut state = self.lock();
         let is_full = |state: &State| state.jobs.len() >= QUEUE_LENGTH_MAX;
-        if state.predicted_wait(&turn, threads) > deadline || is_full(&state) {
+        if state.predicted_wait(&turn, &self.limits) > deadline || is_full(&state) {
             // Those who hung up hold no place.
             for job in state.jobs.take_out(|waiting| waiting.caller.is_gone()) {
                 self.abandon(job);
             }
         }
-        let wait = state.predicted_wait(&turn, threads);
+        let wait = state.predicted_wait(&turn, &self.limits);
         let mut has_room = wait <= deadline;
         if has_room && is_full(&state) {
             // The client that is flooded gives way to the others.
@@ -250,87 +252,142 @@ impl Shared {
 
     /// What each thread does.
     fn work_until_closed(&self, memory: &mut HashingMemory) {
-        while let Some(job) = self.next(memory) {
-            let running = Running(self);
-            let started = Instant::now();
-            let cost = self.limits.cost;
-            let function = job.stored.as_ref().map_or("scrypt", PasswordHash::function);
-            let outcome = catch_unwind(AssertUnwindSafe(|| job.verify(cost, memory)));
-            let seconds = started.elapsed().as_secs_f64();
-            self.metrics.duration.observe(seconds);
-            self.metrics.verified.get_or_create(&FunctionLabels { function }).inc();
-
-            let mut queue = self.lock();
-            queue.mean_seconds += NEWEST_WEIGHT * (seconds - queue.mean_seconds);
-            drop(queue);
-            drop(running);
-            // The caller may have gone meanwhile; there is nobody left to tell then.
-            job.reply.send(outcome.map_err(|_| NotVerified::Failed)).ok();
+        while let Some(batch) = self.next(memory) {
+            self.run(batch, memory);
         }
     }
 
-    /// Waits until a job is there or the pool is closed; a wait of `memory_idle` gives the memory back.
-    fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, State> {
-        let is_idle = |queue: &mut State| queue.jobs.is_empty() && !queue.closed;
-        let waited = self.work.wait_timeout_while(self.lock(), self.limits.memory_idle, is_idle);
-        let (queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !waited.timed_out() {
-            return queue;
+    /// Computes a batch and answers its jobs.
+    fn run(&self, batch: Batch, memory: &mut HashingMemory) {
+        let running = Running(self);
+        let started = Instant::now();
+        let hashed = catch_unwind(AssertUnwindSafe(|| batch.compute(memory)));
+        let seconds = started.elapsed().as_secs_f64();
+        self.metrics.count_batch(&batch, seconds);
+
+        let mut state = self.lock();
+        state.mean_seconds += NEWEST_WEIGHT * (seconds - state.mean_seconds);
+        drop(state);
+        drop(running);
+        match hashed {
+            Ok(hashed) => self.go_on(batch, hashed),
+            Err(_) => batch.jobs.into_iter().for_each(|job| job.answer(Err(NotVerified::Failed))),
         }
-        // Nobody who comes meanwhile waits for this thread to have done it.
-        drop(queue);
+    }
+
+    /// Answers the jobs of a batch. Those whose hash is to be replaced wait for another batch, after the others
+    /// were answered.
+    fn go_on(&self, batch: Batch, hashed: Vec<Hashed>) {
+        let cost = self.limits.cost;
+        let jobs = batch.jobs.into_iter().zip(hashed);
+        let to_replace: Vec<_> = jobs.filter_map(|(job, hashed)| job.go_on(hashed, cost)).collect();
+        // This thread looks for its next batch at once, so no other need be told.
+        self.lock().to_replace.extend(to_replace);
+    }
+
+    /// Waits until a job is there or the pool is closed. What hashes have left is wiped when nothing came for
+    /// a moment, and the memory is given back when nothing came for `memory_idle`.
+    fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, State> {
+        // The lock is free meanwhile: nobody who comes then waits for this thread, if there is another.
+        if let Some(state) = self.wait_for(WIPED_AFTER) {
+            return state;
+        }
+        memory.wipe();
+        if let Some(state) = self.wait_for(self.limits.memory_idle) {
+            return state;
+        }
         memory.give_back();
-        let waited = self.work.wait_while(self.lock(), is_idle);
+        let waited = self.work.wait_while(self.lock(), |state| state.is_idle());
         waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same for so long.
+    fn wait_for(&self, time: Duration) -> Option<MutexGuard<'_, State>> {
+        let is_idle = |state: &mut State| state.is_idle();
+        let waited = self.work.wait_timeout_while(self.lock(), time, is_idle);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!waited.timed_out()).then_some(state)
     }
 
     /// Answers a job whose caller hung up.
     fn abandon(&self, job: Job) {
         self.metrics.abandoned.inc();
-        job.reply.send(Err(NotVerified::CallerGone)).ok();
+        job.answer(Err(NotVerified::CallerGone));
     }
 
     /// Answers a job whose turn does not come in time.
     fn refuse(&self, job: Job) {
         self.metrics.refused.inc();
-        let retry_after = Seconds::new(1);
-        job.reply.send(Err(NotVerified::Overloaded { retry_after })).ok();
+        job.answer(Err(NotVerified::Overloaded { retry_after: Seconds::new(1) }));
     }
 
-    /// Waits for the next job that is to be done, and counts it as running; `None` when the pool is
-    /// closed.
-    fn next(&self, memory: &mut HashingMemory) -> Option<Job> {
-        if self.lock().jobs.is_empty() {
-            // Otherwise the next hash overwrites it all, so this takes no time that anyone waits for.
-            memory.wipe();
+    /// A job whose turn has come, unless nobody waits for it any more or it comes too late.
+    fn begin(&self, job: Job) -> Option<Job> {
+        if job.replacement.is_some() {
+            return Some(job);
         }
-        let mut queue = self.wait_for_work(memory);
+        if job.caller.is_gone() {
+            self.abandon(job);
+            return None;
+        }
+        let waited = job.asked_at.elapsed();
+        if waited > self.limits.deadline {
+            // Others went first who came later: the answer is the same as if that had been known.
+            self.refuse(job);
+            return None;
+        }
+        self.metrics.wait.observe(waited.as_secs_f64());
+        Some(job)
+    }
+
+    /// Waits for the next job that is to be done, takes what can be computed with it, and counts that as running;
+    /// `None` when the pool is closed.
+    fn next(&self, memory: &mut HashingMemory) -> Option<Batch> {
+        let mut state = self.wait_for_work(memory);
         loop {
-            if queue.closed {
+            if state.closed {
                 return None;
             }
-            let Some(job) = queue.jobs.pop() else {
-                drop(queue);
-                queue = self.wait_for_work(memory);
+            let Some(first) = self.first(&mut state) else {
+                drop(state);
+                state = self.wait_for_work(memory);
                 continue;
             };
-            self.metrics.queue_depth.set(as_gauge(queue.jobs.len()));
-            let waited = job.asked_at.elapsed();
-            if job.caller.is_gone() {
-                self.abandon(job);
-            } else if waited > self.limits.deadline {
-                // Others went first who came later: the answer is the same as if that had been known.
-                self.refuse(job);
-            } else {
-                queue.running += 1;
-                self.metrics.wait.observe(waited.as_secs_f64());
-                return Some(job);
+            let begun = self.begin(first).map(|first| self.fill(first, &mut state));
+            self.metrics.queue_depth.set(as_gauge(state.jobs.len()));
+            if let Some(batch) = begun {
+                state.running += 1;
+                return Some(batch);
             }
         }
+    }
+
+    /// The job that the next batch begins with. Hashes that are to be replaced gather while passwords wait to be
+    /// verified, but not for long.
+    fn first(&self, state: &mut State) -> Option<Job> {
+        let is_full = state.to_replace.len() >= self.limits.lanes(self.limits.cost);
+        let longest = state.to_replace.front().and_then(|job| job.replacement.as_ref());
+        let waits_long = longest.is_some_and(|longest| longest.since.elapsed() >= self.gathering);
+        if is_full || waits_long || state.jobs.is_empty() {
+            state.to_replace.pop_front().or_else(|| state.jobs.pop())
+        } else {
+            state.jobs.pop()
+        }
+    }
+
+    /// The batch of a job and those that can be computed with it.
+    fn fill(&self, first: Job, state: &mut State) -> Batch {
+        let mut batch = Batch::of(first, &self.limits);
+        batch.take(&mut state.to_replace);
+        let deadline = self.limits.deadline;
+        let fits = |job: &Job| job.is_out(deadline) || batch.has_room_for(job);
+        let fitting = state.jobs.pop_fitting(fits);
+        batch.jobs.extend(fitting.into_iter().filter_map(|job| self.begin(job)));
+        batch
     }
 }
 
-/// A hash that is being computed: counted until dropped, also by a panic.
+/// A batch that is being computed: counted until dropped, also by a panic.
 struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
@@ -340,51 +397,24 @@ impl Drop for Running<'_> {
 }
 
 impl State {
-    /// How long a job that came now would wait for this turn, in seconds.
-    fn predicted_wait(&self, turn: &Turn, threads: usize) -> f64 {
-        let ahead = (self.jobs.ahead(turn) + self.running).saturating_sub(threads - 1);
-        #[expect(clippy::cast_precision_loss, reason = "both are small")]
-        let rounds = ahead as f64 / threads as f64;
-        rounds * self.mean_seconds
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.to_replace.is_empty() && !self.closed
     }
-}
 
-impl Job {
-    /// The work itself.
-    fn verify(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Verification {
-        let Some(stored) = &self.stored else {
-            memory.decoy(&self.password, cost);
-            return Verification { matches: false, replacement: None };
-        };
-        let right = stored.verify(&self.password, memory);
-        let replacement = right
-            .filter(|_| self.replace)
-            .and_then(|form| stored.replacement(&self.password, form, cost, memory));
-        Verification { matches: right.is_some(), replacement }
+    /// How long a job that came now would wait for this turn, in seconds.
+    fn predicted_wait(&self, turn: &Turn, limits: &HashingLimits) -> f64 {
+        let ahead = self.to_replace.iter().chain(self.jobs.ahead(turn));
+        // It joins the last batch, unless that is full.
+        let batches = ahead.map(|job| job.share(limits)).sum::<f64>().floor();
+        #[expect(clippy::cast_precision_loss, reason = "both are small")]
+        let (running, threads) = (self.running as f64, limits.threads as f64);
+        let rounds = (batches + running - (threads - 1.0)).max(0.0) / threads;
+        rounds * self.mean_seconds
     }
 }
 
 fn as_gauge(length: usize) -> i64 {
     i64::try_from(length).unwrap_or(i64::MAX)
-}
-
-impl HashingMetrics {
-    fn new() -> Self {
-        let verified = Family::default();
-        for function in PasswordHash::FUNCTIONS {
-            // What was never counted would be missing, and not 0.
-            drop(verified.get_or_create(&FunctionLabels { function }));
-        }
-        let seconds = || Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0]);
-        Self {
-            queue_depth: Gauge::default(),
-            wait: seconds(),
-            duration: seconds(),
-            verified,
-            refused: Counter::default(),
-            abandoned: Counter::default(),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -395,13 +425,16 @@ mod tests {
     use crate::presence::Waiting;
     use crate::secret::Secret;
 
+    const COST: ScryptCost = ScryptCost { ln: 12, r: 8, p: 1 };
+
     fn limits(deadline: Duration) -> HashingLimits {
         HashingLimits {
             threads: 1,
-            memory_per_thread: 4 << 20,
+            kernel: Kernel::best(),
+            memory_per_thread: 4 * COST.memory(),
             deadline,
             memory_idle: Duration::ZERO,
-            cost: ScryptCost { ln: 12, r: 8, p: 1 },
+            cost: COST,
         }
     }
 
@@ -414,7 +447,11 @@ mod tests {
     }
 
     fn turn() -> Turn {
-        Turn { client: ClientId::parse("client").expect("a name"), known: false }
+        turn_of("client")
+    }
+
+    fn turn_of(client: &str) -> Turn {
+        Turn { client: ClientId::parse(client).expect("a name"), known: false }
     }
 
     fn presented(text: &str) -> Password {
@@ -451,28 +488,231 @@ mod tests {
         assert_eq!((pool.metrics().abandoned.get(), verified(&pool)), (1, 0));
     }
 
+    /// A pool without threads: it moves only by what comes, and by [`Threadless::step`].
+    struct Threadless {
+        shared: Shared,
+        memory: HashingMemory,
+        waiting: Waiting,
+    }
+
+    type Answer = oneshot::Receiver<Result<Verification, NotVerified>>;
+
+    impl Threadless {
+        fn new(deadline: Duration) -> Self {
+            let limits = limits(deadline);
+            let memory = HashingMemory::reserve_for(limits.kernel, limits.memory_per_thread);
+            let (mut shared, waiting) = (Shared::new(limits), Waiting::default());
+            // However slow the machine is.
+            shared.gathering = Duration::MAX;
+            Self { shared, memory: memory.expect("memory"), waiting }
+        }
+
+        fn admit(
+            &self,
+            client: &str,
+            stored: Option<&PasswordHash>,
+            password: &str,
+            caller: Presence,
+        ) -> Result<Answer, NotVerified> {
+            let (reply, answer) = oneshot::channel();
+            let (stored, asked_at) = (stored.cloned(), Instant::now());
+            let (password, replace, replacement) = (presented(password), true, None);
+            let job = Job { password, stored, replace, asked_at, caller, reply, replacement };
+            self.shared.admit(turn_of(client), job).map(|()| answer)
+        }
+
+        fn ask(&self, client: &str, stored: Option<&PasswordHash>, password: &str) -> Answer {
+            self.admit(client, stored, password, self.waiting.presence()).expect("room")
+        }
+
+        /// Does what a thread does once; how many jobs were in its batch.
+        fn step(&mut self) -> usize {
+            let batch = self.shared.next(&mut self.memory).expect("something to do");
+            let size = batch.jobs.len();
+            self.shared.run(batch, &mut self.memory);
+            size
+        }
+    }
+
+    fn hashed(password: &str, ln: u8) -> PasswordHash {
+        let cost = ScryptCost { ln, r: 8, p: 1 };
+        let text = password::hash(&Secret::new(password.to_owned()), cost).expect("memory");
+        PasswordHash::parse(&text, u64::MAX).expect("our own format")
+    }
+
+    fn of_bcrypt() -> PasswordHash {
+        let hash = format!("$2b$04${}", "A".repeat(53));
+        PasswordHash::parse(&hash, u64::MAX).expect("bcrypt")
+    }
+
+    fn is_wrong(answer: &mut Answer) -> bool {
+        let found = answer.try_recv().ok().and_then(Result::ok);
+        found.is_some_and(|found| !found.matches)
+    }
+
     /// Who hung up makes room for others, and is told and counted as who hung up.
     #[test]
     fn callers_that_have_gone_make_room_in_a_full_queue() {
-        // Without threads: the queue moves only by what comes.
-        let shared = Shared::new(limits(Duration::from_secs(3)));
-        (shared.lock().running, shared.lock().mean_seconds) = (1, 1.0);
-        let admit = |caller| {
-            let (reply, answer) = oneshot::channel();
-            let (password, asked_at) = (presented("password"), Instant::now());
-            let job = Job { password, stored: None, replace: true, asked_at, caller, reply };
-            shared.admit(turn(), job).map(|()| answer)
-        };
+        let pool = Threadless::new(Duration::from_secs(3));
+        let lanes = pool.shared.limits.lanes(pool.shared.limits.cost);
+        (pool.shared.lock().running, pool.shared.lock().mean_seconds) = (1, 1.0);
         let gone = || Waiting::default().presence();
-        let answers: Vec<_> = (0..3).map(|_| admit(gone()).expect("room")).collect();
-        let waiting = Waiting::default();
-        let _answer = admit(waiting.presence()).expect("the room of those who have gone");
+        let admit = |caller| pool.admit("client", None, "password", caller);
+        let answers: Vec<_> = (0..3 * lanes).map(|_| admit(gone()).expect("room")).collect();
+        let _answer = admit(pool.waiting.presence()).expect("the room of those who have gone");
         for mut answer in answers {
             let outcome = answer.try_recv().expect("an answer");
             assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
         }
-        assert_eq!(shared.lock().jobs.len(), 1);
-        assert_eq!((shared.metrics.abandoned.get(), shared.metrics.refused.get()), (3, 0));
+        assert_eq!(pool.shared.lock().jobs.len(), 1);
+        let metrics = &pool.shared.metrics;
+        assert_eq!((metrics.abandoned.get(), metrics.refused.get()), (3 * lanes as u64, 0));
+    }
+
+    #[test]
+    fn what_waits_is_computed_at_once_and_one_alone_at_once_too() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        let (lanes, current) = (pool.shared.limits.lanes(COST), hashed("password", COST.ln));
+        assert!(lanes > 1, "every kernel has lanes");
+        let mut alone = pool.ask("client", None, "password");
+        assert_eq!(pool.step(), 1, "it waits for no company");
+        assert!(is_wrong(&mut alone));
+        // A user, one that there is not, and a wrong password are computed in the same lanes.
+        let mut right = pool.ask("client", Some(&current), "password");
+        let others = (1..2 * lanes).map(|number| {
+            pool.ask("client", Some(&current).filter(|_| number % 2 == 0), "Password")
+        });
+        let mut others: Vec<_> = others.collect();
+        assert_eq!((pool.step(), pool.step()), (lanes, lanes));
+        let right = right.try_recv().expect("an answer").expect("it was verified");
+        assert!(right.matches && right.replacement.is_none());
+        assert!(others.iter_mut().all(is_wrong));
+        assert!(pool.shared.lock().is_idle());
+    }
+
+    /// A password that has another form takes two lanes.
+    #[test]
+    fn both_forms_of_a_password_are_verified_in_lanes() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        let lanes = pool.shared.limits.lanes(COST);
+        let stored = hashed("fern lamp", COST.ln);
+        let mut answers: Vec<_> =
+            (0..lanes).map(|_| pool.ask("client", Some(&stored), "fern\u{a0}lamp")).collect();
+        assert_eq!((pool.step(), pool.step()), (lanes / 2, lanes / 2));
+        for answer in &mut answers {
+            let found = answer.try_recv().expect("an answer").expect("it was verified");
+            assert!(found.matches && found.replacement.is_none());
+        }
+    }
+
+    #[test]
+    fn other_costs_and_functions_have_their_turns() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        let lanes = pool.shared.limits.lanes(COST);
+        let (old, bcrypt) = (hashed("password", 4), of_bcrypt());
+        for _ in 0..3 * lanes {
+            drop(pool.ask("flooded", None, "password"));
+        }
+        let of_other = [Some(&bcrypt), Some(&old), Some(&bcrypt), None];
+        let mut answers = of_other.map(|stored| pool.ask("other", stored, "wrong"));
+        // The last one fits in with the flood.
+        assert_eq!(pool.step(), lanes);
+        assert!(is_wrong(&mut answers[3]));
+        for answer in &mut answers[..3] {
+            assert_eq!(pool.step(), 1);
+            assert!(is_wrong(answer));
+            pool.step();
+        }
+        assert!(pool.shared.lock().is_idle());
+    }
+
+    /// Who is right and whose hash is replaced waits for that; nobody else does.
+    #[test]
+    fn answers_go_before_the_hashes_that_replace_others() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        let old = hashed("password", 4);
+        let mut right = pool.ask("client", Some(&old), "password");
+        let mut wrong = pool.ask("client", Some(&old), "Password");
+        assert_eq!(pool.step(), 2);
+        assert!(is_wrong(&mut wrong) && right.try_recv().is_err());
+        assert_eq!(pool.step(), 1, "one that is to be replaced waits for no company");
+        let found = right.try_recv().expect("an answer").expect("it was verified");
+        let replacement = found.replacement.expect("a new hash");
+        assert!(replacement.starts_with("$scrypt$ln=12,r=8,p=1$"), "{replacement}");
+    }
+
+    #[test]
+    fn hashes_that_replace_others_share_a_batch() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        let lanes = pool.shared.limits.lanes(COST);
+        // Two costs, so that no batch verifies both.
+        let old = [hashed("password", 4), hashed("password", 5)];
+        let ask = |stored| pool.ask("client", Some(stored), "password");
+        let _answers: Vec<_> = (0..lanes).map(|number| ask(&old[number % 2])).collect();
+        let mut last = pool.ask("client", None, "Password");
+        assert_eq!((pool.step(), pool.step()), (lanes / 2, lanes / 2));
+        assert_eq!(pool.step(), lanes, "all of them are made at once");
+        assert_eq!(pool.step(), 1);
+        assert!(is_wrong(&mut last));
+        // With room left, verifications of the same cost join them.
+        let mut right = pool.ask("client", Some(&old[0]), "password");
+        assert_eq!(pool.step(), 1);
+        let mut unknown = pool.ask("client", None, "password");
+        assert_eq!(pool.step(), 2);
+        assert!(is_wrong(&mut unknown) && right.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_panic_fails_the_jobs_of_its_batch_alone() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        // More than the memory that there is, which no stored hash may ask for.
+        let dear = PasswordHash::parse(
+            &format!("$scrypt$ln=15,r=8,p=1${}${}", "A".repeat(22), "A".repeat(43)),
+            u64::MAX,
+        );
+        let dear = dear.expect("a hash");
+        let mut failing = pool.ask("client", Some(&dear), "password");
+        let mut other = pool.ask("client", None, "password");
+        assert_eq!((pool.step(), pool.step()), (1, 1));
+        assert_eq!(failing.try_recv().expect("an answer").err(), Some(NotVerified::Failed));
+        assert!(is_wrong(&mut other));
+        assert_eq!(pool.shared.lock().running, 0);
+    }
+
+    #[test]
+    fn those_who_hang_up_or_come_too_late_take_no_lane() {
+        let mut pool = Threadless::new(Duration::from_mins(1));
+        let lanes = pool.shared.limits.lanes(COST);
+        let mut first = pool.ask("client", None, "password");
+        let gone = Waiting::default().presence();
+        let mut gone = pool.admit("client", None, "password", gone).expect("room");
+        let others: Vec<_> = (1..lanes).map(|_| pool.ask("client", None, "password")).collect();
+        assert_eq!(pool.step(), lanes);
+        assert_eq!(gone.try_recv().expect("an answer").err(), Some(NotVerified::CallerGone));
+        assert!(is_wrong(&mut first) && others.len() + 1 == lanes);
+        assert_eq!(pool.shared.metrics.abandoned.get(), 1);
+    }
+
+    /// Of fifty times as many as are computed at once those get in whose turn comes in time.
+    #[test]
+    fn admission_counts_batches() {
+        for threads in [1, 2, 3] {
+            let mut limits = limits(Duration::from_secs(3));
+            limits.threads = threads;
+            let places = threads * limits.lanes(COST);
+            let pool =
+                Threadless { shared: Shared::new(limits), ..Threadless::new(limits.deadline) };
+            (pool.shared.lock().running, pool.shared.lock().mean_seconds) = (threads, 1.0);
+            let admit = || pool.admit("client", None, "password", pool.waiting.presence());
+            let admitted = (0..50 * places).map_while(|_| admit().ok()).count();
+            // One batch of each thread is under way; one waits for each second of the deadline.
+            assert_eq!(admitted, 3 * places, "{threads}");
+            let retry_after = Seconds::new(4);
+            assert_eq!(admit().err(), Some(NotVerified::Overloaded { retry_after }));
+            // Another client waits for its own turns alone.
+            let waiting = pool.admit("other", None, "password", pool.waiting.presence());
+            assert!(waiting.is_ok());
+        }
     }
 
     #[tokio::test]

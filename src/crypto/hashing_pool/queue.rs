@@ -1,8 +1,12 @@
 //! Who is next: clients take turns, and within a client those go first who come from where they came from
 //! before. So a client that is flooded keeps nobody waiting but its own, and of these those whom it does not
 //! know.
+//!
+//! Jobs that are computed together are taken in the same turns. A job that does not fit in is left where it is,
+//! and its client keeps its turn.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 
 use crate::oauth::ClientId;
 
@@ -36,6 +40,22 @@ impl<J> OfClient<J> {
         self.known.len() + self.strangers.len()
     }
 
+    /// In the order in which they are served.
+    fn iter(&self) -> impl Iterator<Item = &J> {
+        self.known.iter().chain(&self.strangers)
+    }
+
+    /// Takes the first that fits, and says whether it was the first of all.
+    fn take_first(&mut self, fits: &mut impl FnMut(&J) -> bool) -> Option<(J, bool)> {
+        let place = self.iter().position(fits)?;
+        let known = self.known.len();
+        let job = match place.checked_sub(known) {
+            None => self.known.remove(place),
+            Some(place) => self.strangers.remove(place),
+        };
+        Some((job?, place == 0))
+    }
+
     /// The last that is served, so that it gives way first.
     fn pop_last(&mut self) -> Option<J> {
         self.strangers.pop_back().or_else(|| self.known.pop_back())
@@ -55,14 +75,15 @@ impl<J> Queue<J> {
         self.length == 0
     }
 
-    /// How many would be served before one that came now, if no more came.
-    pub(super) fn ahead(&self, turn: &Turn) -> usize {
-        let own = self
-            .waiting
-            .get(&turn.client)
-            .map_or(0, |own| own.known.len() + if turn.known { 0 } else { own.strangers.len() });
+    /// What would be served before one that came now, if no more came.
+    pub(super) fn ahead(&self, turn: &Turn) -> impl Iterator<Item = &J> {
+        let own = self.waiting.get(&turn.client);
+        let strangers = own.filter(|_| !turn.known).map(|own| &own.strangers);
+        let before = own.map_or(0, |own| own.known.len()) + strangers.map_or(0, VecDeque::len);
+        let own = own.map(|own| own.known.iter()).into_iter().flatten();
+        let strangers = strangers.into_iter().flatten();
         let others = self.waiting.iter().filter(|(client, _)| **client != turn.client);
-        own + others.map(|(_, other)| other.len().min(own + 1)).sum::<usize>()
+        own.chain(strangers).chain(others.flat_map(move |(_, other)| other.iter().take(before + 1)))
     }
 
     pub(super) fn push(&mut self, turn: Turn, job: J) {
@@ -88,6 +109,35 @@ impl<J> Queue<J> {
             self.turns.push_back(client);
         }
         job
+    }
+
+    /// Takes all that fit with what was just taken: of each client in its turn the first that fits, and so on
+    /// until none does. A client whose next job did not fit keeps its turn, whatever else was taken of it; the
+    /// others come after those, in the order of their turns.
+    pub(super) fn pop_fitting(&mut self, mut fits: impl FnMut(&J) -> bool) -> Vec<J> {
+        let mut taken = Vec::new();
+        let mut round: VecDeque<_> =
+            mem::take(&mut self.turns).into_iter().enumerate().map(|turn| (turn, false)).collect();
+        let (mut skipped, mut served) = (Vec::new(), VecDeque::new());
+        while let Some(((place, client), had_turn)) = round.pop_front() {
+            let Some(own) = self.waiting.get_mut(&client) else { continue };
+            match own.take_first(&mut fits) {
+                Some((job, was_next)) => {
+                    taken.push(job);
+                    if own.len() == 0 {
+                        self.waiting.remove(&client);
+                    } else {
+                        round.push_back(((place, client), had_turn || was_next));
+                    }
+                }
+                None if had_turn => served.push_back(client),
+                None => skipped.push((place, client)),
+            }
+        }
+        skipped.sort_by_key(|(place, _)| *place);
+        self.turns = skipped.into_iter().map(|(_, client)| client).chain(served).collect();
+        self.length -= taken.len();
+        taken
     }
 
     /// Takes the last of the client that has most, to make room for this turn; `None` if its own client has
@@ -155,10 +205,10 @@ mod tests {
                 queue.push(turn("flooded", false), "stranger");
             }
             for place in 0..3 {
-                assert_eq!(queue.ahead(&turn("other", false)), 2 * place + 1, "{flood}");
+                assert_eq!(queue.ahead(&turn("other", false)).count(), 2 * place + 1);
                 queue.push(turn("other", false), "other");
             }
-            assert_eq!(queue.ahead(&turn("flooded", true)), 1);
+            assert_eq!(queue.ahead(&turn("flooded", true)).count(), 1);
             queue.push(turn("flooded", true), "known");
             let served = drain(&mut queue);
             assert_eq!(served[..6], ["known", "other", "stranger", "other", "stranger", "other"]);
@@ -176,11 +226,104 @@ mod tests {
                     queue.push(turn(client, known), "other");
                 }
             }
-            let ahead = queue.ahead(&turn(own, known));
+            let ahead = queue.ahead(&turn(own, known)).count();
             queue.push(turn(own, known), "own");
             let served = drain(&mut queue).iter().position(|job| *job == "own");
             assert!(served.is_some_and(|served| served <= ahead), "{own} {known}");
         }
+    }
+
+    /// The jobs of a batch of at most so many, of which the first letter says what they are.
+    fn batch(queue: &mut Queue<&'static str>, most: usize) -> Vec<&'static str> {
+        let Some(first) = queue.pop() else { return Vec::new() };
+        let mut room = most - 1;
+        let fits = |job: &&str| {
+            let fits = room > 0 && job[..1] == first[..1];
+            room -= usize::from(fits);
+            fits
+        };
+        let mut batch = vec![first];
+        batch.extend(queue.pop_fitting(fits));
+        batch
+    }
+
+    fn filled(jobs: &[(&str, bool, &'static str)]) -> Queue<&'static str> {
+        let mut queue = Queue::new();
+        for (client, known, job) in jobs {
+            queue.push(turn(client, *known), *job);
+        }
+        queue
+    }
+
+    #[test]
+    fn a_batch_of_equals_is_what_would_have_been_taken_one_by_one() {
+        let counts = [
+            ("a", false, 5, "xa"),
+            ("b", true, 2, "xb"),
+            ("b", false, 2, "xb"),
+            ("c", false, 1, "xc"),
+        ];
+        let of = |(client, known, count, job)| vec![(client, known, job); count];
+        let jobs: Vec<_> = counts.into_iter().flat_map(of).collect();
+        let one_by_one = drain(&mut filled(&jobs));
+        for most in 1..=jobs.len() {
+            let mut queue = filled(&jobs);
+            let batches = (0..jobs.len()).flat_map(|_| batch(&mut queue, most));
+            assert_eq!(batches.collect::<Vec<_>>(), one_by_one, "{most}");
+            assert!(queue.is_empty() && queue.waiting.is_empty() && queue.turns.is_empty());
+        }
+    }
+
+    /// Those that do not fit keep their places, so the next batch starts from them.
+    #[test]
+    fn a_job_that_does_not_fit_is_the_first_of_the_next_batch() {
+        let mut queue = filled(&[
+            ("a", false, "x1"),
+            ("b", false, "y1"),
+            ("c", false, "z1"),
+            ("a", false, "y2"),
+            ("a", false, "x2"),
+            ("b", false, "x3"),
+            ("b", false, "y3"),
+        ]);
+        assert_eq!(batch(&mut queue, 8), ["x1", "x3", "x2"]);
+        assert_eq!(batch(&mut queue, 8), ["y1", "y2", "y3"]);
+        assert_eq!(batch(&mut queue, 8), ["z1"]);
+        assert!(queue.is_empty() && queue.turns.is_empty());
+    }
+
+    /// However many fit with each other, each that does not is the first of a batch after as many batches as there
+    /// are clients.
+    #[test]
+    fn a_flood_of_equals_does_not_starve_another_kind() {
+        let mut queue = Queue::new();
+        for _ in 0..1_000 {
+            queue.push(turn("flooded", false), "x");
+        }
+        for _ in 0..3 {
+            queue.push(turn("other", false), "y");
+            queue.push(turn("other", false), "z");
+        }
+        let first: Vec<_> = (0..6).map(|_| batch(&mut queue, 8)[0]).collect();
+        assert_eq!(first, ["x", "y", "x", "z", "x", "x"]);
+        assert_eq!(queue.len(), 1_000 - 4 * 8);
+    }
+
+    /// A full batch takes of each client what its turns give it.
+    #[test]
+    fn a_flood_takes_no_lane_of_another_client() {
+        let mut queue = Queue::new();
+        for _ in 0..1_000 {
+            queue.push(turn("flooded", false), "x flood");
+        }
+        for _ in 0..6 {
+            queue.push(turn("other", false), "x other");
+        }
+        for _ in 0..2 {
+            let of_other = batch(&mut queue, 6).iter().filter(|job| **job == "x other").count();
+            assert_eq!(of_other, 3);
+        }
+        assert_eq!(batch(&mut queue, 6), ["x flood"; 6]);
     }
 
     #[test]

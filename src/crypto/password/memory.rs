@@ -1,80 +1,91 @@
 //! Where hashes are computed.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use jeton_scrypt::{Cost, Memory};
+use jeton_scrypt::{Cost, Input, Kernel, Memory};
+use zeroize::Zeroizing;
 
-use super::PHC;
+use super::together::NewHash;
 use crate::config::ScryptCost;
-use crate::crypto::random;
-use crate::oauth::resource_owner::Password;
 use crate::secret::Secret;
 
-/// Octets of salt in new hashes.
-const SALT_LENGTH: usize = 16;
 /// Octets of output in new hashes.
-const OUTPUT_LENGTH: usize = 32;
+pub(super) const OUTPUT_LENGTH: usize = 32;
 
-/// Where hashes are computed, one at a time.
+/// How many scrypt hashes of a cost are computed at once at most, in so much memory: a power of two, because
+/// half a vector more takes as long as a whole one.
+#[must_use]
+pub fn lanes(kernel: Kernel, memory: u64, cost: ScryptCost) -> usize {
+    let by_memory = usize::try_from(memory / cost.memory()).unwrap_or(usize::MAX);
+    let lanes = kernel.lanes().min(by_memory).max(1);
+    1 << lanes.ilog2()
+}
+
+/// Where hashes are computed.
 #[derive(Debug)]
 pub struct HashingMemory(Memory);
 
 impl HashingMemory {
-    /// Reserves memory for hashes that take so many octets each. The system gives it when it is first
+    /// Reserves so many octets for the hashes that are computed at once. The system gives them when they are first
     /// needed, and what was given stays until [`HashingMemory::give_back`].
     ///
     /// # Errors
     /// There is not so much.
     pub fn reserve(octets: u64) -> Result<Self, String> {
-        Memory::reserve(octets).map(Self).map_err(|error| {
+        Self::reserve_for(Kernel::best(), octets)
+    }
+
+    /// As [`HashingMemory::reserve`], and this kernel computes scrypt.
+    ///
+    /// # Errors
+    /// There is not so much.
+    pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, String> {
+        Memory::reserve_for(kernel, octets).map(Self).map_err(|error| {
             format!("the system does not give the memory to hash passwords: {error}")
         })
     }
 
-    /// Sees that hashes are what another implementation makes of the same, on this processor.
+    /// Sees that hashes are what another implementation makes of the same, on this processor: alone, and as many
+    /// at once as there are lanes.
     ///
     /// # Errors
     /// They are not: no password may be hashed or verified.
     pub fn test(&mut self) -> Result<(), String> {
-        let (password, salt) = (b"password", b"NaCl");
-        let (mut expected, mut output) = ([0; OUTPUT_LENGTH], [0; OUTPUT_LENGTH]);
-        let cost = ScryptCost { ln: 4, r: 8, p: 2 };
-        scrypt::Params::new(cost.ln, cost.r, cost.p).map_err(|error| error.to_string()).and_then(
-            |parameters| {
-                scrypt::scrypt(password, salt, &parameters, &mut expected)
-                    .map_err(|error| error.to_string())
-            },
-        )?;
-        self.derive(password, salt, cost, &mut output);
-        if output == expected {
+        let (password, cost) = (b"password", ScryptCost { ln: 4, r: 8, p: 2 });
+        let parameters = scrypt::Params::new(cost.ln, cost.r, cost.p);
+        let parameters = parameters.map_err(|error| error.to_string())?;
+        let expected = |salt: &[u8]| {
+            let mut output = [0; OUTPUT_LENGTH];
+            let computed = scrypt::scrypt(password, salt, &parameters, &mut output);
+            computed.map(|()| output).map_err(|error| error.to_string())
+        };
+        let salts: Vec<_> =
+            (0..self.kernel().lanes()).map(|lane| format!("NaCl {lane}").into_bytes()).collect();
+        let expected: Vec<_> = salts.iter().map(|salt| expected(salt)).collect::<Result<_, _>>()?;
+        let inputs: Vec<_> = salts.iter().map(|salt| Input { password, salt }).collect();
+        let mut is_right = (1..=inputs.len()).all(|count| {
+            let computed = self.derive_many(inputs.get(..count).unwrap_or_default(), cost);
+            expected.get(..count) == Some(computed.as_slice())
+        });
+        for (salt, expected) in salts.iter().zip(&expected).take(1) {
+            let mut alone = [0; OUTPUT_LENGTH];
+            self.derive(password, salt, cost, &mut alone);
+            is_right &= alone == *expected;
+        }
+        if is_right {
             return Ok(());
         }
         Err("this processor computes wrong hashes: run jeton on another machine".to_owned())
     }
 
+    /// What computes scrypt.
+    #[must_use]
+    pub fn kernel(&self) -> Kernel {
+        self.0.kernel()
+    }
+
     /// Hashes a new password: the PHC string to store. Takes as long as the hash costs.
     #[must_use]
     pub fn hash(&mut self, password: &Secret, cost: ScryptCost) -> String {
-        format!("{PHC}{}", self.hash_octets(password.expose().as_bytes(), cost))
-    }
-
-    /// Hashes octets with a new salt: `cost$salt$output`.
-    pub(super) fn hash_octets(&mut self, octets: &[u8], cost: ScryptCost) -> String {
-        let salt: [u8; SALT_LENGTH] = random::octets();
-        let mut output = [0; OUTPUT_LENGTH];
-        self.derive(octets, &salt, cost, &mut output);
-        let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
-        format!("{cost}${salt}${output}")
-    }
-
-    /// Does the work of [`PasswordHash::verify`](super::PasswordHash::verify) for nothing, so that an unknown
-    /// user costs what a known one does.
-    pub fn decoy(&mut self, password: &Password, cost: ScryptCost) {
-        for form in [Some(&password.presented), password.other_form()].into_iter().flatten() {
-            let mut output = [0; OUTPUT_LENGTH];
-            self.derive(form.expose().as_bytes(), &[0; SALT_LENGTH], cost, &mut output);
-            std::hint::black_box(output);
-        }
+        NewHash::of(password).make(cost, self)
     }
 
     /// Overwrites what hashes have left: whoever had it could check guesses for next to nothing.
@@ -98,6 +109,18 @@ impl HashingMemory {
     ) {
         let ScryptCost { ln, r, p } = cost;
         self.0.scrypt(password, salt, Cost { ln, r, p }, output);
+    }
+
+    /// scrypt of several inputs, as many at once as the kernel and the memory allow.
+    pub(super) fn derive_many(
+        &mut self,
+        inputs: &[Input<'_>],
+        cost: ScryptCost,
+    ) -> Zeroizing<Vec<[u8; OUTPUT_LENGTH]>> {
+        let ScryptCost { ln, r, p } = cost;
+        let mut outputs = Zeroizing::new(vec![[0; OUTPUT_LENGTH]; inputs.len()]);
+        self.0.scrypt_many(Cost { ln, r, p }, inputs, &mut outputs);
+        outputs
     }
 
     /// Pages for Argon2.
@@ -170,10 +193,7 @@ mod tests {
             scrypt::scrypt(password.as_bytes(), &salt, &parameters, &mut expected)
                 .expect("a valid length");
             let memory = &mut memory();
-            memory.decoy(
-                &Password::new(Secret::new("another".to_owned())),
-                ScryptCost { ln: 5, r: 30, p: 1 },
-            );
+            let _ = memory.hash(&Secret::new("another".to_owned()), ScryptCost { ln: 5, r: 30, p: 1 });
             memory.derive(password.as_bytes(), &salt, ScryptCost { ln, r, p }, &mut output);
             prop_assert_eq!(output, expected);
         }

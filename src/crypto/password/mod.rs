@@ -2,11 +2,13 @@
 //!
 //! New hashes are scrypt in the PHC string form. Those that users bring from elsewhere are verified as
 //! they are, inside the same bounds, and replaced at the next login. A weak one can be covered with
-//! scrypt before that: what is hashed then is its output.
+//! scrypt before that: what is hashed then is its output. Hashes of scrypt that cost the same are computed together
+//! (`together`).
 
 mod format;
 mod memory;
 mod scheme;
+mod together;
 mod unknown;
 
 use std::fmt;
@@ -17,8 +19,11 @@ use crate::config::ScryptCost;
 use crate::oauth::resource_owner::Password;
 use crate::secret::Secret;
 use format::Parts;
-pub use memory::{HashingMemory, hash};
+pub use jeton_scrypt::Kernel;
+use memory::OUTPUT_LENGTH;
+pub use memory::{HashingMemory, hash, lanes};
 use scheme::Scheme;
+pub use together::{Hashed, Hashing, NewHash, hash_together, make_together};
 pub use unknown::{describe as describe_unknown, looks_like_hash};
 
 /// How new hashes begin.
@@ -51,6 +56,19 @@ pub enum Form {
     Presented,
     /// As this service hashes it; also where both forms are the same.
     Prepared,
+}
+
+impl Form {
+    /// In which form a password is right, if in any: whether it is as it came, and in its other form, if it has
+    /// one.
+    fn of(password: &Password, presented: bool, other: Option<bool>) -> Option<Self> {
+        let prepared = other.unwrap_or(presented && password.prepared.is_some());
+        match (presented, prepared) {
+            (_, true) => Some(Self::Prepared),
+            (true, false) => Some(Self::Presented),
+            (false, false) => None,
+        }
+    }
 }
 
 /// Why a stored hash cannot be used.
@@ -161,15 +179,36 @@ impl PasswordHash {
     #[must_use]
     pub fn verify(&self, password: &Password, memory: &mut HashingMemory) -> Option<Form> {
         let presented = self.matches(&password.presented, memory);
-        let prepared = match password.other_form() {
-            Some(prepared) => self.matches(prepared, memory),
-            None => presented && password.prepared.is_some(),
-        };
-        match (presented, prepared) {
-            (_, true) => Some(Form::Prepared),
-            (true, false) => Some(Form::Presented),
-            (false, false) => None,
+        let other = password.other_form().map(|form| self.matches(form, memory));
+        Form::of(password, presented, other)
+    }
+
+    /// The cost at which it is computed in a lane beside others ([`hash_together`]), if it can be: it is scrypt of
+    /// nothing but the password, and no longer than a new one.
+    #[must_use]
+    pub fn lane_cost(&self) -> Option<ScryptCost> {
+        self.in_lane().map(|(cost, _)| cost)
+    }
+
+    fn lane_salt(&self) -> Option<&[u8]> {
+        self.in_lane().map(|(_, salt)| salt)
+    }
+
+    fn in_lane(&self) -> Option<(ScryptCost, &[u8])> {
+        match &self.scheme {
+            Scheme::Scrypt { cost, salt }
+                if self.cover.is_none() && self.length <= OUTPUT_LENGTH =>
+            {
+                Some((*cost, salt))
+            }
+            _ => None,
         }
+    }
+
+    /// Whether scrypt has computed this hash, of whose output it has computed as much as new hashes have.
+    fn is_output(&self, computed: &[u8; OUTPUT_LENGTH]) -> bool {
+        // PBKDF2, which makes the output, makes a shorter one of the same octets (RFC 8018 §5.2).
+        computed.get(..self.length).is_some_and(|computed| computed.ct_eq(&self.output).into())
     }
 
     fn matches(&self, form: &Secret, memory: &mut HashingMemory) -> bool {
@@ -188,11 +227,10 @@ impl PasswordHash {
         password: &Password,
         right: Form,
         cost: ScryptCost,
-        memory: &mut HashingMemory,
-    ) -> Option<String> {
+    ) -> Option<NewHash> {
         let Some(prepared) = &password.prepared else {
             // It can be asked for again as it came, and in no other form.
-            return if self.is_current(cost) { None } else { self.covered(cost, memory) };
+            return if self.is_current(cost) { None } else { self.covered(cost) };
         };
         let verified = match right {
             Form::Presented => &password.presented,
@@ -200,21 +238,20 @@ impl PasswordHash {
         };
         if self.scheme.ignores_some_of(verified.expose()) {
             // Nobody knows the rest of the password: only what was verified may be asked for again.
-            return self.covered(cost, memory);
+            return self.covered(cost);
         }
         let is_to_stay = self.is_current(cost) && right == Form::Prepared;
-        (!is_to_stay).then(|| memory.hash(prepared, cost))
+        (!is_to_stay).then(|| NewHash::of(prepared))
     }
 
     /// This hash under a cover of scrypt, for which nobody needs the password; `None` if it has one, or if both
     /// together would be more than may be computed.
     #[must_use]
-    pub fn covered(&self, cost: ScryptCost, memory: &mut HashingMemory) -> Option<String> {
+    pub fn covered(&self, cost: ScryptCost) -> Option<NewHash> {
         let cover = Scheme::Scrypt { cost, salt: Vec::new() };
         let is_possible = self.work().saturating_add(cover.work()) <= ScryptCost::WORK_MAX;
         let possible = self.cover.is_none() && is_possible;
-        let own = possible.then(|| memory.hash_octets(&self.output, cost))?;
-        Some(format!("{COVER}{own}${}", self.without_output()))
+        possible.then(|| NewHash::of_octets(&self.output, Some(self.without_output())))
     }
 
     /// Whether it is in the format of hashes that are made here. passlib writes scrypt in the same.
@@ -348,13 +385,13 @@ mod tests {
             let stored = parse(&hash);
             let presented = password(&right);
             let form = stored.verify(&presented, memory).expect("the right one");
-            let replacement = stored.replacement(&presented, form, CHEAP, memory);
+            let replacement = stored.replacement(&presented, form, CHEAP);
             // passlib's scrypt is ours, but for a password that has another form here or none.
             if stored.is_current(CHEAP) && presented.other_form().is_none() {
-                assert_eq!(replacement, None, "{case}");
+                assert!(replacement.is_none(), "{case}");
                 continue;
             }
-            let replacement = replacement.expect("a replacement");
+            let replacement = replacement.expect("a replacement").make(CHEAP, memory);
             let replaced = parse(&replacement);
             assert!(replaced.verify(&presented, memory).is_some(), "{case}");
             assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
@@ -375,7 +412,7 @@ mod tests {
         let cheap = |vector: &Vector| !vector.format.ends_with("default");
         for Vector { password: right, hash, also, .. } in vectors().into_iter().filter(cheap) {
             let stored = parse(&hash);
-            let text = stored.covered(CHEAP, memory).expect("a cover");
+            let text = stored.covered(CHEAP).expect("a cover").make(CHEAP, memory);
             let covered = parse(&text);
             let output = hash.rsplit('$').next().expect("a last part");
             assert!(!text.contains(&output[output.len() - 20..]), "{text}");
@@ -387,9 +424,9 @@ mod tests {
                 assert!(covered.verify(&password(also), memory).is_some(), "{text}");
             }
             assert_eq!(covered.verify(&password("wrong"), memory), None, "{text}");
-            assert_eq!(covered.covered(CHEAP, memory), None, "one cover is enough");
+            assert!(covered.covered(CHEAP).is_none(), "one cover is enough");
             let dear = ScryptCost { ln: 17, r: 8, p: 17 };
-            assert_eq!(stored.covered(dear, memory), None, "it could not be verified");
+            assert!(stored.covered(dear).is_none(), "it could not be verified");
             assert_eq!(covered.without_output(), stored.without_output());
             assert!(!covered.is_weak() && !covered.is_current(CHEAP));
         }

@@ -11,13 +11,19 @@ use crate::harness::{Database, Executable, Request};
 /// More than the connections of the test and the rest of the service take, in octets.
 const REST: u64 = 16 << 20;
 
+/// One thread, and memory for one hash of `ln=17,r=8,p=1` at once.
+const ONE_AT_ONCE: [&str; 4] = ["--hash-threads", "1", "--hash-memory", "128MiB"];
+/// Each caller may say from where it calls.
+const BEHIND_PROXY: [&str; 2] = ["--trusted-proxy", "127.0.0.0/8"];
+
 /// OWASP Password Storage, ASVS 15.2.2: under more logins than can be served, each is either served
 /// within the deadline or told when to come back; hashing takes no more memory than was said at the
 /// start, and what needs no hash goes on. [TG-24] [W-09]
 #[tokio::test]
 async fn overload_is_shed() {
     let (database, fixtures) = Database::filled(ENGINE).await;
-    let limits = ["--login-deadline", "1s", "--hash-threads", "1", "--scrypt", "ln=17,r=8,p=1"];
+    let limits =
+        [&ONE_AT_ONCE[..], &["--login-deadline", "1s", "--scrypt", "ln=17,r=8,p=1"]].concat();
     let service = Executable::serve_on(&database, fixtures, &limits);
     let bound = announced_memory(&service);
     let idle = service.peak_memory();
@@ -73,9 +79,11 @@ async fn overload_is_shed() {
 /// [TG-24]
 #[tokio::test]
 async fn a_login_that_would_wait_too_long_is_refused_while_the_first_is_still_hashed() {
-    // One hash takes longer than the deadline.
-    let arguments = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=16", "--login-deadline", "1s"];
+    // One hash is taken to be longer than the deadline.
+    let arguments = ["--scrypt", "ln=17,r=8,p=5", "--login-deadline", "1s"];
+    let arguments = [&ONE_AT_ONCE[..], &arguments].concat();
     let jeton = Jeton::start_with(ENGINE, &arguments).await;
+    without_users(&jeton).await;
     let login = jeton.post("/token", &(login_form("nobody", PASSWORD) + "&client_id=spa"));
     let mut replies = JoinSet::new();
     for _ in 0..20 {
@@ -99,14 +107,15 @@ async fn a_login_that_would_wait_too_long_is_refused_while_the_first_is_still_ha
 #[tokio::test]
 async fn a_flood_through_one_client_takes_no_turn_of_another() {
     const HOME: &str = "198.51.100.1";
-    let arguments = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=1", "--login-deadline", "1m"];
-    let arguments = [&arguments[..], &["--trusted-proxy", "127.0.0.0/8"]].concat();
+    // The memory is for one hash at once of those that the users have.
+    let arguments = ["--hash-threads", "1", "--hash-memory", "32MiB", "--login-deadline", "1m"];
+    let arguments = [&arguments[..], &BEHIND_PROXY].concat();
     let jeton = Jeton::start_with(ENGINE, &arguments).await;
     let from = |client: &str, address: &str, user: &str| {
         let request = jeton.post_as(client, "/token", &login_form(user, PASSWORD));
         request.header("X-Forwarded-For", address)
     };
-    // Known there from now on; and its hash is as dear as the others.
+    // Known there from now on.
     assert_eq!(from("spa", HOME, "alice").send().await.status, 200);
     let mut flood = JoinSet::new();
     for number in 0..20 {
@@ -133,8 +142,9 @@ async fn a_flood_through_one_client_takes_no_turn_of_another() {
 #[tokio::test]
 async fn a_login_whose_client_hung_up_costs_no_hash() {
     // So dear that the first is still being hashed when the last has left.
-    let arguments = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=6"];
+    let arguments = [&ONE_AT_ONCE[..], &["--scrypt", "ln=17,r=8,p=2"]].concat();
     let jeton = Jeton::start_with(ENGINE, &arguments).await;
+    without_users(&jeton).await;
     let form = login_form("nobody", PASSWORD) + "&client_id=spa";
     let login = jeton.post("/token", &form);
     let mut busy = JoinSet::new();
@@ -157,13 +167,51 @@ async fn a_login_whose_client_hung_up_costs_no_hash() {
     assert_eq!(jeton.metric("jeton_hashing_verified_total").await, 3);
 }
 
+/// Passwords of several callers are hashed at once, in the memory that was said at the start. Each gets its own
+/// answer: also who is right among those who are wrong. [TG-24]
+#[tokio::test]
+async fn logins_that_wait_are_hashed_at_once() {
+    const CALLERS: u64 = 16;
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let limits = ["--hash-threads", "1", "--hash-memory", "512MiB", "--scrypt", "ln=17,r=8,p=1"];
+    let limits = [&limits[..], &["--login-deadline", "1m"], &BEHIND_PROXY].concat();
+    let service = Executable::serve_on(&database, fixtures, &limits);
+    let bound = announced_memory(&service);
+    assert_eq!(bound, 512 << 20);
+    let idle = service.peak_memory();
+    let mut logins = JoinSet::new();
+    for number in 0..CALLERS {
+        let (name, password) = match number {
+            7 => ("alice".to_owned(), PASSWORD),
+            _ => (format!("invented{number}"), PASSWORD),
+        };
+        let login = Request::new(service.public, "POST", "/token");
+        let login = login.form(&(login_form(&name, password) + "&client_id=spa"));
+        let login = login.header("X-Forwarded-For", &format!("203.0.113.{number}"));
+        logins.spawn(async move { (name, login.send().await) });
+    }
+    for (name, reply) in logins.join_all().await {
+        if name == "alice" {
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        } else {
+            reply.assert_error(400, "invalid_grant");
+        }
+    }
+    assert_eq!(service.metric("jeton_hashing_verified_total").await, CALLERS);
+    let batches = service.metric("jeton_hashing_batch_size_count").await;
+    assert!(batches < CALLERS, "{batches}");
+    let grown = service.peak_memory() - idle;
+    assert!(grown <= bound + REST, "{grown} of {bound} and {REST}");
+}
+
 /// Hashing memory goes back to the system when no login came for a while, and the next login works.
 #[tokio::test]
 async fn hashing_memory_is_given_back() {
     const HASH: u64 = 128 << 20;
     let (database, fixtures) = Database::filled(ENGINE).await;
-    let limits = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=1", "--login-deadline", "1m"];
-    let limits = [&limits[..], &["--hash-memory-idle", "1s"]].concat();
+    let limits =
+        ["--scrypt", "ln=17,r=8,p=1", "--login-deadline", "1m", "--hash-memory-idle", "1s"];
+    let limits = [&ONE_AT_ONCE[..], &limits].concat();
     let service = Executable::serve_on(&database, fixtures, &limits);
     let before = service.memory();
     let login = Request::new(service.public, "POST", "/token");
@@ -176,6 +224,11 @@ async fn hashing_memory_is_given_back() {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// Deletes all users, so that a name that nobody has costs a new hash, and not that of a user.
+async fn without_users(jeton: &Jeton) {
+    jeton.database.query("DELETE FROM users").await;
 }
 
 /// Waits until so many logins wait for a hashing thread.

@@ -84,8 +84,10 @@ async fn a_login_in_flight_is_finished() {
 #[tokio::test]
 async fn logins_that_wait_longer_than_the_drain_are_told_to_come_back() {
     let (database, fixtures) = Database::filled(ENGINE).await;
-    let slow = ["--hash-threads", "1", "--scrypt", "ln=17,r=8,p=6", "--login-deadline", "1m"];
-    let limits = [&slow[..], &["--drain", "3s"]].concat();
+    let slow = ["--hash-threads", "1", "--hash-memory", "128MiB", "--scrypt", "ln=17,r=8,p=6"];
+    let limits = [&slow[..], &["--login-deadline", "1m", "--drain", "3s"]].concat();
+    // So a name that nobody has costs a new hash, and not that of a user.
+    database.query("DELETE FROM users").await;
     let mut service = Executable::serve_on(&database, fixtures, &limits);
     assert!(service.log().contains("--drain 3s is shorter than --login-deadline 1m"));
     // Names that nobody has, because logins of one user wait for each other.

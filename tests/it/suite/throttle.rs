@@ -336,7 +336,8 @@ async fn an_ipv6_network_is_one_place() {
 /// An attempt that was not made, because the hashing queue was too long, is no failure.
 #[tokio::test]
 async fn an_attempt_that_was_not_made_does_not_count() {
-    let jeton = Jeton::start_with(ENGINE, &["--hash-threads", "1", "--login-deadline", "1s"]).await;
+    let slow = ["--hash-threads", "1", "--hash-memory", "32MiB", "--login-deadline", "1s"];
+    let jeton = Jeton::start_with(ENGINE, &slow).await;
     guess(&jeton, "alice", 5).await;
     jeton.clock.advance(1);
     let mut crowd = JoinSet::new();

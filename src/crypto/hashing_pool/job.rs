@@ -1,0 +1,158 @@
+//! What a hashing thread is given to do: jobs of which many can be computed at once.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::{HashingLimits, NotVerified, Verification};
+use crate::config::ScryptCost;
+use crate::crypto::password::{
+    Hashed, Hashing, HashingMemory, NewHash, PasswordHash, hash_together,
+};
+use crate::oauth::resource_owner::Password;
+use crate::presence::Presence;
+
+/// A password that is to be verified, and perhaps hashed anew then.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) password: Password,
+    /// What to verify against; the decoy if there is nothing.
+    pub(super) stored: Option<PasswordHash>,
+    /// Whether the stored hash may be replaced.
+    pub(super) replace: bool,
+    pub(super) asked_at: Instant,
+    pub(super) caller: Presence,
+    pub(super) reply: oneshot::Sender<Result<Verification, NotVerified>>,
+    pub(super) replacement: Option<Replacement>,
+}
+
+/// The hash that is to be made in place of one that the password matched.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    new: NewHash,
+    /// Since when it could be made.
+    pub(super) since: Instant,
+}
+
+/// What jobs have in common that can be computed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// scrypt of this cost, each in a lane or two.
+    Lanes(ScryptCost),
+    /// Nothing: it is computed by itself.
+    Alone,
+}
+
+impl Job {
+    fn kind(&self, new: ScryptCost) -> Kind {
+        match (&self.stored, &self.replacement) {
+            (Some(stored), None) => stored.lane_cost().map_or(Kind::Alone, Kind::Lanes),
+            _ => Kind::Lanes(new),
+        }
+    }
+
+    fn hashing(&self) -> Hashing<'_> {
+        match &self.replacement {
+            Some(replacement) => Hashing::Make(&replacement.new),
+            None => Hashing::Verify { stored: self.stored.as_ref(), password: &self.password },
+        }
+    }
+
+    /// The part of a batch that it takes.
+    pub(super) fn share(&self, limits: &HashingLimits) -> f64 {
+        let Kind::Lanes(cost) = self.kind(limits.cost) else { return 1.0 };
+        #[expect(clippy::cast_precision_loss, reason = "both are small")]
+        let share = self.hashing().lanes() as f64 / limits.lanes(cost) as f64;
+        share
+    }
+
+    /// Whether nobody waits for it, or its turn comes too late.
+    pub(super) fn is_out(&self, deadline: Duration) -> bool {
+        self.caller.is_gone() || self.asked_at.elapsed() > deadline
+    }
+
+    /// The function that its verification computes.
+    pub(super) fn function(&self) -> &'static str {
+        self.stored.as_ref().map_or("scrypt", PasswordHash::function)
+    }
+
+    /// Answers it; or returns it, if the hash is to be replaced before.
+    pub(super) fn go_on(mut self, hashed: Hashed, cost: ScryptCost) -> Option<Self> {
+        let verification = match hashed {
+            Hashed::Made(text) => Verification { matches: true, replacement: Some(text) },
+            Hashed::Verified(right) => {
+                let replaceable = self.stored.as_ref().filter(|_| self.replace).zip(right);
+                let new = replaceable
+                    .and_then(|(stored, form)| stored.replacement(&self.password, form, cost));
+                if let Some(new) = new {
+                    self.replacement = Some(Replacement { new, since: Instant::now() });
+                    return Some(self);
+                }
+                Verification { matches: right.is_some(), replacement: None }
+            }
+        };
+        self.answer(Ok(verification));
+        None
+    }
+
+    /// Answers it. The caller may have gone meanwhile; there is nobody left to tell then.
+    pub(super) fn answer(self, answer: Result<Verification, NotVerified>) {
+        self.reply.send(answer).ok();
+    }
+}
+
+/// What a thread computes at once.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) jobs: Vec<Job>,
+    kind: Kind,
+    /// How many lanes are free.
+    room: usize,
+    new: ScryptCost,
+}
+
+impl Batch {
+    /// One that begins with this job.
+    pub(super) fn of(first: Job, limits: &HashingLimits) -> Self {
+        let kind = first.kind(limits.cost);
+        let lanes = match kind {
+            Kind::Lanes(cost) => limits.lanes(cost),
+            Kind::Alone => 0,
+        };
+        let room = lanes.saturating_sub(first.hashing().lanes());
+        Self { jobs: vec![first], kind, room, new: limits.cost }
+    }
+
+    /// Whether a job can be computed with those that are in it; room for it is then kept.
+    pub(super) fn has_room_for(&mut self, job: &Job) -> bool {
+        let lanes = job.hashing().lanes();
+        let has_room = lanes <= self.room && job.kind(self.new) == self.kind;
+        self.room -= if has_room { lanes } else { 0 };
+        has_room
+    }
+
+    /// Takes of these, in their order, as many as there is room for.
+    pub(super) fn take(&mut self, jobs: &mut VecDeque<Job>) {
+        while let Some(job) = jobs.pop_front_if(|job| self.has_room_for(job)) {
+            self.jobs.push(job);
+        }
+    }
+
+    /// The work itself: what came of each job.
+    pub(super) fn compute(&self, memory: &mut HashingMemory) -> Vec<Hashed> {
+        match self.kind {
+            Kind::Lanes(cost) => {
+                let hashings: Vec<_> = self.jobs.iter().map(Job::hashing).collect();
+                hash_together(&hashings, cost, memory)
+            }
+            Kind::Alone => {
+                let verify = |job: &Job| {
+                    let stored = job.stored.as_ref();
+                    stored.and_then(|stored| stored.verify(&job.password, memory))
+                };
+                self.jobs.iter().map(verify).map(Hashed::Verified).collect()
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Passwords that are hashed at once: each in a lane of one batch of scrypt, which takes hardly longer than one
+//! hash alone.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use jeton_scrypt::Input;
+use zeroize::Zeroizing;
+
+use super::memory::{HashingMemory, OUTPUT_LENGTH};
+use super::{COVER, Form, PHC, PasswordHash};
+use crate::config::ScryptCost;
+use crate::crypto::random;
+use crate::oauth::resource_owner::Password;
+use crate::secret::Secret;
+
+/// Octets of salt in new hashes.
+const SALT_LENGTH: usize = 16;
+
+/// What is computed beside others.
+#[derive(Debug)]
+pub enum Hashing<'a> {
+    /// Whether a password is right.
+    Verify {
+        /// The hash that it is held against: one whose [`PasswordHash::lane_cost`] is that of the batch. Without
+        /// one the work is done for nothing, so that an unknown user costs what a known one does.
+        stored: Option<&'a PasswordHash>,
+        /// The password.
+        password: &'a Password,
+    },
+    /// A new hash.
+    Make(&'a NewHash),
+}
+
+/// What was computed.
+#[derive(Debug)]
+pub enum Hashed {
+    /// In which form the password is right, if in any.
+    Verified(Option<Form>),
+    /// The text of the new hash.
+    Made(String),
+}
+
+impl Hashing<'_> {
+    /// What is hashed, each in a lane: of a password its presented form, and its prepared one if that is another.
+    fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
+        let (salt, octets) = match self {
+            Self::Verify { stored, password } => {
+                let salt = stored.and_then(PasswordHash::lane_salt);
+                let other = password.other_form().map(|form| form.expose().as_bytes());
+                (
+                    salt.unwrap_or(&[0; SALT_LENGTH]),
+                    [Some(password.presented.expose().as_bytes()), other],
+                )
+            }
+            Self::Make(new) => (&new.salt[..], [Some(&new.octets[..]), None]),
+        };
+        octets.into_iter().flatten().map(move |password| Input { password, salt })
+    }
+
+    /// How many lanes it takes.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.inputs().count()
+    }
+
+    /// What came of it, from the output of each lane.
+    fn outcome(&self, cost: ScryptCost, outputs: &[[u8; OUTPUT_LENGTH]]) -> Hashed {
+        let mut outputs = outputs.iter();
+        let first = outputs.next().expect("at least one lane");
+        match self {
+            Self::Verify { stored, password } => {
+                let is_right = |output| stored.is_some_and(|stored| stored.is_output(output));
+                let (presented, other) = (is_right(first), outputs.next().map(is_right));
+                Hashed::Verified(Form::of(password, presented, other))
+            }
+            Self::Make(new) => Hashed::Made(new.text(cost, first)),
+        }
+    }
+}
+
+/// Computes all in one batch of scrypt of this cost, and says of each what came of it.
+#[must_use]
+pub fn hash_together(
+    hashings: &[Hashing<'_>],
+    cost: ScryptCost,
+    memory: &mut HashingMemory,
+) -> Vec<Hashed> {
+    let inputs: Vec<_> = hashings.iter().flat_map(Hashing::inputs).collect();
+    let outputs = memory.derive_many(&inputs, cost);
+    let mut rest = outputs.as_slice();
+    let outcomes = hashings.iter().map(|hashing| {
+        let (own, others) = rest.split_at(hashing.lanes());
+        rest = others;
+        hashing.outcome(cost, own)
+    });
+    outcomes.collect()
+}
+
+/// A hash that is to be made and stored.
+pub struct NewHash {
+    octets: Zeroizing<Vec<u8>>,
+    salt: [u8; SALT_LENGTH],
+    /// The text of the hash that it covers, without its output.
+    covered: Option<String>,
+}
+
+impl std::fmt::Debug for NewHash {
+    /// Shows nothing of what is hashed.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("NewHash")
+    }
+}
+
+impl NewHash {
+    /// The hash of a password.
+    #[must_use]
+    pub fn of(password: &Secret) -> Self {
+        Self::of_octets(password.expose().as_bytes(), None)
+    }
+
+    pub(super) fn of_octets(octets: &[u8], covered: Option<String>) -> Self {
+        Self { octets: Zeroizing::new(octets.to_vec()), salt: random::octets(), covered }
+    }
+
+    /// Computes it: the text to store. Takes as long as the hash costs.
+    #[must_use]
+    pub fn make(&self, cost: ScryptCost, memory: &mut HashingMemory) -> String {
+        let outputs = memory.derive_many(&[self.input()], cost);
+        outputs.iter().map(|output| self.text(cost, output)).collect()
+    }
+
+    fn input(&self) -> Input<'_> {
+        Input { password: &self.octets, salt: &self.salt }
+    }
+
+    fn text(&self, cost: ScryptCost, output: &[u8; OUTPUT_LENGTH]) -> String {
+        let (salt, output) = (STANDARD_NO_PAD.encode(self.salt), STANDARD_NO_PAD.encode(output));
+        match &self.covered {
+            None => format!("{PHC}{cost}${salt}${output}"),
+            Some(covered) => format!("{COVER}{cost}${salt}${output}${covered}"),
+        }
+    }
+}
+
+/// Computes new hashes, as many at once as the memory allows: the text of each.
+#[must_use]
+pub fn make_together(new: &[NewHash], cost: ScryptCost, memory: &mut HashingMemory) -> Vec<String> {
+    let inputs: Vec<_> = new.iter().map(NewHash::input).collect();
+    let outputs = memory.derive_many(&inputs, cost);
+    new.iter().zip(outputs.iter()).map(|(new, output)| new.text(cost, output)).collect()
+}
