@@ -44,6 +44,9 @@ const NEWEST_WEIGHT: f64 = 0.2;
 /// The longest queue, whatever the prediction says.
 const QUEUE_LENGTH_MAX: usize = 4_096;
 
+/// How soon a thread without work wipes its memory. Those whom it has just answered may come back sooner, and the next
+/// hash overwrites the same.
+const WIPED_AFTER: Duration = Duration::from_millis(50);
 /// For how long hashes that are to be replaced gather, as long as passwords wait to be verified. They fill a batch
 /// sooner or later; one by one, each would take as long.
 const GATHERING: Duration = Duration::from_millis(500);
@@ -279,19 +282,28 @@ impl Shared {
         self.lock().to_replace.extend(to_replace);
     }
 
-    /// Waits until a job is there or the pool is closed; a wait of `memory_idle` gives the memory back.
+    /// Waits until a job is there or the pool is closed. What hashes have left is wiped when nothing came for
+    /// a moment, and the memory is given back when nothing came for `memory_idle`.
     fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, State> {
-        let is_idle = |state: &mut State| state.is_empty() && !state.closed;
-        let waited = self.work.wait_timeout_while(self.lock(), self.limits.memory_idle, is_idle);
-        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !waited.timed_out() {
+        // The lock is free meanwhile: nobody who comes then waits for this thread, if there is another.
+        if let Some(state) = self.wait_for(WIPED_AFTER) {
             return state;
         }
-        // Nobody who comes meanwhile waits for this thread to have done it.
-        drop(state);
+        memory.wipe();
+        if let Some(state) = self.wait_for(self.limits.memory_idle) {
+            return state;
+        }
         memory.give_back();
-        let waited = self.work.wait_while(self.lock(), is_idle);
+        let waited = self.work.wait_while(self.lock(), |state| state.is_idle());
         waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same for so long.
+    fn wait_for(&self, time: Duration) -> Option<MutexGuard<'_, State>> {
+        let is_idle = |state: &mut State| state.is_idle();
+        let waited = self.work.wait_timeout_while(self.lock(), time, is_idle);
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        (!waited.timed_out()).then_some(state)
     }
 
     /// Answers a job whose caller hung up.
@@ -328,10 +340,6 @@ impl Shared {
     /// Waits for the next job that is to be done, takes what can be computed with it, and counts that as running;
     /// `None` when the pool is closed.
     fn next(&self, memory: &mut HashingMemory) -> Option<Batch> {
-        if self.lock().is_empty() {
-            // Otherwise the next hash overwrites it all, so this takes no time that anyone waits for.
-            memory.wipe();
-        }
         let mut state = self.wait_for_work(memory);
         loop {
             if state.closed {
@@ -386,8 +394,8 @@ impl Drop for Running<'_> {
 }
 
 impl State {
-    fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.to_replace.is_empty()
+    fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.to_replace.is_empty() && !self.closed
     }
 
     /// How long a job that came now would wait for this turn, in seconds.
@@ -576,7 +584,7 @@ mod tests {
         let right = right.try_recv().expect("an answer").expect("it was verified");
         assert!(right.matches && right.replacement.is_none());
         assert!(others.iter_mut().all(is_wrong));
-        assert!(pool.shared.lock().is_empty());
+        assert!(pool.shared.lock().is_idle());
     }
 
     /// A password that has another form takes two lanes.
@@ -612,7 +620,7 @@ mod tests {
             assert!(is_wrong(answer));
             pool.step();
         }
-        assert!(pool.shared.lock().is_empty());
+        assert!(pool.shared.lock().is_idle());
     }
 
     /// Who is right and whose hash is replaced waits for that; nobody else does.
