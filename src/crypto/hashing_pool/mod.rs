@@ -110,10 +110,7 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     limits: HashingLimits,
-    /// How soon a thread without work wipes its memory. Those whom it has just answered may come back sooner, and the next
-/// hash overwrites the same.
-const WIPED_AFTER: Duration = Duration::from_millis(50);
-/// For how long hashes that are to be replaced gather.
+    /// For how long hashes that are to be replaced gather.
     gathering: Duration,
     metrics: HashingMetrics,
 }
