@@ -8,7 +8,7 @@ use super::{Failure, backup, in_database, migrating, open_existing_store, output
 use crate::clock::{Clock, Timestamp};
 use crate::config::{DatabaseLocation, DatabaseSettings};
 use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies};
+use crate::endpoint::housekeeping::{Pace, delete_expired_sessions, delete_expired_tallies};
 use crate::store::clock::ReadClock;
 use crate::store::migration::SchemaStatus;
 use crate::store::sessions::CountExpiredSessions;
@@ -102,10 +102,10 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     let show = |deleted| {
         output::progress(&format!("Deleted {deleted} of {expired} expired sessions"));
     };
-    let deleted = delete_expired_sessions(store, before, show).await;
+    let deleted = delete_expired_sessions(store, before, Pace::Beside, show).await;
     output::end_progress();
     output::line(&format!("Deleted {} expired sessions.", deleted?));
-    let tallies = delete_expired_tallies(store, before).await?;
+    let tallies = delete_expired_tallies(store, before, Pace::Beside).await?;
     output::line(&format!("Deleted {tallies} counters of failed logins that were forgotten."));
     Ok(())
 }

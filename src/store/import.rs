@@ -21,6 +21,8 @@ use crate::secret::Secret;
 
 /// How many staged users are read at once.
 const PAGE: i64 = 1_000;
+/// Which of the columns that an import writes is the first that holds numbers.
+const FIRST_NUMBER: usize = 5;
 
 /// A user as a file has it.
 #[derive(Clone, Debug)]
@@ -149,7 +151,7 @@ impl StagedUser {
         })
     }
 
-    /// The columns of a row in `users`.
+    /// The columns of a row in `users`: texts first, then numbers.
     fn values(&self, now: Timestamp) -> [Value; 9] {
         [
             self.username.as_str().into(),
@@ -232,16 +234,12 @@ impl UseCase for ImportUsers {
             let page = self.staging.page(after)?;
             let Some((last, _)) = page.last() else { break };
             after = *last;
-            for batch in page.chunks(ROWS) {
-                // What is not a whole batch goes row by row.
-                let rows = if batch.len() == ROWS { ROWS } else { 1 };
-                for rows in batch.chunks(rows) {
-                    let values: Vec<Value> =
-                        rows.iter().flat_map(|(_, user)| user.values(self.now)).collect();
-                    tx.execute(sql::IMPORT_USERS.for_rows(rows.len()), &values).await?;
-                }
-                self.stored.fetch_add(batch.len() as u64, Ordering::Relaxed);
+            if tx.has_lists() {
+                tx.execute(&sql::IMPORT_LISTS_OF_USERS, &self.lists(&page)).await?;
+            } else {
+                self.store_in_rows(tx, &page).await?;
             }
+            self.stored.fetch_add(page.len() as u64, Ordering::Relaxed);
         }
         // One may have been added since the file was looked at.
         match tx.query(&sql::FIND_CLIENTS_LIKE_USERS, &[]).await?.first() {
@@ -251,5 +249,39 @@ impl UseCase for ImportUsers {
                 row.text(0)?
             ))),
         }
+    }
+}
+
+impl ImportUsers {
+    /// The columns of some users, each as a list.
+    fn lists(&self, users: &[(i64, StagedUser)]) -> Vec<Value> {
+        let mut columns: [Vec<Value>; 9] = Default::default();
+        for (_, user) in users {
+            for (column, value) in columns.iter_mut().zip(user.values(self.now)) {
+                column.push(value);
+            }
+        }
+        let is_number = |column: usize| column >= FIRST_NUMBER;
+        let list = |(column, values)| {
+            if is_number(column) { Value::integers(values) } else { Value::texts(values) }
+        };
+        columns.into_iter().enumerate().map(list).collect()
+    }
+
+    async fn store_in_rows(
+        &self,
+        tx: &mut Tx<'_>,
+        users: &[(i64, StagedUser)],
+    ) -> Result<(), StoreError> {
+        for batch in users.chunks(ROWS) {
+            // What is not a whole batch goes row by row.
+            let rows = if batch.len() == ROWS { ROWS } else { 1 };
+            for rows in batch.chunks(rows) {
+                let values: Vec<Value> =
+                    rows.iter().flat_map(|(_, user)| user.values(self.now)).collect();
+                tx.execute(sql::IMPORT_USERS.for_rows(rows.len()), &values).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -165,7 +165,7 @@ impl Tx<'_> {
         statement: &LookUpStatement,
         keys: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        if matches!(self.connection, EngineConnection::Postgres(_)) {
+        if self.has_lists() {
             return self.query(&statement.one, &[Value::texts(keys)]).await;
         }
         if let [key] = &keys[..] {
@@ -192,6 +192,11 @@ impl Tx<'_> {
             EngineConnection::Sqlite(connection) => sqlite::execute(connection, statement, values),
             EngineConnection::Postgres(connection) => connection.execute(statement, values).await,
         }
+    }
+
+    /// Whether a value may be a list.
+    fn has_lists(&self) -> bool {
+        matches!(self.connection, EngineConnection::Postgres(_))
     }
 
     /// Locks a table until the end of the transaction. SQLite has one writer at a time, so nothing is to be locked.
@@ -383,6 +388,12 @@ impl Store {
                 refresh::refresh(refresh, &shared.refreshes, &shared.postgres).await
             }
         })
+    }
+
+    /// Whether one process at a time can write, so that others look again and again until it has done so.
+    #[must_use]
+    pub(crate) fn has_one_writer(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
     }
 
     /// Whether the database has a clock that is not the one of this process.

@@ -75,10 +75,10 @@ impl UseCase for RefreshSessions {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<HashSet<SessionId>, StoreError> {
         let numbers = |number: fn(&RefreshSession) -> i64| {
-            Value::Integers(self.0.iter().map(number).collect())
+            Value::integers(self.0.iter().map(|one| number(one).into()))
         };
         let values = [
-            Value::Texts(self.0.iter().map(|one| one.id.as_str().to_owned()).collect()),
+            Value::texts(self.0.iter().map(|one| (&one.id).into())),
             numbers(|one| one.from),
             numbers(|one| one.to),
             numbers(|one| one.dates.refreshed_at.0),

@@ -145,6 +145,7 @@ statements! {
         FORGET_REPLICAS = "forget_replicas";
         FORGIVE_FAILURES = "forgive_failures";
         FORGIVE_ORIGIN = "forgive_origin";
+        IMPORT_LISTS_OF_USERS = "postgres/import_users";
         INSERT_CLIENT = "insert_client";
         INSERT_CLIENT_SECRET = "insert_client_secret";
         INSERT_KEY = "insert_key";

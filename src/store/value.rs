@@ -11,18 +11,27 @@ pub(crate) enum Value {
     Integer(i64),
     Text(String),
     Octets(Vec<u8>),
-    Integers(Vec<i64>),
-    Texts(Vec<String>),
+    Integers(Vec<Option<i64>>),
+    Texts(Vec<Option<String>>),
 }
 
 impl Value {
-    /// A list of those of these values that are texts, as keys are.
-    pub(super) fn texts(values: Vec<Self>) -> Self {
+    /// A list of values that are all texts, or nothing.
+    pub(super) fn texts(values: impl IntoIterator<Item = Self>) -> Self {
         let text = |value| match value {
             Self::Text(text) => Some(text),
             _ => None,
         };
-        Self::Texts(values.into_iter().filter_map(text).collect())
+        Self::Texts(values.into_iter().map(text).collect())
+    }
+
+    /// A list of values that are all numbers, or nothing.
+    pub(super) fn integers(values: impl IntoIterator<Item = Self>) -> Self {
+        let number = |value| match value {
+            Self::Integer(number) => Some(number),
+            _ => None,
+        };
+        Self::Integers(values.into_iter().map(number).collect())
     }
 }
 

@@ -162,6 +162,29 @@ async fn a_locked_table_costs_nobody_a_session_or_a_connection() {
     scene.finish(&requests).await;
 }
 
+/// A transaction that somebody forgot holds the row of a session: whoever refreshes that one waits, and those who share
+/// a statement with it do not.
+#[tokio::test]
+async fn a_locked_session_holds_up_no_other() {
+    let scene = Scene::start(1).await;
+    let requests = scene.sessions(HOLDERS).await;
+    let one = "SELECT min(session_id) FROM sessions";
+    scene
+        .act(&format!("BEGIN; SELECT 1 FROM sessions WHERE session_id = ({one}) FOR UPDATE"))
+        .await;
+    let mut tasks = JoinSet::new();
+    for request in requests.clone() {
+        tasks.spawn(async move { request.send().await.status });
+    }
+    let mut answers = tasks.join_all().await;
+    answers.sort_unstable();
+    let (refused, refreshed) = answers.split_last().expect("answers");
+    assert_eq!(*refused, 503);
+    assert!(refreshed.iter().all(|status| *status == 200), "{answers:?}");
+    scene.act("ROLLBACK").await;
+    scene.finish(&requests).await;
+}
+
 /// A transaction that somebody forgot holds the row of a user, who logs in again and again: that keeps
 /// one connection, and others log in.
 #[tokio::test]

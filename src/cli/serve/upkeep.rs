@@ -8,7 +8,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::clock::{Seconds, Timestamp};
 use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::housekeeping::{delete_expired_sessions, delete_expired_tallies, draw_lots};
+use crate::endpoint::housekeeping::{
+    Pace, delete_expired_sessions, delete_expired_tallies, draw_lots,
+};
 use crate::endpoint::keys::Keys;
 use crate::endpoint::metadata::Discovery;
 use crate::endpoint::replicas::Replica;
@@ -144,10 +146,11 @@ impl Upkeep {
             self.metrics.sessions_deleted.inc_by(total - counted);
             counted = total;
         };
-        if let Err(error) = delete_expired_sessions(&self.store, before, count).await {
+        if let Err(error) = delete_expired_sessions(&self.store, before, Pace::Service, count).await
+        {
             tracing::warn!("cannot delete expired sessions now: {error}");
         }
-        if let Err(error) = delete_expired_tallies(&self.store, before).await {
+        if let Err(error) = delete_expired_tallies(&self.store, before, Pace::Service).await {
             tracing::warn!("cannot delete old counters of failures now: {error}");
         }
     }

@@ -20,6 +20,10 @@ use crate::supervision::panic_text;
 
 /// How many writes share one commit.
 const WRITES_MAX: usize = 64;
+/// How many writes must have shared a commit for the next one to wait for company, and for how long it does: the more
+/// share a flush to the disk, the less each of them costs. Who writes alone never waits.
+const COMPANY_MIN: usize = 4;
+const COMPANY_PAUSE: Duration = Duration::from_millis(1);
 /// How many reads a thread takes at once. A read that waits for the disk holds up those that were
 /// taken with it.
 const READS_MAX: usize = 16;
@@ -104,6 +108,7 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
     };
     let mut copied = 0;
     work_until_closed(connect, jobs, (1, WRITES_MAX), |connection, batch| {
+        let company = batch.len();
         let trouble = write_together(connection, batch, file);
         let length = pages.load(Ordering::Relaxed);
         copied = copied.min(length);
@@ -113,6 +118,9 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
         if length - copied >= LOG_PAGES_MAX {
             copy_log(connection);
             copied = length;
+        }
+        if company >= COMPANY_MIN && jobs.length().1 < company {
+            thread::park_timeout(COMPANY_PAUSE);
         }
         trouble
     });
@@ -128,7 +136,7 @@ fn copy_log(connection: &Connection) {
     }
 }
 
-/// Looks after the file until the sender is gone, and then leaves one whole file. The connection
+/// Looks after the file until the sender is gone, and then leaves one whole file, if nobody else has it open. The connection
 /// stays open for as long as the others are used, so that what belongs to the file stays in place.
 pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Receiver<()>) {
     let mut emptied = Instant::now();
@@ -150,7 +158,10 @@ pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Rece
     }
     // What was put in the place of a file that is open is not ours to change.
     if file.look().is_ok() {
-        run_script(&mut connection, EMPTY_LOG).ok();
+        // Another process may be using the file. While the log is emptied nobody writes, so that is only done if it
+        // takes no time; whoever closes the file last leaves no log.
+        run_script(&mut connection, COPY_LOG).ok();
+        empty_log_at_rest(&connection);
     } else {
         leave_log_alone(&connection).ok();
     }

@@ -60,6 +60,7 @@ mod refresh_races;
 mod refresh_reuse;
 mod refresh_scope;
 mod refusals;
+mod remembered_signatures;
 mod replicas;
 mod resource;
 mod reuse_verdict;
