@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 23] = [
+const DOCUMENTS: [&str; 25] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -60,7 +60,9 @@ const DOCUMENTS: [&str; 23] = [
     "docs/restore.md",
     "docs/retry-window.md",
     "docs/security.md",
+    "docs/verify-java.md",
     "docs/verify-libraries.md",
+    "docs/verify-others.md",
     "docs/verify-servers.md",
     "docs/verify.md",
     "examples/fastapi/README.md",

@@ -163,7 +163,7 @@ impl PasswordHash {
         let presented = self.matches(&password.presented, memory);
         let prepared = match password.other_form() {
             Some(prepared) => self.matches(prepared, memory),
-            None => presented && password.prepared.is_some(),
+            None => presented && password.prepared().is_some(),
         };
         match (presented, prepared) {
             (_, true) => Some(Form::Prepared),
@@ -190,7 +190,7 @@ impl PasswordHash {
         cost: ScryptCost,
         memory: &mut HashingMemory,
     ) -> Option<String> {
-        let Some(prepared) = &password.prepared else {
+        let Some(prepared) = password.prepared() else {
             // It can be asked for again as it came, and in no other form.
             return if self.is_current(cost) { None } else { self.covered(cost, memory) };
         };
@@ -320,7 +320,7 @@ mod tests {
         for Vector { made_by, format, password: right, hash, also } in vectors() {
             let case = format!("{made_by}, {format}: {right:?} {hash}");
             let stored = parse(&hash);
-            let prepared = password(&right).prepared;
+            let prepared = password(&right).prepared().cloned();
             let is_prepared = prepared.is_some_and(|form| form.expose() == right);
             let form = if is_prepared { Form::Prepared } else { Form::Presented };
             assert_eq!(stored.verify(&password(&right), memory), Some(form), "{case}");
@@ -360,7 +360,7 @@ mod tests {
             assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
             // A tail that bcrypt never read was perhaps mistyped: it must not become the password.
             let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
-            let kept = is_bcrypt && right.len() > 72 || presented.prepared.is_none();
+            let kept = is_bcrypt && right.len() > 72 || presented.prepared().is_none();
             assert_eq!(replacement.starts_with(COVER), kept, "{case} {replacement}");
             for also in &also {
                 let verified = replaced.verify(&password(also), memory).is_some();

@@ -157,12 +157,26 @@ async fn what_leaves_as_csv_starts_no_formula() {
 
     // Lines that are left out leave as CSV as well.
     let path = database.path("skipped.csv");
-    let text = format!("username,password_hash,=note\n=a b,{HASH},@x\n=c,{HASH},-y\n");
+    let text =
+        format!("username,password_hash,=note\n=a b,{HASH},@x\n=c,{HASH},-y\nx;=1+1 b,{HASH},z\n");
     let skip = ["user", "import", "-", "--skip-bad", &path, "--database", &other.url];
-    assert!(run_with_input(&skip, &text).status.success());
+    let output = run_with_input(&skip, &text);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("line 4: "), "{said}");
+    assert!(said.contains("is not written to the file of --skip-bad"), "{said}");
+    let hiding = text.replace("=note", "a|=note").replace("x;=1+1 b", "x b");
+    let another = database.path("another.csv");
+    let skip = ["user", "import", "-", "--skip-bad", &another, "--database", &other.url];
+    let refused = run_with_input(&skip, &hiding);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("rename the column"), "{said}");
+    assert!(!std::fs::exists(&another).expect("a folder"));
     let skipped = std::fs::read_to_string(&path).expect("a file");
     assert!(
-        skipped.contains("'=note") && skipped.contains("'=a b,") && skipped.contains(",'@x,"),
+        !skipped.contains("=1+1")
+            && skipped.contains("'=note")
+            && skipped.contains("'=a b,")
+            && skipped.contains(",'@x,"),
         "{skipped}"
     );
 }
