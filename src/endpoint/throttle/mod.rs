@@ -198,14 +198,14 @@ impl Throttle {
             let failures_before = line.failures();
             let now = self.clock.now();
             let [tally, ..] = self.store.perform(FindTallies([name; 4])).await?;
-            let counter = Counter { name, counted, tally };
+            let tallied = Counter { name, counted, tally };
             let strikes = match tally.verdict(counted, now) {
                 Verdict::Wait(until) => {
                     return Err(Refusal::Throttled { counted, retry_after: until.since(now) });
                 }
                 // Of all who waited for this moment one is first.
                 Verdict::Once => {
-                    let claim = ReplaceTallies(vec![counter.claim(now)]);
+                    let claim = ReplaceTallies(vec![tallied.claim(now)]);
                     if self.store.perform(claim).await? {
                         return Ok(());
                     }
@@ -216,7 +216,7 @@ impl Throttle {
             let taken = timeout(self.patience, line.take(&strikes, &failures_before)).await;
             // If all is used up meanwhile, there is a wait.
             if let Some(_place) = taken.map_err(|_| busy("too many fail at once"))? {
-                let failures = vec![counter.failure(None, Timestamp::default())];
+                let failures = vec![tallied.failure(None, Timestamp::default())];
                 self.store.perform(CountFailures { failures, now }).await?;
                 line.note_failure();
                 return Ok(());
