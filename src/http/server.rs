@@ -182,10 +182,9 @@ impl Server {
 
     /// What browsers are told: for a year (RFC 6797 §6.1), and never over plain HTTP (§7.2).
     fn strict_transport(&self) -> Option<&'static str> {
-        self.tls.as_ref().map(|_| match self.tls_on_subdomains {
-            true => "max-age=31536000; includeSubDomains",
-            false => "max-age=31536000",
-        })
+        let with_subdomains = "max-age=31536000; includeSubDomains";
+        let policy = if self.tls_on_subdomains { with_subdomains } else { "max-age=31536000" };
+        self.tls.is_some().then_some(policy)
     }
 
     /// Accepts connections, for ever.

@@ -17,7 +17,7 @@ pub const REVOCATION_PATH: &str = "/revoke";
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 /// The document. Members without elements are left out (§3.2); so is
-/// `response_types_supported`, because there is no authorization endpoint. One member is of OpenID Connect
+/// `response_types_supported`, because there is no authorization endpoint. One member is of `OpenID` Connect
 /// Discovery 1.0 §3, which parsers of the second address insist on.
 #[derive(Debug, Serialize)]
 pub struct Metadata {

@@ -1,6 +1,7 @@
 //! User names and passwords in the one form in which they are stored and compared (RFC 8265).
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use precis_profiles::precis_core::profile::{PrecisFastInvocation, stabilize};
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
@@ -81,22 +82,27 @@ impl std::str::FromStr for Username {
 pub struct Password {
     /// As it came.
     pub presented: Secret,
-    /// In the form in which this service hashes passwords; `None` if no password set here can be so.
-    pub prepared: Option<Secret>,
+    /// Made when it is first asked for, which is on a hashing thread: it takes time.
+    prepared: OnceLock<Option<Secret>>,
 }
 
 impl Password {
     /// A password as it came.
     #[must_use]
     pub fn new(presented: Secret) -> Self {
-        let prepared = prepare_password(&presented);
-        Self { presented, prepared }
+        Self { presented, prepared: OnceLock::new() }
+    }
+
+    /// In the form in which this service hashes passwords; `None` if no password set here can be so.
+    #[must_use]
+    pub fn prepared(&self) -> Option<&Secret> {
+        self.prepared.get_or_init(|| prepare_password(&self.presented)).as_ref()
     }
 
     /// The prepared form, if it is another than the presented one.
     #[must_use]
     pub fn other_form(&self) -> Option<&Secret> {
-        self.prepared.as_ref().filter(|prepared| **prepared != self.presented)
+        self.prepared().filter(|prepared| **prepared != self.presented)
     }
 }
 

@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 27] = [
+const DOCUMENTS: [&str; 28] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -65,6 +65,7 @@ const DOCUMENTS: [&str; 27] = [
     "docs/settings.md",
     "docs/verify-java.md",
     "docs/verify-libraries.md",
+    "docs/verify-others.md",
     "docs/verify-servers.md",
     "docs/verify.md",
     "examples/fastapi/README.md",

@@ -116,12 +116,43 @@ fn watch_for_standstills(
     });
 }
 
+fn duration(span: Seconds) -> Duration {
+    Duration::from_secs(span.get().unsigned_abs())
+}
+
 fn idle_times(settings: &ServeSettings) -> IdleTimes {
-    let duration = |span: Seconds| Duration::from_secs(span.get().unsigned_abs());
     IdleTimes {
         of_proxies: duration(settings.proxy_connection_idle),
         proxies: settings.trusted_proxy.clone(),
         of_others: duration(settings.connection_idle),
+    }
+}
+
+/// The listener of the protocol.
+fn public_server(listener: TcpListener, plan: &Plan, parts: &Parts) -> Result<Server, Failure> {
+    Ok(Server {
+        listener,
+        tls: plan.certificate.clone().map(tls::acceptor).transpose()?,
+        tls_on_subdomains: !parts.settings.hsts_host_only,
+        idle_times: idle_times(&parts.settings),
+        max_connections: plan.connections_max,
+        drain: Some(duration(parts.settings.drain())),
+        open_connections: parts.metrics.connections.clone(),
+        gave_way: parts.metrics.connections_gave_way.clone(),
+    })
+}
+
+/// The listener of health and metrics.
+fn management_server(listener: TcpListener, settings: &ServeSettings) -> Server {
+    Server {
+        listener,
+        tls: None,
+        tls_on_subdomains: false,
+        idle_times: idle_times(settings),
+        max_connections: MANAGEMENT_CONNECTIONS_MAX,
+        drain: None,
+        open_connections: Gauge::default(),
+        gave_way: Counter::default(),
     }
 }
 
@@ -178,30 +209,10 @@ impl Service {
         let parts = Parts::gather(settings, clock, issuer, store, availability, &hashing).await?;
 
         let routes = public_routes(parts.public(plan.default_client.clone(), hashing));
-        let acceptor = plan.certificate.clone().map(tls::acceptor).transpose()?;
         let (drain, draining) = watch::channel(false);
         let (stop, stopping) = watch::channel(false);
-        let idle_times = idle_times(&parts.settings);
-        let public = Server {
-            listener: public,
-            tls: acceptor,
-            tls_on_subdomains: !parts.settings.hsts_host_only,
-            idle_times: idle_times.clone(),
-            max_connections: plan.connections_max,
-            drain: Some(Duration::from_secs(parts.settings.drain().get().unsigned_abs())),
-            open_connections: parts.metrics.connections.clone(),
-            gave_way: parts.metrics.connections_gave_way.clone(),
-        };
-        let management = Server {
-            listener: management,
-            tls: None,
-            tls_on_subdomains: false,
-            idle_times,
-            max_connections: MANAGEMENT_CONNECTIONS_MAX,
-            drain: None,
-            open_connections: Gauge::default(),
-            gave_way: Counter::default(),
-        };
+        let public = public_server(public, &plan, &parts)?;
+        let management = management_server(management, &parts.settings);
         let readiness = parts.readiness(&health, &stopping, draining.clone());
         let management_routes =
             management_routes(parts.management(plan.certificate.clone(), readiness));

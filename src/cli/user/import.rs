@@ -289,10 +289,13 @@ impl Importing<'_> {
     }
 
     fn leave_out(&mut self, record: &Record, problem: Problem) -> Result<(), Failure> {
-        let Problem { kind, sentence } = problem;
+        let Problem { kind, mut sentence } = problem;
         *self.report.kinds.entry(kind).or_default() += 1;
-        if let Some(skipped) = &mut self.skipped {
-            skipped.write(record, &sentence)?;
+        if let Some(skipped) = &mut self.skipped
+            && !skipped.write(record, &sentence)?
+        {
+            sentence += "; it is not written to the file of --skip-bad, because programs that divide lines at \
+                         semicolons or bars would find a formula in it: mend it where it stands";
         }
         if self.options.common.json {
             self.report.problems.push(BadLine { number: record.line, kind, problem: sentence });

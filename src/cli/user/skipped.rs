@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::lines::{Record, Source};
-use super::spreadsheet::{defused, to_cell};
+use super::spreadsheet::{defused, hides_formula, to_cell};
 
 /// The column that says why.
 const PROBLEM: &str = "problem";
@@ -35,6 +35,13 @@ enum Lines {
 impl Skipped {
     /// Makes the file, which only its owner can read: hashes are in it.
     pub(super) fn create(path: &Path, header: Option<&[String]>) -> Result<Self, Failure> {
+        if header.is_some_and(|header| header.iter().any(|name| hides_formula(name))) {
+            return Err(Failure(
+                "a name in the header has a formula behind a semicolon or a bar, so --skip-bad cannot write a \
+                 file that is safe in every spreadsheet: rename the column"
+                    .to_owned(),
+            ));
+        }
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let file = file.map_err(|error| {
             format!("cannot make {} (--skip-bad) as a new file: {error}", path.display())
@@ -52,19 +59,27 @@ impl Skipped {
         Ok(skipped)
     }
 
-    /// Writes a line and what is wrong with it.
-    pub(super) fn write(&mut self, record: &Record, problem: &str) -> Result<(), Failure> {
-        self.used = true;
+    /// Writes a line and what is wrong with it; `false` if some program would find a formula in it.
+    pub(super) fn write(&mut self, record: &Record, problem: &str) -> Result<bool, Failure> {
         let text = match &record.source {
-            Source::Csv(fields) => return self.write_csv(fields.iter(), problem),
+            Source::Csv(fields) => {
+                if fields.iter().any(|field| hides_formula(&String::from_utf8_lossy(field))) {
+                    return Ok(false);
+                }
+                self.used = true;
+                self.write_csv(fields.iter(), problem)?;
+                return Ok(true);
+            }
             Source::Json(text) => String::from_utf8_lossy(text),
         };
         let mut values = record.values.clone().unwrap_or_else(|_| {
             [("text".to_owned(), Value::from(text.trim_end()))].into_iter().collect()
         });
         values.insert(PROBLEM.to_owned(), problem.into());
-        let Lines::JsonLines(writer) = &mut self.lines else { return Ok(()) };
-        writeln!(writer, "{}", Value::Object(values)).map_err(|error| self.failure(&error))
+        self.used = true;
+        let Lines::JsonLines(writer) = &mut self.lines else { return Ok(true) };
+        let written = writeln!(writer, "{}", Value::Object(values));
+        written.map(|()| true).map_err(|error| self.failure(&error))
     }
 
     fn write_csv<'a>(

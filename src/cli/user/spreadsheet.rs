@@ -28,9 +28,10 @@ pub(super) fn hides_formula(value: &str) -> bool {
 
 /// A cell as it stood in a file, of the same value, and no formula.
 pub(super) fn defused(cell: &[u8]) -> Cow<'_, [u8]> {
-    match std::str::from_utf8(cell) {
-        Ok(text) if text.starts_with(FORMULA) => to_cell(text).into_bytes().into(),
-        _ => cell.into(),
+    if String::from_utf8_lossy(cell).starts_with(FORMULA) {
+        [b"'", cell].concat().into()
+    } else {
+        cell.into()
     }
 }
 
@@ -60,6 +61,11 @@ mod tests {
             ("\u{ff1d}1", "'\u{ff1d}1"),
         ] {
             assert_eq!((to_cell(value).as_str(), from_cell(cell)), (cell, value));
+        }
+        for (stood, cell) in
+            [(&b"=1\xff"[..], &b"'=1\xff"[..]), (b"'=1", b"'=1"), (b"\xff=1", b"\xff=1")]
+        {
+            assert_eq!(defused(stood), cell);
         }
     }
 

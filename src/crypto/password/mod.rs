@@ -62,7 +62,7 @@ impl Form {
     /// In which form a password is right, if in any: whether it is as it came, and in its other form, if it has
     /// one.
     fn of(password: &Password, presented: bool, other: Option<bool>) -> Option<Self> {
-        let prepared = other.unwrap_or(presented && password.prepared.is_some());
+        let prepared = other.unwrap_or(presented && password.prepared().is_some());
         match (presented, prepared) {
             (_, true) => Some(Self::Prepared),
             (true, false) => Some(Self::Presented),
@@ -228,7 +228,7 @@ impl PasswordHash {
         right: Form,
         cost: ScryptCost,
     ) -> Option<NewHash> {
-        let Some(prepared) = &password.prepared else {
+        let Some(prepared) = password.prepared() else {
             // It can be asked for again as it came, and in no other form.
             return if self.is_current(cost) { None } else { self.covered(cost) };
         };
@@ -357,7 +357,7 @@ mod tests {
         for Vector { made_by, format, password: right, hash, also } in vectors() {
             let case = format!("{made_by}, {format}: {right:?} {hash}");
             let stored = parse(&hash);
-            let prepared = password(&right).prepared;
+            let prepared = password(&right).prepared().cloned();
             let is_prepared = prepared.is_some_and(|form| form.expose() == right);
             let form = if is_prepared { Form::Prepared } else { Form::Presented };
             assert_eq!(stored.verify(&password(&right), memory), Some(form), "{case}");
@@ -397,7 +397,7 @@ mod tests {
             assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
             // A tail that bcrypt never read was perhaps mistyped: it must not become the password.
             let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
-            let kept = is_bcrypt && right.len() > 72 || presented.prepared.is_none();
+            let kept = is_bcrypt && right.len() > 72 || presented.prepared().is_none();
             assert_eq!(replacement.starts_with(COVER), kept, "{case} {replacement}");
             for also in &also {
                 let verified = replaced.verify(&password(also), memory).is_some();

@@ -40,7 +40,7 @@ impl Counter {
     }
 
     /// The counter as it is once the attempt that a wait allows counts as failed.
-    fn claim(&self, now: Timestamp) -> Replacement {
+    pub(super) fn claim(&self, now: Timestamp) -> Replacement {
         let (from, to) = (self.tally, self.tally.and_failure(self.counted, now));
         let deletable_at = now.after(self.counted.kept_for(to.failures));
         Replacement { counter: self.name, from, to, deletable_at }

@@ -65,6 +65,12 @@ impl Lines {
         let all = own.into_iter().chain([names.narrow]).chain(names.wide);
         LinesOfAttempt(all.map(|(counted, name)| (counted, kept.find(counted, name))).collect())
     }
+
+    /// The line before one counter.
+    pub(super) fn of_counter(&self, counted: Counted, name: CounterName) -> LinesOfAttempt {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        LinesOfAttempt(vec![(counted, kept.find(counted, name))])
+    }
 }
 
 impl Kept {

@@ -189,19 +189,43 @@ impl Throttle {
         })
     }
 
-    /// Counts a failure of an address, unless it has had too many.
+    /// Counts a failure of an address, unless it has had too many. Of those that come at the same time on this
+    /// replica no more are counted than of those that follow each other.
     ///
     /// # Errors
     /// [`Refusal::Throttled`] if it has; [`Refusal::Unavailable`] if that cannot be told.
     pub async fn count(&self, counted: Counted, source: Source) -> Result<(), Refusal> {
         let name = self.keys.throttle_key()?.name(counted, &[&site(source.address)]);
-        let now = self.clock.now();
-        let [tally, ..] = self.store.perform(FindTallies([name; 4])).await?;
-        if let Verdict::Wait(until) = tally.verdict(counted, now) {
-            return Err(Refusal::Throttled { counted, retry_after: until.since(now) });
+        let line = self.lines.of_counter(counted, name);
+        for _ in 0..DECISIONS_MAX {
+            let failures_before = line.failures();
+            let now = self.clock.now();
+            let [tally, ..] = self.store.perform(FindTallies([name; 4])).await?;
+            let tallied = Counter { name, counted, tally };
+            let strikes = match tally.verdict(counted, now) {
+                Verdict::Wait(until) => {
+                    return Err(Refusal::Throttled { counted, retry_after: until.since(now) });
+                }
+                // Of all who waited for this moment one is first.
+                Verdict::Once => {
+                    let claim = ReplaceTallies(vec![tallied.claim(now)]);
+                    if self.store.perform(claim).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Verdict::Free(left) => [(counted, counted.free() - left)],
+            };
+            let taken = timeout(self.patience, line.take(&strikes, &failures_before)).await;
+            // If all is used up meanwhile, there is a wait.
+            if let Some(_place) = taken.map_err(|_| busy("too many fail at once"))? {
+                let failures = vec![tallied.failure(None, Timestamp::default())];
+                self.store.perform(CountFailures { failures, now }).await?;
+                line.note_failure();
+                return Ok(());
+            }
         }
-        let failure = Counter { name, counted, tally }.failure(None, Timestamp::default());
-        Ok(self.store.perform(CountFailures { failures: vec![failure], now }).await?)
+        Err(busy("an address fails faster than it is counted"))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Guessing at client secrets, and fishing for tokens.
 
+use tokio::task::JoinSet;
+
 use super::*;
 use crate::harness::Executable;
 
@@ -87,6 +89,32 @@ async fn bogus_revocations_are_slowed() {
     let reply = revoke(&token, "access_token").await;
     assert_eq!((reply.status, reply.text()), (200, "{}"));
     assert_eq!(jeton.sessions().await.len(), 0);
+}
+
+/// ARCHITECTURE.md, «Attempts that are under way count»: those that come at once are no more than those that follow each
+/// other; of a burst as many are answered as are free, and the others wait. [TC-25]
+#[tokio::test]
+async fn a_burst_does_not_outrun_what_is_free_for_an_address() {
+    let jeton = jeton().await;
+    for (target, client, secret, free, answer) in
+        [("/introspect", "rs1", Some("guess"), 10, 401), ("/revoke", "spa", None, 30, 200)]
+    {
+        let mut burst = JoinSet::new();
+        for number in 0..50 {
+            let request = match secret {
+                Some(secret) => jeton.post(target, "token=x").basic(client, secret),
+                None => jeton.post_as(client, target, &format!("token=bogus{number}")),
+            };
+            burst.spawn(async move { request.send().await.status });
+        }
+        let statuses = burst.join_all().await;
+        let count = |status| statuses.iter().filter(|own| **own == status).count();
+        // On a machine that is busy, the answer may be that there was no time.
+        let (answered, undecided) = (count(answer), count(503));
+        assert_eq!(answered + count(429) + undecided, 50, "{target}: {statuses:?}");
+        let is_right = if undecided == 0 { answered == free } else { answered <= free };
+        assert!(is_right, "{target}: {statuses:?}");
+    }
 }
 
 /// RFC 7662 §4: who fishes for tokens through a resource server is noticed and told to the operator; the
