@@ -29,6 +29,7 @@ mod overload;
 mod plots;
 mod process;
 mod purge;
+mod resources;
 mod rows;
 mod samples;
 mod sessions;
@@ -136,7 +137,7 @@ async fn main() {
         timing::timing().await;
     }
     if wants("resources") {
-        resources().await;
+        resources::resources().await;
     }
 }
 
@@ -174,7 +175,7 @@ async fn jwks() {
 async fn serve_bare() {
     let bare = bare::serve(vec![b'x'; 1_024]).await;
     println!("bare handler on {}", bare.address);
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Refreshes, each caller of a session of its own, against raw RSA signatures on all cores.
@@ -284,33 +285,6 @@ impl Cost {
             limit.as_secs_f64() * 1e6
         );
     }
-}
-
-/// Memory, time to the first answer, size.
-async fn resources() {
-    let mut starts: Vec<f64> = Vec::new();
-    for _ in 0..ROUNDS {
-        let again = Jeton::start_sqlite().restart();
-        starts.push(again.first_answer.as_secs_f64() * 1e3);
-    }
-    println!(
-        "start to first answer, keys made before: {:.0} ms (median of {ROUNDS})",
-        median(starts)
-    );
-    let jeton = Jeton::start_sqlite().restart();
-    println!("resident memory, idle: {} MiB", jeton.resident_mib("VmRSS"));
-    let load = Load::new(jeton.public, jeton.login_request(), 200);
-    let rate = load.run(Duration::from_secs(10)).await;
-    println!(
-        "resident memory, most under 200 clients that log in: {} MiB; hashing was bounded at start to \
-         {} MiB ({:.1} logins/s, {} answers 503)",
-        jeton.resident_mib("VmHWM"),
-        jeton.hashing_memory_mib,
-        rate.per_second,
-        rate.refused
-    );
-    let size = std::fs::metadata(env!("CARGO_BIN_EXE_jeton")).map_or(0, |file| file.len());
-    println!("size of the release binary: {:.1} MiB", size as f64 / f64::from(1 << 20));
 }
 
 /// What the rounds of one comparison gave.

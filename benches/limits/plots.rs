@@ -183,7 +183,8 @@ fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>)
 /// A number with a comma between thousands.
 fn grouped(value: f64) -> String {
     if value < 1_000.0 {
-        return value.to_string();
+        // What is not a sum of powers of two is printed as it is meant.
+        return ((value * 1e6).round() / 1e6).to_string();
     }
     let thousands = (value / 1_000.0).trunc();
     format!("{thousands},{:03}", value - thousands * 1_000.0)

@@ -392,6 +392,18 @@ impl Jeton {
         Duration::from_millis(ticks * 10)
     }
 
+    /// Its memory in MiB, where what several processes share is split among them (PSS): its own, and what is
+    /// mapped from files, the program and its libraries above all.
+    pub(crate) fn proportional_mib(&self) -> [f64; 2] {
+        let path = format!("/proc/{}/smaps_rollup", self.process.id());
+        let lines = std::fs::read_to_string(path).expect("Linux 5.4 or later, and the same user");
+        ["Pss_Anon:", "Pss_File:"].map(|name| {
+            let line = lines.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a number");
+            kib.parse::<f64>().expect("a number") / 1_024.0
+        })
+    }
+
     /// A line of the process's status, in MiB.
     pub(crate) fn resident_mib(&self, name: &str) -> u64 {
         resident_kib(self.process.id(), name) / 1_024
