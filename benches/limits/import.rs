@@ -24,7 +24,7 @@ const FEWER: usize = 50_000;
 /// same table; then the same file again, of which nothing is new.
 pub(crate) async fn import(engine: Engine) {
     let Some(of_files) = Place::new(engine).await else { return };
-    let file = write_users(&of_files.folder, MANY);
+    let file = write_users(&of_files.folder, MANY, "user");
     let (mut first, mut again) = (Rounds::default(), Rounds::default());
     let mut peaks = Vec::new();
     for _ in 0..ROUNDS {
@@ -41,7 +41,7 @@ pub(crate) async fn import(engine: Engine) {
     first.print(&name, "users/s", "users/s");
     again.print("  the same file again / the same", "users/s", "users/s");
 
-    let file = write_users(&of_files.folder, FEWER);
+    let file = write_users(&of_files.folder, FEWER, "user");
     let mut peaks_of_fewer = Vec::new();
     for _ in 0..ROUNDS {
         let place = Place::new(engine).await.expect("it was there");
@@ -65,7 +65,7 @@ async fn import_into(place: &Place, file: &Path) -> Taken {
 }
 
 /// A file of users with hashes that look like bcrypt's.
-fn write_users(folder: &Path, users: usize) -> PathBuf {
+pub(crate) fn write_users(folder: &Path, users: usize, names: &str) -> PathBuf {
     let path = folder.join(format!("{users}.csv"));
     let mut file = BufWriter::new(File::create(&path).expect("a file"));
     writeln!(file, "username,password_hash,scope").expect("space");
@@ -73,7 +73,7 @@ fn write_users(folder: &Path, users: usize) -> PathBuf {
         // 53 characters of salt and output.
         let random: [u8; 40] = rand::random();
         let random = URL_SAFE_NO_PAD.encode(random).replace('-', ".").replace('_', "/");
-        writeln!(file, "user{number},$2b$12${},read write", &random[..53]).expect("space");
+        writeln!(file, "{names}{number},$2b$12${},read write", &random[..53]).expect("space");
     }
     file.flush().expect("space");
     path
@@ -112,7 +112,7 @@ fn read_users(file: &Path) -> impl Iterator<Item = User> {
 async fn driver_alone(engine: Engine, file: &Path) -> f64 {
     let place = Place::new(engine).await.expect("it was there");
     // The tables, and nothing in them.
-    import_into(&place, &write_users(&place.folder, 0)).await;
+    import_into(&place, &write_users(&place.folder, 0, "user")).await;
     let started = Instant::now();
     if let Some(path) = place.database.strip_prefix("sqlite:") {
         insert_into_sqlite(path, file).expect("SQLite takes it");

@@ -280,13 +280,19 @@ impl Jeton {
         Self::serve(Arc::clone(&self.place), self.secrets.clone())
     }
 
-    /// Deletes what has expired, as an administrator would, and returns what the command says.
-    pub(crate) async fn purge(&self) -> String {
-        let mut purge = jeton(&["db", "purge", "--database", &self.database]);
-        let ended = tokio::task::spawn_blocking(move || purge.output().expect("it ends"));
+    /// Runs a command on the same database, as an administrator would, and returns what it says last.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> String {
+        let mut command = jeton(&[arguments, &["--database", &self.database]].concat());
+        let ended = tokio::task::spawn_blocking(move || command.output().expect("it ends"));
         let output = ended.await.expect("no panic");
-        assert!(output.status.success(), "jeton db purge");
-        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+        assert!(output.status.success(), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stdout);
+        said.lines().last().unwrap_or_default().to_owned()
+    }
+
+    /// Where it has its files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.place.folder
     }
 
     /// How many logins are hashed at once.

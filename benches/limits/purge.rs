@@ -1,4 +1,4 @@
-//! What honest callers notice while very many expired sessions are deleted.
+//! What honest callers notice while very many expired sessions are deleted, and while users move in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
+use super::import::write_users;
 use super::load::Caller;
 use super::process::Engine;
 use super::rows::{self, Sessions};
@@ -18,6 +19,8 @@ const USERS: usize = 10_000;
 const REFRESHERS: (usize, Duration) = (8, Duration::from_millis(40));
 /// How many callers log in, and how often each does.
 const LOGINS: (usize, Duration) = (2, Duration::from_millis(500));
+/// How many users are imported beside the callers.
+const IMPORTED: usize = 100_000;
 /// How long the service is watched while nothing is deleted.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -45,9 +48,17 @@ pub(crate) async fn purge(engine: Engine, expired: usize) {
     rows::add(&own.jeton.database, USERS, Sessions::Expired, expired).await;
     let callers = Callers::start(&own);
     let started = Instant::now();
-    let said = own.jeton.purge().await;
+    let said = own.jeton.command(&["db", "purge"]).await;
     let time = started.elapsed();
     let meanwhile = format!("`jeton db purge` runs, for {time:.0?} (\"{said}\")");
+    callers.stop(engine, &meanwhile).await;
+
+    let file = write_users(own.jeton.folder(), IMPORTED, "imported");
+    let callers = Callers::start(&own);
+    let started = Instant::now();
+    own.jeton.command(&["user", "import", &file.display().to_string()]).await;
+    let time = started.elapsed();
+    let meanwhile = format!("{IMPORTED} users are imported, in {time:.0?}");
     callers.stop(engine, &meanwhile).await;
 }
 
