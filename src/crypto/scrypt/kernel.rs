@@ -9,6 +9,14 @@ use crate::lanes::ro_mix;
 use crate::vector::Vector;
 
 /// Which vector instructions compute the hashes, and how many hashes they compute at once at most.
+///
+/// | name | on | lanes of a register | hashes at once |
+/// |---|---|---|---|
+/// | `AVX-512` | x86-64 since Ice Lake and Zen 4 | 4 | 16 |
+/// | `AVX2` | x86-64 since Haswell and Zen | 2 | 8 |
+/// | `SSE2` | all of x86-64 | 1 | 4 |
+/// | `NEON` | ARM of 64 bits | 1 | 4 |
+/// | `plain` | others | 1, if the compiler finds one | 1 |
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     level: Level,
@@ -19,25 +27,25 @@ impl Kernel {
     /// The fastest one that this processor can run.
     #[must_use]
     pub fn best() -> Self {
-        Self::of(Level::new())
+        Self::all_here().next().expect("some instructions are there on every processor")
     }
 
     /// All that this processor can run, the fastest one first.
     pub fn all_here() -> impl Iterator<Item = Self> {
-        let best = Level::new();
+        let level = Level::new();
         #[cfg(target_arch = "x86_64")]
         let levels = [
-            best.as_avx512().map(Simd::level),
-            best.as_avx2().map(Simd::level),
-            best.as_sse2().map(Simd::level),
+            level.as_avx512().map(Simd::level),
+            level.as_avx2().map(Simd::level),
+            level.as_sse2().map(Simd::level),
         ];
         #[cfg(not(target_arch = "x86_64"))]
-        let levels = [Some(best)];
-        levels.into_iter().flatten().map(Self::of)
-    }
-
-    fn of(level: Level) -> Self {
-        Self { level, lanes: dispatch!(level, simd => lanes(simd)) }
+        let levels = [Some(level)];
+        levels.into_iter().flatten().map(|level| Self {
+            level,
+            // Without vectors there is nothing to gain.
+            lanes: if level.is_fallback() { 1 } else { dispatch!(level, simd => lanes(simd)) },
+        })
     }
 
     /// The same instructions for at most so many hashes at once.
@@ -55,7 +63,7 @@ impl Kernel {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => "AVX2",
             #[cfg(target_arch = "x86_64")]
-            Level::Sse2(_) | Level::Sse4_2(_) => "SSE2",
+            Level::Sse2(_) => "SSE2",
             #[cfg(target_arch = "aarch64")]
             Level::Neon(_) => "NEON",
             _ => "plain",
@@ -68,37 +76,39 @@ impl Kernel {
         self.lanes
     }
 
-    /// As [`ro_mix`], with as few vectors as so many lanes take.
-    pub(crate) fn ro_mix(self, lanes: usize, mixed: &mut [Block], filled: &mut [Page]) {
-        dispatch!(self.level, simd => shaped(simd, lanes, mixed, filled));
+    /// [`ro_mix`] with as few vectors as there must be for so many hashes.
+    pub(crate) fn ro_mix(self, hashes: usize, mixed: &mut [Block], filled: &mut [Page]) {
+        dispatch!(self.level, simd => choose(simd, hashes, mixed, filled));
     }
 }
 
-/// How many lanes are in flight at most: four vectors of a processor.
+/// As many lanes as four registers have: with fewer in flight, instructions wait for each other; more of them do
+/// not fit into the registers that there are.
 fn lanes<S: Simd>(_: S) -> usize {
     4 * S::u32s::LEN / 4
 }
 
-fn shaped<S: Simd>(simd: S, lanes: usize, mixed: &mut [Block], filled: &mut [Page]) {
-    match lanes {
-        1 => run::<S, u32x4<S>, 1>(simd, lanes, mixed, filled),
-        2 => run::<S, u32x8<S>, 1>(simd, lanes, mixed, filled),
-        3..=4 => run::<S, u32x16<S>, 1>(simd, lanes, mixed, filled),
-        5..=8 => run::<S, u32x16<S>, 2>(simd, lanes, mixed, filled),
-        9..=12 => run::<S, u32x16<S>, 3>(simd, lanes, mixed, filled),
-        _ => run::<S, u32x16<S>, 4>(simd, lanes, mixed, filled),
+/// A vector that is wider than the processor's registers is several registers in flight.
+fn choose<S: Simd>(simd: S, hashes: usize, mixed: &mut [Block], filled: &mut [Page]) {
+    match hashes {
+        1 => compiled::<S, u32x4<S>, 1>(simd, hashes, mixed, filled),
+        2 => compiled::<S, u32x8<S>, 1>(simd, hashes, mixed, filled),
+        3..=4 => compiled::<S, u32x16<S>, 1>(simd, hashes, mixed, filled),
+        5..=8 => compiled::<S, u32x16<S>, 2>(simd, hashes, mixed, filled),
+        9..=12 => compiled::<S, u32x16<S>, 3>(simd, hashes, mixed, filled),
+        _ => compiled::<S, u32x16<S>, 4>(simd, hashes, mixed, filled),
     }
 }
 
-/// A function of its own for each shape, compiled for this processor.
-fn run<S: Simd, V: Vector<S>, const R: usize>(
+/// [`ro_mix`], compiled for a processor, a width, and a number of vectors in flight.
+fn compiled<S: Simd, V: Vector<S>, const R: usize>(
     simd: S,
-    lanes: usize,
+    hashes: usize,
     mixed: &mut [Block],
     filled: &mut [Page],
 ) {
     simd.vectorize(
         #[inline(always)]
-        || ro_mix::<S, V, R>(simd, lanes, mixed, filled),
+        || ro_mix::<S, V, R>(simd, hashes, mixed, filled),
     );
 }

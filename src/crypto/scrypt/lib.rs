@@ -1,17 +1,43 @@
-//! scrypt (RFC 7914) in memory that is kept from one hash to the next.
+//! scrypt (RFC 7914) of several passwords at once, in memory that is kept from one hash to the next.
 //!
+//! # Lanes
+//! scrypt is one long chain: each instruction of Salsa20/8 needs what the one before it made, so a processor core
+//! that computes one hash waits most of the time. Therefore several hashes are computed in lockstep. A block of
+//! scrypt is 16 words, in four rows of four. A row is 128 bits, and a vector register of 128, 256 or 512 bits holds
+//! the same row of 1, 2 or 4 hashes: each 128 bits of it are a *lane*. One instruction then does the same step of all
+//! of them. Several such registers are in flight beside each other, and what one of them waits for leaves time for
+//! the others.
+//!
+//! | file | what is there |
+//! |---|---|
+//! | here | what surrounds the mixing: PBKDF2, and who gets which lane and which part of the memory |
+//! | `lanes` | the mixing (scryptROMix), written once for every width and number of registers |
+//! | `vector` | how the blocks of up to four hashes get into a vector's lanes and out again |
+//! | `kernel` | which instructions the processor has, and the widths and numbers that are compiled for them |
+//! | `block` | a block of scrypt, from octets and to octets |
+//!
+//! The hashes of a batch have nothing in common but their cost. Each has its own part of the memory, and its lane reads
+//! and writes only there. All take the same steps and are done at the same time, which depends on their cost and
+//! number, but not on what is hashed. With `p` greater than 1 a hash has `p` parts that are mixed independently, and
+//! each takes a lane.
+//!
+//! The crate `fearless_simd` finds out what the processor can do and compiles the code for it, without unsafe code
+//! here. Everything in `lanes` and `vector` is inlined into one function for each kernel and width.
+//!
+//! # Memory
 //! Other implementations take the memory of each hash from the allocator. Then nobody can say how much
 //! a service takes at most, because allocators keep what was freed for a while; and what a hash leaves
 //! behind, from which guesses of the password can be checked cheaply, is nobody's to wipe.
 //!
 //! The memory comes from the system's allocator, whatever allocator the program has for the rest: of pieces of
 //! this size it keeps nothing that was freed, so that [`Memory::give_back`] can.
+//! As many hashes at once take as many times [`Cost::memory`], and no more.
 //!
 //! The memory is made of the blocks of the crate `argon2`, so that it can be lent to that for hashes that
 //! were made elsewhere ([`Memory::lend`]).
 //!
-//! A package of its own, so that tests run it with optimisation. They hold it against the vectors of
-//! RFC 7914 and against the crate `scrypt` (`src/crypto/password/memory.rs`).
+//! A package of its own, so that tests run it with optimisation. They hold every kernel against the vectors of
+//! RFC 7914 and against the crate `scrypt`; `cargo bench -p jeton-scrypt` compares how fast they are.
 
 #![no_std]
 #![expect(
@@ -25,7 +51,7 @@
 
 extern crate alloc;
 
-/// A closure that is compiled for the processor's instructions, as what calls it.
+/// A closure that is compiled for the instructions of the kernel that calls it.
 macro_rules! inline {
     ($closure:expr) => {
         #[inline(always)]
@@ -53,7 +79,7 @@ use zeroize::Zeroize;
 /// The greatest block size `r` there is room for.
 pub const R_MAX: u32 = 1_024;
 
-/// How many blocks of hashes are mixed at once at most.
+/// How many blocks are mixed at once at most, of all hashes together: one hash with the greatest `r` has as many.
 const MIXED_MAX: usize = 2 * R_MAX as usize;
 
 /// What a hash costs (RFC 7914 §2).
@@ -63,19 +89,18 @@ pub struct Cost {
     pub ln: u8,
     /// The block size: 1 to [`R_MAX`].
     pub r: u32,
-    /// How many times the memory is filled: at least 1.
+    /// How many parts are mixed: at least 1, and `p·r` below 2^30.
     pub p: u32,
 }
 
 impl Cost {
-    /// The memory that one hash takes, in octets: 128·r·N, with `r` rounded up to a multiple of 8.
+    /// The memory of one lane, in octets: 128·r·N, with `r` rounded up to a multiple of 8. It is enough for one hash
+    /// with any `p`, whose parts then follow one another.
     #[must_use]
     pub fn memory(self) -> u64 {
         (u64::from(self.r.div_ceil(8)) * Page::SIZE as u64) << self.ln.min(40)
     }
-}
 
-impl Cost {
     /// The bounds of each field, and that of RFC 7914 §2 for `p`.
     fn is_in_bounds(self) -> bool {
         let Self { ln, r, p } = self;
@@ -126,7 +151,8 @@ impl core::fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// Reserves memory for hashes that take so many octets, and 256 KiB.
+    /// Reserves so many octets for the hashes that are computed at once, and 128 KiB. While they are mixed they take
+    /// 256·r octets more each, rounded up to the lanes of whole vectors.
     ///
     /// # Errors
     /// There is not so much.
