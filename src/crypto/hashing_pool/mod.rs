@@ -5,8 +5,8 @@
 //! the async runtime, and a login that could not be served in time is refused before it costs
 //! anything, which keeps the ones that are served fast.
 //!
-//! A thread computes several hashes at once, each in a lane of the processor's vectors, which takes hardly longer
-//! than one. A thread that is free starts with what waits, and waits for no more. So batches are as large as the load
+//! A thread computes several hashes at once, each in a lane of the processor's vectors: eight take twice as long as
+//! one. A thread that is free starts with what waits, and waits for no more. So batches are as large as the load
 //! is.
 //!
 //! Clients take turns (`queue`), so no flood of one takes the turn of another. The first in the queue decides what a

@@ -1,5 +1,5 @@
-//! Passwords that are hashed at once: each in a lane of one batch of scrypt, which takes hardly longer than one
-//! hash alone.
+//! Passwords that are hashed at once: each in a lane of one batch of scrypt, which takes less time than one after
+//! the other.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
