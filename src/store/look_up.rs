@@ -1,7 +1,7 @@
 //! Look-ups by primary key.
 
 use super::postgres::Postgres;
-use super::shared::{Shareable, Waiting};
+use super::sharing::{Shareable, Waiting};
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase};

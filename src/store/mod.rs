@@ -7,6 +7,7 @@
 pub mod backup;
 pub mod clients;
 pub mod clock;
+mod error;
 pub mod import;
 pub mod keys;
 mod look_up;
@@ -17,7 +18,7 @@ mod refresh;
 pub mod replicas;
 mod rights;
 pub mod sessions;
-mod shared;
+mod sharing;
 mod sql;
 mod sqlite;
 pub mod throttle;
@@ -25,8 +26,6 @@ pub mod users;
 mod value;
 mod write_check;
 
-use std::error::Error;
-use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
@@ -39,49 +38,17 @@ use crate::config::DatabaseLocation;
 use crate::oauth::{ClientId, SessionId};
 use clients::{FindClient, StoredClient};
 use clock::ReadDatabaseClock;
+pub use error::StoreError;
+use error::with_causes;
 use look_up::LookUp;
 use postgres::Postgres;
 pub use postgres_url::SYSTEM_ROOTS;
 pub(crate) use refresh::RefreshSession;
 use sessions::{FindSession, StoredSession};
-use shared::Shared;
+use sharing::Shared;
 use sql::{LookUpStatement, Statement, WIDTH};
 use sqlite::Sqlite;
 use value::{Row, Value};
-
-/// Why a use case has no outcome. In general nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// The database cannot be reached or is too busy: later is better. If it did not answer a commit, as the
-    /// text says then, it is not known whether it is done.
-    Unavailable(String),
-    /// A row is not what this version writes.
-    Corrupt(String),
-    /// The database refused a statement.
-    Refused(String),
-    /// A table is not there.
-    NoTable(String),
-    /// The role of the connection may not do this.
-    Forbidden(String),
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(detail) => write!(formatter, "the database is unavailable: {detail}"),
-            Self::Corrupt(detail) => write!(formatter, "a row cannot be understood: {detail}"),
-            Self::Refused(detail) | Self::NoTable(detail) | Self::Forbidden(detail) => {
-                write!(formatter, "the database refused: {detail}")
-            }
-        }
-    }
-}
-
-/// An error with its causes: drivers say in them what the error itself leaves out.
-fn with_causes(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
 
 /// What a use case does to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tokio::time::timeout;
 
 use super::postgres::Postgres;
-use super::shared::{Shareable, Shared, Waiting};
+use super::sharing::{Shareable, Shared, Waiting};
 use super::value::Value;
 use super::{Access, StoreError, Tx, UseCase, sql};
 use crate::oauth::SessionId;
