@@ -132,6 +132,11 @@ impl Batch {
         has_room
     }
 
+    /// Whether all lanes are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
     /// Takes of these, in their order, as many as there is room for.
     pub(super) fn take(&mut self, jobs: &mut VecDeque<Job>) {
         while let Some(job) = jobs.pop_front_if(|job| self.has_room_for(job)) {

@@ -123,8 +123,9 @@ struct State {
     /// How many batches are being computed.
     running: usize,
     closed: bool,
-    /// What a batch takes.
+    /// What a batch takes, and one of which all lanes are taken.
     mean_seconds: f64,
+    full_seconds: f64,
 }
 
 impl HashingPool {
@@ -197,7 +198,10 @@ impl Shared {
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
         let mean_seconds = work as f64 / ASSUMED_SPEED;
         let (jobs, to_replace) = (Queue::new(), VecDeque::new());
-        let state = State { jobs, to_replace, running: 0, closed: false, mean_seconds };
+        // As it was measured of eight lanes; of fewer it is less.
+        let full_seconds = if limits.lanes(limits.cost) > 1 { 2.0 } else { 1.0 } * mean_seconds;
+        let (running, closed) = (0, false);
+        let state = State { jobs, to_replace, running, closed, mean_seconds, full_seconds };
         Self {
             state: Mutex::new(state),
             work: Condvar::new(),
@@ -262,9 +266,7 @@ impl Shared {
         let seconds = started.elapsed().as_secs_f64();
         self.metrics.count_batch(&batch, seconds);
 
-        let mut state = self.lock();
-        state.mean_seconds += NEWEST_WEIGHT * (seconds - state.mean_seconds);
-        drop(state);
+        self.lock().learn(seconds, batch.is_full());
         drop(running);
         match hashed {
             Ok(hashed) => self.go_on(batch, hashed),
@@ -405,8 +407,19 @@ impl State {
         let batches = ahead.map(|job| job.share(limits)).sum::<f64>().floor();
         #[expect(clippy::cast_precision_loss, reason = "both are small")]
         let (running, threads) = (self.running as f64, limits.threads as f64);
-        let rounds = (batches + running - (threads - 1.0)).max(0.0) / threads;
-        rounds * self.mean_seconds
+        // One thread is the one that it waits for; the others that are free take what is ahead.
+        let free = threads - 1.0 - running;
+        let rest_of_running = (-free).max(0.0) * self.mean_seconds;
+        let before = (batches - free.max(0.0)).max(0.0) * self.full_seconds;
+        (rest_of_running + before) / threads
+    }
+
+    /// Takes note of how long a batch took.
+    fn learn(&mut self, seconds: f64, is_full: bool) {
+        self.mean_seconds += NEWEST_WEIGHT * (seconds - self.mean_seconds);
+        if is_full {
+            self.full_seconds += NEWEST_WEIGHT * (seconds - self.full_seconds);
+        }
     }
 }
 
@@ -518,6 +531,12 @@ mod tests {
             self.shared.admit(turn_of(client), job).map(|()| answer)
         }
 
+        /// As if so many batches were being computed, and each took so many seconds.
+        fn set_busy(&self, running: usize, seconds: f64) {
+            let mut state = self.shared.lock();
+            (state.running, state.mean_seconds, state.full_seconds) = (running, seconds, seconds);
+        }
+
         fn ask(&self, client: &str, stored: Option<&PasswordHash>, password: &str) -> Answer {
             self.admit(client, stored, password, self.waiting.presence()).expect("room")
         }
@@ -552,7 +571,7 @@ mod tests {
     fn callers_that_have_gone_make_room_in_a_full_queue() {
         let pool = Threadless::new(Duration::from_secs(3));
         let lanes = pool.shared.limits.lanes(pool.shared.limits.cost);
-        (pool.shared.lock().running, pool.shared.lock().mean_seconds) = (1, 1.0);
+        pool.set_busy(1, 1.0);
         let gone = || Waiting::default().presence();
         let admit = |caller| pool.admit("client", None, "password", caller);
         let answers: Vec<_> = (0..3 * lanes).map(|_| admit(gone()).expect("room")).collect();
@@ -690,6 +709,26 @@ mod tests {
         assert_eq!(pool.shared.metrics.abandoned.get(), 1);
     }
 
+    /// Lanes that are all taken take longer than one: what waits behind them is told so, however short the batches were
+    /// before.
+    #[test]
+    fn full_batches_are_expected_to_take_as_long_as_full_ones() {
+        let pool = Threadless::new(Duration::from_mins(1));
+        let limits = &pool.shared.limits;
+        let predicted = || pool.shared.lock().predicted_wait(&turn(), limits);
+        pool.set_busy(0, 1.0);
+        assert!(predicted() < 1e-9, "a thread is free");
+        for _ in 0..100 {
+            pool.shared.lock().learn(0.5, false);
+        }
+        pool.shared.lock().running = 1;
+        assert!((predicted() - 0.5).abs() < 1e-3, "{}", predicted());
+        for _ in 0..2 * limits.lanes(COST) {
+            drop(pool.ask("client", None, "password"));
+        }
+        assert!((predicted() - 2.5).abs() < 1e-3, "{}", predicted());
+    }
+
     /// Of fifty times as many as are computed at once those get in whose turn comes in time.
     #[test]
     fn admission_counts_batches() {
@@ -699,7 +738,7 @@ mod tests {
             let places = threads * limits.lanes(COST);
             let pool =
                 Threadless { shared: Shared::new(limits), ..Threadless::new(limits.deadline) };
-            (pool.shared.lock().running, pool.shared.lock().mean_seconds) = (threads, 1.0);
+            pool.set_busy(threads, 1.0);
             let admit = || pool.admit("client", None, "password", pool.waiting.presence());
             let admitted = (0..50 * places).map_while(|_| admit().ok()).count();
             // One batch of each thread is under way; one waits for each second of the deadline.
