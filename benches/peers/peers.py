@@ -151,7 +151,7 @@ class Peer:
         data = None if request.body is None else request.body.encode()
         for patience in reversed(range(60)):
             try:
-                with urllib.request.urlopen(urllib.request.Request(url, data, request.headers), timeout=60) as answer:
+                with urllib.request.urlopen(urllib.request.Request(url, data, request.headers), timeout=300) as answer:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 if error.code != 503 or not patience:
