@@ -4,9 +4,9 @@ use argon2::Block as Page;
 use fearless_simd::prelude::*;
 use fearless_simd::{Level, dispatch, u32x4, u32x8, u32x16};
 
-use crate::block::Block;
-use crate::lanes::ro_mix;
-use crate::vector::Vector;
+use super::block::Block;
+use super::lanes::ro_mix;
+use super::vector::Vector;
 
 /// Which vector instructions compute the hashes, and how many hashes they compute at once at most.
 ///

@@ -6,8 +6,8 @@ use argon2::Block as Page;
 use fearless_simd::prelude::*;
 use zeroize::Zeroize;
 
-use crate::block::{BLOCK_LENGTH, Block, Words};
-use crate::vector::Vector;
+use super::block::{BLOCK_LENGTH, Block, Words};
+use super::vector::Vector;
 
 /// How many hashes there are at most.
 pub(crate) const LANES_MAX: usize = 16;

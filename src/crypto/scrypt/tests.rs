@@ -5,8 +5,8 @@ extern crate std;
 use std::vec::Vec;
 use std::{env, eprintln, vec};
 
+use super::lanes::LANES_MAX;
 use super::*;
-use crate::lanes::LANES_MAX;
 
 const COST: Cost = Cost { ln: 4, r: 3, p: 2 };
 

@@ -3,7 +3,7 @@
 use fearless_simd::prelude::*;
 use fearless_simd::{u32x4, u32x8, u32x16};
 
-use crate::block::Words;
+use super::block::Words;
 
 /// A vector of 128-bit lanes, each of which belongs to another hash.
 ///
