@@ -7,8 +7,8 @@ use crate::config::{ByteSize, HashingSettings, ScryptCost};
 use crate::crypto::password::Kernel;
 
 /// How many hashes a second a core makes in 1, 2, 4 and so many lanes, as far as twice as many lanes make a quarter
-/// more; else they are not worth twice the memory, and the longer wait. Measured on AMD Zen 5 (`cargo bench -p
-/// jeton-scrypt`); only the proportions matter.
+/// more; else they are not worth twice the memory, and the longer wait. Measured by `cargo bench -p
+/// jeton-scrypt`; only the proportions matter.
 const AVX_512: &[f64] = &[4.65, 8.43, 14.12, 19.43];
 const AVX2: &[f64] = &[4.77, 8.18, 12.77];
 const OTHERS: &[f64] = &[4.40, 7.18];
