@@ -29,20 +29,17 @@ impl Parameters {
     /// A reason of the `invalid_request` kind, for whatever makes the form ambiguous, malformed or
     /// larger than documented.
     pub fn read(content: &[u8]) -> Result<Self, Reason> {
-        if decode(content).is_none() {
-            return Err(Reason::MalformedForm);
-        }
-        if content.split(|&octet| octet == b'&').count() > PAIRS_MAX {
+        let parts = || content.split(|&octet| octet == b'&');
+        let pairs: Option<Vec<_>> =
+            parts().filter(|part| !part.is_empty()).map(read_pair).collect();
+        let pairs = pairs.ok_or(Reason::MalformedForm)?;
+        if parts().count() > PAIRS_MAX {
             return Err(Reason::TooManyParameters);
         }
-        let pairs: Vec<(String, String)> =
-            serde_urlencoded::from_bytes(content).map_err(|_| Reason::MalformedForm)?;
-
         let mut parameters = Self::default();
         for (name, value) in pairs {
-            let value = Secret::new(value);
             // RFC 6749 §3.2: unrecognised parameters are ignored.
-            let Some(parameter) = Parameter::find(&name) else { continue };
+            let Some(parameter) = Parameter::find(name.expose()) else { continue };
             if value.expose().len() > parameter.length_max() {
                 return Err(Reason::OverlongParameter(parameter));
             }
@@ -88,10 +85,20 @@ impl Parameters {
     }
 }
 
+/// Reads a name and a value, which is empty if there is none.
+fn read_pair(pair: &[u8]) -> Option<(Secret, Secret)> {
+    let end = pair.iter().position(|&octet| octet == b'=').unwrap_or(pair.len());
+    let (name, rest) = pair.split_at(end);
+    Some((decode(name)?, decode(rest.get(1..).unwrap_or_default())?))
+}
+
 /// Decodes `application/x-www-form-urlencoded` octets once; `None` for a broken escape, and for octets
 /// that are not UTF-8. The separators are ASCII, so a whole form is UTF-8 exactly if each name and value
 /// is. No copy is left behind.
 pub(super) fn decode(content: &[u8]) -> Option<Secret> {
+    if !content.iter().any(|octet| matches!(octet, b'+' | b'%')) {
+        return std::str::from_utf8(content).ok().map(|text| Secret::new(text.to_owned()));
+    }
     let mut decoded = Zeroizing::new(Vec::with_capacity(content.len()));
     let mut rest = content.iter();
     while let Some(&octet) = rest.next() {
