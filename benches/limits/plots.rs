@@ -115,9 +115,12 @@ impl Plot {
     fn waits(&self, svg: &mut String) {
         let [_, left] = LEFT;
         let measured = || self.with_classes().filter(|(curve, _)| !curve.is_limit);
-        let all = measured().flat_map(|(curve, _)| curve.waits.iter().flatten().flatten());
-        let (least, most) =
-            all.fold((1.0_f64, 1.0_f64), |(least, most), wait| (least.min(*wait), most.max(*wait)));
+        let all = measured().flat_map(|(curve, _)| curve.waits.iter().flatten().flatten().copied());
+        let around = |range: Option<(f64, f64)>, wait: f64| {
+            let (least, most) = range.unwrap_or((wait, wait));
+            Some((least.min(wait), most.max(wait)))
+        };
+        let (least, most) = all.fold(None, around).unwrap_or((1.0, 1.0));
         let (y, lines) = Axis::logarithmic(least, most);
         self.field(svg, left, "Wait of those served, in ms: p50, p99 dashed", &y, &lines);
         for (curve, class) in measured() {

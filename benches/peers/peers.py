@@ -170,11 +170,16 @@ class Jeton(Peer):
         at = ["--database", self.database(), "--json"]
         for user in self.users:
             self.run(self.program, "user", "add", user, "--password-stdin", *at, given=PASSWORD)
-        client = lambda *more: (more[0], json.loads(self.run(self.program, "client", "add", *more, *at))["client_secret"])
-        self.client = client(
+
+        def add(name, *more):
+            said = self.run(self.program, "client", "add", name, *more, *at)
+            return name, json.loads(said)["client_secret"]
+
+        audience = "https://api.example"
+        self.client = add(
             "web", "--grant", "password", "--grant", "refresh_token", "--scope", "read", "--default-scope", "read",
-            "--audience", "https://api.example")
-        self.api = client("api", "--introspects", "https://api.example")
+            "--audience", audience)
+        self.api = add("api", "--introspects", audience)
 
     def command(self):
         return [
