@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::spawn_blocking;
-use tokio_postgres::NoTls;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::{Client, NoTls};
 
 use crate::harness::database::PASSWORD;
 use crate::harness::postgres_server::PostgresServer;
@@ -66,9 +67,71 @@ async fn a_connection_that_has_become_read_only_is_left() {
         request.basic("web", fixtures.secret("web"))
     };
     let token = post(&login_form("alice", PASSWORD)).send().await.refresh_token();
-    let (admin, connection) = tokio_postgres::connect(&server.url, NoTls).await.expect("a server");
+    make_read_only(&administrator(&server).await).await;
+    let mut token = token;
+    for _ in 0..3 {
+        token = post(&refresh_form(&token)).send().await.refresh_token();
+    }
+    let log = service.stop_and_read_log();
+    assert!(!log.contains("unavailable"), "{log}");
+}
+
+/// The same, while something is read on one of its connections: that one is left too when the read has ended. It only
+/// reads, so no refusal would ever say that another server writes now, and what it reads grows old.
+#[tokio::test]
+async fn a_connection_that_was_reading_then_is_left_too() {
+    let server = spawn_blocking(PostgresServer::start).await.expect("it starts");
+    let (database, fixtures) = Database::fill(&server.url).await;
+    let service = Executable::serve_on(&database, &fixtures, &[]);
+    let login = Request::new(service.public, "POST", "/token").form(&login_form("alice", PASSWORD));
+    let token = login.basic("web", fixtures.secret("web")).send().await.access_token();
+
+    let holder = administrator(&server).await;
+    holder.batch_execute("BEGIN; LOCK TABLE sessions").await.expect("a lock");
+    let introspection = Request::new(service.public, "POST", "/introspect")
+        .form(&format!("token={token}"))
+        .basic("rs1", fixtures.secret("rs1"));
+    let reading = tokio::spawn(async move { introspection.send().await });
+    let admin = administrator(&server).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE application_name = 'jeton' AND wait_event_type = 'Lock'";
+    while count(&admin, waiting).await == 0 {}
+
+    make_read_only(&admin).await;
+    let now = "SELECT set_config('jeton.then', CAST(now() AS TEXT), false)";
+    admin.batch_execute(now).await.expect("a statement of the test");
+    // Readiness writes a row once a second.
+    let ready = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jeton' \
+                 AND backend_start > CAST(current_setting('jeton.then') AS TIMESTAMPTZ)";
+    while count(&admin, ready).await == 0 {
+        Request::new(service.management, "GET", "/readyz").send().await;
+    }
+    holder.batch_execute("ROLLBACK").await.expect("the end of a lock");
+    reading.await.expect("no panic");
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jeton' \
+                AND backend_start <= CAST(current_setting('jeton.then') AS TIMESTAMPTZ)";
+    let patience = Instant::now() + Duration::from_secs(30);
+    while count(&admin, left).await > 0 {
+        assert!(
+            Instant::now() < patience,
+            "a connection to a server that was left is still in use"
+        );
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn administrator(server: &PostgresServer) -> Client {
+    let (client, connection) = tokio_postgres::connect(&server.url, NoTls).await.expect("a server");
     tokio::spawn(connection);
-    // What a database sets is for sessions that begin later; those that are there get what all have.
+    client
+}
+
+async fn count(admin: &Client, statement: &str) -> i64 {
+    admin.query_one(statement, &[]).await.expect("a number").get(0)
+}
+
+/// Makes connections that are there read-only, and no others: what a database sets is for sessions that begin later.
+async fn make_read_only(admin: &Client) {
     for statement in [
         "ALTER DATABASE postgres SET default_transaction_read_only = off",
         "ALTER SYSTEM SET default_transaction_read_only = on",
@@ -78,10 +141,4 @@ async fn a_connection_that_has_become_read_only_is_left() {
     }
     let shown = "SHOW default_transaction_read_only";
     while admin.query_one(shown, &[]).await.expect("a setting").get::<_, &str>(0) != "on" {}
-    let mut token = token;
-    for _ in 0..3 {
-        token = post(&refresh_form(&token)).send().await.refresh_token();
-    }
-    let log = service.stop_and_read_log();
-    assert!(!log.contains("unavailable"), "{log}");
 }

@@ -4,7 +4,7 @@
 //! answers nothing would use up the time of all.
 
 use std::net::IpAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub(super) struct Hosts {
     pub(super) tls: MakeTlsConnector,
     /// Whether the log says already that a pooler stands before them.
     pub(super) pooler_met: AtomicBool,
+    /// How often all connections were found to be too old.
+    era: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -53,7 +55,24 @@ struct State {
 
 impl Hosts {
     pub(super) fn new(config: Config, tls: MakeTlsConnector) -> Self {
-        Self { config, tls, pooler_met: AtomicBool::new(false), state: Mutex::default() }
+        Self {
+            config,
+            tls,
+            pooler_met: AtomicBool::new(false),
+            era: AtomicU64::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The time since all connections were last found to be too old, as a number.
+    pub(super) fn era(&self) -> u64 {
+        self.era.load(Ordering::SeqCst)
+    }
+
+    /// Ends this era unless it has ended: its connections are not used again.
+    pub(super) fn end_era(&self, era: u64) {
+        let after = era.wrapping_add(1);
+        self.era.compare_exchange(era, after, Ordering::SeqCst, Ordering::SeqCst).ok();
     }
 
     /// Whether another server has taken over: this one could not be connected to when last tried, and

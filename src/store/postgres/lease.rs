@@ -270,7 +270,12 @@ impl Lease {
     /// Sorts an error. `undone` says whether it is certain that nothing was done.
     fn fail(&mut self, error: &Error, undone: bool) -> StoreError {
         let remedy = remedy(error);
-        self.is_unfit |= remedy == Some(Remedy::NewConnection);
+        if remedy == Some(Remedy::NewConnection) {
+            self.is_unfit = true;
+            // Others that are in use are closed after it. One that only reads would never find out that its server
+            // is not the primary any more.
+            self.hosts.end_era(self.session().era);
+        }
         self.remedy = remedy.filter(|_| undone);
         classify(error)
     }
@@ -314,7 +319,7 @@ struct Answers<T> {
 impl Drop for Lease {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        let is_spent = self.is_unfit || object.is_old(Object::metrics(&object));
+        let is_spent = self.is_unfit || object.is_old(Object::metrics(&object), &self.hosts);
         if object.client.is_closed() {
             drop(Object::take(object));
             return;

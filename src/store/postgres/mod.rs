@@ -111,7 +111,7 @@ impl Postgres {
                 }
                 Some(Remedy::Again) if attempt < ATTEMPTS_MAX => attempt += 1,
                 Some(Remedy::NewConnection) => {
-                    // Others that are as old may lead to the same server. Those in use find out by themselves.
+                    // Others that are as old may lead to the same server.
                     self.readers.retain(|_, _| false);
                     self.writers.retain(|_, _| false);
                     if is_renewed {

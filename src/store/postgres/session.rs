@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) client: ClientWrapper,
     /// Where it leads.
     pub(super) target: Target,
+    /// When it was opened: see [`Hosts::era`].
+    pub(super) era: u64,
     /// Whether the server keeps this connection's statements, so that they are worth preparing.
     pub(super) prepares: bool,
     age_max: Duration,
@@ -42,9 +44,9 @@ impl Session {
         self.warned.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether it has been used for long enough.
-    pub(super) fn is_old(&self, metrics: &Metrics) -> bool {
-        metrics.age() > self.age_max
+    /// Whether it has been used for long enough, or may lead to a server whose place another has taken.
+    pub(super) fn is_old(&self, metrics: &Metrics, hosts: &Hosts) -> bool {
+        metrics.age() > self.age_max || self.era != hosts.era()
     }
 
     /// Closes the connection, whatever the server is doing.
@@ -88,6 +90,7 @@ impl managed::Manager for Manager {
     type Error = String;
 
     async fn create(&self) -> Result<Session, String> {
+        let era = self.hosts.era();
         let ((client, connection), target) = self.hosts.connect().await?;
         let warned = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(drive(connection, Arc::clone(&warned)));
@@ -97,12 +100,15 @@ impl managed::Manager for Manager {
         let prepares = self.can_prepare(&client).await?;
         let step = self.opened.fetch_add(1, Ordering::Relaxed) % AGES;
         let age_max = AGE_MIN + AGE_SPREAD * step / AGES;
-        Ok(Session { client, target, prepares, age_max, warned, driver })
+        Ok(Session { client, target, era, prepares, age_max, warned, driver })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<String> {
         if session.client.is_closed() {
             return Err(RecycleError::message("it was closed"));
+        }
+        if session.era != self.hosts.era() {
+            return Err(RecycleError::message("it is from before another server was looked for"));
         }
         Ok(())
     }
