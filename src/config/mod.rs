@@ -191,8 +191,8 @@ pub struct ServeSettings {
     )]
     pub connection_idle: Seconds,
 
-    /// The same for connections from --trusted-proxy: longer than the proxy itself keeps them, so that it never
-    /// sends a request into one that was just closed
+    /// The same for connections from --trusted-proxy: longer than the proxy itself keeps them, so that it is the proxy
+    /// who closes, and sends no request into one that was just closed
     #[arg(
         long,
         env = "JETON_PROXY_CONNECTION_IDLE",

@@ -150,36 +150,6 @@ mod tests {
         HashingMemory::reserve(16 << 20).expect("a little memory")
     }
 
-    /// RFC 7914 §12, all vectors but the last, which takes a gigabyte.
-    #[test]
-    fn the_function_is_scrypt() {
-        let vectors = [
-            (
-                ("", "", ScryptCost { ln: 4, r: 1, p: 1 }),
-                "77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442\
-                 fcd0069ded0948f8326a753a0fc81f17e8d3e0fb2e0d3628cf35e20c38d18906",
-            ),
-            (
-                ("password", "NaCl", ScryptCost { ln: 10, r: 8, p: 16 }),
-                "fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162\
-                 2eaf30d92e22a3886ff109279d9830dac727afb94a83ee6d8360cbdfa2cc0640",
-            ),
-            (
-                ("pleaseletmein", "SodiumChloride", ScryptCost { ln: 14, r: 8, p: 1 }),
-                "7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2\
-                 d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887",
-            ),
-        ];
-        let memory = &mut memory();
-        for ((password, salt, cost), expected) in vectors {
-            let mut output = [0; 64];
-            memory.derive(password.as_bytes(), salt.as_bytes(), cost, &mut output);
-            let pairs = expected.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair));
-            let octets = pairs.map(|pair| u8::from_str_radix(pair.expect("ASCII"), 16));
-            assert_eq!(output.to_vec(), octets.collect::<Result<Vec<_>, _>>().expect("hex digits"));
-        }
-    }
-
     proptest! {
         /// What another hash has left in the memory changes nothing.
         #[test]

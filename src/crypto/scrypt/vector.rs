@@ -48,11 +48,12 @@ impl<S: Simd> Vector<S> for u32x8<S> {
     #[inline(always)]
     fn load(simd: S, words: impl Fn(usize) -> Words) -> [Self; 4] {
         let (low, high) = (to_rows(simd, words(0)), to_rows(simd, words(1)));
-        let mut rows = [Self::splat(simd, 0); 4];
-        for row in 0..4 {
-            rows[row] = low[row].combine(high[row]);
-        }
-        rows
+        [
+            low[0].combine(high[0]),
+            low[1].combine(high[1]),
+            low[2].combine(high[2]),
+            low[3].combine(high[3]),
+        ]
     }
 
     #[inline(always)]
@@ -68,11 +69,12 @@ impl<S: Simd> Vector<S> for u32x16<S> {
     fn load(simd: S, words: impl Fn(usize) -> Words) -> [Self; 4] {
         let low = u32x8::load(simd, &words);
         let high = u32x8::load(simd, |lane| words(2 + lane));
-        let mut rows = [Self::splat(simd, 0); 4];
-        for row in 0..4 {
-            rows[row] = low[row].combine(high[row]);
-        }
-        rows
+        [
+            low[0].combine(high[0]),
+            low[1].combine(high[1]),
+            low[2].combine(high[2]),
+            low[3].combine(high[3]),
+        ]
     }
 
     #[inline(always)]

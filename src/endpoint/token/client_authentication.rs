@@ -99,9 +99,8 @@ impl ClientAuthentication {
         trail: &mut Trail,
     ) -> Result<Client, Refusal> {
         let client_id = match credentials {
-            ClientCredentials::Authenticating { client_id, client_secret, method } => {
-                let secret = (&client_id, &client_secret, method);
-                return self.verify(secret, source, beside, trail).await;
+            ClientCredentials::Authenticating { .. } => {
+                return self.authenticate(credentials, source, beside, trail).await;
             }
             ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
             ClientCredentials::Nobody => {
