@@ -136,8 +136,8 @@ fn copy_log(connection: &Connection) {
     }
 }
 
-/// Looks after the file until the sender is gone, and then leaves one whole file, if nobody else has it open. The connection
-/// stays open for as long as the others are used, so that what belongs to the file stays in place.
+/// Looks after the file until the sender is gone, and then leaves one whole file if nobody else has it open. The
+/// connection stays open for as long as the others are used, so that what belongs to the file stays in place.
 pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Receiver<()>) {
     let mut emptied = Instant::now();
     loop {
