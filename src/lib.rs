@@ -1,32 +1,23 @@
-//! Jeton: a standalone OAuth 2.0 token service for the password grant.
+//! Jeton: a standalone OAuth 2.0 token service for the password grant. This is its command line, which puts the
+//! parts together: [`cli`] has the commands, [`config`] the settings.
 //!
-//! The code stands on floors. A folder uses only floors below its own, and folders on one floor do
-//! not know each other; `cli::serve` alone puts the parts together. A test reads the sources and
-//! fails when the rule is broken.
+//! The parts are packages of one workspace, each a folder below `src/`. What a part must not know is absent from
+//! its manifest, so the compiler holds the walls:
 //!
 //! ```text
-//! floor 5   main                             starts nothing itself
-//! floor 4   http/  cli/                      the two ways in: know warp, and the terminal
-//! floor 3   endpoint/                        what each endpoint and grant does, in RFC words
-//! floor 2   store/  crypto/                  SQL on two engines, and all that needs a key or hash
-//! floor 1   oauth/                           vocabulary and rules: pure types
-//! floor 0   secret, clock, config, presence, availability, supervision
-//!                                            know nothing of the rest
+//! jeton           the command line; puts the parts together
+//!   jeton-http      the way in: knows warp
+//!     jeton-service   what each endpoint and grant does, in RFC words
+//!       jeton-store     SQL on two engines
+//!       jeton-crypto    all that needs a key, a hash or randomness
+//!         jeton-scrypt    scrypt of several passwords at once
+//!   jeton-doctor    looks at a running service from outside
+//!
+//! below all:  jeton-runtime   the clock, and what a process knows of itself
+//!             jeton-oauth     vocabulary and rules: pure types
 //! ```
 //!
-//! Start reading at [`endpoint::token`], which answers a token request in numbered steps.
+//! Start reading at [`jeton_service::token`], which answers a token request in numbered steps.
 
-#![warn(missing_docs)]
-
-pub mod availability;
 pub mod cli;
-pub mod clock;
 pub mod config;
-pub mod crypto;
-pub mod endpoint;
-pub mod http;
-pub mod oauth;
-pub mod presence;
-pub mod secret;
-pub mod store;
-pub mod supervision;

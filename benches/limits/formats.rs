@@ -1,10 +1,9 @@
 //! What the hashes take that users bring from elsewhere, and whether they take what they are taken for:
 //! that estimate is all that keeps a stored hash from being too expensive.
 
-use jeton::config::ScryptCost;
-use jeton::crypto::password::{HashingMemory, PasswordHash};
-use jeton::oauth::resource_owner::Password;
-use jeton::secret::Secret;
+use jeton_crypto::password::{HashingMemory, PasswordHash};
+use jeton_oauth::resource_owner::Password;
+use jeton_oauth::{ScryptCost, Secret};
 use serde::Deserialize;
 
 use super::bare::processor_time;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use jeton::cli::serve::Service;
-use jeton::clock::{Clock, Seconds};
 use jeton::config::ServeSettings;
-use jeton::crypto::key_lifecycle::Schedule;
-use jeton::crypto::signing;
-use jeton::endpoint::agreed_clock::AgreedClock;
-use jeton::endpoint::keys::Keys;
-use jeton::endpoint::keys::vault::KeyVault;
-use jeton::store::Store;
+use jeton_crypto::key_lifecycle::Schedule;
+use jeton_crypto::signing;
+use jeton_oauth::Seconds;
+use jeton_runtime::clock::Clock;
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::keys::Keys;
+use jeton_service::keys::vault::KeyVault;
+use jeton_store::Store;
 use tokio::runtime;
 use tokio::time::{Instant, interval};
 

@@ -7,9 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jeton::config::ScryptCost;
-use jeton::crypto::password::{HashingMemory, NewHash, make_together};
-use jeton::secret::Secret;
+use jeton_crypto::password::{HashingMemory, NewHash, make_together};
+use jeton_oauth::{ScryptCost, Secret};
 use serde_json::Value;
 
 use super::{bare, load};

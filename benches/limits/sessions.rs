@@ -6,12 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jeton::clock::Timestamp;
-use jeton::crypto::key_lifecycle::KeyDates;
-use jeton::crypto::refresh_keys::{RefreshKey, RefreshKeys};
-use jeton::crypto::sealing::{KeyPurpose, MasterKeys};
-use jeton::oauth::refresh_token::RefreshTokenClaims;
-use jeton::oauth::{KeyId, SessionId};
+use jeton_crypto::key_lifecycle::KeyDates;
+use jeton_crypto::refresh_keys::{RefreshKey, RefreshKeys};
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
+use jeton_oauth::refresh_token::RefreshTokenClaims;
+use jeton_oauth::{KeyId, SessionId, Timestamp};
 
 use super::load::{Caller, Load, Rate};
 use super::process::{Engine, Jeton};

@@ -15,10 +15,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use jeton::cli::serve::Service;
-use jeton::clock::{Clock, Timestamp};
-use jeton::config::{ScryptCost, ServeSettings};
-use jeton::crypto::password;
-use jeton::secret::Secret;
+use jeton::config::ServeSettings;
+use jeton_crypto::password;
+use jeton_oauth::{ScryptCost, Secret, Timestamp};
+use jeton_runtime::clock::Clock;
 use sha2::{Digest, Sha256};
 
 use super::load;

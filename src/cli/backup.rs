@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Failure, output};
-use crate::config::{DatabaseLocation, DatabaseSettings};
-use crate::store::backup::{CheckIntegrity, copy};
-use crate::store::{Store, migration};
+use crate::config::DatabaseSettings;
+use jeton_store::backup::{CheckIntegrity, copy};
+use jeton_store::{DatabaseLocation, Store, migration};
 
 /// What `jeton db backup` takes.
 #[derive(Args, Debug)]

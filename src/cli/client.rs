@@ -5,15 +5,15 @@ use serde::Serialize;
 
 use super::client_decisions::{Decisions, differing};
 use super::{Failure, open_existing_store, open_store, output};
-use crate::clock::{Clock, Seconds, Timestamp};
 use crate::config::DatabaseSettings;
-use crate::crypto::digest::SecretDigest;
-use crate::crypto::random;
-use crate::endpoint::housekeeping::end_sessions_of_client;
-use crate::oauth::client::GrantType;
-use crate::oauth::{Client, ClientId, ClientSettings};
-use crate::store::Store;
-use crate::store::clients::{
+use jeton_crypto::digest::SecretDigest;
+use jeton_crypto::random;
+use jeton_oauth::client::GrantType;
+use jeton_oauth::{Client, ClientId, ClientSettings, Seconds, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_service::housekeeping::end_sessions_of_client;
+use jeton_store::Store;
+use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
 };
@@ -210,7 +210,7 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
             )));
         }
     }
-    let client_secret = secret.as_ref().map(crate::secret::Secret::expose);
+    let client_secret = secret.as_ref().map(jeton_oauth::Secret::expose);
     if named.common.json {
         output::json(&Issued { client_id: named.id.as_str(), client_secret, number: None });
     } else {

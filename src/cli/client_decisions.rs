@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::clock::Seconds;
-use crate::config::{ACCESS_TOKEN_LIFETIME_MAX, RetryWindow, session_lifetime, switch};
-use crate::oauth::client::{
+use crate::config::{session_lifetime, switch};
+use jeton_oauth::client::{
     AccessTokenType, Audience, ClientAuthenticationMethod, GrantType, OptionalClaim,
 };
-use crate::oauth::{ClientSettings, Scope};
+use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
+use jeton_oauth::{ClientSettings, RetryWindow, Scope, Seconds};
 
 /// What is decided about a client. Each replaces what was decided before.
 #[derive(Args, Debug)]

@@ -5,14 +5,15 @@ use serde::Serialize;
 
 use super::serve::stop_signal;
 use super::{Failure, backup, in_database, migrating, open_existing_store, output, restore};
-use crate::clock::{Clock, Timestamp};
-use crate::config::{DatabaseLocation, DatabaseSettings};
-use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::housekeeping::{Pace, delete_expired_sessions, delete_expired_tallies};
-use crate::store::clock::ReadClock;
-use crate::store::migration::SchemaStatus;
-use crate::store::sessions::CountExpiredSessions;
-use crate::store::{Store, migration};
+use crate::config::DatabaseSettings;
+use jeton_oauth::Timestamp;
+use jeton_runtime::clock::Clock;
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::housekeeping::{Pace, delete_expired_sessions, delete_expired_tallies};
+use jeton_store::clock::ReadClock;
+use jeton_store::migration::SchemaStatus;
+use jeton_store::sessions::CountExpiredSessions;
+use jeton_store::{DatabaseLocation, Store, migration};
 
 /// The commands of `jeton db`.
 #[derive(Debug, Subcommand)]

@@ -8,15 +8,14 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 use super::serve::{Service, told_to_stop};
 use super::settings::without_empty_variables;
 use super::{Failure, log, open_store, output};
-use crate::clock::{Clock, Timestamp};
-use crate::config::{LogSettings, ScryptCost, ServeSettings};
-use crate::crypto::digest::SecretDigest;
-use crate::crypto::{password, random};
-use crate::oauth::{Client, ClientSettings};
-use crate::secret::Secret;
-use crate::store::Store;
-use crate::store::clients::AddClient;
-use crate::store::users::AddUser;
+use crate::config::{LogSettings, ServeSettings};
+use jeton_crypto::digest::SecretDigest;
+use jeton_crypto::{password, random};
+use jeton_oauth::{Client, ClientSettings, ScryptCost, Secret, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_store::Store;
+use jeton_store::clients::AddClient;
+use jeton_store::users::AddUser;
 
 /// The user, as in the FastAPI tutorial; the password would be refused by `jeton user add`.
 const USERNAME: &str = "johndoe";

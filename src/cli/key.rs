@@ -8,15 +8,15 @@ use clap::{Args, Subcommand};
 
 use super::serve::key_vault;
 use super::{Failure, key_picture, open_existing_store, open_store, output, prompt};
-use crate::clock::{Clock, Seconds, Timestamp};
 use crate::config::{DatabaseSettings, KeySettings};
-use crate::crypto::sealing::KeyPurpose;
-use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::keys::administration::{
+use jeton_crypto::sealing::KeyPurpose;
+use jeton_oauth::{KeyId, Seconds, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::keys::administration::{
     KeyAdministration, ListedKey, Rotation, read_private_key,
 };
-use crate::oauth::KeyId;
-use crate::store::Store;
+use jeton_store::Store;
 
 /// What all commands about keys take. Where no replica runs, the settings must be those of `jeton serve`.
 #[derive(Args, Debug)]

@@ -1,7 +1,7 @@
 //! The lives of keys as a picture for the terminal: one bar a key, time from left to right.
 
-use crate::clock::{Seconds, Timestamp};
-use crate::endpoint::keys::administration::ListedKey;
+use jeton_oauth::{Seconds, Timestamp};
+use jeton_service::keys::administration::ListedKey;
 
 /// How many columns time has.
 const WIDTH: usize = 60;
@@ -83,7 +83,7 @@ fn bar(key: &ListedKey, span: &Span, end: Timestamp) -> Vec<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::KeyId;
+    use jeton_oauth::KeyId;
 
     #[test]
     fn a_key_is_drawn_as_published_then_signing_then_verifying() {

@@ -3,8 +3,9 @@
 
 use super::Failure;
 use super::memory_limit::MemoryLimit;
-use crate::config::{ByteSize, HashingSettings, ScryptCost};
-use crate::crypto::password::Kernel;
+use crate::config::{ByteSize, HashingSettings};
+use jeton_crypto::password::Kernel;
+use jeton_oauth::ScryptCost;
 
 /// How many hashes a second a core makes in 1, 2, 4 and so many lanes, as far as twice as many lanes make a quarter
 /// more; else they are not worth twice the memory, and the longer wait. Measured by `cargo bench -p
@@ -119,7 +120,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::crypto::password::lanes;
+    use jeton_crypto::password::lanes;
 
     #[derive(Parser)]
     struct Arguments {

@@ -8,10 +8,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::Failure;
 use super::layout::Layout;
 use super::memory_limit::{self, MemoryLimit};
-use crate::clock::Seconds;
 use crate::config::HashingSettings;
-use crate::crypto::hashing_pool::HashingLimits;
-use crate::crypto::password::Kernel;
+use jeton_crypto::hashing_pool::HashingLimits;
+use jeton_crypto::password::Kernel;
+use jeton_oauth::Seconds;
 
 /// How many files this process may need beside the connections of the public listener: those of the
 /// management listener, of the database and of the certificate.

@@ -134,7 +134,7 @@ mod tests {
 
     impl Tree {
         fn new(files: &[(&str, &str)]) -> Self {
-            let name = format!("jeton-tree-{}", crate::crypto::random::request_id());
+            let name = format!("jeton-tree-{}", jeton_crypto::random::request_id());
             let tree = Self(std::env::temp_dir().join(name));
             for (path, text) in files {
                 let path = tree.0.join(path);

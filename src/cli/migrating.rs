@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Failure, output};
-use crate::clock::Clock;
 use crate::config::DatabaseSettings;
-use crate::crypto::random;
-use crate::store::migration::{self, Run, SchemaStatus};
-use crate::store::{Stop, Store};
+use jeton_crypto::random;
+use jeton_runtime::clock::Clock;
+use jeton_store::migration::{self, Run, SchemaStatus};
+use jeton_store::{Stop, Store};
 
 /// How often the log, and standard error that is no terminal, say how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);

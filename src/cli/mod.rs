@@ -1,4 +1,4 @@
-//! Floor 4: the way in over the terminal.
+//! The way in over the terminal: the commands.
 //!
 //! Exit codes: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 usage.
 
@@ -32,8 +32,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{DatabaseLocation, DatabaseSettings, ServeSettings};
-use crate::store::{Store, StoreError, migration};
+use crate::config::{DatabaseSettings, ServeSettings};
+use jeton_store::{DatabaseLocation, Store, StoreError, migration};
 
 /// A command that failed: one sentence for the person at the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ enum Command {
     /// Show the effective settings, and look whether a login would succeed with them
     Check(ServeSettings),
     /// Walk a running service as client, browser and resource server, and say what is wrong
-    Doctor(Box<doctor::Options>),
+    Doctor(Box<jeton_doctor::Options>),
     /// Measure what this machine can do
     #[command(subcommand)]
     Bench(bench::Command),
@@ -213,7 +213,7 @@ fn unknown_variables() -> Vec<String> {
         })
     };
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let is_of_doctor = |name: &str| doctor::SECRET_VARIABLES.contains(&name);
+    let is_of_doctor = |name: &str| jeton_doctor::SECRET_VARIABLES.contains(&name);
     let is_unknown =
         |name: &String| name.starts_with("JETON_") && !known(name) && !is_of_doctor(name);
     names.filter(is_unknown).collect()

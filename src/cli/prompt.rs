@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::Failure;
-use crate::oauth::resource_owner::prepare_password;
-use crate::secret::Secret;
+use jeton_oauth::Secret;
+use jeton_oauth::resource_owner::prepare_password;
 
 /// Reads a new password: from a prompt, twice, or as the first line of standard input.
 pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {

@@ -11,10 +11,10 @@ use rustix::io::Errno;
 
 use super::backup::{Unfinished, is_same_file, with_suffix};
 use super::{Failure, output, prompt};
-use crate::clock::Clock;
-use crate::config::{DatabaseLocation, DatabaseSettings};
-use crate::store::Store;
-use crate::store::sessions::EndAllSessions;
+use crate::config::DatabaseSettings;
+use jeton_runtime::clock::Clock;
+use jeton_store::sessions::EndAllSessions;
+use jeton_store::{DatabaseLocation, Store};
 
 /// What `jeton db restore` takes.
 #[derive(Args, Debug)]

@@ -4,14 +4,14 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Failure, open_existing_store, output};
-use crate::clock::{Clock, Timestamp};
 use crate::config::DatabaseSettings;
-use crate::oauth::client::Audience;
-use crate::oauth::resource_owner::Username;
-use crate::oauth::{ClientId, SessionId, UserId};
-use crate::store::Store;
-use crate::store::sessions::{EndSession, EndSessionsOfUser, ListSessionsOfUser, ListedSession};
-use crate::store::users::FindUser;
+use jeton_oauth::client::Audience;
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::{ClientId, SessionId, Timestamp, UserId};
+use jeton_runtime::clock::Clock;
+use jeton_store::Store;
+use jeton_store::sessions::{EndSession, EndSessionsOfUser, ListSessionsOfUser, ListedSession};
+use jeton_store::users::FindUser;
 
 /// The commands of `jeton session`.
 #[derive(Debug, Subcommand)]

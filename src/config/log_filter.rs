@@ -7,14 +7,25 @@ use tracing::level_filters::LevelFilter;
 /// The target of the events that matter to security.
 pub const AUDIT_TARGET: &str = "jeton::audit";
 
-/// What logs: this program, and the libraries in it that log anything.
-const LOGS: [&str; 6] = ["jeton", "deadpool_postgres", "h2", "rustls", "tokio_postgres", "warp"];
+/// What logs: this program with its parts, and the libraries in it that log anything.
+const LOGS: [&str; 10] = [
+    "jeton",
+    "jeton_http",
+    "jeton_runtime",
+    "jeton_service",
+    "jeton_store",
+    "deadpool_postgres",
+    "h2",
+    "rustls",
+    "tokio_postgres",
+    "warp",
+];
 
 /// What is logged, as `LEVEL` and `TARGET=LEVEL`, separated by commas.
 ///
 /// `LEVEL` is off, error, warn, info, debug or trace, in any case. Alone it holds for all that is not named;
-/// without one that is info. `TARGET` is one of the crates that log, or a module of one; the longest that fits
-/// decides. Events of [`AUDIT_TARGET`] are logged from info on unless that target itself is named, so that
+/// without one that is info. `TARGET` is one of the crates that log, or a module of one; `jeton` stands for all
+/// parts of this program. The longest that fits decides. Events of [`AUDIT_TARGET`] are logged from info on unless that target itself is named, so that
 /// none is lost by accident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
@@ -83,7 +94,7 @@ mod tests {
             ("info", LevelFilter::INFO, &[][..]),
             ("OFF", LevelFilter::OFF, &[]),
             ("warn, h2=debug", LevelFilter::WARN, &[("h2", LevelFilter::DEBUG)]),
-            ("jeton::http=Trace", LevelFilter::INFO, &[("jeton::http", LevelFilter::TRACE)]),
+            ("jeton_http=Trace", LevelFilter::INFO, &[("jeton_http", LevelFilter::TRACE)]),
         ] {
             let filter = parse(text).expect("a filter");
             assert_eq!(filter.level, level, "{text}");

@@ -4,8 +4,8 @@
 //! into types that cannot hold a wrong one; what settings must satisfy together, and with the
 //! machine, is checked where the parts are put together (`cli/serve/`).
 
+mod byte_size;
 mod log_filter;
-mod value;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,9 +13,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::clock::Seconds;
+pub use byte_size::ByteSize;
+use jeton_http::TrustedProxy;
+use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
+use jeton_oauth::{CorsOrigin, RetryWindow, ScryptCost, Seconds};
+use jeton_store::DatabaseLocation;
 pub use log_filter::{AUDIT_TARGET, LogFilter};
-pub use value::{ByteSize, CorsOrigin, DatabaseLocation, RetryWindow, ScryptCost, TrustedProxy};
 
 /// Where the data is; common to all commands.
 #[derive(Args, Clone, Debug)]
@@ -346,12 +349,6 @@ fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, String
 fn access_token_lifetime(text: &str) -> Result<Seconds, String> {
     duration(text, Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX)
 }
-
-/// The longest life of an access token, wherever it is set (RFC 6750 §5.3).
-pub const ACCESS_TOKEN_LIFETIME_MAX: Seconds = Seconds::new(3_600);
-
-/// The longest life of a session, wherever it is set.
-pub const SESSION_LIFETIME_MAX: Seconds = Seconds::new(365 * 86_400);
 
 /// Reads how long a session may live, or live without being refreshed.
 ///

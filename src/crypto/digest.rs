@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::secret::Secret;
+use jeton_oauth::Secret;
 
 /// The SHA-256 digest of a client secret: all that is stored of it.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@
 //! half a minute, and jump forward by half the time for which verifiers may cache the key set; a jump
 //! back may be of any size. `tests/it/key_simulation.rs` puts ten years of that to the proof.
 
-use crate::clock::{Seconds, Timestamp};
-use crate::config::ACCESS_TOKEN_LIFETIME_MAX;
+use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
+use jeton_oauth::{Seconds, Timestamp};
 
 /// How far the clocks of this service and its verifiers may be apart, and what it takes until every
 /// replica has read a new row.

@@ -12,9 +12,8 @@ use super::digest;
 use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use super::signing::{PublicJwk, SigningKey};
 use super::verified_tokens::{VerifiedTokens, digest_of};
-use crate::clock::{Seconds, Timestamp};
-use crate::oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
-use crate::oauth::{Issuer, KeyId};
+use jeton_oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
+use jeton_oauth::{Issuer, KeyId, Seconds, Timestamp};
 
 /// As much of a key as could be opened.
 #[derive(Clone, Debug)]

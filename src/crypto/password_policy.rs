@@ -3,7 +3,7 @@
 
 use zxcvbn::matching::patterns::MatchPattern;
 
-use crate::secret::Secret;
+use jeton_oauth::Secret;
 
 /// The least length of a password that is the only factor, in code points.
 pub const LENGTH_MIN: usize = 15;

@@ -7,9 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::RngExt;
 
-use crate::oauth::refresh_token::{KEY_ID_LENGTH, SESSION_ID_LENGTH};
-use crate::oauth::{KeyId, SessionId, UserId};
-use crate::secret::Secret;
+use jeton_oauth::refresh_token::{KEY_ID_LENGTH, SESSION_ID_LENGTH};
+use jeton_oauth::{KeyId, Secret, SessionId, UserId};
 
 /// Random octets.
 #[must_use]

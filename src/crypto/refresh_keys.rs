@@ -11,13 +11,11 @@ use zeroize::Zeroizing;
 use super::key_lifecycle::KeyDates;
 use super::key_ring::Verified;
 use super::random;
-use crate::clock::Timestamp;
-use crate::config::SESSION_LIFETIME_MAX;
-use crate::oauth::KeyId;
-use crate::oauth::refresh_token::{
+use jeton_oauth::lifetime::SESSION_LIFETIME_MAX;
+use jeton_oauth::refresh_token::{
     self, MESSAGE_LENGTH, RefreshTokenClaims, UnverifiedRefreshToken,
 };
-use crate::secret::Secret;
+use jeton_oauth::{KeyId, Secret, Timestamp};
 
 /// Octets of a refresh key.
 const KEY_LENGTH: usize = 32;
@@ -172,7 +170,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::clock::Seconds;
+    use jeton_oauth::Seconds;
 
     fn key(activates_at: i64) -> RefreshKey {
         let (id, secret) = generate();

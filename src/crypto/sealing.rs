@@ -17,7 +17,7 @@ use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{digest, random};
-use crate::oauth::KeyId;
+use jeton_oauth::KeyId;
 
 /// Octets of a master key.
 const MASTER_KEY_LENGTH: usize = 32;

@@ -14,9 +14,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::digest;
-use crate::oauth::KeyId;
-use crate::oauth::access_token;
-use crate::oauth::client::AccessTokenType;
+use jeton_oauth::client::AccessTokenType;
+use jeton_oauth::{KeyId, access_token};
 
 /// The public half of a signing key, as it is published: exactly these members (RFC 7517 §4,
 /// RFC 7518 §6.3.1).

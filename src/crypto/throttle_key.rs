@@ -5,8 +5,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::random;
-use crate::oauth::KeyId;
-use crate::oauth::throttle::{Counted, CounterName};
+use jeton_oauth::KeyId;
+use jeton_oauth::throttle::{Counted, CounterName};
 
 /// A key that names counters; the same on all replicas, never replaced by itself.
 #[derive(Clone)]

@@ -21,7 +21,7 @@ use super::exchange::service;
 use super::lingering::Lingering;
 use super::server::Stage;
 use super::slots::Slot;
-use crate::config::TrustedProxy;
+use crate::TrustedProxy;
 
 /// How long a TLS handshake may take, and a request that comes when its connection gives way.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

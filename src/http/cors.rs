@@ -9,7 +9,7 @@ use http::{HeaderMap, Method};
 use warp::reply::Response;
 
 use super::reply::text_value;
-use crate::config::CorsOrigin;
+use jeton_oauth::CorsOrigin;
 
 /// The fields that pages of another origin may always set.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, X-Requested-With";

@@ -10,7 +10,7 @@ use warp::reply::Response;
 
 use super::cors::CorsPolicy;
 use super::reply;
-use crate::crypto::key_ring::Document;
+use jeton_crypto::key_ring::Document;
 
 /// Where the document of a route comes from, and how it was last answered.
 pub(super) struct Documents {

@@ -24,8 +24,8 @@ use super::reply;
 use super::room::Room;
 use super::server::Stage;
 use super::slots::Turn;
-use crate::clock::Seconds;
-use crate::crypto::random;
+use jeton_crypto::random;
+use jeton_oauth::Seconds;
 
 /// The most octets of content that are thrown away so that the connection can go on.
 const DISCARDED_MAX: usize = 16 * 1_024;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderMap, HeaderName};
 
-use crate::config::TrustedProxy;
-use crate::endpoint::throttle::origin::{Source, Untold};
+use crate::TrustedProxy;
+use jeton_service::throttle::origin::{Source, Untold};
 
 /// The field that is read.
 const FIELD: HeaderName = HeaderName::from_static("x-forwarded-for");

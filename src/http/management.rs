@@ -12,10 +12,10 @@ use warp::reply::Response;
 use super::metrics::{Metrics, Now};
 use super::reply;
 use super::tls::Certificate;
-use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::keys::Keys;
-use crate::endpoint::readiness::Readiness;
-use crate::store::Store;
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::keys::Keys;
+use jeton_service::readiness::Readiness;
+use jeton_store::Store;
 
 /// What the management listener needs.
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::tls::Validity;
-use crate::clock::Timestamp;
-use crate::crypto::hashing_pool::HashingMetrics;
-use crate::crypto::key_lifecycle::KeyState;
-use crate::crypto::key_ring::KeyRing;
-use crate::endpoint::keys::{KeyHealth, SignatureCounters};
-use crate::store::{PoolUse, Store};
+use jeton_crypto::hashing_pool::HashingMetrics;
+use jeton_crypto::key_lifecycle::KeyState;
+use jeton_crypto::key_ring::KeyRing;
+use jeton_oauth::Timestamp;
+use jeton_service::keys::{KeyHealth, SignatureCounters};
+use jeton_store::{PoolUse, Store};
 
 /// What a request is counted by. No label names a user, an address or a token.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

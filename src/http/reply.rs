@@ -10,11 +10,9 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::clock::Seconds;
-use crate::endpoint::Refusal;
-use crate::endpoint::token::issuance::TokenResponse;
-use crate::oauth::{ErrorCode, Reason};
-use crate::secret::Secret;
+use jeton_oauth::{ErrorCode, Reason, Seconds, Secret};
+use jeton_service::Refusal;
+use jeton_service::token::issuance::TokenResponse;
 
 /// Headers of every response: nothing here is to be interpreted, framed, referred to or guessed at
 /// by a browser.

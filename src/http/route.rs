@@ -25,12 +25,10 @@ use super::exchange::Arrival;
 use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
 use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
 use super::reply;
-use crate::clock::Seconds;
-use crate::endpoint::Refusal;
-use crate::endpoint::throttle::origin::{Source, Untold};
-use crate::oauth::Reason;
-use crate::presence::{Presence, Waiting};
-use crate::secret::SecretOctets;
+use jeton_oauth::{Reason, Seconds, SecretOctets};
+use jeton_runtime::presence::{Presence, Waiting};
+use jeton_service::Refusal;
+use jeton_service::throttle::origin::{Source, Untold};
 
 /// The most octets of content. The largest honest form is a tenth of it.
 const CONTENT_LENGTH_MAX: usize = 16 * 1_024;

@@ -20,7 +20,7 @@ pub use super::connection::IdleTimes;
 use super::connection::{CLOSE_TIMEOUT, Connection, Ending, converse};
 use super::room;
 use super::slots::Slots;
-use crate::supervision::{Health, supervise};
+use jeton_runtime::supervision::{Health, supervise};
 
 /// The same in the kernel, for each connection; it doubles the number, and would choose megabytes.
 const KERNEL_SEND_BUFFER: u32 = 64 * 1_024;

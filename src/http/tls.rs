@@ -16,8 +16,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, ServerConfig};
 use zeroize::Zeroizing;
 
-use crate::clock::Timestamp;
-use crate::crypto::digest;
+use jeton_crypto::digest;
+use jeton_oauth::Timestamp;
 
 /// The certificate in use.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::client::{AccessTokenType, Audience};
 use super::identifier::{ClientId, KeyId, SessionId, UserId};
 use super::scope::Scope;
-use crate::clock::Timestamp;
+use crate::Timestamp;
 
 /// The claims of RFC 9068 §2.2, with the session and what the client is configured to get.
 ///

@@ -10,8 +10,7 @@ use super::error::Reason;
 use super::identifier::ClientId;
 use super::scope::Scope;
 use super::session::SessionLifetimes;
-use crate::clock::Seconds;
-use crate::config::RetryWindow;
+use crate::{RetryWindow, Seconds};
 
 /// Declares an enum whose variants have one spelling in settings and on the wire.
 macro_rules! spelled {

@@ -8,7 +8,7 @@ use super::client::ClientAuthenticationMethod;
 use super::error::Reason;
 use super::parameter::Parameter;
 use super::parameters::{Parameters, decode};
-use crate::secret::Secret;
+use crate::Secret;
 
 /// What a request says of its client.
 #[derive(Debug)]

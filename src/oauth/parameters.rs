@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::error::Reason;
 use super::parameter::Parameter;
-use crate::secret::Secret;
+use crate::Secret;
 
 /// More pairs than any honest request has.
 const PAIRS_MAX: usize = 64;

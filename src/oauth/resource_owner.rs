@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use precis_profiles::precis_core::profile::{PrecisFastInvocation, stabilize};
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
 
-use crate::secret::Secret;
+use crate::Secret;
 
 /// Longest user name, in octets of UTF-8 after mapping.
 pub const USERNAME_LENGTH_MAX: usize = 256;

@@ -1,8 +1,7 @@
 //! The life of a session: when it ends, and what it means that a refresh token is presented
 //! (RFC 6749 §6, RFC 9700 §4.14.2). Pure, so that every replica decides the same.
 
-use crate::clock::{Seconds, Timestamp};
-use crate::config::RetryWindow;
+use crate::{RetryWindow, Seconds, Timestamp};
 
 /// The step to which the date of a row's deletion is rounded up.
 const DELETION_STEP: i64 = 3_600;

@@ -1,9 +1,9 @@
 //! How often one may fail, and how long one must wait then (RFC 6749 §4.3.2, §10.10; NIST SP
-//! 800-63B-4 §3.2.2). Pure rules over counters; who counts is `endpoint/throttle/`.
+//! 800-63B-4 §3.2.2). Pure rules over counters; who counts is `service/throttle/`.
 //!
 //! A counter forgets one failure every [`FORGET`]. So it is one moment: when all will be forgotten.
 
-use crate::clock::{Seconds, Timestamp};
+use crate::{Seconds, Timestamp};
 
 /// How long it takes to forget one failure.
 pub const FORGET: Seconds = Seconds::new(15 * 60);

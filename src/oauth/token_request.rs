@@ -4,7 +4,7 @@ use super::client::GrantType;
 use super::error::Reason;
 use super::parameter::Parameter;
 use super::parameters::Parameters;
-use crate::secret::Secret;
+use crate::Secret;
 
 /// The grants this service has.
 pub const SUPPORTED_GRANTS: [GrantType; 2] = [GrantType::Password, GrantType::RefreshToken];

@@ -47,7 +47,7 @@ pub fn copy(
 
 /// Reads all of a SQLite database, and returns what is damaged in it, if anything is.
 #[derive(Debug)]
-pub(crate) struct CheckIntegrity;
+pub struct CheckIntegrity;
 
 impl UseCase for CheckIntegrity {
     type Outcome = Option<String>;

@@ -4,8 +4,7 @@ use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::Timestamp;
-use crate::oauth::{Client, ClientId, ClientSettings};
+use jeton_oauth::{Client, ClientId, ClientSettings, Timestamp};
 
 /// A client as stored.
 #[derive(Clone, Debug)]
@@ -99,7 +98,7 @@ impl LookUp for FindClient {
 
 /// Lists all clients.
 #[derive(Debug)]
-pub(crate) struct ListClients;
+pub struct ListClients;
 
 impl UseCase for ListClients {
     type Outcome = Vec<StoredClient>;
@@ -115,7 +114,7 @@ impl UseCase for ListClients {
 
 /// What came of adding a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NewClient {
+pub enum NewClient {
     /// It is there.
     Added,
     /// Another client has the name.
@@ -126,11 +125,13 @@ pub(crate) enum NewClient {
 
 /// Adds a client, with its first secret if it is confidential.
 #[derive(Debug)]
-pub(crate) struct AddClient {
-    pub(crate) client: Client,
+pub struct AddClient {
+    /// The client with its settings.
+    pub client: Client,
     /// The digest of the secret.
-    pub(crate) secret: Option<Vec<u8>>,
-    pub(crate) now: Timestamp,
+    pub secret: Option<Vec<u8>>,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for AddClient {
@@ -161,10 +162,11 @@ impl UseCase for AddClient {
 /// Changes the settings of a client: compares and sets, and begins anew with what is there now if another was
 /// quicker. Returns them as they were and as they are, or the sentence that `change` refuses with; `None` if there
 /// is no such client.
-pub(crate) struct ChangeClient<F> {
-    pub(crate) id: ClientId,
+pub struct ChangeClient<F> {
+    /// The `client_id`.
+    pub id: ClientId,
     /// May be asked several times.
-    pub(crate) change: F,
+    pub change: F,
 }
 
 impl<F> UseCase for ChangeClient<F>
@@ -206,10 +208,13 @@ async fn find(tx: &mut Tx<'_>, id: &ClientId) -> Result<Option<Row>, StoreError>
 
 /// Disables or enables a client. `false` if it was so already, and `None` if there is no such client.
 #[derive(Debug)]
-pub(crate) struct SetClientDisabled {
-    pub(crate) id: ClientId,
-    pub(crate) disabled: bool,
-    pub(crate) now: Timestamp,
+pub struct SetClientDisabled {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// Whether the account is to be disabled; else it is enabled.
+    pub disabled: bool,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for SetClientDisabled {
@@ -236,8 +241,9 @@ impl UseCase for SetClientDisabled {
 /// Deletes a client and its secrets; `false` if there is no such client. Its sessions are ended before,
 /// in steps; here only those that were opened meanwhile.
 #[derive(Debug)]
-pub(crate) struct DeleteClient {
-    pub(crate) id: ClientId,
+pub struct DeleteClient {
+    /// The `client_id`.
+    pub id: ClientId,
 }
 
 impl UseCase for DeleteClient {
@@ -256,11 +262,15 @@ impl UseCase for DeleteClient {
 
 /// Gives a client one more secret, and returns its number; `None` if there is no such client.
 #[derive(Debug)]
-pub(crate) struct AddClientSecret {
-    pub(crate) id: ClientId,
-    pub(crate) digest: Vec<u8>,
-    pub(crate) now: Timestamp,
-    pub(crate) expires_at: Option<Timestamp>,
+pub struct AddClientSecret {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// The SHA-256 digest of the secret.
+    pub digest: Vec<u8>,
+    /// The present moment.
+    pub now: Timestamp,
+    /// When the secret expires, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl UseCase for AddClientSecret {
@@ -290,9 +300,11 @@ impl UseCase for AddClientSecret {
 
 /// Takes a secret away; `false` if there is none of this number.
 #[derive(Debug)]
-pub(crate) struct RemoveClientSecret {
-    pub(crate) id: ClientId,
-    pub(crate) number: i64,
+pub struct RemoveClientSecret {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// Which of the client's secrets.
+    pub number: i64,
 }
 
 impl UseCase for RemoveClientSecret {
@@ -310,10 +322,13 @@ impl UseCase for RemoveClientSecret {
 
 /// Notes that a secret was used.
 #[derive(Debug)]
-pub(crate) struct RecordSecretUse {
-    pub(crate) id: ClientId,
-    pub(crate) number: i64,
-    pub(crate) now: Timestamp,
+pub struct RecordSecretUse {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// Which of the client's secrets.
+    pub number: i64,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for RecordSecretUse {

@@ -2,7 +2,7 @@
 
 use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::Timestamp;
+use jeton_oauth::Timestamp;
 
 /// Reads the clock of the database server: milliseconds since the epoch. Only on PostgreSQL.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl UseCase for ReadDatabaseClock {
 
 /// Reads the latest date that a replica recorded; `None` if none ever did.
 #[derive(Debug)]
-pub(crate) struct ReadClock;
+pub struct ReadClock;
 
 impl UseCase for ReadClock {
     type Outcome = Option<Timestamp>;
@@ -41,8 +41,9 @@ impl UseCase for ReadClock {
 
 /// Records a date, unless a later one is recorded already, and returns the one that is recorded then.
 #[derive(Debug)]
-pub(crate) struct RecordClock {
-    pub(crate) now: Timestamp,
+pub struct RecordClock {
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for RecordClock {
@@ -60,8 +61,9 @@ impl UseCase for RecordClock {
 
 /// Puts a date in the place of a later one that was wrong.
 #[derive(Debug)]
-pub(crate) struct CorrectClock {
-    pub(crate) now: Timestamp,
+pub struct CorrectClock {
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for CorrectClock {

@@ -14,10 +14,8 @@ use super::sql::ROWS;
 use super::users::{User, roles_value, scope_value};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
-use crate::clock::Timestamp;
-use crate::oauth::resource_owner::Username;
-use crate::oauth::{Scope, UserId};
-use crate::secret::Secret;
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
 /// How many staged users are read at once.
 const PAGE: i64 = 1_000;
@@ -51,7 +49,7 @@ pub struct StagedUser {
 
 /// Why a user was not staged.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// By the user of this line, who has the same name.
     Name(u64),
     /// By the user of this line, who has the same `sub`.
@@ -59,7 +57,7 @@ pub(crate) enum Taken {
 }
 
 /// Users that were read and are not stored yet.
-pub(crate) struct Staging(Mutex<Connection>);
+pub struct Staging(Mutex<Connection>);
 
 impl fmt::Debug for Staging {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,7 +67,10 @@ impl fmt::Debug for Staging {
 
 impl Staging {
     /// Makes room.
-    pub(crate) fn new() -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the temporary file cannot be written or read.
+    pub fn new() -> Result<Self, StoreError> {
         // Without a name it is a temporary file that is deleted when it is opened.
         let mut connection = Connection::open("").map_err(sqlite::classify)?;
         let script =
@@ -84,7 +85,10 @@ impl Staging {
     }
 
     /// Stages a user, `wanted` or not, unless name or `sub` are staged already.
-    pub(crate) fn add(&self, user: &StagedUser, wanted: bool) -> Result<Option<Taken>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the temporary file cannot be written or read.
+    pub fn add(&self, user: &StagedUser, wanted: bool) -> Result<Option<Taken>, StoreError> {
         let connection = self.connection();
         let (name, id): (Value, Value) = (user.username.as_str().into(), (&user.id).into());
         let values = [
@@ -110,14 +114,20 @@ impl Staging {
     }
 
     /// The next of those that are wanted, after one of this number, with their numbers.
-    pub(crate) fn page(&self, after: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the temporary file cannot be written or read.
+    pub fn page(&self, after: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
         let values = [after.into(), PAGE.into()];
         let rows = sqlite::query(&self.connection(), &sql::LIST_STAGED_USERS, &values)?;
         rows.iter().map(|row| Ok((row.integer(9)?, StagedUser::read(row)?))).collect()
     }
 
     /// Gives a staged user another hash.
-    pub(crate) fn replace_hash(&self, number: i64, hash: &Secret) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the temporary file cannot be written or read.
+    pub fn replace_hash(&self, number: i64, hash: &Secret) -> Result<(), StoreError> {
         let values = [number.into(), hash.expose().into()];
         sqlite::execute(&self.connection(), &sql::REPLACE_STAGED_HASH, &values).map(drop)
     }
@@ -169,18 +179,20 @@ impl StagedUser {
 
 /// Finds those whom users of a file may meet.
 #[derive(Debug)]
-pub(crate) struct FindKnown {
-    pub(crate) names: Vec<String>,
-    pub(crate) ids: Vec<UserId>,
+pub struct FindKnown {
+    /// Mapped names.
+    pub names: Vec<String>,
+    /// Their `sub`s.
+    pub ids: Vec<UserId>,
 }
 
 /// Whom a database knows already.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub struct Known {
     /// The users of these names and `sub`s.
-    pub(crate) users: Vec<User>,
+    pub users: Vec<User>,
     /// The clients that are named like these `sub`s.
-    pub(crate) clients: Vec<String>,
+    pub clients: Vec<String>,
 }
 
 impl UseCase for FindKnown {
@@ -212,11 +224,13 @@ impl UseCase for FindKnown {
 
 /// Stores the users that are wanted: all of them or none.
 #[derive(Debug)]
-pub(crate) struct ImportUsers {
-    pub(crate) staging: Arc<Staging>,
-    pub(crate) now: Timestamp,
+pub struct ImportUsers {
+    /// What was read and looked at.
+    pub staging: Arc<Staging>,
+    /// The present moment.
+    pub now: Timestamp,
     /// How many were stored so far.
-    pub(crate) stored: Arc<AtomicU64>,
+    pub stored: Arc<AtomicU64>,
 }
 
 impl UseCase for ImportUsers {

@@ -2,8 +2,7 @@
 
 use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::Timestamp;
-use crate::oauth::KeyId;
+use jeton_oauth::{KeyId, Timestamp};
 
 /// A key as stored.
 #[derive(Clone, Debug)]
@@ -43,7 +42,7 @@ impl StoredKey {
 
 /// Lists the keys of every purpose, oldest first.
 #[derive(Debug)]
-pub(crate) struct ListKeys;
+pub struct ListKeys;
 
 impl UseCase for ListKeys {
     type Outcome = Vec<StoredKey>;
@@ -60,8 +59,9 @@ impl UseCase for ListKeys {
 
 /// Adds a key of the next generation; `false` if another replica was first.
 #[derive(Debug)]
-pub(crate) struct AddKey {
-    pub(crate) key: StoredKey,
+pub struct AddKey {
+    /// The sealed key with its dates.
+    pub key: StoredKey,
 }
 
 impl UseCase for AddKey {
@@ -87,9 +87,11 @@ impl UseCase for AddKey {
 
 /// Lets a key that waits begin its work at once; `false` if it has begun, was withdrawn, or is not there.
 #[derive(Debug)]
-pub(crate) struct ActivateKey {
-    pub(crate) id: KeyId,
-    pub(crate) now: Timestamp,
+pub struct ActivateKey {
+    /// The `kid`.
+    pub id: KeyId,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for ActivateKey {
@@ -106,9 +108,11 @@ impl UseCase for ActivateKey {
 
 /// Withdraws a key; `false` if it was withdrawn before, or is not there.
 #[derive(Debug)]
-pub(crate) struct RevokeKey {
-    pub(crate) id: KeyId,
-    pub(crate) now: Timestamp,
+pub struct RevokeKey {
+    /// The `kid`.
+    pub id: KeyId,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for RevokeKey {
@@ -126,9 +130,9 @@ impl UseCase for RevokeKey {
 /// Puts other sealed forms of the same keys in the place of those that were read: all of them, or
 /// none if one of them is no longer as it was read.
 #[derive(Debug)]
-pub(crate) struct ResealKeys {
+pub struct ResealKeys {
     /// The key, its sealed form as it was read, and the new one.
-    pub(crate) keys: Vec<(KeyId, String, String)>,
+    pub keys: Vec<(KeyId, String, String)>,
 }
 
 impl UseCase for ResealKeys {

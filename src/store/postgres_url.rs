@@ -9,7 +9,8 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::with_causes;
-use crate::oauth::issuer::is_loopback;
+use jeton_oauth::issuer::is_loopback;
+use jeton_runtime::system_roots::SYSTEM_ROOTS;
 
 /// How much of the connection is protected, by libpq's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,10 +158,6 @@ fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConne
     }
     Ok(connector)
 }
-
-/// Where systems keep the certificates they trust.
-pub const SYSTEM_ROOTS: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 #[cfg(test)]
 mod tests {

@@ -8,18 +8,20 @@ use super::postgres::Postgres;
 use super::sharing::{Shareable, Shared, Waiting};
 use super::value::Value;
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::oauth::SessionId;
-use crate::oauth::session::SessionDates;
+use jeton_oauth::SessionId;
+use jeton_oauth::session::SessionDates;
 
 /// Refreshes a session; `false`, and nothing done, if it is not as it was read.
 #[derive(Clone, Debug)]
-pub(crate) struct RefreshSession {
-    pub(crate) id: SessionId,
+pub struct RefreshSession {
+    /// The session.
+    pub id: SessionId,
     /// The generation that was read.
-    pub(crate) from: i64,
+    pub from: i64,
     /// The generation that it gets.
-    pub(crate) to: i64,
-    pub(crate) dates: SessionDates,
+    pub to: i64,
+    /// When it was last used and when it ends.
+    pub dates: SessionDates,
 }
 
 impl UseCase for RefreshSession {

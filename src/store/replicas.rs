@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::{Seconds, Timestamp};
+use jeton_oauth::{Seconds, Timestamp};
 
 /// How long after it was last seen a replica counts as running. It says so once a minute.
 const RUNNING_FOR: Seconds = Seconds::new(180);
@@ -72,11 +72,15 @@ impl StoredReplica {
 
 /// Records that a replica runs, and with which settings.
 #[derive(Debug)]
-pub(crate) struct RecordReplica {
-    pub(crate) id: String,
-    pub(crate) settings: ReplicaSettings,
-    pub(crate) started_at: Timestamp,
-    pub(crate) now: Timestamp,
+pub struct RecordReplica {
+    /// The name of the replica.
+    pub id: String,
+    /// The settings by which it publishes keys.
+    pub settings: ReplicaSettings,
+    /// When the process started.
+    pub started_at: Timestamp,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for RecordReplica {
@@ -96,9 +100,11 @@ impl UseCase for RecordReplica {
 
 /// Records that a replica was stopped.
 #[derive(Debug)]
-pub(crate) struct StopReplica {
-    pub(crate) id: String,
-    pub(crate) now: Timestamp,
+pub struct StopReplica {
+    /// The name of the replica.
+    pub id: String,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for StopReplica {
@@ -115,7 +121,7 @@ impl UseCase for StopReplica {
 
 /// Lists the replicas, those that were stopped or seen long ago too, in the order of their starts.
 #[derive(Debug)]
-pub(crate) struct ListReplicas;
+pub struct ListReplicas;
 
 impl UseCase for ListReplicas {
     type Outcome = Vec<StoredReplica>;
@@ -133,8 +139,9 @@ impl UseCase for ListReplicas {
 /// Deletes replicas that were last seen before this moment, and returns how many there were. One that
 /// still runs is there again when it next says so.
 #[derive(Debug)]
-pub(crate) struct ForgetReplicas {
-    pub(crate) seen_before: Timestamp,
+pub struct ForgetReplicas {
+    /// Replicas that were not seen since this moment are forgotten.
+    pub seen_before: Timestamp,
 }
 
 impl UseCase for ForgetReplicas {

@@ -4,12 +4,10 @@ use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::Timestamp;
-use crate::oauth::authorization::Granted;
-use crate::oauth::client::Audience;
-use crate::oauth::session::SessionDates;
-use crate::oauth::{ClientId, Scope, SessionId, UserId};
-use crate::secret::Secret;
+use jeton_oauth::authorization::Granted;
+use jeton_oauth::client::Audience;
+use jeton_oauth::session::SessionDates;
+use jeton_oauth::{ClientId, Scope, Secret, SessionId, Timestamp, UserId};
 
 /// How many sessions a user has at most through one client that cannot be refreshed. They end by themselves, and so
 /// are many only where logins are; those that have expired count too, so that there are never more rows.
@@ -19,19 +17,25 @@ const UNREFRESHABLE_MAX: i64 = 10_000;
 /// the place of the old one, and ends the oldest sessions beyond the number that is allowed, which are returned.
 /// `None`, and no session, if user or client changed since they were read.
 #[derive(Debug)]
-pub(crate) struct OpenSession {
-    pub(crate) id: SessionId,
-    pub(crate) user_id: UserId,
-    pub(crate) client_id: ClientId,
-    pub(crate) granted: Granted,
-    pub(crate) dates: SessionDates,
+pub struct OpenSession {
+    /// The session.
+    pub id: SessionId,
+    /// The user.
+    pub user_id: UserId,
+    /// The client.
+    pub client_id: ClientId,
+    /// What was granted.
+    pub granted: Granted,
+    /// When it was last used and when it ends.
+    pub dates: SessionDates,
     /// The stored hash that the password matched.
-    pub(crate) verified_hash: Secret,
-    pub(crate) replacement_hash: Option<Secret>,
+    pub verified_hash: Secret,
+    /// A hash of the present cost to store instead of the one that was verified.
+    pub replacement_hash: Option<Secret>,
     /// Whether it gets a refresh token. If not, it ends with its access token.
-    pub(crate) can_be_refreshed: bool,
+    pub can_be_refreshed: bool,
     /// How many sessions that can be refreshed this user may have through this client.
-    pub(crate) sessions_max: i64,
+    pub sessions_max: i64,
 }
 
 impl UseCase for OpenSession {
@@ -181,10 +185,11 @@ impl LookUp for FindSession {
 /// Ends a session whose refresh token was reused; `false`, and nothing done, if it was refreshed or ended
 /// since it was read.
 #[derive(Debug)]
-pub(crate) struct EndReusedSession {
-    pub(crate) id: SessionId,
+pub struct EndReusedSession {
+    /// The session.
+    pub id: SessionId,
     /// The generation that was read.
-    pub(crate) generation: i64,
+    pub generation: i64,
 }
 
 impl UseCase for EndReusedSession {
@@ -202,10 +207,11 @@ impl UseCase for EndReusedSession {
 
 /// Ends a session, and returns whose it was; `None` if there is none, or not of this client.
 #[derive(Debug)]
-pub(crate) struct EndSession {
-    pub(crate) id: SessionId,
+pub struct EndSession {
+    /// The session.
+    pub id: SessionId,
     /// The one client whose session it may be; any if absent.
-    pub(crate) client_id: Option<ClientId>,
+    pub client_id: Option<ClientId>,
 }
 
 impl UseCase for EndSession {
@@ -224,9 +230,11 @@ impl UseCase for EndSession {
 
 /// Ends all sessions of a user, or those through one client, and returns how many there were.
 #[derive(Debug)]
-pub(crate) struct EndSessionsOfUser {
-    pub(crate) user_id: UserId,
-    pub(crate) client_id: Option<ClientId>,
+pub struct EndSessionsOfUser {
+    /// The user.
+    pub user_id: UserId,
+    /// Only the sessions through this client; `None` for all.
+    pub client_id: Option<ClientId>,
 }
 
 impl UseCase for EndSessionsOfUser {
@@ -244,7 +252,7 @@ impl UseCase for EndSessionsOfUser {
 
 /// Ends all sessions there are, and returns how many there were.
 #[derive(Debug)]
-pub(crate) struct EndAllSessions;
+pub struct EndAllSessions;
 
 impl UseCase for EndAllSessions {
     type Outcome = u64;
@@ -260,9 +268,11 @@ impl UseCase for EndAllSessions {
 
 /// Ends so many of the sessions of a client, and returns how many there were to end.
 #[derive(Debug)]
-pub(crate) struct EndSessionsOfClient {
-    pub(crate) client_id: ClientId,
-    pub(crate) limit: i64,
+pub struct EndSessionsOfClient {
+    /// The client.
+    pub client_id: ClientId,
+    /// The most rows that one call changes.
+    pub limit: i64,
 }
 
 impl UseCase for EndSessionsOfClient {
@@ -299,10 +309,13 @@ pub struct ListedSession {
 
 /// Lists the sessions of a user that have not expired, or those through one client.
 #[derive(Debug)]
-pub(crate) struct ListSessionsOfUser {
-    pub(crate) user_id: UserId,
-    pub(crate) client_id: Option<ClientId>,
-    pub(crate) now: Timestamp,
+pub struct ListSessionsOfUser {
+    /// The user.
+    pub user_id: UserId,
+    /// Only the sessions through this client; `None` for all.
+    pub client_id: Option<ClientId>,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for ListSessionsOfUser {
@@ -335,9 +348,11 @@ impl UseCase for ListSessionsOfUser {
 
 /// Deletes so many of the sessions that have expired, and returns how many there were to delete.
 #[derive(Debug)]
-pub(crate) struct DeleteExpiredSessions {
-    pub(crate) before: Timestamp,
-    pub(crate) limit: i64,
+pub struct DeleteExpiredSessions {
+    /// Rows that could go before this moment.
+    pub before: Timestamp,
+    /// The most rows that one call changes.
+    pub limit: i64,
 }
 
 impl UseCase for DeleteExpiredSessions {
@@ -354,8 +369,9 @@ impl UseCase for DeleteExpiredSessions {
 
 /// Counts the sessions that wait for their deletion.
 #[derive(Debug)]
-pub(crate) struct CountExpiredSessions {
-    pub(crate) before: Timestamp,
+pub struct CountExpiredSessions {
+    /// Rows that could go before this moment.
+    pub before: Timestamp,
 }
 
 impl UseCase for CountExpiredSessions {

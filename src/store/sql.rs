@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 #[derive(Clone)]
 pub(crate) struct Statement {
     /// With `$1`, `$2`, …
-    pub(crate) postgres: String,
+    pub postgres: String,
     /// With `?1`, `?2`, …: in SQLite `$2` would be a name, numbered by first appearance.
-    pub(crate) sqlite: String,
+    pub sqlite: String,
 }
 
 impl Statement {
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_file_is_loaded() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sql");
         for entry in std::fs::read_dir(folder).expect("the folder of this project") {
             let path = entry.expect("a readable folder").path();
             if path.extension().is_some_and(|extension| extension == "sql") {

@@ -2,8 +2,8 @@
 
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::{Seconds, Timestamp};
-use crate::oauth::throttle::{CounterName, FORGET, Tally};
+use jeton_oauth::throttle::{CounterName, FORGET, Tally};
+use jeton_oauth::{Seconds, Timestamp};
 
 impl From<CounterName> for Value {
     fn from(name: CounterName) -> Self {
@@ -11,23 +11,21 @@ impl From<CounterName> for Value {
     }
 }
 
-impl Tally {
-    fn read(row: &Row) -> Result<(CounterName, Self), StoreError> {
-        let name = row.octets(0)?.try_into();
-        let name = name.map_err(|_| StoreError::Corrupt("a counter's name is cut".to_owned()))?;
-        let tally = Self {
-            failures: row.integer(1)?,
-            failed_at: row.moment(2)?,
-            forgotten_at: row.moment(3)?,
-            succeeded_at: row.optional_moment(4)?,
-        };
-        Ok((CounterName(name), tally))
-    }
+fn read_tally(row: &Row) -> Result<(CounterName, Tally), StoreError> {
+    let name = row.octets(0)?.try_into();
+    let name = name.map_err(|_| StoreError::Corrupt("a counter's name is cut".to_owned()))?;
+    let tally = Tally {
+        failures: row.integer(1)?,
+        failed_at: row.moment(2)?,
+        forgotten_at: row.moment(3)?,
+        succeeded_at: row.optional_moment(4)?,
+    };
+    Ok((CounterName(name), tally))
 }
 
 /// Finds up to four counters. One that never counted is all zeros.
 #[derive(Debug)]
-pub(crate) struct FindTallies(pub(crate) [CounterName; 4]);
+pub struct FindTallies(pub [CounterName; 4]);
 
 impl UseCase for FindTallies {
     type Outcome = [Tally; 4];
@@ -38,7 +36,7 @@ impl UseCase for FindTallies {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 4], StoreError> {
         let rows = tx.query(&sql::FIND_TALLIES, &self.0.map(Value::from)).await?;
-        let found: Vec<_> = rows.iter().map(Tally::read).collect::<Result<_, _>>()?;
+        let found: Vec<_> = rows.iter().map(read_tally).collect::<Result<_, _>>()?;
         let of = |name| found.iter().find(|(other, _)| *other == name).map(|(_, tally)| *tally);
         Ok(self.0.map(|name| of(name).unwrap_or_default()))
     }
@@ -46,21 +44,24 @@ impl UseCase for FindTallies {
 
 /// A failure to be counted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Failure {
-    pub(crate) counter: CounterName,
+pub struct Failure {
+    /// The counter.
+    pub counter: CounterName,
     /// The counter of the account, if this one counts it at one origin.
-    pub(crate) account: Option<CounterName>,
+    pub account: Option<CounterName>,
     /// What was counted before is void.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
     /// For how long it is of use.
-    pub(crate) kept_for: Seconds,
+    pub kept_for: Seconds,
 }
 
 /// Counts failures.
 #[derive(Debug)]
-pub(crate) struct CountFailures {
-    pub(crate) failures: Vec<Failure>,
-    pub(crate) now: Timestamp,
+pub struct CountFailures {
+    /// What failed, one entry a counter.
+    pub failures: Vec<Failure>,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for CountFailures {
@@ -88,12 +89,15 @@ impl UseCase for CountFailures {
 
 /// A counter that is to be another, if it still is as it was read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Replacement {
-    pub(crate) counter: CounterName,
-    pub(crate) from: Tally,
-    pub(crate) to: Tally,
+pub struct Replacement {
+    /// The counter.
+    pub counter: CounterName,
+    /// What it must be for the change to happen.
+    pub from: Tally,
+    /// What it becomes.
+    pub to: Tally,
     /// Until when it is of use, at least.
-    pub(crate) deletable_at: Timestamp,
+    pub deletable_at: Timestamp,
 }
 
 impl Replacement {
@@ -118,11 +122,12 @@ impl Replacement {
 
 /// Replaces all of these counters, or none; `false` if one was counted on meanwhile.
 #[derive(Debug)]
-pub(crate) struct ReplaceTallies(pub(crate) Vec<Replacement>);
+pub struct ReplaceTallies(pub Vec<Replacement>);
 
 impl ReplaceTallies {
     /// What takes back these replacements.
-    pub(crate) fn reversed(replacements: &[Replacement]) -> Self {
+    #[must_use]
+    pub fn reversed(replacements: &[Replacement]) -> Self {
         Self(replacements.iter().map(|replacement| replacement.reversed()).collect())
     }
 }
@@ -150,16 +155,19 @@ impl UseCase for ReplaceTallies {
 /// Records that an account logged in at an origin, which is known to it from now on. Its failures are no longer
 /// in a row; how long others wait for it stays as it is.
 #[derive(Debug)]
-pub(crate) struct RecordOrigin {
-    pub(crate) at_origin: CounterName,
-    pub(crate) account: CounterName,
+pub struct RecordOrigin {
+    /// The counter of the account at its origin.
+    pub at_origin: CounterName,
+    /// The counter of the account.
+    pub account: CounterName,
     /// Whether the account did not know it.
-    pub(crate) newly_known: bool,
+    pub newly_known: bool,
     /// The counters of groups that the origin belongs to, and how much sooner they forget what failed.
-    pub(crate) forgiven: Vec<(CounterName, Seconds)>,
-    pub(crate) now: Timestamp,
+    pub forgiven: Vec<(CounterName, Seconds)>,
+    /// The present moment.
+    pub now: Timestamp,
     /// How long it stays known.
-    pub(crate) kept_for: Seconds,
+    pub kept_for: Seconds,
 }
 
 impl UseCase for RecordOrigin {
@@ -188,7 +196,7 @@ impl UseCase for RecordOrigin {
 
 /// Lists the counters of an account: its own, and those at each origin.
 #[derive(Debug)]
-pub(crate) struct ListTalliesOfAccount(pub(crate) CounterName);
+pub struct ListTalliesOfAccount(pub CounterName);
 
 impl UseCase for ListTalliesOfAccount {
     type Outcome = Vec<(CounterName, Tally)>;
@@ -199,14 +207,14 @@ impl UseCase for ListTalliesOfAccount {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(CounterName, Tally)>, StoreError> {
         let rows = tx.query(&sql::LIST_TALLIES_OF_ACCOUNT, &[self.0.into()]).await?;
-        rows.iter().map(Tally::read).collect()
+        rows.iter().map(read_tally).collect()
     }
 }
 
 /// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
 /// concerned.
 #[derive(Debug)]
-pub(crate) struct UnlockAccount(pub(crate) CounterName);
+pub struct UnlockAccount(pub CounterName);
 
 impl UseCase for UnlockAccount {
     type Outcome = u64;
@@ -222,9 +230,11 @@ impl UseCase for UnlockAccount {
 
 /// Deletes a batch of counters that are of no more use, and returns how many that were.
 #[derive(Debug)]
-pub(crate) struct DeleteExpiredTallies {
-    pub(crate) before: Timestamp,
-    pub(crate) limit: i64,
+pub struct DeleteExpiredTallies {
+    /// Rows that could go before this moment.
+    pub before: Timestamp,
+    /// The most rows that one call changes.
+    pub limit: i64,
 }
 
 impl UseCase for DeleteExpiredTallies {

@@ -2,10 +2,8 @@
 
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use crate::clock::Timestamp;
-use crate::oauth::resource_owner::Username;
-use crate::oauth::{Scope, UserId};
-use crate::secret::Secret;
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
 /// A user as stored.
 #[derive(Clone, Debug)]
@@ -62,16 +60,23 @@ pub(super) fn scope_value(scope: Option<&Scope>) -> Value {
 
 /// Adds a user; `false` if the name is taken, or the random `sub` is a client's name.
 #[derive(Debug)]
-pub(crate) struct AddUser {
-    pub(crate) id: UserId,
-    pub(crate) username: Username,
-    pub(crate) password_hash: Secret,
-    pub(crate) scope: Option<Scope>,
-    pub(crate) roles: Vec<String>,
-    pub(crate) now: Timestamp,
-    pub(crate) mfa_required_at: Option<Timestamp>,
+pub struct AddUser {
+    /// The `sub`.
+    pub id: UserId,
+    /// The mapped name.
+    pub username: Username,
+    /// The hash, in a format that can be verified.
+    pub password_hash: Secret,
+    /// The most that the user may have; `None` for no limit beside the client's.
+    pub scope: Option<Scope>,
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// The present moment.
+    pub now: Timestamp,
+    /// Since when a second factor is required, if it is.
+    pub mfa_required_at: Option<Timestamp>,
     /// A random number.
-    pub(crate) lot: i64,
+    pub lot: i64,
 }
 
 impl UseCase for AddUser {
@@ -99,8 +104,9 @@ impl UseCase for AddUser {
 
 /// Finds a user by name. That there is none takes as long to find.
 #[derive(Debug)]
-pub(crate) struct FindUser {
-    pub(crate) username: Username,
+pub struct FindUser {
+    /// The mapped name.
+    pub username: Username,
 }
 
 impl UseCase for FindUser {
@@ -118,21 +124,21 @@ impl UseCase for FindUser {
 
 /// Finds a user by name, or what the password of another is compared with.
 #[derive(Debug)]
-pub(crate) struct FindUserOrOther {
+pub struct FindUserOrOther {
     /// Nothing for what no user can be called.
-    pub(crate) username: Option<Username>,
+    pub username: Option<Username>,
     /// Chooses the other: a number that depends on the name, and that nobody can compute.
-    pub(crate) lot: i64,
+    pub lot: i64,
 }
 
 /// What is there for a name.
 #[derive(Debug, Default)]
-pub(crate) struct UserOrOther {
+pub struct UserOrOther {
     /// The user of that name.
-    pub(crate) user: Option<User>,
+    pub user: Option<User>,
     /// The hash of the user, else that of another, which costs what hashes of users cost; nothing where
     /// there are no users.
-    pub(crate) password_hash: Option<Secret>,
+    pub password_hash: Option<Secret>,
 }
 
 impl UseCase for FindUserOrOther {
@@ -158,9 +164,9 @@ impl UseCase for FindUserOrOther {
 
 /// Gives users a lot who have none, because a version added them that knew of none; returns how many.
 #[derive(Debug)]
-pub(crate) struct DrawLots {
+pub struct DrawLots {
     /// Random numbers, one for each.
-    pub(crate) lots: Vec<i64>,
+    pub lots: Vec<i64>,
 }
 
 impl UseCase for DrawLots {
@@ -182,9 +188,11 @@ impl UseCase for DrawLots {
 
 /// Lists users by name, after a name and at most so many.
 #[derive(Debug)]
-pub(crate) struct ListUsers {
-    pub(crate) after: String,
-    pub(crate) limit: i64,
+pub struct ListUsers {
+    /// The name after which the page begins.
+    pub after: String,
+    /// The most rows that one call changes.
+    pub limit: i64,
 }
 
 impl UseCase for ListUsers {
@@ -203,10 +211,11 @@ impl UseCase for ListUsers {
 /// Changes scope, roles or second factor of a user: compares and sets, and begins anew with what is there now if
 /// another was quicker. A user who must use a second factor from now on loses all sessions, because none has seen
 /// one. Returns the user as it was and as it is; `None` if there is no such user.
-pub(crate) struct ChangeUser<F> {
-    pub(crate) username: Username,
+pub struct ChangeUser<F> {
+    /// The mapped name.
+    pub username: Username,
     /// Changes nothing else; may be asked several times.
-    pub(crate) change: F,
+    pub change: F,
 }
 
 impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
@@ -253,10 +262,13 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
 /// Sets another password and ends the user's sessions (RFC 9700 §4.14.2); `false` if there is no
 /// such user.
 #[derive(Debug)]
-pub(crate) struct ChangePassword {
-    pub(crate) username: Username,
-    pub(crate) password_hash: Secret,
-    pub(crate) now: Timestamp,
+pub struct ChangePassword {
+    /// The mapped name.
+    pub username: Username,
+    /// The hash, in a format that can be verified.
+    pub password_hash: Secret,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for ChangePassword {
@@ -277,10 +289,13 @@ impl UseCase for ChangePassword {
 /// Disables or enables a user. Disabling ends the sessions for good. `false` if it was so already, and `None` if
 /// there is no such user.
 #[derive(Debug)]
-pub(crate) struct SetUserDisabled {
-    pub(crate) username: Username,
-    pub(crate) disabled: bool,
-    pub(crate) now: Timestamp,
+pub struct SetUserDisabled {
+    /// The mapped name.
+    pub username: Username,
+    /// Whether the account is to be disabled; else it is enabled.
+    pub disabled: bool,
+    /// The present moment.
+    pub now: Timestamp,
 }
 
 impl UseCase for SetUserDisabled {
@@ -308,8 +323,9 @@ impl UseCase for SetUserDisabled {
 
 /// Deletes a user and the sessions; `false` if there is no such user.
 #[derive(Debug)]
-pub(crate) struct DeleteUser {
-    pub(crate) username: Username,
+pub struct DeleteUser {
+    /// The mapped name.
+    pub username: Username,
 }
 
 impl UseCase for DeleteUser {

@@ -1,8 +1,7 @@
 //! What goes into a statement and comes out of it, the same for both engines.
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::oauth::{ClientId, KeyId, SessionId, UserId};
+use jeton_oauth::{ClientId, KeyId, SessionId, Timestamp, UserId};
 
 /// A value of one of the three types that both engines share; or a list, for PostgreSQL alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 /// A row: its columns by position, as the statement names them.
 #[derive(Clone, Debug)]
-pub(crate) struct Row(pub(crate) Vec<Value>);
+pub(crate) struct Row(pub Vec<Value>);
 
 impl Row {
     /// A column that holds text.

@@ -4,12 +4,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use jeton::clock::Timestamp;
-use jeton::crypto::key_lifecycle::KeyDates;
-use jeton::crypto::refresh_keys::{RefreshKey, RefreshKeys};
-use jeton::crypto::sealing::{KeyPurpose, MasterKeys};
-use jeton::oauth::refresh_token::RefreshTokenClaims;
-use jeton::oauth::{KeyId, SessionId};
+use jeton_crypto::key_lifecycle::KeyDates;
+use jeton_crypto::refresh_keys::{RefreshKey, RefreshKeys};
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
+use jeton_oauth::refresh_token::RefreshTokenClaims;
+use jeton_oauth::{KeyId, SessionId, Timestamp};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 

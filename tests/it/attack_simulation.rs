@@ -1,4 +1,4 @@
-//! What attackers achieve against the throttle, in simulated hours: the rules of `endpoint/throttle/` on
+//! What attackers achieve against the throttle, in simulated hours: the rules of `service/throttle/` on
 //! a real database, with passwords compared instead of hashed and a clock that the test moves.
 //!
 //! `docs/security.md` quotes the numbers; they follow from the rules, so they are asserted exactly.
@@ -8,20 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jeton::clock::{Clock, Seconds, Timestamp};
-use jeton::config::DatabaseLocation;
-use jeton::crypto::key_lifecycle::Schedule;
-use jeton::endpoint::Trail;
-use jeton::endpoint::agreed_clock::AgreedClock;
-use jeton::endpoint::keys::Keys;
-use jeton::endpoint::keys::vault::KeyVault;
-use jeton::endpoint::throttle::origin::{Origin, Source};
-use jeton::endpoint::throttle::{Account, Throttle};
-use jeton::oauth::{Client, ClientId, ClientSettings, Reason};
-use jeton::presence::Waiting;
-use jeton::secret::Secret;
-use jeton::store::Store;
-use jeton::store::migration::{self, Run};
+use jeton_crypto::key_lifecycle::Schedule;
+use jeton_oauth::{Client, ClientId, ClientSettings, Reason, Seconds, Secret, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_runtime::presence::Waiting;
+use jeton_service::Trail;
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::keys::Keys;
+use jeton_service::keys::vault::KeyVault;
+use jeton_service::throttle::origin::{Origin, Source};
+use jeton_service::throttle::{Account, Throttle};
+use jeton_store::migration::{self, Run};
+use jeton_store::{DatabaseLocation, Store};
 
 use crate::harness::database::new_folder;
 

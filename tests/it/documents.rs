@@ -219,8 +219,10 @@ fn the_checks_of_the_doctor_are_listed() {
     };
     let page = read("docs/doctor.md");
     let rows: String = page.lines().filter(|line| line.starts_with("| `")).collect();
-    let folder = fs::read_dir(root().join("src/cli/doctor")).expect("a folder");
-    let files = folder.map(|entry| fs::read_to_string(entry.expect("a file").path()));
+    let folder = fs::read_dir(root().join("src/doctor")).expect("a folder");
+    let paths = folder.map(|entry| entry.expect("a file").path());
+    let files = paths.filter(|path| path.extension().is_some_and(|e| e == "rs"));
+    let files = files.map(fs::read_to_string);
     let sources: String = files.map(|text| text.expect("text")).collect();
     let mut named = between(&sources, '"');
     named.remove("a.b");

@@ -2,8 +2,8 @@
 //! and verifiers with every kind of cache. No token fails for want of its key; and with keys that sign
 //! as soon as they are published, the same simulation sees tokens fail.
 
-use jeton::clock::{Seconds, Timestamp};
-use jeton::crypto::key_lifecycle::{KeyDates, KeyState, Schedule, lives, next_activation};
+use jeton_crypto::key_lifecycle::{KeyDates, KeyState, Schedule, lives, next_activation};
+use jeton_oauth::{Seconds, Timestamp};
 
 const YEARS: i64 = 10;
 const REPLICAS: usize = 5;

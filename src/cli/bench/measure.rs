@@ -7,9 +7,8 @@ use serde::Serialize;
 
 use super::super::Failure;
 use super::super::layout::Layout;
-use crate::config::ScryptCost;
-use crate::crypto::password::{HashingMemory, Kernel, NewHash, lanes, make_together};
-use crate::secret::Secret;
+use jeton_crypto::password::{HashingMemory, Kernel, NewHash, lanes, make_together};
+use jeton_oauth::{ScryptCost, Secret};
 
 /// Threads, each with its memory, which compute hashes of one cost.
 pub(super) struct Bench {

@@ -9,8 +9,9 @@ use clap::{Args, Subcommand};
 
 use super::layout::Layout;
 use super::{Failure, machine, output};
-use crate::config::{HashingSettings, ScryptCost};
-use crate::crypto::password::Kernel;
+use crate::config::HashingSettings;
+use jeton_crypto::password::Kernel;
+use jeton_oauth::ScryptCost;
 use measure::{Bench, memory};
 use report::{OfCost, Report};
 

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::super::layout::Layout;
 use super::measure::Measured;
-use crate::config::{ByteSize, ScryptCost};
-use crate::crypto::password::lanes;
+use crate::config::ByteSize;
+use jeton_crypto::password::lanes;
+use jeton_oauth::ScryptCost;
 
 /// How wide the longest bar is, so that a line has less than 80 columns.
 const BAR: f64 = 50.0;

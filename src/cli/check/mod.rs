@@ -10,14 +10,14 @@ use rustix::fs::{Access, access};
 
 use super::serve::{Plan, bind, check_default_client, key_vault, require_rights};
 use super::{Failure, healthcheck, in_database, output, unknown_variables};
-use crate::clock::Clock;
-use crate::config::{ByteSize, DatabaseLocation, ServeSettings};
-use crate::crypto::random;
-use crate::crypto::sealing::MasterKeys;
-use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::keys::Keys;
-use crate::store::migration::SchemaStatus;
-use crate::store::{Store, StoreError, migration};
+use crate::config::{ByteSize, ServeSettings};
+use jeton_crypto::random;
+use jeton_crypto::sealing::MasterKeys;
+use jeton_runtime::clock::Clock;
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::keys::Keys;
+use jeton_store::migration::SchemaStatus;
+use jeton_store::{DatabaseLocation, Store, StoreError, migration};
 
 /// What was found so far. Each finding is printed as it comes.
 #[derive(Default)]

@@ -6,7 +6,8 @@ use clap::{ArgMatches, CommandFactory};
 use super::super::serve::{Plan, issuer};
 use super::super::{Arguments, log};
 use super::hashing_memory;
-use crate::config::{RetryWindow, ServeSettings};
+use crate::config::ServeSettings;
+use jeton_oauth::RetryWindow;
 
 /// What a setting comes to that nobody set, if it follows from others, the machine or the client.
 fn derived(id: &str, settings: &ServeSettings, plan: Option<&Plan>) -> Option<String> {

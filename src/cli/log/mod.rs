@@ -21,7 +21,7 @@ use tracing_subscriber::{Layer, fmt, registry};
 use super::printable::printable;
 use super::{Failure, output};
 use crate::config::{LogFilter, LogFormat, LogSettings};
-use crate::supervision::{Health, supervise_thread};
+use jeton_runtime::supervision::{Health, supervise_thread};
 use queue::{Kept, Kind, Lines, LinesDropped, Lost, Queue, Writer};
 
 /// A library that, below this level, writes values that are secret: the driver of the database writes

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use crate::config::{DatabaseLocation, ServeSettings};
+use crate::config::ServeSettings;
+use jeton_store::DatabaseLocation;
 
 /// What others may do, as bits of a mode.
 const OTHERS_READ: u32 = 0o004;

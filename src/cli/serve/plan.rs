@@ -5,15 +5,15 @@ use std::sync::Arc;
 use super::super::memory_limit::MemoryLimit;
 use super::super::{Failure, machine};
 use super::exposure;
-use crate::config::{DatabaseLocation, KeySettings, ServeSettings};
-use crate::crypto::hashing_pool::HashingLimits;
-use crate::crypto::key_lifecycle::Schedule;
-use crate::endpoint::keys::vault::KeyVault;
-use crate::http::server::memory_bound;
-use crate::http::tls::Certificate;
-use crate::oauth::{ClientId, Issuer};
-use crate::store::Store;
-use crate::store::replicas::ReplicaSettings;
+use crate::config::{KeySettings, ServeSettings};
+use jeton_crypto::hashing_pool::HashingLimits;
+use jeton_crypto::key_lifecycle::Schedule;
+use jeton_http::server::memory_bound;
+use jeton_http::tls::Certificate;
+use jeton_oauth::{ClientId, Issuer};
+use jeton_service::keys::vault::KeyVault;
+use jeton_store::replicas::ReplicaSettings;
+use jeton_store::{DatabaseLocation, Store};
 
 /// Settings that were held against each other and the machine.
 pub(in crate::cli) struct Plan {

@@ -6,18 +6,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
-use crate::clock::{Seconds, Timestamp};
-use crate::endpoint::agreed_clock::AgreedClock;
-use crate::endpoint::housekeeping::{
+use jeton_http::metrics::Metrics;
+use jeton_http::tls::{Certificate, Validity};
+use jeton_oauth::{Seconds, Timestamp};
+use jeton_runtime::supervision::{Health, supervise};
+use jeton_service::agreed_clock::AgreedClock;
+use jeton_service::housekeeping::{
     Pace, delete_expired_sessions, delete_expired_tallies, draw_lots,
 };
-use crate::endpoint::keys::Keys;
-use crate::endpoint::metadata::Discovery;
-use crate::endpoint::replicas::Replica;
-use crate::http::metrics::Metrics;
-use crate::http::tls::{Certificate, Validity};
-use crate::store::Store;
-use crate::supervision::{Health, supervise};
+use jeton_service::keys::Keys;
+use jeton_service::metadata::Discovery;
+use jeton_service::replicas::Replica;
+use jeton_store::Store;
 
 /// How often keys, metadata and the certificate are looked at again.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(3);

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::{Failure, output};
-use crate::crypto::hashing_pool::HashingLimits;
-use crate::crypto::password::{HashingMemory, PasswordHash, make_together};
-use crate::secret::Secret;
-use crate::store::import::{StagedUser, Staging};
+use jeton_crypto::hashing_pool::HashingLimits;
+use jeton_crypto::password::{HashingMemory, PasswordHash, make_together};
+use jeton_oauth::Secret;
+use jeton_store::import::{StagedUser, Staging};
 
 /// Covers the hashes of staged users that are weak, so many, on all threads; returns how many that were. If
 /// a thread fails nothing may be stored.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::columns::Field;
 use super::spreadsheet::{hides_formula, to_cell};
 use super::{Common, Failure, for_each, open_existing_store, output};
-use crate::store::users::User;
+use jeton_store::users::User;
 
 /// What `jeton user export` takes.
 #[derive(Args, Debug)]

@@ -18,12 +18,12 @@ use super::record::{Kind, Problem, read_user};
 use super::skipped::Skipped;
 use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::machine;
-use crate::clock::{Seconds, Timestamp};
 use crate::config::HashingSettings;
-use crate::crypto::hashing_pool::HashingLimits;
-use crate::crypto::password::PasswordHash;
-use crate::store::Store;
-use crate::store::import::{FindKnown, ImportUsers, Known, StagedUser, Staging, Taken};
+use jeton_crypto::hashing_pool::HashingLimits;
+use jeton_crypto::password::PasswordHash;
+use jeton_oauth::{Seconds, Timestamp};
+use jeton_store::Store;
+use jeton_store::import::{FindKnown, ImportUsers, Known, StagedUser, Staging, Taken};
 
 /// How many lines are looked at together.
 const LINES: usize = 512;

@@ -18,15 +18,14 @@ use serde::Serialize;
 
 use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
-use crate::clock::{Clock, Timestamp};
-use crate::config::{DatabaseSettings, MasterKeySettings, ScryptCost};
-use crate::crypto::{password, password_policy, random};
-use crate::endpoint::throttle::administration::{self, AccountThrottle};
-use crate::oauth::Scope;
-use crate::oauth::resource_owner::Username;
-use crate::secret::Secret;
-use crate::store::Store;
-use crate::store::users::{
+use crate::config::{DatabaseSettings, MasterKeySettings};
+use jeton_crypto::{password, password_policy, random};
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::{Scope, ScryptCost, Secret, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_service::throttle::administration::{self, AccountThrottle};
+use jeton_store::Store;
+use jeton_store::users::{
     AddUser, ChangePassword, DeleteUser, FindUser, ListUsers, SetUserDisabled, User,
 };
 

@@ -1,6 +1,6 @@
 //! Files that are not read, named as far as their beginning tells, with what can be done.
 
-use crate::crypto::password;
+use jeton_crypto::password;
 
 /// How binary files begin.
 const SIGNATURES: [(&[u8], &str, &str); 17] = [

@@ -10,12 +10,11 @@ use serde_json::{Map, Value};
 use super::columns::{Columns, Field};
 use super::lines::Record;
 use crate::cli::printable::is_printable;
-use crate::crypto::password::{PasswordHash, PasswordHashError, describe_unknown};
-use crate::crypto::random;
-use crate::oauth::resource_owner::Username;
-use crate::oauth::{Scope, UserId};
-use crate::secret::Secret;
-use crate::store::import::StagedUser;
+use jeton_crypto::password::{PasswordHash, PasswordHashError, describe_unknown};
+use jeton_crypto::random;
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::{Scope, Secret, UserId};
+use jeton_store::import::StagedUser;
 
 /// What other programs write where there is nothing.
 const EMPTY_WORDS: [&str; 12] = [

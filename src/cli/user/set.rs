@@ -2,10 +2,9 @@
 
 use super::{Failure, Named, join, role, say, unknown};
 use crate::cli::{open_existing_store, output};
-use crate::clock::Timestamp;
 use crate::config::switch;
-use crate::oauth::Scope;
-use crate::store::users::{ChangeUser, User};
+use jeton_oauth::{Scope, Timestamp};
+use jeton_store::users::{ChangeUser, User};
 
 /// What `jeton user set` takes. What is left out stays as it is.
 #[derive(clap::Args, Debug)]

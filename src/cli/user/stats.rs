@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Common, Failure, for_each, open_existing_store, output};
-use crate::clock::Timestamp;
-use crate::crypto::password::PasswordHash;
-use crate::store::users::User;
+use jeton_crypto::password::PasswordHash;
+use jeton_oauth::Timestamp;
+use jeton_store::users::User;
 
 /// The users whose hashes have one format and cost.
 #[derive(Debug, Default, Serialize)]

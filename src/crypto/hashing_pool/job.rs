@@ -6,12 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::{HashingLimits, NotVerified, Verification};
-use crate::config::ScryptCost;
-use crate::crypto::password::{
-    Hashed, Hashing, HashingMemory, NewHash, PasswordHash, hash_together,
-};
-use crate::oauth::resource_owner::Password;
-use crate::presence::Presence;
+use crate::password::{Hashed, Hashing, HashingMemory, NewHash, PasswordHash, hash_together};
+use jeton_oauth::ScryptCost;
+use jeton_oauth::resource_owner::Password;
+use jeton_runtime::presence::Presence;
 
 /// A password that is to be verified, and perhaps hashed anew then.
 #[derive(Debug)]

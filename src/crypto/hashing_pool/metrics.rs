@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
 use super::job::Batch;
-use crate::crypto::password::PasswordHash;
+use crate::password::PasswordHash;
 
 /// What verifications are counted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -27,11 +27,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::password::{Hashed, HashingMemory, Kernel, PasswordHash, lanes};
-use crate::clock::Seconds;
-use crate::config::ScryptCost;
-use crate::oauth::resource_owner::Password;
-use crate::presence::Presence;
-use crate::supervision::{Health, supervise_thread};
+use jeton_oauth::resource_owner::Password;
+use jeton_oauth::{ScryptCost, Seconds};
+use jeton_runtime::presence::Presence;
+use jeton_runtime::supervision::{Health, supervise_thread};
 use job::{Batch, Job};
 pub use metrics::{FunctionLabels, HashingMetrics};
 use queue::Queue;

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::mem;
 
-use crate::oauth::ClientId;
+use jeton_oauth::ClientId;
 
 /// In whose turn a password is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]

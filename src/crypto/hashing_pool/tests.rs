@@ -1,10 +1,9 @@
 //! The pool by its rules: most of it without threads, one step at a time.
 
 use super::*;
-use crate::crypto::password;
-use crate::oauth::ClientId;
-use crate::presence::Waiting;
-use crate::secret::Secret;
+use crate::password;
+use jeton_oauth::{ClientId, Secret};
+use jeton_runtime::presence::Waiting;
 
 const COST: ScryptCost = ScryptCost { ln: 12, r: 8, p: 1 };
 

@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine};
 
 use super::scheme::{Argon2Parameters, Before, Scheme, Sha2};
-use crate::config::ScryptCost;
+use jeton_oauth::ScryptCost;
 
 /// bcrypt's own base64. The last character has bits that mean nothing, and that old libraries fill.
 const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(

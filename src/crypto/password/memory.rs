@@ -4,8 +4,7 @@ use jeton_scrypt::{Cost, Input, Kernel, Memory};
 use zeroize::Zeroizing;
 
 use super::together::NewHash;
-use crate::config::ScryptCost;
-use crate::secret::Secret;
+use jeton_oauth::{ScryptCost, Secret};
 
 /// Octets of output in new hashes.
 pub(super) const OUTPUT_LENGTH: usize = 32;

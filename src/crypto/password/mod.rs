@@ -15,10 +15,9 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-use crate::config::ScryptCost;
-use crate::oauth::resource_owner::Password;
-use crate::secret::Secret;
 use format::Parts;
+use jeton_oauth::resource_owner::Password;
+use jeton_oauth::{ScryptCost, Secret};
 pub use jeton_scrypt::Kernel;
 use memory::OUTPUT_LENGTH;
 pub use memory::{HashingMemory, hash, lanes};

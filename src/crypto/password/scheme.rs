@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use super::memory::HashingMemory;
-use crate::config::ScryptCost;
+use jeton_oauth::ScryptCost;
 
 /// What bcrypt reads of a password, in octets.
 const BCRYPT_LENGTH_MAX: usize = 72;

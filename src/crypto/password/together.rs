@@ -8,10 +8,9 @@ use zeroize::Zeroizing;
 
 use super::memory::{HashingMemory, OUTPUT_LENGTH};
 use super::{COVER, Form, PHC, PasswordHash};
-use crate::config::ScryptCost;
-use crate::crypto::random;
-use crate::oauth::resource_owner::Password;
-use crate::secret::Secret;
+use crate::random;
+use jeton_oauth::resource_owner::Password;
+use jeton_oauth::{ScryptCost, Secret};
 
 /// Octets of salt in new hashes.
 const SALT_LENGTH: usize = 16;

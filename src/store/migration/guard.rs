@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::super::sql::{self, Statement};
 use super::super::{Access, StoreError, Tx, UseCase};
-use crate::clock::Timestamp;
+use jeton_oauth::Timestamp;
 
 /// How long the guard's row may stay as it is before another run takes it over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);

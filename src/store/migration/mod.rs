@@ -18,8 +18,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
-use crate::clock::Clock;
 use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
+use jeton_runtime::clock::Clock;
 use run::{Trouble, Worker};
 use step::Step;
 

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::super::{EngineConnection, StoreError, Tx, UseCase};
-use crate::supervision::panic_text;
+use jeton_runtime::supervision::panic_text;
 
 /// Work for one caller.
 pub(super) trait Job: Send {

@@ -7,7 +7,7 @@ use super::super::StoreError;
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
 
-pub(in crate::store) fn query(
+pub(crate) fn query(
     connection: &Connection,
     statement: &Statement,
     values: &[Value],
@@ -24,7 +24,7 @@ pub(in crate::store) fn query(
     Ok(all)
 }
 
-pub(in crate::store) fn execute(
+pub(crate) fn execute(
     connection: &Connection,
     statement: &Statement,
     values: &[Value],
@@ -40,10 +40,7 @@ pub(super) fn run(connection: &Connection, statement: &str) -> Result<(), StoreE
     prepared.execute([]).map(drop).map_err(classify)
 }
 
-pub(in crate::store) fn run_script(
-    connection: &mut Connection,
-    script: &str,
-) -> Result<(), StoreError> {
+pub(crate) fn run_script(connection: &mut Connection, script: &str) -> Result<(), StoreError> {
     connection.execute_batch(script).map_err(classify)
 }
 
@@ -72,7 +69,7 @@ fn read_value(value: ValueRef<'_>) -> Value {
 
 /// Sorts an error by what its reader can do about it.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
-pub(in crate::store) fn classify(error: rusqlite::Error) -> StoreError {
+pub(crate) fn classify(error: rusqlite::Error) -> StoreError {
     let detail = error.to_string();
     match error.sqlite_error_code() {
         Some(

@@ -16,7 +16,7 @@ use super::file::{BUSY_TIMEOUT, DatabaseFile, leave_log_alone};
 use super::job::Job;
 use super::queue::Queue;
 use super::statement::{classify, run, run_script};
-use crate::supervision::panic_text;
+use jeton_runtime::supervision::panic_text;
 
 /// How many writes share one commit.
 const WRITES_MAX: usize = 64;

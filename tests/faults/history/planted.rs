@@ -25,10 +25,10 @@ const BUGS: [Bug; 4] = [
     },
     Bug {
         name: "a retry that ignores revocation: it is answered from what the replica remembers",
-        file: "src/endpoint/token/refresh.rs",
+        file: "src/service/token/refresh.rs",
         right: "let session = session.ok_or(Reason::UnknownSession)?;",
         wrong: "
-            static SEEN: std::sync::Mutex<Vec<crate::store::sessions::StoredSession>> =
+            static SEEN: std::sync::Mutex<Vec<jeton_store::sessions::StoredSession>> =
                 std::sync::Mutex::new(Vec::new());
             let session = {
                 let mut seen = SEEN.lock().expect(\"no request panics\");
@@ -42,13 +42,13 @@ const BUGS: [Bug; 4] = [
     },
     Bug {
         name: "a token that was used before ends nothing",
-        file: "src/endpoint/token/refresh.rs",
+        file: "src/service/token/refresh.rs",
         right: "if !self.store.perform(end).await? {",
         wrong: "if end.generation < 0 {",
     },
     Bug {
         name: "an exchanged refresh token is said to be active",
-        file: "src/endpoint/introspection.rs",
+        file: "src/service/introspection.rs",
         right: "claims.generation >= session.generation",
         wrong: "claims.generation >= session.generation - 1",
     },

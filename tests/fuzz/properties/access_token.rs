@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use jeton::clock::{Seconds, Timestamp};
-use jeton::crypto::key_lifecycle::{KeyDates, Schedule};
-use jeton::crypto::key_ring::{DatedKey, HeldKey, KeyRing, Verified};
-use jeton::crypto::signing::{self, SigningKey};
-use jeton::oauth::access_token::{AccessTokenClaims, UnverifiedToken, attach_signature};
-use jeton::oauth::{Issuer, access_token};
+use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
+use jeton_crypto::key_ring::{DatedKey, HeldKey, KeyRing, Verified};
+use jeton_crypto::signing::{self, SigningKey};
+use jeton_oauth::access_token::{AccessTokenClaims, UnverifiedToken, attach_signature};
+use jeton_oauth::{Issuer, Seconds, Timestamp, access_token};
 use serde::Deserializer;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
 //! `resource`, and the audiences of clients.
 
-use jeton::oauth::Reason;
-use jeton::oauth::client::Audience;
+use jeton_oauth::Reason;
+use jeton_oauth::client::Audience;
 
 /// What may be asked for is an absolute URI without fragment (RFC 8707 §2), what may be registered is
 /// that or a name without a colon (RFC 7519 §2); both stand in `aud` as they were given.

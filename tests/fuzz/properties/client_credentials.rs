@@ -1,9 +1,8 @@
 //! Who claims to be calling.
 
-use jeton::oauth::client::ClientAuthenticationMethod as Method;
-use jeton::oauth::client_credentials::ClientCredentials;
-use jeton::oauth::{Parameter, Parameters, Reason};
-use jeton::secret::Secret;
+use jeton_oauth::client::ClientAuthenticationMethod as Method;
+use jeton_oauth::client_credentials::ClientCredentials;
+use jeton_oauth::{Parameter, Parameters, Reason, Secret};
 
 use super::{STANDARD, decode_base64, decode_form_text, encode_form_text};
 

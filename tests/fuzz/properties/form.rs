@@ -1,6 +1,6 @@
 //! The form of a request.
 
-use jeton::oauth::{Parameter, Parameters, Reason};
+use jeton_oauth::{Parameter, Parameters, Reason};
 
 use super::{decode_form_text, encode_form_text};
 
@@ -46,7 +46,7 @@ fn assert_says(read: &Parameters, pairs: &[(Parameter, String)]) {
         let sent =
             pairs.iter().find(|(name, _)| *name == parameter).map(|(_, value)| value.as_str());
         let filled = sent.filter(|value| !value.is_empty());
-        assert_eq!(read.find(parameter).map(jeton::secret::Secret::expose), filled);
+        assert_eq!(read.find(parameter).map(jeton_oauth::Secret::expose), filled);
         let missing = Reason::MissingParameter(parameter);
         assert_eq!(read.require(parameter).err(), filled.is_none().then_some(missing));
     }

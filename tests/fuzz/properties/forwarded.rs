@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use http::HeaderMap;
-use jeton::config::TrustedProxy;
-use jeton::endpoint::throttle::origin::Untold;
-use jeton::http::forwarded::TrustedProxies;
+use jeton_http::TrustedProxy;
+use jeton_http::forwarded::TrustedProxies;
+use jeton_service::throttle::origin::Untold;
 
 /// The lines of the input: networks with commas between them, the peer, and then those of
 /// `X-Forwarded-For`. The caller is the peer, or was named by a trusted proxy; the end user is whom the

@@ -1,9 +1,8 @@
 //! Stored password hashes.
 
-use jeton::config::ScryptCost;
-use jeton::crypto::password::{HashingMemory, PasswordHash, PasswordHashError};
-use jeton::oauth::resource_owner::Password;
-use jeton::secret::Secret;
+use jeton_crypto::password::{HashingMemory, PasswordHash, PasswordHashError};
+use jeton_oauth::resource_owner::Password;
+use jeton_oauth::{ScryptCost, Secret};
 
 /// What a thread may take: 1 MiB, so that what is accepted can be computed here.
 const MEMORY_MAX: u64 = 1 << 20;

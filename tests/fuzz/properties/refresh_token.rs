@@ -2,13 +2,11 @@
 
 use std::sync::LazyLock;
 
-use jeton::clock::Timestamp;
-use jeton::crypto::key_lifecycle::KeyDates;
-use jeton::crypto::key_ring::Verified;
-use jeton::crypto::refresh_keys::{RefreshKey, RefreshKeys};
-use jeton::oauth::refresh_token::{RefreshTokenClaims, UnverifiedRefreshToken, encode};
-use jeton::oauth::{KeyId, SessionId};
-use jeton::secret::Secret;
+use jeton_crypto::key_lifecycle::KeyDates;
+use jeton_crypto::key_ring::Verified;
+use jeton_crypto::refresh_keys::{RefreshKey, RefreshKeys};
+use jeton_oauth::refresh_token::{RefreshTokenClaims, UnverifiedRefreshToken, encode};
+use jeton_oauth::{KeyId, Secret, SessionId, Timestamp};
 
 use super::{URL_SAFE, decode_base64, edited};
 

@@ -1,6 +1,6 @@
 //! `scope`.
 
-use jeton::oauth::{Reason, Scope};
+use jeton_oauth::{Reason, Scope};
 
 /// A scope is read exactly as RFC 6749 §3.3 has it, is shown as it was read, has no token twice, and
 /// is a set. The second line of the input is another scope.

@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use jeton::crypto::random;
-use jeton::crypto::sealing::{KeyPurpose, MasterKeys, sealed_under};
-use jeton::oauth::KeyId;
+use jeton_crypto::random;
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys, sealed_under};
+use jeton_oauth::KeyId;
 use openssl::symm::{Cipher, encrypt_aead};
 use serde_json::{Map, Value};
 

@@ -5,8 +5,8 @@ use std::io::Cursor;
 use jeton::cli::user::columns::Columns;
 use jeton::cli::user::lines::{Records, Source};
 use jeton::cli::user::record::read_user;
-use jeton::crypto::password::PasswordHash;
-use jeton::oauth::resource_owner::Username;
+use jeton_crypto::password::PasswordHash;
+use jeton_oauth::resource_owner::Username;
 use serde_json::Value;
 
 /// What a thread may take.

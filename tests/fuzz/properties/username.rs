@@ -1,7 +1,7 @@
 //! User names and passwords.
 
-use jeton::oauth::resource_owner::{USERNAME_LENGTH_MAX, Username, prepare_password};
-use jeton::secret::Secret;
+use jeton_oauth::Secret;
+use jeton_oauth::resource_owner::{USERNAME_LENGTH_MAX, Username, prepare_password};
 
 /// The form in which a name is stored is the form of itself, else a user could be stored whom no login
 /// finds (RFC 8264 §7), and so are the forms of its other spellings. The same of passwords.

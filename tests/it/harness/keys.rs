@@ -6,7 +6,7 @@ use std::process::Output;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jeton::cli::serve::Service;
-use jeton::clock::Clock;
+use jeton_runtime::clock::Clock;
 use josekit::jwk::Jwk;
 use josekit::jws::{JwsVerifier, RS256};
 use serde_json::Value;

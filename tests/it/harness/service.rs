@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use jeton::cli::serve::Service;
-use jeton::clock::{Clock, Timestamp};
 use jeton::config::ServeSettings;
+use jeton_oauth::Timestamp;
+use jeton_runtime::clock::Clock;
 use serde_json::Value;
 
 use super::chaos_proxy::Outage;

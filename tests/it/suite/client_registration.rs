@@ -34,7 +34,7 @@ async fn secrets_are_long_and_random() {
     let jeton = jeton().await;
     // A process for each would take minutes; the command makes its secrets with this function.
     let mut secrets: Vec<String> =
-        (0..1_000).map(|_| jeton::crypto::random::client_secret().expose().to_owned()).collect();
+        (0..1_000).map(|_| jeton_crypto::random::client_secret().expose().to_owned()).collect();
     for id in ["web", "other", "nopw", "norefresh", "nothing", "rs1", "rs2"] {
         secrets.push(jeton.fixtures.secret(id).to_owned());
     }

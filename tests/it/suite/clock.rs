@@ -1,7 +1,7 @@
 //! A clock that is off: nothing is decided by it, and nothing is lost.
 
 use jeton::cli::serve::Service;
-use jeton::clock::Clock;
+use jeton_runtime::clock::Clock;
 use serde_json::{Value, json};
 
 use super::*;

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use jeton::cli::serve::Service;
-use jeton::crypto::sealing::{KeyPurpose, MasterKeys};
-use jeton::crypto::{refresh_keys, signing};
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
+use jeton_crypto::{refresh_keys, signing};
 use serde_json::{Value, json};
 
 use super::*;
@@ -132,7 +132,7 @@ async fn replicas_with_different_master_keys_never_mix_them() {
             .query(sealed)
             .await
             .iter()
-            .filter_map(|row| jeton::crypto::sealing::sealed_under(row[0].as_deref()?))
+            .filter_map(|row| jeton_crypto::sealing::sealed_under(row[0].as_deref()?))
             .collect();
         assert_eq!(masters.len(), 3, "a key of each purpose");
         assert!(masters.iter().all(|master| *master == masters[0]), "{masters:?}");

@@ -1,7 +1,7 @@
 //! Clocks that jump and clocks that disagree: no verifier notices.
 
 use jeton::cli::serve::Service;
-use jeton::clock::Clock;
+use jeton_runtime::clock::Clock;
 
 use super::*;
 use crate::harness::keys::{KeySet, kid_of};
@@ -122,7 +122,7 @@ async fn a_clock_that_is_off_leaves_the_key_set_alone() {
 #[tokio::test]
 async fn replicas_half_a_minute_apart_agree() {
     let jeton = Jeton::start_with(ENGINE, &["--access-token-lifetime", "1h"]).await;
-    let ahead = Clock::settable(jeton.clock.now().after(jeton::clock::Seconds::new(30)));
+    let ahead = Clock::settable(jeton.clock.now().after(jeton_oauth::Seconds::new(30)));
     let replica = jeton.replica_by(&ahead, &["--access-token-lifetime", "1h"]).await;
     let first = jeton.database.keys("signing").await.remove(0);
     let signs = first.activates_at + ROTATION;

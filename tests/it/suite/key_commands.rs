@@ -114,7 +114,7 @@ async fn a_rotation_is_announced_and_breaks_nothing() {
     for part in ["published now", "nothing breaks"] {
         assert!(said.contains(part), "{part} in {said}");
     }
-    let signs = jeton::clock::Timestamp(next.activates_at).to_string();
+    let signs = jeton_oauth::Timestamp(next.activates_at).to_string();
     assert!(printed.contains(&next.kid) && printed.contains(&signs), "{printed}");
     assert_eq!(KeySet::of(jeton.service.public).await.kids(), [cached.kids()[0], &*next.kid]);
     assert!(cached.verifies(&jeton.access_token().await));

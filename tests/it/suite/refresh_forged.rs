@@ -6,8 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 
 use super::*;
-use crate::harness::RefreshToken;
-use crate::harness::refresh_form;
+use crate::harness::{RefreshToken, refresh_form};
 
 /// A service without a retry window, where one genuine use too many would end the session.
 struct Target {

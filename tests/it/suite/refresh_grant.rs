@@ -9,8 +9,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::*;
 use crate::harness::forge::claims;
-use crate::harness::refresh_form;
-use crate::harness::{RefreshToken, Request};
+use crate::harness::{RefreshToken, Request, refresh_form};
 
 const API1: &str = "https://api1.example";
 
@@ -104,7 +103,7 @@ async fn refresh_tokens_are_long_plain_and_unpredictable() {
 
     // Logins take too long for this many; the service names its sessions with this function.
     let sessions: HashSet<String> =
-        (0..100_000).map(|_| jeton::crypto::random::session_id().to_string()).collect();
+        (0..100_000).map(|_| jeton_crypto::random::session_id().to_string()).collect();
     assert_eq!(sessions.len(), 100_000);
     let other = RefreshToken::of(&refresh_token(&jeton).await);
     assert_ne!(other.session, first.session);
@@ -153,8 +152,8 @@ async fn every_bad_refresh_token_looks_like_one_that_never_was() {
     jeton.command("user disable bob").await;
     let foreign = jeton.login_through("other", "").await.refresh_token();
     let mut random = RefreshToken::of(&revoked);
-    random.session = jeton::crypto::random::session_id().to_string();
-    random.mac = jeton::crypto::random::octets::<32>().to_vec();
+    random.session = jeton_crypto::random::session_id().to_string();
+    random.mac = jeton_crypto::random::octets::<32>().to_vec();
     let expired = refresh_token(&jeton).await;
     for (case, token) in [
         ("random text", "tGzv3JOkF0XG5Qx2TlKWIA"),

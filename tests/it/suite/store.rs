@@ -1,6 +1,6 @@
 //! The tables: how they are made and brought up to date.
 
-use jeton::store::{Store, StoreError};
+use jeton_store::{Store, StoreError};
 use serde_json::json;
 use tokio::task::JoinSet;
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
-use jeton::http::tls::Certificate;
+use jeton_http::tls::Certificate;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode, SslVersion};
 
 use super::*;

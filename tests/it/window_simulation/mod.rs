@@ -14,9 +14,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use jeton::clock::Seconds;
-use jeton::config::RetryWindow;
-use jeton::oauth::session::LATE_TAB_WINDOW;
+use jeton_oauth::session::LATE_TAB_WINDOW;
+use jeton_oauth::{RetryWindow, Seconds};
 
 use life::{HOUR, MINUTE};
 use world::{Outcome, Rule, Thief, live, logged_out_by_outages};

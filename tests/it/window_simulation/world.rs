@@ -4,9 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use jeton::clock::Seconds;
-use jeton::config::RetryWindow;
-use jeton::oauth::session::Presented;
+use jeton_oauth::session::Presented;
+use jeton_oauth::{RetryWindow, Seconds};
 
 use super::life::{DAY, HOUR, Life, MINUTE, Random, SECOND};
 

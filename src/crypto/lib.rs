@@ -1,0 +1,19 @@
+//! Everything that needs a key, a hash or randomness: signing and verifying tokens, the life of keys, password
+//! hashes and the threads that compute them, sealing what is stored.
+//!
+//! It never stores anything, and knows neither endpoints nor HTTP. josekit, scrypt and rand are known here and
+//! nowhere else.
+
+pub mod digest;
+pub mod hashing_pool;
+pub mod imported_key;
+pub mod key_lifecycle;
+pub mod key_ring;
+pub mod password;
+pub mod password_policy;
+pub mod random;
+pub mod refresh_keys;
+pub mod sealing;
+pub mod signing;
+pub mod throttle_key;
+pub mod verified_tokens;

@@ -1,0 +1,248 @@
+//! The HTTP client of the doctor: a connection for each request, no redirect is followed, and an answer is
+//! shown as it came.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::ssl::{SslConnector, SslMethod};
+use openssl::x509::X509VerifyResult;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_openssl::SslStream;
+use zeroize::Zeroizing;
+
+use jeton_oauth::{Issuer, SecretOctets, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_runtime::system_roots::SYSTEM_ROOTS;
+
+/// The most octets of an answer that are read.
+const CONTENT_LENGTH_MAX: usize = 1_024 * 1_024;
+
+/// Asks one service.
+pub(super) struct Client {
+    host: String,
+    port: u16,
+    authority: HeaderValue,
+    /// What speaks TLS, if the service does.
+    tls: Option<SslConnector>,
+    timeout: Duration,
+}
+
+/// An answer, whoever gave it.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// Tokens may be in it.
+    pub(super) content: SecretOctets,
+    /// When it was there, by our clock.
+    pub(super) at: Timestamp,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// The name has no address.
+    Name(String),
+    /// Nobody listens there.
+    Connection(String),
+    /// The certificate does not prove that it is the service.
+    Certificate { code: i32, what: String },
+    /// No common protocol.
+    Handshake(String),
+    /// What came back is not HTTP, or is too long.
+    Protocol(String),
+    /// Nothing came back.
+    Silence(Duration),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(what) => write!(formatter, "the name has no address: {what}"),
+            Self::Connection(what) => write!(formatter, "cannot connect: {what}"),
+            Self::Certificate { what, .. } => write!(formatter, "the certificate: {what}"),
+            Self::Handshake(what) => write!(formatter, "no TLS handshake: {what}"),
+            Self::Protocol(what) => write!(formatter, "no HTTP answer: {what}"),
+            Self::Silence(after) => write!(formatter, "no answer within {} s", after.as_secs()),
+        }
+    }
+}
+
+/// What was agreed when connecting.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) address: SocketAddr,
+    pub(super) tls: Option<Tls>,
+}
+
+/// A handshake that succeeded.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) version: &'static str,
+    /// When the first certificate of the chain to expire does.
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+/// A connection, with or without TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Client {
+    /// A client for a service; `ca` is the file of an authority that is trusted beside the system's.
+    pub(super) fn new(
+        issuer: &Issuer,
+        ca: Option<&Path>,
+        timeout: Duration,
+    ) -> Result<Self, String> {
+        let malformed = || format!("{issuer} is no URL");
+        let uri: Uri = issuer.as_str().parse().map_err(|_| malformed())?;
+        let authority = uri.authority().ok_or_else(malformed)?;
+        let is_secure = uri.scheme_str() == Some("https");
+        Ok(Self {
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 }),
+            authority: HeaderValue::from_str(authority.as_str()).map_err(|_| malformed())?,
+            tls: if is_secure { Some(connector(ca)?) } else { None },
+            timeout,
+        })
+    }
+
+    /// The name or address in the URL.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Connects, and hangs up.
+    pub(super) async fn look(&self) -> Result<Link, Trouble> {
+        let addresses = self.resolve().await?;
+        let connecting = timeout(self.timeout, self.connect(addresses)).await;
+        let (_, link) = connecting.map_err(|_| Trouble::Silence(self.timeout))??;
+        Ok(link)
+    }
+
+    /// Sends a request, and reads the answer.
+    pub(super) async fn send(&self, request: Request<String>) -> Result<Answer, Trouble> {
+        let addresses = self.resolve().await?;
+        let answering = timeout(self.timeout, self.exchange(addresses, request)).await;
+        answering.map_err(|_| Trouble::Silence(self.timeout))?
+    }
+
+    /// The addresses of the name.
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, Trouble> {
+        let resolving = tokio::net::lookup_host((self.host.as_str(), self.port));
+        match timeout(self.timeout, resolving).await {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(error)) => Err(Trouble::Name(error.to_string())),
+            Err(_) => Err(Trouble::Name("nobody said so in time".to_owned())),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        addresses: Vec<SocketAddr>,
+        mut request: Request<String>,
+    ) -> Result<Answer, Trouble> {
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.authority.clone());
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(USER_AGENT, HeaderValue::from_static("jeton-doctor"));
+        let (stream, _) = self.connect(addresses).await?;
+        let broken = |error: hyper::Error| Trouble::Protocol(error.to_string());
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // It ends with the answer, or with the runtime.
+        tokio::spawn(connection);
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let (head, body) = response.into_parts();
+        let content = read(body).await?;
+        let at = Clock::System.now();
+        Ok(Answer { status: head.status, headers: head.headers, content, at })
+    }
+
+    async fn connect(
+        &self,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<(Box<dyn Stream>, Link), Trouble> {
+        let (stream, address) = connect_plainly(addresses).await?;
+        let Some(connector) = &self.tls else {
+            return Ok((Box::new(stream), Link { address, tls: None }));
+        };
+        let failed = |error: openssl::error::ErrorStack| Trouble::Handshake(error.to_string());
+        let ssl = connector.configure().and_then(|configured| configured.into_ssl(&self.host));
+        let mut stream = SslStream::new(ssl.map_err(failed)?, stream).map_err(failed)?;
+        let shaken = Pin::new(&mut stream).connect().await;
+        let verified = stream.ssl().verify_result();
+        if verified != X509VerifyResult::OK {
+            let what = verified.error_string().to_owned();
+            return Err(Trouble::Certificate { code: verified.as_raw(), what });
+        }
+        shaken.map_err(|error| Trouble::Handshake(error.to_string()))?;
+        let chain = stream.ssl().verified_chain();
+        let dates = chain.into_iter().flatten().filter_map(|link| date(link.not_after()));
+        let tls = Tls { version: stream.ssl().version_str(), expires_at: dates.min() };
+        Ok((Box::new(stream), Link { address, tls: Some(tls) }))
+    }
+}
+
+/// Tries addresses in turn.
+async fn connect_plainly(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Trouble> {
+    let mut last = Trouble::Name("there is none".to_owned());
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok((stream, address)),
+            Err(error) => last = Trouble::Connection(format!("{address}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+fn connector(ca: Option<&Path>) -> Result<SslConnector, String> {
+    let failed = |error: openssl::error::ErrorStack| format!("OpenSSL: {error}");
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
+    // The vendored OpenSSL has no folder of its own: take the system's.
+    for path in SYSTEM_ROOTS {
+        builder.set_ca_file(path).ok();
+    }
+    if let Some(path) = ca {
+        let cannot = |error| {
+            format!(
+                "cannot read certificates from {} (--ca): {error}; it must be a PEM file",
+                path.display()
+            )
+        };
+        builder.set_ca_file(path).map_err(cannot)?;
+    }
+    Ok(builder.build())
+}
+
+/// A date of a certificate.
+fn date(time: &Asn1TimeRef) -> Option<Timestamp> {
+    let span = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(Timestamp(i64::from(span.days) * 86_400 + i64::from(span.secs)))
+}
+
+async fn read(mut body: Incoming) -> Result<SecretOctets, Trouble> {
+    let mut content = Zeroizing::new(Vec::new());
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = frame.map_err(|error| Trouble::Protocol(error.to_string()))?;
+        if let Ok(data) = frame.into_data() {
+            content.extend_from_slice(&data);
+        }
+        if content.len() > CONTENT_LENGTH_MAX {
+            return Err(Trouble::Protocol("the answer does not end".to_owned()));
+        }
+    }
+    Ok(SecretOctets::new(content))
+}

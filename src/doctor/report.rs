@@ -1,0 +1,119 @@
+//! What was found, and what to do about it.
+
+use serde::Serialize;
+
+/// The longest text of a stranger that is shown.
+const QUOTE_LENGTH_MAX: usize = 100;
+
+/// How it stands with one thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it must be.
+    Ok,
+    /// Worth knowing, such as what was left out.
+    Note,
+    /// Good now, and not for long, or a nuisance.
+    Warning,
+    /// Somebody's requests fail because of it, or are not safe.
+    Wrong,
+}
+
+impl Outcome {
+    /// The word that people see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Wrong => "WRONG",
+        }
+    }
+}
+
+/// One thing that was looked at. No secret or token is ever part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// A stable name.
+    pub check: &'static str,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// What was seen.
+    pub found: String,
+    /// How to mend it, or what would let more be seen.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, outcome: Outcome::Ok, found: found.into(), remedy: None }
+    }
+
+    pub(super) fn note(
+        check: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let remedy = Some(remedy.into());
+        Self { check, outcome: Outcome::Note, found: found.into(), remedy }
+    }
+
+    pub(super) fn warning(
+        check: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { outcome: Outcome::Warning, ..Self::note(check, found, remedy) }
+    }
+
+    pub(super) fn wrong(
+        check: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { outcome: Outcome::Wrong, ..Self::note(check, found, remedy) }
+    }
+
+    /// Whether somebody's requests fail because of it, or are not safe.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        self.outcome == Outcome::Wrong
+    }
+}
+
+/// Something that is wrong, and its remedy; the check that asks names it.
+pub(super) type Fault = (String, String);
+
+/// A fault that is kept until it is known which check found it.
+pub(super) fn fault(found: impl Into<String>, remedy: impl Into<String>) -> Fault {
+    (found.into(), remedy.into())
+}
+
+/// The faults that a check found, or that there are none.
+pub(super) fn judge(check: &'static str, good: &str, faults: Vec<Fault>) -> Vec<Finding> {
+    if faults.is_empty() {
+        return vec![Finding::ok(check, good)];
+    }
+    faults.into_iter().map(|(found, remedy)| Finding::wrong(check, found, remedy)).collect()
+}
+
+/// Text that somebody else wrote, cut, and with nothing in it that a terminal would obey.
+pub(super) fn quote(text: &str) -> String {
+    let mut cut: String = text.chars().take(QUOTE_LENGTH_MAX).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    format!("{cut:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_commands_no_terminal() {
+        assert_eq!(quote("\u{1b}[2J\"x\""), r#""\u{1b}[2J\"x\"""#);
+        assert_eq!(quote(&"é".repeat(101)), format!("\"{}…\"", "é".repeat(100)));
+    }
+}

@@ -1,0 +1,42 @@
+//! The vocabulary of OAuth 2.0 and its rules, as pure types: what is asked, what is granted, what a session is
+//! and when it ends, how often one may fail.
+//!
+//! It never waits, logs, reads a clock, stores anything or knows HTTP: its manifest has no crate for that. A
+//! value that exists is valid: parsers return a [`Reason`] for what they refuse.
+
+pub mod access_token;
+pub mod authorization;
+pub mod client;
+pub mod client_credentials;
+mod cors_origin;
+pub mod error;
+pub mod identifier;
+pub mod issuer;
+pub mod lifetime;
+pub mod metadata;
+pub mod parameter;
+pub mod parameters;
+pub mod refresh_token;
+pub mod resource_owner;
+mod retry_window;
+pub mod scope;
+mod scrypt_cost;
+mod secret;
+pub mod session;
+pub mod throttle;
+mod time;
+pub mod token_request;
+
+pub use access_token::AccessTokenClaims;
+pub use client::{Client, ClientSettings};
+pub use cors_origin::CorsOrigin;
+pub use error::{ErrorCode, Reason};
+pub use identifier::{ClientId, KeyId, SessionId, UserId};
+pub use issuer::Issuer;
+pub use parameter::Parameter;
+pub use parameters::Parameters;
+pub use retry_window::RetryWindow;
+pub use scope::Scope;
+pub use scrypt_cost::ScryptCost;
+pub use secret::{Secret, SecretOctets};
+pub use time::{Seconds, Timestamp};

@@ -1,0 +1,5 @@
+//! Where systems keep the certificates they trust.
+
+/// The files, of which a system has one.
+pub const SYSTEM_ROOTS: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];

@@ -1,0 +1,244 @@
+//! Token introspection (RFC 7662).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::agreed_clock::AgreedClock;
+use super::keys::{GenuineToken, Keys};
+use super::{FormRequest, Refusal, Trail};
+use crate::throttle::alarm::UnknownTokens;
+use crate::token::client_authentication::{Beside, ClientAuthentication};
+use jeton_oauth::access_token::{AccessTokenClaims, AudienceClaim};
+use jeton_oauth::client::{AccessTokenType, GrantType};
+use jeton_oauth::client_credentials::ClientCredentials;
+use jeton_oauth::refresh_token::RefreshTokenClaims;
+use jeton_oauth::{
+    Client, ClientId, Issuer, Parameter, Parameters, Reason, Scope, SessionId, Timestamp, UserId,
+};
+use jeton_store::Store;
+use jeton_store::sessions::StoredSession;
+
+/// The answer (RFC 7662 §2.2): for a token that is not active, nothing but that.
+#[derive(Debug, Serialize)]
+pub struct IntrospectionResponse {
+    active: bool,
+    #[serde(flatten)]
+    token: Option<ActiveToken>,
+}
+
+impl IntrospectionResponse {
+    const INACTIVE: Self = Self { active: false, token: None };
+
+    /// Whether the token is active for the caller.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+}
+
+/// A token as it is described: its own claims, and what only an answer has.
+#[derive(Debug, Serialize)]
+struct ActiveToken {
+    #[serde(flatten)]
+    claims: Claims,
+    /// Only of an access token: how to use it (RFC 6749 §7.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    /// The user's name, for callers that may know it (§5).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Claims {
+    /// All that the token says.
+    Access(Box<AccessTokenClaims>),
+    /// The same of the session, in so far as it is known before there is an access token.
+    Refresh {
+        iss: String,
+        sub: UserId,
+        aud: AudienceClaim,
+        client_id: ClientId,
+        iat: Timestamp,
+        exp: Timestamp,
+        auth_time: Timestamp,
+        scope: Scope,
+        sid: SessionId,
+    },
+}
+
+/// Answers introspection requests.
+#[derive(Debug)]
+pub struct IntrospectionEndpoint {
+    /// Who may ask.
+    pub clients: ClientAuthentication,
+    /// Who verifies.
+    pub keys: Arc<Keys>,
+    /// The sessions.
+    pub store: Store,
+    /// `iss`.
+    pub issuer: Issuer,
+    /// Who presents many tokens that this service never made.
+    pub unknown_tokens: UnknownTokens,
+    /// What time it is, if that is known.
+    pub clock: Arc<AgreedClock>,
+}
+
+impl IntrospectionEndpoint {
+    /// Answers one request. Nothing is changed by it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the caller may not ask, the request is malformed, or the answer is not known
+    /// for certain. A token that is not good is no error.
+    pub async fn respond(
+        &self,
+        request: &FormRequest,
+        trail: &mut Trail,
+    ) -> Result<IntrospectionResponse, Refusal> {
+        // 0. By a clock that is off nothing is decided.
+        let now = self.clock.now()?;
+        // 1. Read the form, as strictly as at the token endpoint.
+        let form = Parameters::read(request.content.expose())?;
+        // 2. Authenticate the caller; being a public client is no authorisation (§2.1). The session of a token
+        //    that is known to be genuine is read with it.
+        let credentials = ClientCredentials::read(&request.authorization, &form)?;
+        let known = form.find(Parameter::Token);
+        let known = known.and_then(|token| self.keys.recall(token, &self.issuer, now));
+        let mut beside = Beside::new(known.as_ref().map(|token| token.session().clone()));
+        let caller =
+            self.clients.authenticate(credentials, request.source, &mut beside, trail).await?;
+        // 3. See that it may introspect at all.
+        if caller.settings.introspects.is_empty() {
+            return Err(Refusal::Forbidden(Reason::IntrospectionNotAllowed));
+        }
+        // 4. Verify the token. The hint is not needed: a token tells its kind by its form (§2.1).
+        let token = form.require(Parameter::Token)?;
+        let token = match known {
+            Some(known) => Some(known),
+            None => self.keys.recognise(token, &self.issuer, now).await?,
+        };
+        let Some(token) = token else {
+            trail.incident = self.unknown_tokens.count(&caller.id);
+            return Ok(IntrospectionResponse::INACTIVE);
+        };
+        // 5. See that it is for the caller, and that its session, user and client are good at this
+        //    instant. If not it must look as if it did not exist (§4).
+        let token = match token {
+            GenuineToken::Access(claims) => {
+                self.access_token(claims, &caller, now, &mut beside, trail).await?
+            }
+            GenuineToken::Refresh(claims) => {
+                self.refresh_token(claims, &caller, now, &mut beside, trail).await?
+            }
+        };
+        trail.user = token.as_ref().map(|token| token.user().clone());
+        Ok(IntrospectionResponse { active: token.is_some(), token })
+    }
+
+    async fn access_token(
+        &self,
+        claims: Box<AccessTokenClaims>,
+        caller: &Client,
+        now: Timestamp,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Option<ActiveToken>, Refusal> {
+        if !is_for(&claims, caller) || !self.is_of_its_type(&claims).await? {
+            return Ok(None);
+        }
+        let session = self.live_session(&claims.sid, now, beside, trail).await?;
+        let session = session.filter(|session| {
+            session.user_id == claims.sub && session.client_id == claims.client_id
+        });
+        Ok(session.map(|session| ActiveToken::access(claims, &session, caller)))
+    }
+
+    /// Whether the header calls the token what it may call those of its client (RFC 9068 §4).
+    async fn is_of_its_type(&self, claims: &AccessTokenClaims) -> Result<bool, Refusal> {
+        if claims.typ == AccessTokenType::AccessToken {
+            return Ok(true);
+        }
+        let client = self.store.find_client(claims.client_id.clone()).await?;
+        Ok(client.is_some_and(|found| found.client.settings.access_token_typ == claims.typ))
+    }
+
+    /// A refresh token is shown only to the client it belongs to.
+    async fn refresh_token(
+        &self,
+        claims: RefreshTokenClaims,
+        caller: &Client,
+        now: Timestamp,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Option<ActiveToken>, Refusal> {
+        let session = self.live_session(&claims.session, now, beside, trail).await?;
+        let session = session.filter(|session| {
+            // One that is ahead of the row would be accepted too.
+            session.client_id == caller.id
+                && caller.settings.grants.contains(&GrantType::RefreshToken)
+                && claims.generation >= session.generation
+        });
+        let iss = || self.issuer.as_str().to_owned();
+        Ok(session.map(|session| ActiveToken::refresh(iss(), session, caller)))
+    }
+
+    async fn live_session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Option<StoredSession>, Refusal> {
+        let session = beside.session(id, &self.store).await?;
+        trail.unknown_session = session.is_none();
+        Ok(session.filter(|session| session.dates.are_live(now)))
+    }
+}
+
+/// Whether one of the token's audiences is one that the caller introspects for.
+fn is_for(claims: &AccessTokenClaims, caller: &Client) -> bool {
+    claims.aud.audiences().iter().any(|audience| caller.settings.introspects.contains(audience))
+}
+
+/// The user's name, for callers that may know it (RFC 7662 §5).
+fn username_for(caller: &Client, session: &StoredSession) -> Option<String> {
+    caller.settings.introspects_username.then(|| session.owner.username.clone())
+}
+
+impl ActiveToken {
+    fn access(claims: Box<AccessTokenClaims>, session: &StoredSession, caller: &Client) -> Self {
+        Self {
+            claims: Claims::Access(claims),
+            token_type: Some("Bearer"),
+            username: username_for(caller, session),
+        }
+    }
+
+    fn refresh(iss: String, session: StoredSession, caller: &Client) -> Self {
+        Self {
+            username: username_for(caller, &session),
+            token_type: None,
+            claims: Claims::Refresh {
+                iss,
+                sub: session.user_id,
+                aud: AudienceClaim::new(session.granted.audiences, caller.settings.audience_array),
+                client_id: session.client_id,
+                iat: session.dates.refreshed_at,
+                exp: session.dates.expires_at,
+                auth_time: session.auth_time,
+                scope: session.granted.scope,
+                sid: session.id,
+            },
+        }
+    }
+
+    /// Whose it is.
+    fn user(&self) -> &UserId {
+        match &self.claims {
+            Claims::Access(claims) => &claims.sub,
+            Claims::Refresh { sub, .. } => sub,
+        }
+    }
+}

@@ -1,0 +1,446 @@
+//! What an operator does about keys, and what verifiers will notice of it.
+//!
+//! Nothing here talks to a running service: it changes rows, and every replica reads them within
+//! seconds.
+
+use serde::Serialize;
+
+use super::vault::{
+    KeyVault, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
+    open_signing_key, opens,
+};
+use crate::replicas::{self, Publication};
+use jeton_crypto::imported_key;
+use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
+use jeton_crypto::sealing::{self, KeyPurpose, MasterKeys};
+use jeton_crypto::signing::{NewSigningKey, PublicJwk, SigningKey};
+use jeton_oauth::{KeyId, Seconds, Timestamp};
+use jeton_store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
+
+/// A key as listed.
+#[derive(Clone, Debug, Serialize)]
+pub struct ListedKey {
+    /// Its name.
+    pub kid: KeyId,
+    /// Where it stands in its life.
+    pub state: &'static str,
+    /// When it was made; a signing key is published from then on.
+    pub created_at: Timestamp,
+    /// When it begins, or began, its work.
+    pub activates_at: Timestamp,
+    /// When its successor begins, if there is one.
+    pub retires_at: Option<Timestamp>,
+    /// When it is out of use, if that is known.
+    pub gone_at: Option<Timestamp>,
+    /// When it was withdrawn.
+    pub revoked_at: Option<Timestamp>,
+    /// The master key that it is sealed under.
+    pub sealed_under: Option<String>,
+}
+
+/// What a rotation will do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// A new key is published now and signs when every verifier can know it.
+    Announced {
+        /// When it will sign.
+        signs_at: Timestamp,
+    },
+    /// The key that is published already signs now.
+    Promoted {
+        /// The key.
+        kid: KeyId,
+        /// For how long verifiers that cache the key set may still lack it.
+        unknown_for: Seconds,
+    },
+    /// A new key signs now, which no verifier knows.
+    Sudden {
+        /// For how long verifiers that cache the key set lack it.
+        unknown_for: Seconds,
+    },
+}
+
+/// Administers the keys of a database.
+#[derive(Debug)]
+pub struct KeyAdministration {
+    /// The keys.
+    pub vault: KeyVault,
+    /// What time it is.
+    pub now: Timestamp,
+}
+
+/// A signing key with what is known of its life.
+struct Known {
+    stored: StoredKey,
+    dates: KeyDates,
+    life: Life,
+}
+
+impl KeyAdministration {
+    /// Goes by the settings of the replicas instead of its own, and returns them; `None` if there are none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn go_by_replicas(&mut self) -> Result<Option<Publication>, String> {
+        let publication = replicas::publication(&self.vault.store, self.now).await;
+        let publication = publication.map_err(|error| error.to_string())?;
+        if let Some(Publication { jwks_max_age, key_rotation }) = publication {
+            self.vault.schedule = Schedule::new(key_rotation, jwks_max_age);
+        }
+        Ok(publication)
+    }
+
+    /// Lists the signing keys, oldest first.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn list(&self) -> Result<Vec<ListedKey>, String> {
+        let known = self.known(&self.vault.list().await?);
+        let listed = |key: Known| ListedKey {
+            kid: key.stored.id,
+            state: if key.dates.revoked_at.is_some() { "revoked" } else { key.life.state.as_str() },
+            created_at: key.dates.created_at,
+            activates_at: key.dates.activates_at,
+            retires_at: key.life.retires_at,
+            gone_at: key.life.gone_at,
+            revoked_at: key.dates.revoked_at,
+            sealed_under: sealing::sealed_under(&key.stored.sealed_key),
+        };
+        Ok(known.into_iter().map(listed).collect())
+    }
+
+    /// Lists the refresh keys, oldest first.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn list_refresh(&self) -> Result<Vec<ListedKey>, String> {
+        let stored = self.vault.list().await?;
+        let keys: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Refresh)).collect();
+        let live = || keys.iter().filter(|key| key.revoked_at.is_none());
+        let derives = live().map(|key| key.activates_at).filter(|at| *at <= self.now).max();
+        let listed = |key: &&StoredKey| {
+            let later = live().map(|other| other.activates_at).filter(|at| *at > key.activates_at);
+            let state = match key.revoked_at {
+                Some(_) => "revoked",
+                None if Some(key.activates_at) == derives => "deriving",
+                None if key.activates_at > self.now => "waiting",
+                None => KeyState::Verifying.as_str(),
+            };
+            ListedKey {
+                kid: key.id.clone(),
+                state,
+                created_at: key.created_at,
+                activates_at: key.activates_at,
+                retires_at: later.min(),
+                gone_at: key.revoked_at,
+                revoked_at: key.revoked_at,
+                sealed_under: sealing::sealed_under(&key.sealed_key),
+            }
+        };
+        Ok(keys.iter().map(listed).collect())
+    }
+
+    /// The public halves of the keys in the key set, or of one key whatever its state, as their private halves have
+    /// them: only the master key proves that a key is this service's.
+    ///
+    /// # Errors
+    /// A sentence if there is none, or one cannot be opened, or another stands in the database.
+    pub async fn public(&self, kid: Option<&KeyId>) -> Result<Vec<PublicJwk>, String> {
+        let stored = self.vault.list().await?;
+        let known = self.known(&stored);
+        let wanted = |key: &&Known| match kid {
+            Some(kid) => key.stored.id == *kid,
+            None => key.life.state != KeyState::Gone,
+        };
+        let wanted: Vec<&Known> = known.iter().filter(wanted).collect();
+        match kid {
+            Some(kid) if wanted.is_empty() => return Err(unknown(kid)),
+            _ if wanted.is_empty() => return Ok(Vec::new()),
+            _ => {}
+        }
+        let masters = self.vault.masters(&stored)?;
+        let derive = |key: &&Known| {
+            let opened = open_signing_key(&key.stored, &masters)?;
+            check_public_half(&key.stored, Some(opened.public()))?;
+            Ok(opened.public().clone())
+        };
+        let derived: Result<_, String> = wanted.iter().map(derive).collect();
+        derived.map_err(|problem| format!("{problem}; nothing was exported"))
+    }
+
+    /// What is wrong with the public halves that stand in the database, as far as it can be told with the master
+    /// keys that there are.
+    ///
+    /// # Errors
+    /// A sentence if the database cannot be read.
+    pub async fn replaced_public_halves(&self) -> Result<Vec<String>, String> {
+        let stored = self.vault.list().await?;
+        if stored.is_empty() {
+            return Ok(Vec::new());
+        }
+        let masters = self.vault.masters(&stored).ok();
+        let check = |key: &StoredKey| {
+            let opened = masters.as_ref().and_then(|masters| open_signing_key(key, masters).ok());
+            check_public_half(key, opened.as_ref().map(SigningKey::public)).err()
+        };
+        Ok(stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect())
+    }
+
+    /// Says what a rotation would do now, or the withdrawal of the key that signs, which is `replaced`.
+    ///
+    /// # Errors
+    /// A sentence if it cannot be done.
+    pub async fn plan_rotation(
+        &self,
+        emergency: bool,
+        replaced: Option<&KeyId>,
+    ) -> Result<Rotation, String> {
+        let stored = self.vault.list().await?;
+        let masters = self.masters_to_seal(&stored, replaced)?;
+        let known = self.known(&stored);
+        let max_age = self.vault.schedule.jwks_max_age;
+        let horizon = self.vault.schedule.horizon(self.now);
+        // One that the master keys do not open could not sign where they are in use.
+        let is_next = |key: &&Known| {
+            key.life.state == KeyState::Published
+                && key.dates.activates_at <= horizon
+                && masters.as_ref().is_some_and(|masters| opens(&key.stored, masters).is_ok())
+        };
+        let next = known.iter().find(is_next);
+        match next {
+            Some(next) if emergency => {
+                let known_for = self.now.since(next.dates.created_at);
+                let kid = next.stored.id.clone();
+                Ok(Rotation::Promoted { kid, unknown_for: max_age.since(known_for) })
+            }
+            Some(next) => Err(format!(
+                "the next key {} is published already and signs from {} on: nothing was changed \
+                 (`rotate --emergency` lets it sign now)",
+                next.stored.id, next.dates.activates_at
+            )),
+            None if emergency => Ok(Rotation::Sudden { unknown_for: max_age }),
+            None => Ok(Rotation::Announced { signs_at: self.now.after(self.vault.schedule.lead) }),
+        }
+    }
+
+    /// Does what was planned, and returns the key that signs next or now.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong; nothing was changed then.
+    pub async fn rotate(&self, plan: &Rotation, replaced: Option<&KeyId>) -> Result<KeyId, String> {
+        match plan {
+            Rotation::Promoted { kid, .. } => {
+                let now = unlike_others(&self.vault.list().await?, self.now);
+                let activate = ActivateKey { id: kid.clone(), now };
+                let done = self.vault.store.perform(activate).await;
+                if !done.map_err(|error| error.to_string())? {
+                    return Err(format!("the key {kid} was changed meanwhile: look again"));
+                }
+                tracing::info!(target: "jeton::audit", event = "key_promoted", kid = %kid);
+                Ok(kid.clone())
+            }
+            Rotation::Announced { signs_at } => self.make(*signs_at, replaced).await,
+            Rotation::Sudden { .. } => self.make(self.now, replaced).await,
+        }
+    }
+
+    /// Makes a signing key that signs from this moment on.
+    async fn make(
+        &self,
+        activates_at: Timestamp,
+        replaced: Option<&KeyId>,
+    ) -> Result<KeyId, String> {
+        let stored = self.vault.list().await?;
+        let generation = next_generation(&stored, KeyPurpose::Signing);
+        let dates = (self.now, unlike_others(&stored, activates_at));
+        let made = self.vault.make_signing_key(generation, replaced, || dates).await?;
+        made.ok_or_else(another_was_first)
+    }
+
+    /// Sees that the master keys open what is sealed already, so that one more key may be sealed.
+    ///
+    /// # Errors
+    /// A sentence that names the key that they do not open.
+    pub async fn check_masters(&self) -> Result<(), String> {
+        self.masters_to_seal(&self.vault.list().await?, None).map(|_| ())
+    }
+
+    /// The master keys to seal one more key; `None` if nothing is sealed, and none may have been made yet.
+    fn masters_to_seal(
+        &self,
+        stored: &[StoredKey],
+        replaced: Option<&KeyId>,
+    ) -> Result<Option<MasterKeys>, String> {
+        if stored.is_empty() {
+            return Ok(None);
+        }
+        self.vault.masters_to_seal(stored, replaced, self.now).map(Some)
+    }
+
+    /// Adds a key that was made elsewhere. It is published now, and signs when every verifier can know
+    /// it; its predecessor is retired then as after any rotation.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong; nothing was changed then.
+    pub async fn import(&self, key: NewSigningKey) -> Result<(KeyId, Timestamp), String> {
+        let stored = self.vault.list().await?;
+        let kid = &key.public.kid;
+        if stored.iter().any(|own| own.id == *kid) {
+            return Err(format!("the key {kid} is there already: nothing was changed"));
+        }
+        let generation = next_generation(&stored, KeyPurpose::Signing);
+        let is_first = generation == 1;
+        let lead = if is_first { Seconds::default() } else { self.vault.schedule.lead };
+        let signs_at = unlike_others(&stored, self.now.after(lead));
+        let new = NewKey::signing(key);
+        let added = self.vault.add(new, generation, None, (self.now, signs_at)).await?;
+        Ok((added.ok_or_else(another_was_first)?, signs_at))
+    }
+
+    /// Finds a key by its name, and says whether tokens are made with it now, so that another must
+    /// take over when it is withdrawn.
+    ///
+    /// # Errors
+    /// A sentence if there is no such key, or it is withdrawn.
+    pub async fn is_in_use(&self, kid: &KeyId) -> Result<(KeyPurpose, bool), String> {
+        let stored = self.vault.list().await?;
+        let key = stored.iter().find(|key| key.id == *kid).ok_or_else(|| unknown(kid))?;
+        if let Some(at) = key.revoked_at {
+            return Err(format!("the key {kid} was revoked {at}: nothing was changed"));
+        }
+        if is_for(KeyPurpose::Throttle)(&key) {
+            // The service makes another as soon as there is none.
+            return Ok((KeyPurpose::Throttle, false));
+        }
+        if is_for(KeyPurpose::Refresh)(&key) {
+            let listed = self.list_refresh().await?;
+            let deriving = listed.iter().any(|own| own.kid == *kid && own.state == "deriving");
+            return Ok((KeyPurpose::Refresh, deriving));
+        }
+        let known = self.known(&stored);
+        let signing = |own: &Known| own.life.state == KeyState::Signing && own.stored.id == *kid;
+        Ok((KeyPurpose::Signing, known.iter().any(signing)))
+    }
+
+    /// Withdraws a key. One that is in use is replaced first, so that there is always one.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn revoke(&self, kid: &KeyId) -> Result<(), String> {
+        match self.is_in_use(kid).await? {
+            (KeyPurpose::Signing, true) => {
+                let plan = self.plan_rotation(true, Some(kid)).await?;
+                self.rotate(&plan, Some(kid)).await?;
+            }
+            (KeyPurpose::Refresh, true) => {
+                self.make_refresh_key(self.now, Some(kid)).await?;
+            }
+            (KeyPurpose::Throttle, _) | (_, false) => {}
+        }
+        let revoke = RevokeKey { id: kid.clone(), now: self.now };
+        if !self.vault.store.perform(revoke).await.map_err(|error| error.to_string())? {
+            return Err(format!("the key {kid} was revoked by another command meanwhile"));
+        }
+        tracing::info!(target: "jeton::audit", event = "key_revoked", kid = %kid);
+        Ok(())
+    }
+
+    /// Adds a refresh key that all replicas go over to a minute later, and returns its name and when
+    /// that is. The one before goes on verifying what it derived.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong; nothing was changed then.
+    pub async fn rotate_refresh(&self) -> Result<(KeyId, Timestamp), String> {
+        let activates_at = self.now.after(REFRESH_KEY_LEAD);
+        Ok((self.make_refresh_key(activates_at, None).await?, activates_at))
+    }
+
+    async fn make_refresh_key(
+        &self,
+        activates_at: Timestamp,
+        replaced: Option<&KeyId>,
+    ) -> Result<KeyId, String> {
+        let stored = self.vault.list().await?;
+        let purpose = KeyPurpose::Refresh;
+        let generation = next_generation(&stored, purpose);
+        let dates = (self.now, activates_at);
+        let made = self.vault.make_symmetric_key(purpose, generation, replaced, dates).await?;
+        made.ok_or_else(another_was_first)
+    }
+
+    /// Seals every key under the first master key, which is made if only others exist, all or none, and
+    /// returns how many were under another one, and its name. What replicas have opened stays open.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong; nothing was changed then.
+    pub async fn rewrap(&self) -> Result<(usize, String), String> {
+        let mut total = 0;
+        loop {
+            let stored = self.vault.list().await?;
+            let masters = self.vault.masters_to_seal_anew(&stored)?;
+            let keys = seal_anew(&stored, &masters)?;
+            let (count, master) = (keys.len(), masters.first().to_owned());
+            // A replica may have sealed a key under another master key meanwhile.
+            if count == 0 {
+                return Ok((total, master));
+            }
+            let reseal = ResealKeys { keys };
+            self.vault.store.perform(reseal).await.map_err(|error| error.to_string())?;
+            total += count;
+        }
+    }
+
+    fn known(&self, stored: &[StoredKey]) -> Vec<Known> {
+        let keys: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Signing)).collect();
+        let all: Vec<KeyDates> = keys.iter().map(|key| dates(key)).collect();
+        let lives = key_lifecycle::lives(&all, self.now, &self.vault.schedule, None);
+        let pairs = keys.into_iter().zip(all).zip(lives);
+        pairs.map(|((stored, dates), life)| Known { stored: stored.clone(), dates, life }).collect()
+    }
+}
+
+/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
+/// are to be.
+fn seal_anew(
+    stored: &[StoredKey],
+    masters: &MasterKeys,
+) -> Result<Vec<(KeyId, String, String)>, String> {
+    let is_other = |key: &&StoredKey| {
+        sealing::sealed_under(&key.sealed_key).as_deref() != Some(masters.first())
+    };
+    let seal = |key: &StoredKey| {
+        let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
+            format!("the key {} is for something that only a later version knows", key.id)
+        })?;
+        let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
+        let sealed = masters.seal(purpose, &key.id, &secret);
+        Ok((key.id.clone(), key.sealed_key.clone(), sealed))
+    };
+    stored.iter().filter(is_other).map(seal).collect()
+}
+
+/// Reads a private key for [`KeyAdministration::import`].
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn read_private_key(text: &[u8]) -> Result<NewSigningKey, String> {
+    imported_key::read(text)
+}
+
+/// The first moment from this one on at which no other signing key begins to sign.
+fn unlike_others(stored: &[StoredKey], mut activates_at: Timestamp) -> Timestamp {
+    let signing = || stored.iter().filter(is_for(KeyPurpose::Signing));
+    while signing().any(|key| key.activates_at == activates_at) {
+        activates_at = activates_at.after(Seconds::new(1));
+    }
+    activates_at
+}
+
+fn unknown(kid: &KeyId) -> String {
+    format!("there is no key {kid}: see `jeton key list`")
+}
+
+fn another_was_first() -> String {
+    "another key was made at the same moment: nothing was changed here, see `jeton key list`"
+        .to_owned()
+}

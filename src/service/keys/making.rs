@@ -1,0 +1,82 @@
+//! A look at the keys in the database: they are read, those that are missing or due are made, and each is
+//! opened if it can be.
+
+use super::opened::Opened;
+use super::vault::{KeyVault, dates, is_for, next_generation};
+use crate::agreed_clock::AgreedClock;
+use jeton_crypto::key_lifecycle::{self, KeyDates, Schedule};
+use jeton_crypto::sealing::KeyPurpose;
+use jeton_store::keys::StoredKey;
+
+/// What a look at the database gave.
+pub(super) struct Read {
+    pub(super) opened: Opened,
+    pub(super) schedule: Schedule,
+    /// What came of making the keys that were missing or due.
+    pub(super) made: Result<(), String>,
+}
+
+/// Reads the keys, makes those that are missing or due, and opens all that can be opened and were not
+/// before. `schedule` is the one before too.
+pub(super) async fn read_and_make(
+    vault: &KeyVault,
+    clock: &AgreedClock,
+    before: &Opened,
+    schedule: Schedule,
+) -> Result<Read, String> {
+    let stored = vault.list().await?;
+    // Where the table cannot be read, the warning comes when this replica records itself there.
+    let replicas = vault.schedule_among_replicas(clock.presumed_now()).await;
+    let schedule = replicas.unwrap_or(schedule);
+    let made = make_what_is_due(vault, clock, &schedule, &stored).await;
+    let stored = if made == Ok(false) { stored } else { vault.list().await? };
+    let opened = Opened::open(&stored, vault, before, &schedule, clock.presumed_now());
+    Ok(Read { opened, schedule, made: made.map(|_| ()) })
+}
+
+/// Makes the keys that are missing or due, if there are any, but none by a clock that is off: its dates would
+/// stay wrong. While there is a key that signs, the next is made only by a clock that is proven. The signing
+/// key comes first: which master key it is sealed under decides about all others.
+async fn make_what_is_due(
+    vault: &KeyVault,
+    clock: &AgreedClock,
+    schedule: &Schedule,
+    stored: &[StoredKey],
+) -> Result<bool, String> {
+    let now = match clock.now() {
+        Ok(now) => now,
+        Err(off) if stored.is_empty() => return Err(format!("no keys can be made: {off}")),
+        Err(_) => return Ok(false),
+    };
+    let signing: Vec<KeyDates> =
+        stored.iter().filter(is_for(KeyPurpose::Signing)).map(dates).collect();
+    let signs = |key: &KeyDates| key.revoked_at.is_none() && key.activates_at <= now;
+    let due = key_lifecycle::next_activation(&signing, now, schedule)
+        .filter(|_| clock.is_proven() || !signing.iter().any(signs));
+    let is_missing = |stored: &[StoredKey], purpose: KeyPurpose| {
+        !stored.iter().any(|key| is_for(purpose)(&key) && key.revoked_at.is_none())
+    };
+    let symmetric = [KeyPurpose::Refresh, KeyPurpose::Throttle];
+    if due.is_none() && !symmetric.iter().any(|purpose| is_missing(stored, *purpose)) {
+        return Ok(false);
+    }
+    if let Some(next) = due {
+        // Before a key is made, which takes a while.
+        vault.masters_to_seal(stored, None, now)?;
+        // The lead begins when the key is there.
+        let moments = || {
+            let created_at = clock.presumed_now();
+            (created_at, next.after(created_at.since(now)))
+        };
+        let generation = next_generation(stored, KeyPurpose::Signing);
+        vault.make_signing_key(generation, None, moments).await?;
+    }
+    for purpose in symmetric {
+        let stored = vault.list().await?;
+        if is_missing(&stored, purpose) {
+            let generation = next_generation(&stored, purpose);
+            vault.make_symmetric_key(purpose, generation, None, (now, now)).await?;
+        }
+    }
+    Ok(true)
+}

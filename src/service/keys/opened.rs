@@ -1,0 +1,154 @@
+//! The keys of a database as far as they can be opened here. Each is judged by itself: one that cannot be
+//! opened takes nothing else down.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::vault::{
+    KeyVault, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
+    open_signing_key, open_throttle_key,
+};
+use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
+use jeton_crypto::key_ring::{DatedKey, HeldKey};
+use jeton_crypto::refresh_keys::RefreshKey;
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
+use jeton_crypto::throttle_key::ThrottleKey;
+use jeton_oauth::{KeyId, Timestamp};
+use jeton_store::keys::StoredKey;
+
+/// A key that is of use and cannot be opened here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unusable {
+    pub(super) kid: KeyId,
+    pub(super) purpose: KeyPurpose,
+    /// A sentence that says what is wrong and what to do.
+    pub(super) problem: String,
+}
+
+/// Keys as far as they could be opened.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Opened {
+    pub(super) signing: Vec<DatedKey>,
+    pub(super) refresh: Vec<RefreshKey>,
+    pub(super) throttle: Option<ThrottleKey>,
+    pub(super) unusable: Vec<Unusable>,
+    /// What is wrong with public halves in the database, which nothing here goes by.
+    pub(super) replaced: Vec<String>,
+}
+
+impl Opened {
+    /// Opens every key that is of use, but for those that were opened before. Kinds of keys that only a
+    /// later version knows are left alone.
+    pub(super) fn open(
+        stored: &[StoredKey],
+        vault: &KeyVault,
+        before: &Self,
+        schedule: &Schedule,
+        now: Timestamp,
+    ) -> Self {
+        let mut masters = Opener { vault, stored, masters: None, unusable: Vec::new() };
+        let of_use: HashSet<&KeyId> =
+            in_use(stored, schedule, now).into_iter().map(|key| &key.id).collect();
+        let rows = |purpose| stored.iter().filter(is_for(purpose));
+        let mut opened = Self::default();
+        for row in rows(KeyPurpose::Signing) {
+            let known = before.signing.iter().map(|known| &known.key);
+            let known = known.filter(|key| key.whole().is_some()).find(|key| *key.kid() == row.id);
+            let key = match known {
+                Some(known) => known.clone(),
+                None if of_use.contains(&row.id) => masters.signing_key(row),
+                None => continue,
+            };
+            opened.signing.push(DatedKey { key, dates: dates(row) });
+        }
+        for row in rows(KeyPurpose::Refresh).filter(|row| of_use.contains(&row.id)) {
+            let known =
+                before.refresh.iter().find(|known| known.is_open() && *known.id() == row.id);
+            let key = known.cloned().map(|known| known.dated(dates(row)));
+            let key = key.or_else(|| masters.open(row, KeyPurpose::Refresh, open_refresh_key));
+            let closed = || RefreshKey::closed(row.id.clone(), dates(row));
+            opened.refresh.push(key.unwrap_or_else(closed));
+        }
+        opened.throttle = find_throttle_key(stored).and_then(|row| {
+            let known = before.throttle.clone().filter(|known| *known.id() == row.id);
+            known.or_else(|| masters.open(row, KeyPurpose::Throttle, open_throttle_key))
+        });
+        opened.unusable = masters.unusable;
+        opened.replaced = opened.replaced_public_halves(stored);
+        opened
+    }
+
+    /// Holds what stands in the database against the keys that were opened.
+    fn replaced_public_halves(&self, stored: &[StoredKey]) -> Vec<String> {
+        let check = |row: &StoredKey| {
+            let held = self.signing.iter().find(|held| *held.key.kid() == row.id)?;
+            check_public_half(row, Some(held.key.whole()?.public())).err()
+        };
+        stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect()
+    }
+
+    /// The dates of the signing keys.
+    pub(super) fn signing_dates(&self) -> Vec<KeyDates> {
+        self.signing.iter().map(|key| key.dates).collect()
+    }
+
+    /// What is wrong with the keys of one purpose, or of any; empty if nothing is.
+    pub(super) fn problem(&self, purpose: Option<KeyPurpose>) -> String {
+        let concerned =
+            self.unusable.iter().filter(|key| purpose.is_none_or(|purpose| key.purpose == purpose));
+        let mut problems: Vec<&str> = concerned.map(|key| key.problem.as_str()).collect();
+        problems.dedup();
+        problems.join("; ")
+    }
+
+    /// Says in the log which keys cannot be opened that could be before, or for another reason; and when
+    /// all can be.
+    pub(super) fn report(&self, before: &Self) {
+        for key in self.unusable.iter().filter(|key| !before.unusable.contains(key)) {
+            let (purpose, kid) = (key.purpose.as_str(), &key.kid);
+            tracing::error!(purpose, %kid, "a key cannot be used here: {}", key.problem);
+        }
+        for problem in self.replaced.iter().filter(|problem| !before.replaced.contains(problem)) {
+            tracing::error!("{problem}");
+        }
+        if self.unusable.is_empty() && !before.unusable.is_empty() {
+            tracing::info!("every key can be used here again");
+        }
+    }
+}
+
+/// Opens keys, and notes those that it cannot open. The master keys are read when they are first needed.
+struct Opener<'a> {
+    vault: &'a KeyVault,
+    stored: &'a [StoredKey],
+    masters: Option<Result<MasterKeys, String>>,
+    unusable: Vec<Unusable>,
+}
+
+impl Opener<'_> {
+    fn open<T>(
+        &mut self,
+        row: &StoredKey,
+        purpose: KeyPurpose,
+        open: fn(&StoredKey, &MasterKeys) -> Result<T, String>,
+    ) -> Option<T> {
+        let (vault, stored) = (self.vault, self.stored);
+        let masters = self.masters.get_or_insert_with(|| vault.masters(stored));
+        let opened = masters.as_ref().map_err(Clone::clone);
+        match opened.and_then(|masters| open(row, masters)) {
+            Ok(key) => Some(key),
+            Err(problem) => {
+                self.unusable.push(Unusable { kid: row.id.clone(), purpose, problem });
+                None
+            }
+        }
+    }
+
+    /// A signing key, or its name if that is all that is known for certain.
+    fn signing_key(&mut self, row: &StoredKey) -> HeldKey {
+        match self.open(row, KeyPurpose::Signing, open_signing_key) {
+            Some(key) => HeldKey::Whole(Arc::new(key)),
+            None => HeldKey::Name(row.id.clone()),
+        }
+    }
+}

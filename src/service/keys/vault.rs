@@ -1,0 +1,322 @@
+//! Keys as they are stored: listed, opened with the master keys, sealed and added.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use crate::replicas;
+use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
+use jeton_crypto::refresh_keys::{self, RefreshKey};
+use jeton_crypto::sealing::{self, KeyPurpose, MasterKeys};
+use jeton_crypto::signing::{self, NewSigningKey, PublicJwk, SigningKey};
+use jeton_crypto::throttle_key::ThrottleKey;
+use jeton_oauth::{KeyId, Seconds, Timestamp};
+use jeton_store::Store;
+use jeton_store::keys::{AddKey, ListKeys, StoredKey};
+
+/// How long a new refresh key waits before it derives tokens, so that every replica knows it by then.
+pub(super) const REFRESH_KEY_LEAD: Seconds = Seconds::new(60);
+
+/// The keys in the database, and the files of the master keys that open them.
+#[derive(Clone, Debug)]
+pub struct KeyVault {
+    /// The database.
+    pub store: Store,
+    /// The files of the master keys: the first seals, all open. Read whenever something is to be
+    /// opened or sealed, so that they can be replaced while the service runs.
+    pub master_key_files: Vec<PathBuf>,
+    /// The size of new signing keys.
+    pub bits: u32,
+    /// When signing keys follow each other.
+    pub schedule: Schedule,
+}
+
+/// A key that was just made, or came from elsewhere.
+pub(super) struct NewKey {
+    purpose: KeyPurpose,
+    id: KeyId,
+    public_jwk: String,
+    secret: Zeroizing<Vec<u8>>,
+}
+
+impl NewKey {
+    pub(super) fn signing(key: NewSigningKey) -> Self {
+        Self {
+            purpose: KeyPurpose::Signing,
+            public_jwk: serde_json::to_string(&key.public).expect("strings are JSON"),
+            id: key.public.kid,
+            secret: key.secret,
+        }
+    }
+
+    /// A key without a public half.
+    fn symmetric(purpose: KeyPurpose) -> Self {
+        let (id, secret) = refresh_keys::generate();
+        Self { purpose, id, public_jwk: String::new(), secret }
+    }
+}
+
+pub(super) fn is_for(purpose: KeyPurpose) -> impl Fn(&&StoredKey) -> bool {
+    move |key| key.purpose == purpose.as_str()
+}
+
+pub(super) fn dates(key: &StoredKey) -> KeyDates {
+    KeyDates {
+        created_at: key.created_at,
+        activates_at: key.activates_at,
+        revoked_at: key.revoked_at,
+    }
+}
+
+impl KeyVault {
+    /// Every key, sealed.
+    pub(super) async fn list(&self) -> Result<Vec<StoredKey>, String> {
+        self.store.perform(ListKeys).await.map_err(|error| error.to_string())
+    }
+
+    /// Reads the master keys, and makes the first if nothing was ever sealed; where something was,
+    /// says which one is needed.
+    pub(super) fn masters(&self, stored: &[StoredKey]) -> Result<MasterKeys, String> {
+        MasterKeys::load(&self.master_key_files, !stored.is_empty()).map_err(|problem| match stored
+            .first()
+            .and_then(|key| sealing::sealed_under(&key.sealed_key))
+        {
+            Some(id) => format!("{problem}; the key that is needed is the master key {id}"),
+            None => problem,
+        })
+    }
+
+    /// Reads the master keys to seal everything anew. The first is made if it does not exist and the
+    /// others open everything: it is to be a new one.
+    pub(super) fn masters_to_seal_anew(&self, stored: &[StoredKey]) -> Result<MasterKeys, String> {
+        match self.master_key_files.as_slice() {
+            [first, others @ ..] if !others.is_empty() && !first.exists() => {
+                let others = MasterKeys::load(others, true)?;
+                for key in stored {
+                    if let Some(purpose) = KeyPurpose::find(&key.purpose) {
+                        others.open(purpose, &key.id, &key.sealed_key)?;
+                    }
+                }
+                MasterKeys::load(&self.master_key_files, false)
+            }
+            _ => self.masters(stored),
+        }
+    }
+
+    /// When signing keys follow each other where the replicas are that share the database.
+    pub(super) async fn schedule_among_replicas(&self, now: Timestamp) -> Result<Schedule, String> {
+        let others = replicas::publication(&self.store, now).await;
+        let others = others.map_err(|error| error.to_string())?;
+        Ok(others.map_or(self.schedule, |others| self.schedule.among(others.jwks_max_age)))
+    }
+
+    /// Reads the master keys to seal one more key, after seeing that they open what is sealed already: what
+    /// is sealed under another master key than the rest would be lost to every replica.
+    ///
+    /// One key that is damaged, or is to be replaced and withdrawn, is no obstacle; and a key that is to be
+    /// replaced and opens is proof enough, so that it can be withdrawn whatever was put beside it.
+    pub(super) fn masters_to_seal(
+        &self,
+        stored: &[StoredKey],
+        replaced: Option<&KeyId>,
+        now: Timestamp,
+    ) -> Result<MasterKeys, String> {
+        let masters = self.masters(stored)?;
+        let (replaced, others): (Vec<_>, Vec<_>) = in_use(stored, &self.schedule, now)
+            .into_iter()
+            .partition(|key| Some(&key.id) == replaced);
+        if replaced.iter().any(|key| opens(key, &masters).is_ok()) {
+            return Ok(masters);
+        }
+        let is_foreign = |key: &&&StoredKey| {
+            sealing::sealed_under(&key.sealed_key).is_some_and(|master| !masters.has(&master))
+        };
+        let attempts = || others.iter().map(|key| opens(key, &masters));
+        let opens_any = attempts().any(|opened| opened.is_ok());
+        let problem = match others.iter().find(is_foreign) {
+            Some(key) => opens(key, &masters).err(),
+            None if opens_any => None,
+            None => attempts().find_map(Result::err),
+        };
+        match problem {
+            None => Ok(masters),
+            Some(problem) if opens_any => Err(format!(
+                "{problem}; or withdraw the key with `jeton key revoke`; no key was made"
+            )),
+            Some(problem) => Err(format!("{problem}; no key was made")),
+        }
+    }
+
+    /// Makes a signing key, seals and stores it, as [`KeyVault::add`] does. Never on the async runtime: it
+    /// takes up to seconds.
+    pub(super) async fn make_signing_key(
+        &self,
+        generation: i64,
+        replaced: Option<&KeyId>,
+        dates: impl FnOnce() -> (Timestamp, Timestamp) + Send,
+    ) -> Result<Option<KeyId>, String> {
+        let bits = self.bits;
+        let made = tokio::task::spawn_blocking(move || signing::generate(bits)).await;
+        let made = made.map_err(|error| format!("cannot make a signing key: {error}"))??;
+        // Only now: making it took time, and it is published from when it was created.
+        self.add(NewKey::signing(made), generation, replaced, dates()).await
+    }
+
+    /// Makes a key without a public half, seals and stores it, as [`KeyVault::add`] does.
+    pub(super) async fn make_symmetric_key(
+        &self,
+        purpose: KeyPurpose,
+        generation: i64,
+        replaced: Option<&KeyId>,
+        dates: (Timestamp, Timestamp),
+    ) -> Result<Option<KeyId>, String> {
+        self.add(NewKey::symmetric(purpose), generation, replaced, dates).await
+    }
+
+    /// Seals and stores a key that is created and activates at these moments, and may replace one that is
+    /// about to be withdrawn; `None` if another key of its generation was first.
+    ///
+    /// What is stored is read just before. So of replicas that start at once with different master keys,
+    /// the one whose signing key comes first decides, and the others stop: no other key is added before
+    /// there is a signing key.
+    pub(super) async fn add(
+        &self,
+        new: NewKey,
+        generation: i64,
+        replaced: Option<&KeyId>,
+        (created_at, activates_at): (Timestamp, Timestamp),
+    ) -> Result<Option<KeyId>, String> {
+        let stored = self.list().await?;
+        let mut of_use = in_use(&stored, &self.schedule, created_at).into_iter();
+        let has_signing_key = of_use.any(|key| is_for(KeyPurpose::Signing)(&key));
+        if new.purpose != KeyPurpose::Signing && !has_signing_key {
+            return Err(
+                "there is no signing key, which must be the first: start `jeton serve`, which \
+                        makes all keys, or run `jeton key rotate`"
+                    .to_owned(),
+            );
+        }
+        let masters = self.masters_to_seal(&stored, replaced, created_at)?;
+        let (id, purpose) = (new.id, new.purpose.as_str());
+        let key = StoredKey {
+            sealed_key: masters.seal(new.purpose, &id, &new.secret),
+            id: id.clone(),
+            purpose: purpose.to_owned(),
+            generation,
+            public_jwk: new.public_jwk,
+            created_at,
+            activates_at,
+            revoked_at: None,
+        };
+        let won = self.store.perform(AddKey { key }).await.map_err(|error| error.to_string())?;
+        if won {
+            let activates_at = activates_at.to_string();
+            tracing::info!(
+                target: "jeton::audit",
+                event = "key_created", purpose, kid = %id, activates_at
+            );
+        }
+        Ok(won.then_some(id))
+    }
+}
+
+/// The keys that something depends on now or later: signing keys that are not gone, refresh keys whose
+/// tokens may yet be presented, the throttle key, and those of kinds that only a later version knows.
+pub(super) fn in_use<'a>(
+    stored: &'a [StoredKey],
+    schedule: &Schedule,
+    now: Timestamp,
+) -> Vec<&'a StoredKey> {
+    let of = |purpose| stored.iter().filter(is_for(purpose));
+    let all: Vec<KeyDates> = of(KeyPurpose::Signing).map(dates).collect();
+    let lives = key_lifecycle::lives(&all, now, schedule, None);
+    let signing = of(KeyPurpose::Signing).zip(lives);
+    let signing = signing.filter(|(_, life)| life.state != KeyState::Gone).map(|(key, _)| key);
+    let all: Vec<KeyDates> = of(KeyPurpose::Refresh).map(dates).collect();
+    let refresh = of(KeyPurpose::Refresh)
+        .filter(|key| refresh_keys::is_of_use(dates(key), all.iter().copied(), now));
+    let unknown = stored
+        .iter()
+        .filter(|key| KeyPurpose::find(&key.purpose).is_none() && key.revoked_at.is_none());
+    signing.chain(refresh).chain(find_throttle_key(stored)).chain(unknown).collect()
+}
+
+/// Whether these master keys open a key; of a kind that only a later version knows, whether they should.
+pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), String> {
+    match KeyPurpose::find(&key.purpose) {
+        Some(purpose) => masters.open(purpose, &key.id, &key.sealed_key).map(|_| ()),
+        None if sealing::sealed_under(&key.sealed_key).is_some_and(|id| masters.has(&id)) => Ok(()),
+        None => Err(format!(
+            "the {} key {} is sealed under a master key that is not given: name it as a second \
+             --master-key-file",
+            key.purpose, key.id
+        )),
+    }
+}
+
+/// Opens a signing key, and lets it sign and verify once.
+pub(super) fn open_signing_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<SigningKey, String> {
+    let secret = masters.open(KeyPurpose::Signing, &stored.id, &stored.sealed_key)?;
+    let key = SigningKey::from_secret(&secret)
+        .map_err(|error| format!("the signing key {} cannot be used: {error}", stored.id))?;
+    if key.public().kid != stored.id {
+        return Err(format!("the signing key {} is another key than its name says", stored.id));
+    }
+    Ok(key)
+}
+
+/// Holds the public half that stands beside a signing key against the one that its private half has, or against
+/// the name of the key where that cannot be opened. Nothing publishes what stands there; but other programs may
+/// read it, and it says whether somebody wrote into the database.
+pub(super) fn check_public_half(
+    stored: &StoredKey,
+    derived: Option<&PublicJwk>,
+) -> Result<(), String> {
+    let beside = serde_json::from_str::<PublicJwk>(&stored.public_jwk).ok();
+    let is_right = beside.is_some_and(|beside| match derived {
+        Some(derived) => beside == *derived,
+        None => beside.kid == stored.id && beside.is_named_by_its_thumbprint(),
+    });
+    if is_right {
+        return Ok(());
+    }
+    Err(format!(
+        "the public half in the database is not that of the key {}: somebody replaced it. Look who can write the \
+         database; then put it back, from a backup or the JWKS, or withdraw the key with `jeton key revoke`",
+        stored.id
+    ))
+}
+
+/// Opens a refresh key.
+pub(super) fn open_refresh_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<RefreshKey, String> {
+    let secret = masters.open(KeyPurpose::Refresh, &stored.id, &stored.sealed_key)?;
+    RefreshKey::from_secret(stored.id.clone(), dates(stored), &secret)
+        .map_err(|error| format!("the refresh key {} cannot be used: {error}", stored.id))
+}
+
+/// The key that names counters: the newest that was not withdrawn.
+pub(crate) fn find_throttle_key(stored: &[StoredKey]) -> Option<&StoredKey> {
+    let mut keys = stored.iter().filter(is_for(KeyPurpose::Throttle));
+    keys.rfind(|key| key.revoked_at.is_none())
+}
+
+/// Opens the key that names counters.
+pub(crate) fn open_throttle_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<ThrottleKey, String> {
+    let secret = masters.open(KeyPurpose::Throttle, &stored.id, &stored.sealed_key)?;
+    ThrottleKey::from_secret(stored.id.clone(), &secret)
+        .map_err(|error| format!("the throttle key {} cannot be used: {error}", stored.id))
+}
+
+/// The number of the next key of a purpose.
+pub(super) fn next_generation(stored: &[StoredKey], purpose: KeyPurpose) -> i64 {
+    stored.iter().filter(is_for(purpose)).map(|key| key.generation).max().unwrap_or(0) + 1
+}

@@ -1,0 +1,64 @@
+//! The public documents: the key set (RFC 7517) and the metadata (RFC 8414), served from memory.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::keys::Keys;
+use jeton_crypto::key_ring::Document;
+use jeton_oauth::metadata::Metadata;
+use jeton_oauth::{Issuer, Scope, Seconds};
+use jeton_store::clients::ListClients;
+use jeton_store::{Store, StoreError};
+
+/// How long the metadata may be cached.
+const METADATA_MAX_AGE: Seconds = Seconds::new(3_600);
+
+/// Holds the documents.
+#[derive(Debug)]
+pub struct Discovery {
+    store: Store,
+    issuer: Issuer,
+    keys: Arc<Keys>,
+    metadata: ArcSwap<Document>,
+}
+
+impl Discovery {
+    /// Writes the documents.
+    ///
+    /// # Errors
+    /// If the store cannot tell which scopes there are.
+    pub async fn load(store: Store, issuer: Issuer, keys: Arc<Keys>) -> Result<Self, StoreError> {
+        let metadata = ArcSwap::new(write_metadata(&store, &issuer).await?);
+        Ok(Self { store, issuer, keys, metadata })
+    }
+
+    /// The key set.
+    #[must_use]
+    pub fn jwks(&self) -> Arc<Document> {
+        self.keys.jwks()
+    }
+
+    /// The metadata.
+    #[must_use]
+    pub fn metadata(&self) -> Arc<Document> {
+        self.metadata.load_full()
+    }
+
+    /// Writes the metadata again; on failure it stays as it was.
+    ///
+    /// # Errors
+    /// If the store cannot tell which scopes there are.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        self.metadata.store(write_metadata(&self.store, &self.issuer).await?);
+        Ok(())
+    }
+}
+
+async fn write_metadata(store: &Store, issuer: &Issuer) -> Result<Arc<Document>, StoreError> {
+    let clients = store.perform(ListClients).await?;
+    let enabled = clients.iter().filter(|client| client.disabled_at.is_none());
+    let scopes =
+        enabled.fold(Scope::default(), |all, client| all.union(&client.client.settings.scope));
+    Ok(Arc::new(Document::new(&Metadata::new(issuer, &scopes), METADATA_MAX_AGE)))
+}

@@ -1,0 +1,132 @@
+//! Whether a login could succeed now, and if not, why.
+
+pub mod write_watch;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::agreed_clock::AgreedClock;
+use crate::keys::Keys;
+use jeton_runtime::supervision::Health;
+use jeton_store::Stop;
+use write_watch::WriteWatch;
+
+/// Looks at all that a login needs.
+#[derive(Debug)]
+pub struct Readiness {
+    /// Whether keys can sign, derive and count.
+    pub keys: Arc<Keys>,
+    /// What time it is, and whether that is known.
+    pub clock: Arc<AgreedClock>,
+    /// Whether the database takes writes.
+    pub writes: Arc<WriteWatch>,
+    /// Which parts of the service are down, such as hashing threads.
+    pub health: Health,
+    /// Whether the service was told to stop.
+    pub draining: Stop,
+    /// What kept it from being ready when that was last told in the log.
+    pub told: Mutex<Vec<String>>,
+}
+
+/// What came of a look: the answer of `/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    status: &'static str,
+    /// Why it is not ready: sentences for whoever operates the service.
+    reasons: Vec<String>,
+    database: &'static str,
+    signing_key: &'static str,
+    refresh_key: &'static str,
+    throttle_key: &'static str,
+    /// How many keys are of use and cannot be opened here.
+    keys_unusable: usize,
+    clock: &'static str,
+    /// By how much the clock is ahead of the second one; negative if it is behind.
+    clock_offset_seconds: f64,
+    /// The parts of the service that failed and do not work again yet.
+    parts_down: Vec<String>,
+    /// How old what is known of the keys is.
+    keys_age_seconds: i64,
+    /// For how long the key set is said to be good.
+    jwks_max_age_seconds: i64,
+}
+
+impl Report {
+    /// Whether a login could succeed.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+}
+
+impl Readiness {
+    /// Looks. When what keeps it from being ready changes, the log says so.
+    pub async fn look(&self) -> Report {
+        let database = self.writes.ask().await;
+        let clock = self.clock.now();
+        let keys = self.keys.health();
+        let parts_down: Vec<_> =
+            self.health.down().into_iter().map(|down| down.part.to_string()).collect();
+
+        let mut found: Vec<(&str, String)> = Vec::new();
+        found.extend(
+            database.as_ref().err().map(|why| ("database", format!("no write succeeds: {why}"))),
+        );
+        found.extend(clock.err().map(|off| ("clock", off.to_string())));
+        for (key, usable, act) in [
+            ("signing_key", keys.signs, "sign access tokens"),
+            ("refresh_key", keys.derives, "derive refresh tokens"),
+            ("throttle_key", keys.counts, "name the counters of failures"),
+        ] {
+            if !usable {
+                found.push((key, format!("no key can {act}: see `jeton check`, and the log")));
+            }
+        }
+        for part in &parts_down {
+            found.push((part, format!("the part {part} failed and is started again")));
+        }
+        self.tell(&found);
+        let stopping = *self.draining.borrow();
+        if stopping {
+            found.push(("stopping", "the service was told to stop".to_owned()));
+        }
+        let reasons: Vec<_> = found.into_iter().map(|(_, reason)| reason).collect();
+
+        let key = |usable| if usable { "usable" } else { "missing" };
+        Report {
+            status: match reasons.len() {
+                0 => "ready",
+                _ if stopping => "stopping",
+                _ => "not ready",
+            },
+            reasons,
+            database: if database.is_ok() { "takes writes" } else { "takes no writes" },
+            signing_key: key(keys.signs),
+            refresh_key: key(keys.derives),
+            throttle_key: key(keys.counts),
+            keys_unusable: keys.unusable,
+            clock: if clock.is_ok() { "agrees" } else { "off" },
+            clock_offset_seconds: self.clock.offset(),
+            parts_down,
+            keys_age_seconds: keys.age.get(),
+            jwks_max_age_seconds: keys.jwks_max_age.get(),
+        }
+    }
+
+    /// Says in the log when it becomes ready again, or something else keeps it from being so.
+    fn tell(&self, found: &[(&str, String)]) {
+        let subjects: Vec<_> = found.iter().map(|(subject, _)| (*subject).to_owned()).collect();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == subjects {
+            return;
+        }
+        if found.is_empty() {
+            tracing::info!("ready again");
+        } else {
+            let reasons: Vec<_> = found.iter().map(|(_, reason)| reason.as_str()).collect();
+            tracing::warn!("not ready: {}", reasons.join("; "));
+        }
+        *told = subjects;
+    }
+}

@@ -1,0 +1,95 @@
+//! How an account is throttled, for the operator, and the end of it.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::keys::vault::{find_throttle_key, open_throttle_key};
+use jeton_crypto::sealing::MasterKeys;
+use jeton_crypto::throttle_key::ThrottleKey;
+use jeton_oauth::Timestamp;
+use jeton_oauth::throttle::{Counted, CounterName, Tally, Verdict};
+use jeton_store::Store;
+use jeton_store::keys::ListKeys;
+use jeton_store::throttle::{ListTalliesOfAccount, UnlockAccount};
+use jeton_store::users::User;
+
+/// How an account is throttled.
+#[derive(Debug, Default, Serialize)]
+pub struct AccountThrottle {
+    /// Failures in a row, from origins that the account does not know.
+    pub failures: i64,
+    /// Until when logins from such origins are refused, if they are.
+    pub waits_until: Option<Timestamp>,
+    /// Whether there were so many that they are refused until the password is changed.
+    pub locked: bool,
+    /// How many origins the account has logged in from lately.
+    pub known_origins: usize,
+    /// How many of these must wait because of failures there.
+    pub known_origins_that_wait: usize,
+}
+
+/// Opens the key that names counters; `None` if the service has never run.
+async fn throttle_key(store: &Store, files: &[PathBuf]) -> Result<Option<ThrottleKey>, String> {
+    let stored = store.perform(ListKeys).await.map_err(|error| error.to_string())?;
+    let Some(row) = find_throttle_key(&stored) else { return Ok(None) };
+    let masters = MasterKeys::load(files, true)?;
+    open_throttle_key(row, &masters).map(Some)
+}
+
+async fn counter(
+    store: &Store,
+    files: &[PathBuf],
+    user: &User,
+) -> Result<Option<CounterName>, String> {
+    let key = throttle_key(store, files).await?;
+    Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_bytes()])))
+}
+
+/// Looks how an account is throttled.
+///
+/// # Errors
+/// A sentence that says what is wrong and what to do.
+pub async fn look(
+    store: &Store,
+    files: &[PathBuf],
+    user: &User,
+    now: Timestamp,
+) -> Result<AccountThrottle, String> {
+    let Some(account) = counter(store, files, user).await? else {
+        return Ok(AccountThrottle::default());
+    };
+    let tallies = store.perform(ListTalliesOfAccount(account)).await;
+    let tallies = tallies.map_err(|error| error.to_string())?;
+    let mut found = AccountThrottle::default();
+    for (name, tally) in tallies {
+        let tally = tally.since(user.password_changed_at);
+        if name == account {
+            found.failures = tally.failures;
+            found.locked = tally.is_locked();
+            found.waits_until = waits_until(&tally, Counted::Account, now);
+        } else if tally.is_known(now) {
+            found.known_origins += 1;
+            let waits = waits_until(&tally, Counted::AccountAtOrigin, now).is_some();
+            found.known_origins_that_wait += usize::from(waits);
+        }
+    }
+    Ok(found)
+}
+
+fn waits_until(tally: &Tally, counted: Counted, now: Timestamp) -> Option<Timestamp> {
+    match tally.verdict(counted, now) {
+        Verdict::Wait(until) => Some(until),
+        Verdict::Free(_) | Verdict::Once => None,
+    }
+}
+
+/// Forgets all failures of an account. Returns whether there were any.
+///
+/// # Errors
+/// A sentence that says what is wrong and what to do.
+pub async fn unlock(store: &Store, files: &[PathBuf], user: &User) -> Result<bool, String> {
+    let Some(account) = counter(store, files, user).await? else { return Ok(false) };
+    let unlocked = store.perform(UnlockAccount(account)).await;
+    unlocked.map(|count| count > 0).map_err(|error| error.to_string())
+}

@@ -1,0 +1,138 @@
+//! The counters that an attempt to log in may touch, and what they say of it together.
+
+use crate::Refusal;
+use jeton_oauth::throttle::{Counted, CounterName, Tally, Verdict};
+use jeton_oauth::{Reason, Timestamp};
+use jeton_store::throttle::{Failure, Replacement};
+
+/// The names of the counters of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names {
+    pub(super) account: CounterName,
+    pub(super) at_origin: CounterName,
+    /// The group of accounts that share the origin.
+    pub(super) narrow: (Counted, CounterName),
+    /// The wider group that it belongs to.
+    pub(super) wide: Option<(Counted, CounterName)>,
+}
+
+impl Names {
+    /// All of them, for the store; one stands twice where there is no wider group.
+    pub(super) fn all(&self) -> [CounterName; 4] {
+        let wide = self.wide.unwrap_or(self.narrow);
+        [self.at_origin, self.account, self.narrow.1, wide.1]
+    }
+}
+
+/// A counter as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counter {
+    pub(super) name: CounterName,
+    pub(super) counted: Counted,
+    pub(super) tally: Tally,
+}
+
+impl Counter {
+    pub(super) fn failure(&self, account: Option<CounterName>, since: Timestamp) -> Failure {
+        let kept_for = self.counted.kept_for(self.tally.failures + 1);
+        Failure { counter: self.name, account, since, kept_for }
+    }
+
+    /// The counter as it is once the attempt that a wait allows counts as failed.
+    pub(super) fn claim(&self, now: Timestamp) -> Replacement {
+        let (from, to) = (self.tally, self.tally.and_failure(self.counted, now));
+        let deletable_at = now.after(self.counted.kept_for(to.failures));
+        Replacement { counter: self.name, from, to, deletable_at }
+    }
+}
+
+/// What is to be done about an attempt.
+pub(super) enum Decision {
+    /// It may be made once it counts as failed where a wait was over, and has a place among those under way
+    /// where failures are free: so many have failed there.
+    Admit { claims: Vec<Replacement>, strikes: Vec<(Counted, i64)> },
+    /// It may not be made.
+    Refuse(Refusal),
+}
+
+/// The counters of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    pub(super) at_origin: Counter,
+    pub(super) account: Counter,
+    narrow: Counter,
+    wide: Option<Counter>,
+}
+
+impl Counters {
+    /// What was read, as far as it was counted since the password was changed.
+    pub(super) fn new(names: Names, tallies: [Tally; 4], since: Timestamp) -> Self {
+        let [at_origin, account, narrow, wide] = tallies;
+        let counter = |name, counted, tally| Counter { name, counted, tally };
+        let of_group = |(counted, name), tally| Counter { name, counted, tally };
+        Self {
+            at_origin: counter(names.at_origin, Counted::AccountAtOrigin, at_origin.since(since)),
+            account: counter(names.account, Counted::Account, account.since(since)),
+            narrow: of_group(names.narrow, narrow),
+            wide: names.wide.map(|group| of_group(group, wide)),
+        }
+    }
+
+    /// The groups that the origin belongs to.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Counter> {
+        [Some(self.narrow), self.wide].into_iter().flatten()
+    }
+
+    /// The groups in which a failure counts. Where accounts are counted, one counts once.
+    fn counting_groups(&self, now: Timestamp) -> impl Iterator<Item = Counter> {
+        let new_there = self.at_origin.tally.is_forgotten(now);
+        self.groups().filter(move |group| new_there || group.counted == Counted::Strangers)
+    }
+
+    /// The counters that count a failure.
+    pub(super) fn of_failure(&self, known: bool, now: Timestamp) -> impl Iterator<Item = Counter> {
+        self.counting_groups(now).filter(move |_| !known).chain(self.of_account(known))
+    }
+
+    /// The counters of the account itself that an attempt touches.
+    fn of_account(&self, known: bool) -> impl Iterator<Item = Counter> {
+        (!known).then_some(self.account).into_iter().chain([self.at_origin])
+    }
+
+    /// Decides about one more attempt. At an origin that the account knows nothing else counts. A wait of a
+    /// group is told first, whoever the account is.
+    pub(super) fn decide(&self, known: bool, now: Timestamp) -> Decision {
+        let (mut claims, mut strikes) = (Vec::new(), Vec::new());
+        for group in self.groups().filter(|_| !known) {
+            match group.tally.verdict(group.counted, now) {
+                Verdict::Wait(until) => {
+                    let (counted, retry_after) = (group.counted, until.since(now));
+                    return Decision::Refuse(Refusal::Throttled { counted, retry_after });
+                }
+                Verdict::Once => claims.push(group.claim(now)),
+                Verdict::Free(left) => strikes.push((group.counted, group.counted.free() - left)),
+            }
+        }
+        // An account that counts in its groups already takes no place there.
+        let counts = |counted| self.counting_groups(now).any(|group| group.counted == counted);
+        strikes.retain(|(counted, _)| counts(*counted));
+        let mut most = Some(0);
+        for own in self.of_account(known) {
+            if own.counted == Counted::Account && own.tally.is_locked() {
+                return Decision::Refuse(Reason::LockedAccount.into());
+            }
+            match own.tally.verdict(own.counted, now) {
+                Verdict::Wait(_) => return Decision::Refuse(Reason::ThrottledAccount.into()),
+                Verdict::Once => {
+                    claims.push(own.claim(now));
+                    most = None;
+                }
+                Verdict::Free(left) => most = most.map(|most| most.max(own.counted.free() - left)),
+            }
+        }
+        let line = if known { Counted::AccountAtOrigin } else { Counted::Account };
+        // In the order of `LinesOfAttempt`: all wait for places in the same order.
+        strikes.splice(0..0, most.map(|most| (line, most)));
+        Decision::Admit { claims, strikes }
+    }
+}

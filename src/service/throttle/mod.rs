@@ -1,0 +1,331 @@
+//! Counts failures for all replicas together, and holds back who had too many (RFC 6749 §4.3.2,
+//! §10.10). The rules are in `oauth/throttle.rs`.
+//!
+//! What is right is held back only where passwords are guessed at. A client secret has 256 random bits
+//! and a genuine token a signature: refusing those because others guess would help only the others.
+
+pub mod administration;
+pub mod alarm;
+mod counters;
+mod lines;
+pub mod origin;
+mod repeats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::incident::Incident;
+use crate::keys::Keys;
+use crate::{Refusal, Trail};
+use alarm::UnnamedEndUsers;
+use counters::{Counter, Counters, Decision, Names};
+use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
+use jeton_oauth::{Client, Seconds, Secret, Timestamp};
+use jeton_runtime::clock::Clock;
+use jeton_runtime::presence::Presence;
+use jeton_store::Store;
+use jeton_store::throttle::{
+    CountFailures, FindTallies, RecordOrigin, ReplaceTallies, Replacement,
+};
+use lines::{Lines, LinesOfAttempt, Places};
+use origin::{Group, Origin, Source, site};
+pub use repeats::Guess;
+use repeats::Repeats;
+
+/// How often an attempt is decided when others are counted meanwhile.
+const DECISIONS_MAX: usize = 16;
+/// How exactly the last login of an account at an origin is recorded.
+const KNOWN_PRECISION: Seconds = Seconds::new(86_400);
+
+/// Counts failures.
+#[derive(Clone, Debug)]
+pub struct Throttle {
+    store: Store,
+    keys: Arc<Keys>,
+    clock: Clock,
+    /// How long an attempt waits for others that are under way.
+    patience: Duration,
+    lines: Arc<Lines>,
+    repeats: Arc<Repeats>,
+    unnamed: UnnamedEndUsers,
+}
+
+/// The account that a login is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// The mapped name, or what was typed if no user can be called so.
+    pub name: &'a str,
+    /// What was counted before is void. The beginning of time for a name that no user has.
+    pub password_changed_at: Timestamp,
+}
+
+/// An attempt to log in that may be made. What came of it must be told.
+#[derive(Debug)]
+#[must_use = "tell what came of it"]
+pub struct Attempt<'a> {
+    throttle: &'a Throttle,
+    counters: Counters,
+    since: Timestamp,
+    known: bool,
+    /// What counts as failed already, until it is known to be right.
+    claims: Vec<Replacement>,
+    lines: LinesOfAttempt,
+    /// The places among the attempts that are under way. They are given back when all is counted.
+    _places: Places,
+}
+
+impl Throttle {
+    /// Counts in a store. `patience` is how long an attempt waits for others that are under way.
+    #[must_use]
+    pub fn new(store: Store, keys: Arc<Keys>, clock: Clock, patience: Duration) -> Self {
+        let repeats = Arc::new(Repeats::new(clock.clone()));
+        let (lines, unnamed) = (Arc::default(), UnnamedEndUsers::default());
+        Self { store, keys, clock, patience, lines, repeats, unnamed }
+    }
+
+    /// Lets an attempt to log in be made, or not. Of those that are made at the same time on this replica
+    /// no more can fail than of those that follow each other.
+    ///
+    /// # Errors
+    /// [`Reason::ThrottledAccount`](jeton_oauth::Reason) and `LockedAccount`, which look like a wrong password;
+    /// [`Refusal::Throttled`] where many share an origin.
+    pub async fn admit(
+        &self,
+        origin: Origin<'_>,
+        account: Account<'_>,
+        caller: &Presence,
+    ) -> Result<Attempt<'_>, Refusal> {
+        let since = account.password_changed_at;
+        let names = self.names(origin, account)?;
+        let lines = self.lines.of_attempt(&names);
+        let mut places: Option<Places> = None;
+        for _ in 0..DECISIONS_MAX {
+            let failures_before = lines.failures();
+            let now = self.clock.now();
+            let tallies = self.store.perform(FindTallies(names.all())).await?;
+            let counters = Counters::new(names, tallies, since);
+            let known = counters.at_origin.tally.is_known(now);
+            let (claims, strikes) = match counters.decide(known, now) {
+                Decision::Refuse(refusal) => return Err(refusal),
+                Decision::Admit { claims, strikes } => (claims, strikes),
+            };
+            let suffice = |held: &Places| lines.suffice(held, &strikes, &failures_before);
+            let taken = || lines.try_take(&strikes).filter(suffice);
+            let Some(held) = places.take().filter(suffice).or_else(taken) else {
+                // What it waits for may change all, so it is decided again.
+                places = self.wait_for_places(&lines, &strikes, &failures_before, caller).await?;
+                continue;
+            };
+            // Of all who waited for this moment one is first.
+            if claims.is_empty() || self.store.perform(ReplaceTallies(claims.clone())).await? {
+                return Ok(Attempt {
+                    throttle: self,
+                    counters,
+                    since,
+                    known,
+                    claims,
+                    lines,
+                    _places: held,
+                });
+            }
+            places = Some(held);
+        }
+        Err(busy("an account is tried faster than its failures are counted"))
+    }
+
+    /// Waits for a place in each line; `None` if all is used up meanwhile.
+    async fn wait_for_places(
+        &self,
+        lines: &LinesOfAttempt,
+        strikes: &[(Counted, i64)],
+        failures_before: &[u64],
+        caller: &Presence,
+    ) -> Result<Option<Places>, Refusal> {
+        let taken = timeout(self.patience, lines.take(strikes, failures_before)).await;
+        if caller.is_gone() {
+            return Err(busy("the caller hung up while others tried to log in"));
+        }
+        taken.map_err(|_| busy("too many try the same account or origin at once"))
+    }
+
+    /// What a password is told by that is tried again: see `Repeats`. `stored` is the hash that it is held
+    /// against.
+    #[must_use]
+    pub fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
+        self.repeats.guess(stored, password)
+    }
+
+    /// Chooses whose hash is computed if nobody has this name, or can have it: the same for a name each time, and nobody
+    /// outside can tell which names have the same.
+    ///
+    /// # Errors
+    /// [`Refusal::Fault`] if there is no key.
+    pub fn lot(&self, name: &str) -> Result<i64, Refusal> {
+        Ok(self.keys.throttle_key()?.lot(name))
+    }
+
+    /// Warns the operator, once, that a client does not name its end users though it was registered to.
+    pub fn warn_of_unnamed_end_users(&self, client: &Client) {
+        self.unnamed.warn_once(&client.id);
+    }
+
+    /// The names of the counters that an attempt may touch.
+    fn names(&self, origin: Origin<'_>, account: Account<'_>) -> Result<Names, Refusal> {
+        let (name, client) = (account.name.as_bytes(), origin.client.id.as_str().as_bytes());
+        let key = self.keys.throttle_key()?;
+        let group = |group: Group| {
+            let counted = group.counted();
+            (counted, key.name(counted, &[client, &group.octets()]))
+        };
+        let (narrow, wide) = origin.groups();
+        Ok(Names {
+            account: key.name(Counted::Account, &[name]),
+            at_origin: key.name(Counted::AccountAtOrigin, &[name, client, &narrow.octets()]),
+            narrow: group(narrow),
+            wide: wide.map(group),
+        })
+    }
+
+    /// Counts a failure of an address, unless it has had too many. Of those that come at the same time on this
+    /// replica no more are counted than of those that follow each other.
+    ///
+    /// # Errors
+    /// [`Refusal::Throttled`] if it has; [`Refusal::Unavailable`] if that cannot be told.
+    pub async fn count(&self, counted: Counted, source: Source) -> Result<(), Refusal> {
+        let name = self.keys.throttle_key()?.name(counted, &[&site(source.address)]);
+        let line = self.lines.of_counter(counted, name);
+        for _ in 0..DECISIONS_MAX {
+            let failures_before = line.failures();
+            let now = self.clock.now();
+            let [tally, ..] = self.store.perform(FindTallies([name; 4])).await?;
+            let tallied = Counter { name, counted, tally };
+            let strikes = match tally.verdict(counted, now) {
+                Verdict::Wait(until) => {
+                    return Err(Refusal::Throttled { counted, retry_after: until.since(now) });
+                }
+                // Of all who waited for this moment one is first.
+                Verdict::Once => {
+                    let claim = ReplaceTallies(vec![tallied.claim(now)]);
+                    if self.store.perform(claim).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Verdict::Free(left) => [(counted, counted.free() - left)],
+            };
+            let taken = timeout(self.patience, line.take(&strikes, &failures_before)).await;
+            // If all is used up meanwhile, there is a wait.
+            if let Some(_place) = taken.map_err(|_| busy("too many fail at once"))? {
+                let failures = vec![tallied.failure(None, Timestamp::default())];
+                self.store.perform(CountFailures { failures, now }).await?;
+                line.note_failure();
+                return Ok(());
+            }
+        }
+        Err(busy("an address fails faster than it is counted"))
+    }
+}
+
+/// Not decided, because too much happens at once.
+fn busy(detail: &str) -> Refusal {
+    Refusal::Unavailable { retry_after: Seconds::new(1), detail: detail.to_owned() }
+}
+
+impl Attempt<'_> {
+    /// Whether the account logged in from this origin lately.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+
+    /// Counts the attempt as failed, and returns how that is to be answered. The same wrong password at
+    /// once again is not counted: some client libraries try each twice (see `Repeats`).
+    pub async fn failed(self, refusal: Refusal, guess: Guess, trail: &mut Trail) -> Refusal {
+        let (repeats, at_origin) = (&self.throttle.repeats, self.counters.at_origin.name);
+        // The one attempt that a wait allows counts whatever it is.
+        if repeats.take(at_origin, guess) && self.claims.is_empty() {
+            return refusal;
+        }
+        match self.count_failure().await {
+            Ok(incident) => {
+                repeats.remember(at_origin, guess);
+                trail.incident = incident;
+            }
+            // What is not counted is not answered.
+            Err(error) => return error,
+        }
+        refusal
+    }
+
+    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
+        let now = self.throttle.clock.now();
+        let Counters { account, at_origin, .. } = self.counters;
+        let is_claimed =
+            |counter: &Counter| self.claims.iter().any(|claim| claim.counter == counter.name);
+        let uncounted = self.counters.of_failure(self.known, now);
+        let failures = uncounted.filter(|counter| !is_claimed(counter)).map(|counter| {
+            let of_account = counter.name == at_origin.name;
+            counter.failure(of_account.then_some(account.name), self.since)
+        });
+        let count = CountFailures { failures: failures.collect(), now };
+        self.throttle.store.perform(count).await?;
+        self.lines.note_failure();
+        let is_last = !self.known && account.tally.failures + 1 == FAILURES_MAX;
+        Ok(is_last.then_some(Incident::AccountLocked))
+    }
+
+    /// Takes back that the attempt was counted: it was not made.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if that could not be stored: it counts as failed then.
+    pub async fn not_made(self) -> Result<(), Refusal> {
+        if !self.claims.is_empty() {
+            // Who was counted meanwhile has made the wait longer; that stays.
+            self.throttle.store.perform(ReplaceTallies::reversed(&self.claims)).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what failed here before, and remembers the origin as one that the account knows. What others
+    /// must wait for the account does not change, or they would see that its owner came.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if that could not be stored.
+    pub async fn succeeded(self) -> Result<(), Refusal> {
+        let now = self.throttle.clock.now();
+        let Counters { account, at_origin, .. } = self.counters;
+        self.throttle.repeats.forget(at_origin.name);
+        let recorded = |at: Timestamp| now.since(at) < KNOWN_PRECISION;
+        let is_recorded = at_origin.tally.succeeded_at.is_some_and(recorded);
+        if self.known && is_recorded && at_origin.tally.failures == 0 && self.claims.is_empty() {
+            return Ok(());
+        }
+        let record = RecordOrigin {
+            at_origin: at_origin.name,
+            account: account.name,
+            newly_known: !self.known,
+            forgiven: self.forgiven(),
+            now,
+            kept_for: KNOWN_FOR,
+        };
+        Ok(self.throttle.store.perform(record).await?)
+    }
+
+    /// What the groups that the origin belongs to are forgiven: what they were claimed, and where accounts
+    /// are counted one that failed, for one that got in.
+    fn forgiven(&self) -> Vec<(CounterName, Seconds)> {
+        if self.known {
+            return Vec::new();
+        }
+        let forgiven = self.counters.groups().map(|group| {
+            let claims = self.claims.iter().filter(|claim| claim.counter == group.name);
+            let claimed = claims.map(|claim| claim.to.forgotten_at.since(claim.from.forgotten_at));
+            let made_up = if group.counted == Counted::Strangers { 0 } else { FORGET.get() };
+            let span = claimed.fold(made_up, |sum, span| sum + span.get());
+            (group.name, Seconds::new(span))
+        });
+        forgiven.filter(|(_, span)| *span > Seconds::default()).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! The same wrong password at once again.
+//!
+//! Go's `x/oauth2` and libraries like it do not know where a service wants the secret of a client, so they
+//! try each request twice, in `Authorization` and then in the form, until one succeeds. A user who mistypes
+//! once so fails twice, with the same password. One such repeat is free. Nobody who guesses has anything of
+//! it: the password is known to be wrong.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jeton_crypto::throttle_key::GuessKey;
+use jeton_oauth::throttle::CounterName;
+use jeton_oauth::{Seconds, Secret};
+use jeton_runtime::clock::Clock;
+
+/// Within what time a repeat is free.
+const REPEATED_WITHIN: Seconds = Seconds::new(10);
+/// How many failures are remembered; when there are more a repeat counts.
+const REMEMBERED_MAX: usize = 1_024;
+
+/// A password that was tried, as a keyed digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess([u8; 16]);
+
+/// The last wrong password of each account at each origin, for a moment, in memory and nowhere else.
+#[derive(Debug)]
+pub(super) struct Repeats {
+    key: GuessKey,
+    clock: Clock,
+    last: Mutex<HashMap<CounterName, Last>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    guess: Guess,
+    failed_at: Seconds,
+}
+
+impl Repeats {
+    /// Remembers under a key of this process.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { key: GuessKey::random(), clock, last: Mutex::default() }
+    }
+
+    /// What a password is told by. It depends on the hash that the password was held against, so a guess
+    /// from before the password was changed is another.
+    pub(super) fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
+        let stored = stored.map_or("", |stored| stored.expose());
+        Guess(self.key.digest(&[stored.as_bytes(), password.expose().as_bytes()]))
+    }
+
+    /// Whether this wrong password is the last one over again that was counted here. It is forgotten by that, so
+    /// a third time counts.
+    pub(super) fn take(&self, at_origin: CounterName, guess: Guess) -> bool {
+        let mut last = self.lock();
+        let now = self.clock.elapsed();
+        last.retain(|_, last| now.since(last.failed_at) < REPEATED_WITHIN);
+        let is_repeat = last.get(&at_origin).is_some_and(|last| last.guess == guess);
+        if is_repeat {
+            last.remove(&at_origin);
+        }
+        is_repeat
+    }
+
+    /// Remembers a wrong password, once it was counted.
+    pub(super) fn remember(&self, at_origin: CounterName, guess: Guess) {
+        let mut last = self.lock();
+        if last.len() < REMEMBERED_MAX || last.contains_key(&at_origin) {
+            last.insert(at_origin, Last { guess, failed_at: self.clock.elapsed() });
+        }
+    }
+
+    /// Forgets what failed here: a login came between.
+    pub(super) fn forget(&self, at_origin: CounterName) {
+        self.lock().remove(&at_origin);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<CounterName, Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jeton_oauth::Timestamp;
+
+    fn counter(number: usize) -> CounterName {
+        let mut name = [0; 16];
+        name[..8].copy_from_slice(&number.to_be_bytes());
+        CounterName(name)
+    }
+
+    /// A failure, and whether it is free.
+    fn fails(repeats: &Repeats, at_origin: CounterName, guess: Guess) -> bool {
+        let is_free = repeats.take(at_origin, guess);
+        if !is_free {
+            repeats.remember(at_origin, guess);
+        }
+        is_free
+    }
+
+    #[test]
+    fn one_repeat_within_ten_seconds_is_free() {
+        let clock = Clock::settable(Timestamp(1_000_000));
+        let repeats = Repeats::new(clock.clone());
+        let of = |text: &str| repeats.guess(None, &Secret::new(text.to_owned()));
+        let repeated = |text: &str| fails(&repeats, counter(1), of(text));
+        // The third counts, and may be repeated itself.
+        assert_eq!([(); 4].map(|()| repeated("a")), [false, true, false, true]);
+        // With another between it is no repeat, and neither is it at another origin or after a login.
+        assert_eq!(["a", "b", "a"].map(repeated), [false; 3]);
+        assert!(!fails(&repeats, counter(2), of("a")));
+        repeats.forget(counter(1));
+        assert!(!repeated("a"));
+        clock.advance(9);
+        assert!(repeated("a"));
+        assert!(!repeated("a"));
+        clock.advance(10);
+        assert!(!repeated("a"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let clock = Clock::settable(Timestamp(1_000_000));
+        let repeats = Repeats::new(clock.clone());
+        let guess = repeats.guess(None, &Secret::new("a".to_owned()));
+        for number in 0..2 * REMEMBERED_MAX {
+            assert!(!fails(&repeats, counter(number), guess));
+        }
+        let remembered = || repeats.last.lock().expect("no panic").len();
+        assert_eq!(remembered(), REMEMBERED_MAX);
+        clock.advance(10);
+        assert!(!fails(&repeats, counter(0), guess));
+        assert_eq!(remembered(), 1, "the rest is forgotten");
+    }
+
+    #[test]
+    fn a_guess_depends_on_the_hash_and_the_process() {
+        let clock = Clock::settable(Timestamp(1_000_000));
+        let (one, other) = (Repeats::new(clock.clone()), Repeats::new(clock));
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let (hash, password) = (secret("hash"), secret("password"));
+        let guess = one.guess(Some(&hash), &password);
+        assert_eq!(guess, one.guess(Some(&hash), &password));
+        assert_ne!(guess, one.guess(Some(&secret("another")), &password));
+        assert_ne!(guess, one.guess(None, &password));
+        assert_ne!(guess, other.guess(Some(&hash), &password));
+    }
+}

@@ -1,0 +1,216 @@
+//! Client authentication (RFC 6749 §2.3), shared by every endpoint that takes a client secret.
+
+use std::sync::Arc;
+
+use crate::throttle::Throttle;
+use crate::throttle::origin::Source;
+use crate::{Refusal, Trail};
+use jeton_crypto::digest::SecretDigest;
+use jeton_oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
+use jeton_oauth::client_credentials::ClientCredentials;
+use jeton_oauth::throttle::Counted;
+use jeton_oauth::{Client, ClientId, Reason, Seconds, Secret, SessionId};
+use jeton_runtime::clock::Clock;
+use jeton_store::clients::{RecordSecretUse, StoredClient, StoredSecret};
+use jeton_store::sessions::StoredSession;
+use jeton_store::{Store, StoreError};
+
+/// How exactly the last use of a secret is recorded.
+const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
+
+/// The name of a client, its secret, and where both stood.
+type PresentedSecret<'a> = (&'a Secret, &'a Secret, ClientAuthenticationMethod);
+
+/// Authenticates clients.
+#[derive(Clone, Debug)]
+pub struct ClientAuthentication {
+    store: Store,
+    throttle: Throttle,
+    clock: Clock,
+    /// The public client of requests that name none.
+    default_client: Option<Arc<ClientId>>,
+    /// The settings of a client, as they are stored, to be read where there is none.
+    stand_in: Arc<str>,
+}
+
+/// A session that is looked up together with the client, because the request is about it: so there is one way to the
+/// database and back instead of two. What is found is looked at when the client has proved who it is.
+#[derive(Debug, Default)]
+pub struct Beside {
+    wanted: Option<SessionId>,
+    found: Option<Result<Option<StoredSession>, StoreError>>,
+}
+
+impl Beside {
+    /// Nothing, or the session of a token that is known to be genuine.
+    #[must_use]
+    pub fn new(wanted: Option<SessionId>) -> Self {
+        Self { wanted, found: None }
+    }
+
+    /// This session: as it was found beside the client, if that was done and not taken before, else as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn session(
+        &mut self,
+        id: &SessionId,
+        store: &Store,
+    ) -> Result<Option<StoredSession>, StoreError> {
+        let found = self.found.take().filter(|_| self.wanted.as_ref() == Some(id));
+        match found {
+            Some(found) => found,
+            None => store.find_session(id.clone()).await,
+        }
+    }
+}
+
+impl ClientAuthentication {
+    /// Authenticates the clients of a store.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        throttle: Throttle,
+        clock: Clock,
+        default_client: Option<ClientId>,
+    ) -> Self {
+        let settings = ClientSettings {
+            grants: [GrantType::Password, GrantType::RefreshToken].into(),
+            audiences: "https://api.example".parse().into_iter().collect(),
+            ..ClientSettings::default()
+        };
+        let stand_in = serde_json::to_string(&settings).expect("settings are JSON").into();
+        let default_client = default_client.map(Arc::new);
+        Self { store, throttle, clock, default_client, stand_in }
+    }
+
+    /// Finds the client of a request to the token endpoint: a confidential client must prove who it
+    /// is, a public one need only say so (RFC 6749 §3.2.1), and one that names nobody is the
+    /// default client's (§4.3.2).
+    ///
+    /// # Errors
+    /// The reasons of the `invalid_client` kind.
+    pub async fn identify(
+        &self,
+        credentials: ClientCredentials,
+        source: Source,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        let client_id = match credentials {
+            ClientCredentials::Authenticating { .. } => {
+                return self.authenticate(credentials, source, beside, trail).await;
+            }
+            ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
+            ClientCredentials::Nobody => {
+                Some(self.default_client.as_deref().ok_or(Reason::NoClient)?.clone())
+            }
+        };
+        let stored = self.find(client_id, beside, trail).await?;
+        if !stored.client.settings.public {
+            return Err(Reason::MissingClientSecret.into());
+        }
+        Ok(stored.client)
+    }
+
+    /// Finds the client of a request that only a confidential client may make.
+    ///
+    /// # Errors
+    /// The reasons of the `invalid_client` kind.
+    pub async fn authenticate(
+        &self,
+        credentials: ClientCredentials,
+        source: Source,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        match credentials {
+            ClientCredentials::Authenticating { client_id, client_secret, method } => {
+                let secret = (&client_id, &client_secret, method);
+                self.verify(secret, source, beside, trail).await
+            }
+            // RFC 6749 §2.2: a name alone proves nothing.
+            ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
+            ClientCredentials::Nobody => Err(Reason::NoClient.into()),
+        }
+    }
+
+    async fn find(
+        &self,
+        id: Option<ClientId>,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<StoredClient, Refusal> {
+        let id = id.ok_or(Reason::UnknownClient)?;
+        let stored = if let Some(session) = beside.wanted.clone() {
+            let (client, session) = self.store.find_client_and_session(id, session).await;
+            beside.found = Some(session);
+            client?
+        } else {
+            self.store.find_client(id).await?
+        };
+        let stored = stored.ok_or(Reason::UnknownClient)?;
+        trail.client = Some(stored.client.id.clone());
+        if stored.disabled_at.is_some() {
+            return Err(Reason::DisabledClient.into());
+        }
+        Ok(stored)
+    }
+
+    /// Verifies a secret. One that is right is always accepted: it has 256 random bits, and those who
+    /// guess may share an address with the client.
+    async fn verify(
+        &self,
+        secret: PresentedSecret<'_>,
+        source: Source,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        let outcome = self.compare(secret, beside, trail).await;
+        if matches!(outcome, Err(Refusal::Protocol(Reason::UnknownClient))) {
+            self.pretend(secret.1);
+        }
+        if let Err(Refusal::Protocol(_)) = outcome {
+            self.throttle.count(Counted::ClientSecrets, source).await?;
+        }
+        outcome
+    }
+
+    /// Does for a client that there is not what takes time for one that there is.
+    fn pretend(&self, client_secret: &Secret) {
+        let settings = serde_json::from_str::<ClientSettings>(&self.stand_in);
+        let matches = SecretDigest::of(client_secret).matches(&[0; 32]);
+        std::hint::black_box((settings.is_ok(), matches));
+    }
+
+    async fn compare(
+        &self,
+        (client_id, client_secret, method): PresentedSecret<'_>,
+        beside: &mut Beside,
+        trail: &mut Trail,
+    ) -> Result<Client, Refusal> {
+        let stored = self.find(ClientId::parse(client_id.expose()), beside, trail).await?;
+        let settings = &stored.client.settings;
+        // RFC 6749 §4.3.2: credentials that are there are checked, needed or not.
+        if settings.public {
+            return Err(Reason::UnexpectedClientSecret.into());
+        }
+        if settings.authentication_method.is_some_and(|only| only != method) {
+            return Err(Reason::WrongClientAuthenticationMethod.into());
+        }
+        let now = self.clock.now();
+        let digest = SecretDigest::of(client_secret);
+        let is_live = |secret: &&StoredSecret| secret.expires_at.is_none_or(|at| now < at);
+        let mut live = stored.secrets.iter().filter(is_live);
+        let used =
+            live.find(|secret| digest.matches(&secret.digest)).ok_or(Reason::WrongClientSecret)?;
+        let noted = |at| now.since(at) < LAST_USE_PRECISION;
+        if !used.last_used_at.is_some_and(noted) {
+            let note = RecordSecretUse { id: stored.client.id.clone(), number: used.number, now };
+            let store = self.store.clone();
+            // For the operator's eyes only: no reason to turn a client away, or to make it wait.
+            tokio::spawn(async move { store.perform(note).await });
+        }
+        Ok(stored.client)
+    }
+}

@@ -1,0 +1,123 @@
+//! What both grants end with: an access token that is signed, and a refresh token that is derived.
+
+use std::sync::Arc;
+
+use crate::Refusal;
+use crate::keys::Keys;
+use jeton_crypto::random;
+use jeton_oauth::access_token::{AccessTokenClaims, AudienceClaim};
+use jeton_oauth::authorization::Authorized;
+use jeton_oauth::client::{GrantType, OptionalClaim};
+use jeton_oauth::refresh_token::RefreshTokenClaims;
+use jeton_oauth::session::SessionDates;
+use jeton_oauth::{Client, Issuer, Seconds, Secret, SessionId, Timestamp, UserId};
+
+/// A successful answer (RFC 6749 §5.1). The scope is always said.
+#[derive(Debug)]
+pub struct TokenResponse {
+    /// The signed token.
+    pub access_token: Secret,
+    /// Whole seconds from now.
+    pub expires_in: i64,
+    /// The token to continue the session with, for clients that may.
+    pub refresh_token: Option<Secret>,
+    /// What was granted.
+    pub scope: String,
+}
+
+/// Issues tokens.
+#[derive(Clone, Debug)]
+pub struct Issuance {
+    /// Who signs and derives.
+    pub keys: Arc<Keys>,
+    /// `iss`.
+    pub issuer: Issuer,
+    /// How long access tokens live, unless the client says otherwise.
+    pub access_token_lifetime: Seconds,
+}
+
+/// Whose tokens they are.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// `sub`.
+    pub user_id: &'a UserId,
+    /// For clients that are configured to get it.
+    pub username: &'a str,
+    /// For clients that are configured to get them.
+    pub roles: &'a [String],
+}
+
+/// Which session they belong to, as it will be when they are answered.
+#[derive(Debug)]
+pub struct OfSession<'a> {
+    /// `sid`.
+    pub id: &'a SessionId,
+    /// Which refresh token is the good one.
+    pub generation: i64,
+    /// When the password was checked.
+    pub auth_time: Timestamp,
+    /// When it was last refreshed, and when it ends.
+    pub dates: SessionDates,
+}
+
+impl Issuance {
+    /// How long the access tokens of a client live.
+    #[must_use]
+    pub fn access_token_lifetime(&self, client: &Client) -> Seconds {
+        client.settings.access_token_lifetime.unwrap_or(self.access_token_lifetime)
+    }
+
+    /// Issues an access token that outlives neither its session nor its key, and a refresh token if the
+    /// client may use one.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if there is no key that can be opened here; [`Refusal::Fault`] if one fails.
+    pub fn issue(
+        &self,
+        client: &Client,
+        subject: &Subject<'_>,
+        session: &OfSession<'_>,
+        authorized: Authorized,
+        now: Timestamp,
+    ) -> Result<TokenResponse, Refusal> {
+        let signer = self.keys.signer(now)?;
+        let lifetime = self.access_token_lifetime(client);
+        let expires_at = now.after(lifetime).min(session.dates.expires_at);
+        // Only a key that signs on in the place of one that cannot be opened here may leave so soon.
+        let expires_at = signer.gone_at.map_or(expires_at, |gone_at| expires_at.min(gone_at));
+        let scope = authorized.scope.to_string();
+        let settings = &client.settings;
+        let wants = |claim| settings.claims.contains(&claim);
+        let claims = AccessTokenClaims {
+            typ: settings.access_token_typ,
+            iss: self.issuer.as_str().to_owned(),
+            sub: subject.user_id.clone(),
+            aud: AudienceClaim::new(authorized.audiences, settings.audience_array),
+            client_id: client.id.clone(),
+            iat: now,
+            exp: expires_at,
+            jti: random::token_id(),
+            auth_time: session.auth_time,
+            scope: authorized.scope,
+            sid: session.id.clone(),
+            roles: wants(OptionalClaim::Roles).then(|| subject.roles.to_vec()),
+            preferred_username: wants(OptionalClaim::PreferredUsername)
+                .then(|| subject.username.to_owned()),
+        };
+        let access_token = signer.sign(&claims).map_err(Refusal::Fault)?;
+        let refresh_token = if settings.grants.contains(&GrantType::RefreshToken) {
+            Some(self.refresh_token(session)?)
+        } else {
+            None
+        };
+        let expires_in = expires_at.since(now).get();
+        let access_token = Secret::new(access_token);
+        Ok(TokenResponse { access_token, expires_in, refresh_token, scope })
+    }
+
+    fn refresh_token(&self, session: &OfSession<'_>) -> Result<Secret, Refusal> {
+        let claims =
+            RefreshTokenClaims { session: session.id.clone(), generation: session.generation };
+        self.keys.derive_refresh_token(&claims, session.dates.refreshed_at)
+    }
+}

@@ -1,0 +1,213 @@
+//! The password grant (RFC 6749 §4.3).
+
+use std::sync::Arc;
+
+use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
+use crate::agreed_clock::AgreedClock;
+use crate::throttle::origin::Origin;
+use crate::throttle::{Account, Throttle};
+use crate::{FormRequest, Refusal, Trail};
+use jeton_crypto::hashing_pool::{HashingPool, Turn, Verification};
+use jeton_crypto::password::PasswordHash;
+use jeton_crypto::random;
+use jeton_oauth::authorization::{Granted, Requested};
+use jeton_oauth::client::GrantType;
+use jeton_oauth::resource_owner::{self, Password, Username};
+use jeton_oauth::session::{SessionDates, SessionLifetimes};
+use jeton_oauth::token_request::PasswordGrant;
+use jeton_oauth::{Client, Parameters, Reason, Secret, SessionId, Timestamp};
+use jeton_runtime::presence::Presence;
+use jeton_store::Store;
+use jeton_store::sessions::OpenSession;
+use jeton_store::users::{FindUserOrOther, User, UserOrOther};
+
+/// How often a grant is decided when user or client change meanwhile.
+const ATTEMPTS_MAX: usize = 2;
+
+/// Decides on password grants.
+#[derive(Debug)]
+pub struct PasswordGrantEndpoint {
+    /// Users and sessions.
+    pub store: Store,
+    /// Who counts failures.
+    pub throttle: Throttle,
+    /// Who verifies passwords.
+    pub hashing: Arc<HashingPool>,
+    /// Who issues.
+    pub issuance: Issuance,
+    /// How long sessions live, unless the client says otherwise.
+    pub lifetimes: SessionLifetimes,
+    /// How many sessions a user may have through one client.
+    pub sessions_max: i64,
+    /// What time it is, if that is known.
+    pub clock: Arc<AgreedClock>,
+}
+
+impl PasswordGrantEndpoint {
+    /// Turns a password into a token.
+    ///
+    /// # Errors
+    /// [`Refusal`]. Whatever is wrong with user or password is the same refusal after the same work
+    /// (RFC 6749 §10.10).
+    pub async fn decide(
+        &self,
+        client: &Client,
+        grant: &PasswordGrant<'_>,
+        form: &Parameters,
+        request: &FormRequest,
+        trail: &mut Trail,
+    ) -> Result<TokenResponse, Refusal> {
+        // 1. What is asked for, as far as the client may have it (§3.3, RFC 8707 §2).
+        let requested = Requested::read(form, &client.settings)?;
+        // 2. All that follows from what is stored. If that changed before the session was opened,
+        //    perhaps only because another login put a better hash there, it is decided again.
+        let mut outcome = Err(Reason::ChangedMeanwhile.into());
+        for _ in 0..ATTEMPTS_MAX {
+            outcome = self.attempt(client, grant, requested.clone(), request, trail).await;
+            if !matches!(outcome, Err(Refusal::Protocol(Reason::ChangedMeanwhile))) {
+                break;
+            }
+        }
+        outcome
+    }
+
+    async fn attempt(
+        &self,
+        client: &Client,
+        grant: &PasswordGrant<'_>,
+        requested: Requested,
+        request: &FormRequest,
+        trail: &mut Trail,
+    ) -> Result<TokenResponse, Refusal> {
+        // 1. The user, in the one form in which names are stored.
+        let typed = grant.username.expose();
+        let username = Username::parse(typed);
+        let name = username.as_ref().map_or(typed, Username::as_str);
+        let lot = self.throttle.lot(name)?;
+        let find = FindUserOrOther { username: username.clone(), lot };
+        let UserOrOther { user, password_hash } = self.store.perform(find).await?;
+        trail.user = user.as_ref().map(|user| user.id.clone());
+        // 2. Whether one more attempt may be made. A name that no user has counts like any other.
+        let account = Account {
+            name,
+            password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
+        };
+        let origin = Origin::new(client, request.source);
+        trail.unnamed_end_user = origin.lacks_end_user();
+        if trail.unnamed_end_user {
+            self.throttle.warn_of_unnamed_end_users(client);
+        }
+        let attempt = self.throttle.admit(origin, account, &request.caller).await?;
+        // 3. The password. No connection to the database is held meanwhile.
+        let guess = self.throttle.guess(password_hash.as_ref(), grant.password);
+        let turn = Turn { client: client.id.clone(), known: attempt.is_known() };
+        let user = user.ok_or(if resource_owner::has_outer_blank(typed) {
+            Reason::BlankInUsername
+        } else {
+            Reason::UnknownUser
+        });
+        let verified =
+            self.verify(user, password_hash, grant.password, turn, &request.caller).await;
+        // 4. Count what came of it, before anyone is told.
+        let (user, verification) = match verified {
+            Ok(verified) => {
+                attempt.succeeded().await?;
+                verified
+            }
+            Err(refusal @ Refusal::Protocol(_)) => {
+                return Err(attempt.failed(refusal, guess, trail).await);
+            }
+            Err(refusal) => {
+                attempt.not_made().await?;
+                return Err(refusal);
+            }
+        };
+        // 5. What the user may have of it.
+        let granted = requested.limit_to(user.scope.as_ref())?;
+        // 6. The tokens and their session.
+        let id = random::session_id();
+        trail.session = Some(id.clone());
+        self.open_session(id, client, user, granted, verification.replacement, trail).await
+    }
+
+    /// Verifies a password, or does the same work for a user that there is not: then the hash is another's.
+    /// Whether the account may log in at all is looked at last, so that it costs the same.
+    async fn verify(
+        &self,
+        user: Result<User, Reason>,
+        password_hash: Option<Secret>,
+        password: &Secret,
+        turn: Turn,
+        caller: &Presence,
+    ) -> Result<(User, Verification), Refusal> {
+        let memory_max = self.hashing.limits().memory_per_thread;
+        let parse = |text: &Secret| PasswordHash::parse(text.expose(), memory_max);
+        let stored = password_hash.as_ref().map(parse);
+        if let (Ok(user), Some(Err(error))) = (&user, &stored) {
+            // Beside the answer, which must not take longer for such a user.
+            let (user_id, error) = (user.id.clone(), *error);
+            tokio::spawn(async move { tracing::error!(%user_id, "{error}") });
+        }
+        let usable = stored.as_ref().and_then(|stored| stored.as_ref().ok()).cloned();
+        let may_log_in = user
+            .as_ref()
+            .is_ok_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
+        let password = Password::new(password.clone());
+        let verification =
+            self.hashing.verify(password, usable, may_log_in, turn, caller.clone()).await?;
+        match (user, stored) {
+            (Err(reason), _) => Err(reason.into()),
+            (_, None) => Err(Reason::UnknownUser.into()),
+            (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),
+            (Ok(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
+            (Ok(user), _) if user.disabled_at.is_some() => Err(Reason::DisabledUser.into()),
+            (Ok(user), _) if user.mfa_required_at.is_some() => {
+                Err(Reason::SecondFactorRequired.into())
+            }
+            (Ok(user), Some(Ok(_))) => Ok((user, verification)),
+        }
+    }
+
+    /// Issues the tokens, then opens the session, so that nothing is answered that is not durable.
+    async fn open_session(
+        &self,
+        id: SessionId,
+        client: &Client,
+        user: User,
+        granted: Granted,
+        replacement_hash: Option<String>,
+        trail: &mut Trail,
+    ) -> Result<TokenResponse, Refusal> {
+        let now = self.clock.now()?;
+        // Without a refresh token a session is of use until its access token expires.
+        let can_be_refreshed = client.settings.grants.contains(&GrantType::RefreshToken);
+        let lifetimes = if can_be_refreshed {
+            client.session_lifetimes(self.lifetimes)
+        } else {
+            let once = self.issuance.access_token_lifetime(client);
+            SessionLifetimes { idle: once, absolute: once }
+        };
+        let dates = SessionDates::opened(now, lifetimes);
+        let subject = Subject { user_id: &user.id, username: &user.username, roles: &user.roles };
+        let session = OfSession { id: &id, generation: 0, auth_time: now, dates };
+        let authorized = granted.whole(&client.settings)?;
+        let answer = self.issuance.issue(client, &subject, &session, authorized, now)?;
+        let open = OpenSession {
+            id,
+            user_id: user.id,
+            client_id: client.id.clone(),
+            granted,
+            dates,
+            verified_hash: user.password_hash,
+            replacement_hash: replacement_hash.map(Secret::new),
+            can_be_refreshed,
+            sessions_max: self.sessions_max,
+        };
+        trail.ended = self.store.perform(open).await?.ok_or(Reason::ChangedMeanwhile)?;
+        Ok(answer)
+    }
+}
+
+fn changed_at(user: &User) -> Timestamp {
+    user.password_changed_at
+}

@@ -1,0 +1,450 @@
+//! Everything that is stored, on two engines behind one set of use cases.
+//!
+//! A use case is a struct whose fields are its parameters; [`Store::perform`] runs it in one transaction and
+//! returns an outcome after it was committed. Each is written once, against [`Tx`], and the two engines only
+//! know how to run a statement. SQL stands in `sql/`.
+//!
+//! It never decides what a row means for a request, opens no sealed key, and knows no HTTP.
+
+pub mod backup;
+pub mod clients;
+pub mod clock;
+mod error;
+pub mod import;
+pub mod keys;
+mod location;
+mod look_up;
+pub mod migration;
+mod postgres;
+mod postgres_url;
+mod refresh;
+pub mod replicas;
+mod rights;
+pub mod sessions;
+mod sharing;
+mod sql;
+mod sqlite;
+pub mod throttle;
+pub mod users;
+mod value;
+mod write_check;
+
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::watch;
+
+use clients::{FindClient, StoredClient};
+use clock::ReadDatabaseClock;
+pub use error::StoreError;
+use error::with_causes;
+use jeton_oauth::{ClientId, SessionId};
+use jeton_runtime::availability::Availability;
+pub use location::DatabaseLocation;
+use look_up::LookUp;
+use postgres::Postgres;
+pub use refresh::RefreshSession;
+use sessions::{FindSession, StoredSession};
+use sharing::Shared;
+use sql::{LookUpStatement, Statement, WIDTH};
+use sqlite::Sqlite;
+use value::{Row, Value};
+
+/// What a use case does to the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Only reads, in one statement.
+    Read,
+    /// Writes, in one statement.
+    Write,
+    /// Writes, in several statements that all take effect or none.
+    Transaction,
+    /// The same, and it may take as long as it takes: nobody waits for an answer.
+    LongTransaction,
+    /// Changes a table, in one statement that is a transaction. It may take as long as it takes; but
+    /// where others use the table it waits for them only a moment at a time, because who comes later
+    /// waits behind it.
+    Definition,
+    /// Does something for as long as it takes, in one statement that PostgreSQL runs in no transaction.
+    Statement,
+}
+
+impl Access {
+    /// How long its caller waits for the outcome, on either engine.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Read | Self::Write | Self::Transaction => Duration::from_secs(5),
+            Self::LongTransaction => Duration::from_hours(24),
+            Self::Definition | Self::Statement => Duration::MAX,
+        }
+    }
+}
+
+/// Something to be done with the database, whole or not at all.
+pub trait UseCase: Send + Sync + 'static {
+    /// What came of it.
+    type Outcome: Send + 'static;
+
+    /// What it does to the database.
+    fn access(&self) -> Access;
+
+    /// The row that it changes first, where others may want to change the same. On PostgreSQL they take turns.
+    fn contended_row(&self) -> Option<String> {
+        None
+    }
+
+    /// Does it. It may be done again from the start if the database asks for that.
+    fn run(
+        &self,
+        tx: &mut Tx<'_>,
+    ) -> impl Future<Output = Result<Self::Outcome, StoreError>> + Send;
+}
+
+/// Runs the statements of one use case.
+pub struct Tx<'a> {
+    connection: EngineConnection<'a>,
+    statements: &'a Counter,
+}
+
+enum EngineConnection<'a> {
+    Sqlite(&'a mut rusqlite::Connection),
+    Postgres(&'a mut postgres::Lease),
+}
+
+impl Tx<'_> {
+    /// Runs a statement and returns its rows.
+    async fn query(
+        &mut self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.statements.inc();
+        match &mut self.connection {
+            EngineConnection::Sqlite(connection) => sqlite::query(connection, statement, values),
+            EngineConnection::Postgres(connection) => connection.query(statement, values).await,
+        }
+    }
+
+    /// Looks rows up by their keys, which are texts: in one statement on PostgreSQL, in one for each [`WIDTH`] of
+    /// them on SQLite.
+    async fn look_up(
+        &mut self,
+        statement: &LookUpStatement,
+        keys: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        if self.has_lists() {
+            return self.query(&statement.one, &[Value::texts(keys)]).await;
+        }
+        if let [key] = &keys[..] {
+            return self.query(&statement.one, std::slice::from_ref(key)).await;
+        }
+        let mut rows = Vec::new();
+        for keys in keys.chunks(WIDTH) {
+            let mut keys = keys.to_vec();
+            // The last is repeated to fill the places, which finds nothing more.
+            keys.extend(keys.last().cloned().into_iter().cycle().take(WIDTH - keys.len()));
+            rows.extend(self.query(&statement.many, &keys).await?);
+        }
+        Ok(rows)
+    }
+
+    /// Runs a statement and returns how many rows it changed.
+    async fn execute(
+        &mut self,
+        statement: &Statement,
+        values: &[Value],
+    ) -> Result<u64, StoreError> {
+        self.statements.inc();
+        match &mut self.connection {
+            EngineConnection::Sqlite(connection) => sqlite::execute(connection, statement, values),
+            EngineConnection::Postgres(connection) => connection.execute(statement, values).await,
+        }
+    }
+
+    /// Whether a value may be a list.
+    fn has_lists(&self) -> bool {
+        matches!(self.connection, EngineConnection::Postgres(_))
+    }
+
+    /// Locks a table until the end of the transaction. SQLite has one writer at a time, so nothing is to be locked.
+    async fn lock(&mut self, statement: &Statement) -> Result<(), StoreError> {
+        match &self.connection {
+            EngineConnection::Sqlite(_) => Ok(()),
+            EngineConnection::Postgres(_) => self.execute(statement, &[]).await.map(drop),
+        }
+    }
+
+    /// Runs a statement without parameters, for as long as it takes. PostgreSQL is asked to cancel it
+    /// when `stop` becomes true.
+    async fn run_until(&mut self, stop: &Stop, statement: &Statement) -> Result<(), StoreError> {
+        self.statements.inc();
+        match &mut self.connection {
+            EngineConnection::Sqlite(connection) => {
+                sqlite::run_script(connection, &statement.sqlite)
+            }
+            EngineConnection::Postgres(connection) => {
+                connection.run_until(stop, &statement.postgres).await
+            }
+        }
+    }
+}
+
+/// Becomes true when the process is told to stop.
+pub type Stop = watch::Receiver<bool>;
+
+/// Waits until `stop` is true; for ever if nobody is left who could say so.
+async fn stopped(stop: &Stop) {
+    if stop.clone().wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// How busy the way to the database is.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolUse {
+    /// The most that can be under way at once.
+    pub capacity: usize,
+    /// What is under way.
+    pub in_use: usize,
+    /// What waits for its turn.
+    pub waiting: usize,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    engine: Engine,
+    statements: Counter,
+    given_up: Counter,
+    /// Who is told that the database could not be reached.
+    availability: Option<Availability>,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Sqlite(Sqlite),
+    Postgres(Box<SharedPostgres>),
+}
+
+/// PostgreSQL, with what waits for a statement that it shares.
+#[derive(Clone, Debug)]
+struct SharedPostgres {
+    postgres: Postgres,
+    clients: Shared<FindClient>,
+    sessions: Shared<FindSession>,
+    refreshes: Shared<RefreshSession>,
+}
+
+impl Store {
+    /// Opens the database, without looking at its tables.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what to do.
+    pub async fn open(location: &DatabaseLocation) -> Result<Self, String> {
+        let (statements, given_up) = (Counter::default(), Counter::default());
+        let opened = match location {
+            DatabaseLocation::Sqlite(path) => {
+                Sqlite::open(path, statements.clone()).map(Engine::Sqlite)
+            }
+            DatabaseLocation::Postgres(url) => {
+                let opened = Postgres::open(url.expose(), statements.clone(), given_up.clone());
+                opened.await.map(|postgres| {
+                    let (clients, sessions) = (Shared::default(), Shared::default());
+                    let refreshes = Shared::default();
+                    let shared = SharedPostgres { postgres, clients, sessions, refreshes };
+                    Engine::Postgres(Box::new(shared))
+                })
+            }
+        };
+        let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
+        opened.map_err(|problem| {
+            format!("cannot open the database {location} (--database): {problem}")
+        })
+    }
+
+    /// The same database; whenever it cannot be reached, this is told.
+    #[must_use]
+    pub fn telling(self, availability: Availability) -> Self {
+        Self { availability: Some(availability), ..self }
+    }
+
+    /// Tells of a database that could not be reached.
+    fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let (Err(StoreError::Unavailable(_)), Some(availability)) =
+            (&outcome, &self.availability)
+        {
+            availability.database_failed();
+        }
+        outcome
+    }
+
+    /// Does something with the database, in one transaction. If this is dropped before it has ended,
+    /// whatever can still be called off is.
+    ///
+    /// # Errors
+    /// [`StoreError`], which says what is known then.
+    pub async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
+        self.noted(match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
+            Engine::Postgres(shared) => shared.postgres.perform(use_case).await,
+        })
+    }
+
+    /// Finds a client and its secrets, as they are now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn find_client(&self, id: ClientId) -> Result<Option<StoredClient>, StoreError> {
+        let client = FindClient { id };
+        self.noted(match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(FindOne(client)).await,
+            Engine::Postgres(shared) => shared.clients.ask(client, &shared.postgres).await,
+        })
+    }
+
+    /// Finds a session, as it is now.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot tell.
+    pub async fn find_session(&self, id: SessionId) -> Result<Option<StoredSession>, StoreError> {
+        let session = FindSession { id };
+        self.noted(match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(FindOne(session)).await,
+            Engine::Postgres(shared) => shared.sessions.ask(session, &shared.postgres).await,
+        })
+    }
+
+    /// Finds both at once, for a request that needs both. Each is as it is now, and what is wrong with one is not
+    /// said of the other.
+    pub async fn find_client_and_session(
+        &self,
+        client: ClientId,
+        session: SessionId,
+    ) -> (Result<Option<StoredClient>, StoreError>, Result<Option<StoredSession>, StoreError>) {
+        let (client, session) = (FindClient { id: client }, FindSession { id: session });
+        let (client, session) = match &self.engine {
+            Engine::Sqlite(sqlite) => match sqlite.perform(FindBoth(client, session)).await {
+                Ok((client, session)) => (Ok(client), session),
+                Err(error) => (Err(error.clone()), Err(error)),
+            },
+            Engine::Postgres(shared) => {
+                let SharedPostgres { postgres, clients, sessions, .. } = &**shared;
+                tokio::join!(clients.ask(client, postgres), sessions.ask(session, postgres))
+            }
+        };
+        (self.noted(client), self.noted(session))
+    }
+
+    /// Refreshes a session; `false`, and nothing done, if it is not as it was read.
+    ///
+    /// # Errors
+    /// [`StoreError`], which says what is known then.
+    pub async fn refresh_session(&self, refresh: RefreshSession) -> Result<bool, StoreError> {
+        self.noted(match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.perform(refresh).await,
+            Engine::Postgres(shared) => {
+                refresh::refresh(refresh, &shared.refreshes, &shared.postgres).await
+            }
+        })
+    }
+
+    /// Whether one process at a time can write, so that others look again and again until it has done so.
+    #[must_use]
+    pub fn has_one_writer(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
+    }
+
+    /// Whether the database has a clock that is not the one of this process.
+    #[must_use]
+    pub fn has_clock(&self) -> bool {
+        matches!(self.engine, Engine::Postgres(_))
+    }
+
+    /// Reads the clock of the database's machine, in milliseconds since the epoch; `None` where the
+    /// database has no clock but that of this process.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it does not answer.
+    pub async fn database_clock(&self) -> Result<Option<i64>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite(_) => Ok(None),
+            Engine::Postgres(shared) => shared.postgres.perform(ReadDatabaseClock).await.map(Some),
+        }
+    }
+
+    /// The file of the database, from the root on, if opening it made a new and empty one.
+    #[must_use]
+    pub fn new_file(&self) -> Option<&Path> {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.new_file(),
+            Engine::Postgres(_) => None,
+        }
+    }
+
+    /// Takes no more work, finishes what waits, and on SQLite leaves one whole file: for 5 seconds at
+    /// most. Whoever drops the last clone does the same, and blocks meanwhile.
+    pub async fn close(&self) {
+        if let Engine::Sqlite(sqlite) = &self.engine {
+            let sqlite = sqlite.clone();
+            tokio::task::spawn_blocking(move || sqlite.close()).await.ok();
+        }
+    }
+
+    /// Counts the statements that are run, but for those that only begin or end a transaction.
+    #[must_use]
+    pub fn statements(&self) -> &Counter {
+        &self.statements
+    }
+
+    /// Counts what was given up before the database had answered. On PostgreSQL only.
+    #[must_use]
+    pub fn given_up(&self) -> &Counter {
+        &self.given_up
+    }
+
+    /// How busy the way to the database is.
+    #[must_use]
+    pub fn pool_use(&self) -> PoolUse {
+        match &self.engine {
+            Engine::Sqlite(sqlite) => sqlite.pool_use(),
+            Engine::Postgres(shared) => shared.postgres.pool_use(),
+        }
+    }
+}
+
+/// Finds two things, each in a statement of its own.
+struct FindBoth<A, B>(A, B);
+
+impl<A: LookUp, B: LookUp> UseCase for FindBoth<A, B> {
+    /// The second may be a row that cannot be read.
+    type Outcome = (Option<A::Found>, Result<Option<B::Found>, StoreError>);
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        let first = look_up::find(tx, &self.0).await?;
+        match look_up::find(tx, &self.1).await {
+            unreadable @ Err(StoreError::Corrupt(_)) => Ok((first, unreadable)),
+            second => Ok((first, Ok(second?))),
+        }
+    }
+}
+
+/// Finds one thing by itself.
+struct FindOne<L>(L);
+
+impl<L: LookUp> UseCase for FindOne<L> {
+    type Outcome = Option<L::Found>;
+
+    fn access(&self) -> Access {
+        Access::Read
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<L::Found>, StoreError> {
+        look_up::find(tx, &self.0).await
+    }
+}
