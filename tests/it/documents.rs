@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 29] = [
+const DOCUMENTS: [&str; 30] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -49,6 +49,7 @@ const DOCUMENTS: [&str; 29] = [
     "SECURITY.md",
     "docs/asvs.md",
     "docs/backup.md",
+    "docs/decisions.md",
     "docs/doctor.md",
     "docs/glossary.md",
     "docs/interoperability.md",
