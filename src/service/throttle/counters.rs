@@ -48,8 +48,8 @@ impl Counter {
 
 /// What is to be done about an attempt.
 pub(super) enum Decision {
-    /// It may be made once it counts as failed where a wait was over, and has a place among those under way
-    /// where failures are free: so many have failed there.
+    /// It may be made. First it is counted as failed where a wait was over, and has permits of the counters that
+    /// allow failures: `strikes` says how many have failed there.
     Admit { claims: Vec<Replacement>, strikes: Vec<(Counted, i64)> },
     /// It may not be made.
     Refuse(Refusal),
@@ -113,7 +113,7 @@ impl Counters {
                 Verdict::Free(left) => strikes.push((group.counted, group.counted.free() - left)),
             }
         }
-        // An account that counts in its groups already takes no place there.
+        // An account that counts in its groups already needs no permit there.
         let counts = |counted| self.counting_groups(now).any(|group| group.counted == counted);
         strikes.retain(|(counted, _)| counts(*counted));
         let mut most = Some(0);
@@ -130,9 +130,9 @@ impl Counters {
                 Verdict::Free(left) => most = most.map(|most| most.max(own.counted.free() - left)),
             }
         }
-        let line = if known { Counted::AccountAtOrigin } else { Counted::Account };
-        // In the order of `LinesOfAttempt`: all wait for places in the same order.
-        strikes.splice(0..0, most.map(|most| (line, most)));
+        let own = if known { Counted::AccountAtOrigin } else { Counted::Account };
+        // In the order of `AttemptPermits`: all wait for permits in the same order.
+        strikes.splice(0..0, most.map(|most| (own, most)));
         Decision::Admit { claims, strikes }
     }
 }

@@ -7,8 +7,8 @@
 pub mod administration;
 pub mod alarm;
 mod counters;
-mod lines;
 pub mod origin;
+mod permits;
 mod repeats;
 
 use std::sync::Arc;
@@ -29,8 +29,8 @@ use jeton_store::Store;
 use jeton_store::throttle::{
     CountFailures, FindTallies, RecordOrigin, ReplaceTallies, Replacement,
 };
-use lines::{Lines, LinesOfAttempt, Places};
 use origin::{Group, Origin, Source, site};
+use permits::{AttemptPermits, HeldPermits, Permits};
 pub use repeats::Guess;
 use repeats::Repeats;
 
@@ -47,7 +47,7 @@ pub struct Throttle {
     clock: Clock,
     /// How long an attempt waits for others that are under way.
     patience: Duration,
-    lines: Arc<Lines>,
+    permits: Arc<Permits>,
     repeats: Arc<Repeats>,
     unnamed: UnnamedEndUsers,
 }
@@ -71,9 +71,9 @@ pub struct Attempt<'a> {
     known: bool,
     /// What counts as failed already, until it is known to be right.
     claims: Vec<Replacement>,
-    lines: LinesOfAttempt,
-    /// The places among the attempts that are under way. They are given back when all is counted.
-    _places: Places,
+    permits: AttemptPermits,
+    /// The permits that this attempt holds. They are given back when all is counted.
+    _held: HeldPermits,
 }
 
 impl Throttle {
@@ -81,8 +81,8 @@ impl Throttle {
     #[must_use]
     pub fn new(store: Store, keys: Arc<Keys>, clock: Clock, patience: Duration) -> Self {
         let repeats = Arc::new(Repeats::new(clock.clone()));
-        let (lines, unnamed) = (Arc::default(), UnnamedEndUsers::default());
-        Self { store, keys, clock, patience, lines, repeats, unnamed }
+        let (permits, unnamed) = (Arc::default(), UnnamedEndUsers::default());
+        Self { store, keys, clock, patience, permits, repeats, unnamed }
     }
 
     /// Lets an attempt to log in be made, or not. Of those that are made at the same time on this replica
@@ -99,10 +99,10 @@ impl Throttle {
     ) -> Result<Attempt<'_>, Refusal> {
         let since = account.password_changed_at;
         let names = self.names(origin, account)?;
-        let lines = self.lines.of_attempt(&names);
-        let mut places: Option<Places> = None;
+        let permits = self.permits.of_attempt(&names);
+        let mut waited_for: Option<HeldPermits> = None;
         for _ in 0..DECISIONS_MAX {
-            let failures_before = lines.failures();
+            let failures_before = permits.failures();
             let now = self.clock.now();
             let tallies = self.store.perform(FindTallies(names.all())).await?;
             let counters = Counters::new(names, tallies, since);
@@ -111,11 +111,12 @@ impl Throttle {
                 Decision::Refuse(refusal) => return Err(refusal),
                 Decision::Admit { claims, strikes } => (claims, strikes),
             };
-            let suffice = |held: &Places| lines.suffice(held, &strikes, &failures_before);
-            let taken = || lines.try_take(&strikes).filter(suffice);
-            let Some(held) = places.take().filter(suffice).or_else(taken) else {
+            let suffice = |held: &HeldPermits| permits.suffice(held, &strikes, &failures_before);
+            let taken = || permits.try_take(&strikes).filter(suffice);
+            let Some(held) = waited_for.take().filter(suffice).or_else(taken) else {
                 // What it waits for may change all, so it is decided again.
-                places = self.wait_for_places(&lines, &strikes, &failures_before, caller).await?;
+                waited_for =
+                    self.wait_for_permits(&permits, &strikes, &failures_before, caller).await?;
                 continue;
             };
             // Of all who waited for this moment one is first.
@@ -126,24 +127,24 @@ impl Throttle {
                     since,
                     known,
                     claims,
-                    lines,
-                    _places: held,
+                    permits,
+                    _held: held,
                 });
             }
-            places = Some(held);
+            waited_for = Some(held);
         }
         Err(busy("an account is tried faster than its failures are counted"))
     }
 
-    /// Waits for a place in each line; `None` if all is used up meanwhile.
-    async fn wait_for_places(
+    /// Waits for a permit of each counter; `None` if all is used up meanwhile.
+    async fn wait_for_permits(
         &self,
-        lines: &LinesOfAttempt,
+        permits: &AttemptPermits,
         strikes: &[(Counted, i64)],
         failures_before: &[u64],
         caller: &Presence,
-    ) -> Result<Option<Places>, Refusal> {
-        let taken = timeout(self.patience, lines.take(strikes, failures_before)).await;
+    ) -> Result<Option<HeldPermits>, Refusal> {
+        let taken = timeout(self.patience, permits.take(strikes, failures_before)).await;
         if caller.is_gone() {
             return Err(busy("the caller hung up while others tried to log in"));
         }
@@ -195,9 +196,9 @@ impl Throttle {
     /// [`Refusal::Throttled`] if it has; [`Refusal::Unavailable`] if that cannot be told.
     pub async fn count(&self, counted: Counted, source: Source) -> Result<(), Refusal> {
         let name = self.keys.throttle_key()?.name(counted, &[&site(source.address)]);
-        let line = self.lines.of_counter(counted, name);
+        let permits = self.permits.of_counter(counted, name);
         for _ in 0..DECISIONS_MAX {
-            let failures_before = line.failures();
+            let failures_before = permits.failures();
             let now = self.clock.now();
             let [tally, ..] = self.store.perform(FindTallies([name; 4])).await?;
             let tallied = Counter { name, counted, tally };
@@ -215,12 +216,12 @@ impl Throttle {
                 }
                 Verdict::Free(left) => [(counted, counted.free() - left)],
             };
-            let taken = timeout(self.patience, line.take(&strikes, &failures_before)).await;
+            let taken = timeout(self.patience, permits.take(&strikes, &failures_before)).await;
             // If all is used up meanwhile, there is a wait.
-            if let Some(_place) = taken.map_err(|_| busy("too many fail at once"))? {
+            if let Some(_permit) = taken.map_err(|_| busy("too many fail at once"))? {
                 let failures = vec![tallied.failure(None, Timestamp::default())];
                 self.store.perform(CountFailures { failures, now }).await?;
-                line.note_failure();
+                permits.note_failure();
                 return Ok(());
             }
         }
@@ -271,7 +272,7 @@ impl Attempt<'_> {
         });
         let count = CountFailures { failures: failures.collect(), now };
         self.throttle.store.perform(count).await?;
-        self.lines.note_failure();
+        self.permits.note_failure();
         let is_last = !self.known && account.tally.failures + 1 == FAILURES_MAX;
         Ok(is_last.then_some(Incident::AccountLocked))
     }
