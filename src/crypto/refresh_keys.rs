@@ -14,9 +14,7 @@ use super::random;
 use crate::clock::Timestamp;
 use crate::config::SESSION_LIFETIME_MAX;
 use crate::oauth::KeyId;
-use crate::oauth::refresh_token::{
-    self, MESSAGE_LENGTH, RefreshTokenClaims, UnverifiedRefreshToken,
-};
+use crate::oauth::refresh_token::{self, Message, RefreshTokenClaims, UnverifiedRefreshToken};
 use crate::secret::Secret;
 
 /// Octets of a refresh key.
@@ -80,7 +78,7 @@ impl RefreshKey {
         Self { dates, ..self }
     }
 
-    fn authenticate(&self, message: &[u8; MESSAGE_LENGTH]) -> Option<Hmac<Sha256>> {
+    fn authenticate(&self, message: &Message) -> Option<Hmac<Sha256>> {
         let mut mac = self.mac.clone()?;
         mac.update(message);
         Some(mac)
@@ -161,9 +159,10 @@ impl RefreshKeys {
         if !key.is_open() {
             return Verified::OfClosedKey;
         }
-        let mac = token.claims.message().and_then(|message| key.authenticate(&message));
+        let mac = key.authenticate(&token.message);
         let genuine = mac.is_some_and(|mac| mac.verify_slice(&token.mac).is_ok());
-        if genuine { Verified::Genuine(token.claims) } else { Verified::Forged }
+        let claims = RefreshTokenClaims::read(&token.message).filter(|_| genuine);
+        claims.map_or(Verified::Forged, Verified::Genuine)
     }
 }
 

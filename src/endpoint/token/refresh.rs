@@ -8,14 +8,16 @@ use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::availability::Availability;
 use crate::clock::Seconds;
 use crate::config::RetryWindow;
+use crate::crypto::key_ring::Verified;
 use crate::endpoint::agreed_clock::AgreedClock;
 use crate::endpoint::incident::{Generations, Incident, Withheld};
+use crate::endpoint::keys::Keys;
 use crate::endpoint::{FormRequest, Refusal, Trail};
 use crate::oauth::refresh_token::RefreshTokenClaims;
 use crate::oauth::session::{Presented, SessionLifetimes};
-use crate::oauth::token_request::RefreshGrant;
-use crate::oauth::{Client, Parameters, Reason};
+use crate::oauth::{Client, Parameter, Parameters, Reason, SessionId};
 use crate::presence::Presence;
+use crate::secret::Secret;
 use crate::store::sessions::{EndReusedSession, StoredSession};
 use crate::store::{RefreshSession, Store};
 
@@ -42,6 +44,34 @@ pub struct RefreshGrantEndpoint {
     pub clock: Arc<AgreedClock>,
 }
 
+/// The parameter of the grant (RFC 6749 §6), and what it is by the keys in hand. User name and password have no
+/// meaning there.
+#[derive(Debug)]
+pub struct RefreshGrant<'a> {
+    token: &'a Secret,
+    judged: Verified<RefreshTokenClaims>,
+}
+
+impl<'a> RefreshGrant<'a> {
+    /// Reads the required parameter.
+    ///
+    /// # Errors
+    /// [`Reason::MissingParameter`] if it is absent or empty.
+    pub fn read(form: &'a Parameters, keys: &Keys) -> Result<Self, Reason> {
+        let token = form.require(Parameter::RefreshToken)?;
+        Ok(Self { token, judged: keys.judge_refresh_token(token) })
+    }
+
+    /// The session that it continues, if this service made the token.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        match &self.judged {
+            Verified::Genuine(claims) => Some(&claims.session),
+            Verified::OfUnknownKey | Verified::OfClosedKey | Verified::Forged => None,
+        }
+    }
+}
+
 /// What is asked, and how far the decision has come.
 struct Asked<'a> {
     client: &'a Client,
@@ -63,14 +93,15 @@ impl RefreshGrantEndpoint {
     pub async fn decide(
         &self,
         client: &Client,
-        grant: &RefreshGrant<'_>,
+        grant: RefreshGrant<'_>,
         form: &Parameters,
         request: &FormRequest,
         beside: Beside,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. See that this service made the token; a forged one never gets to the database.
-        let claims = self.issuance.keys.verify_refresh_token(grant.refresh_token).await?;
+        let RefreshGrant { token, judged } = grant;
+        let claims = self.issuance.keys.verify_refresh_token(token, judged).await?;
         let claims = &claims.ok_or(Reason::ForgedRefreshToken)?;
         trail.session = Some(claims.session.clone());
         // 2. All that follows from what is stored; again, if that changed meanwhile.
