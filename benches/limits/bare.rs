@@ -111,7 +111,7 @@ pub(crate) async fn own_hash_time_after_rest() -> Duration {
         let mut output = [0; 32];
         memory.scrypt(PASSWORD, &SALT, cost, &mut output);
         memory.wipe();
-        thread::sleep(REST);
+        thread::park_timeout(REST);
         let started = Instant::now();
         memory.scrypt(PASSWORD, &SALT, cost, &mut output);
         started.elapsed()
