@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use http::HeaderMap;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
@@ -96,6 +97,24 @@ pub(crate) async fn own_batch_time(lanes: usize) -> Duration {
         let started = Instant::now();
         (0..CALLS).for_each(|_| batch());
         started.elapsed() / CALLS
+    });
+    measured.await.expect("no panic")
+}
+
+/// How long one hash takes in a thread that has rested, in memory that was wiped meanwhile, as those of the service.
+pub(crate) async fn own_hash_time_after_rest() -> Duration {
+    const REST: Duration = Duration::from_millis(200);
+    let measured = tokio::task::spawn_blocking(move || {
+        let cost = jeton_scrypt::Cost { ln: 17, r: 8, p: 1 };
+        let memory = jeton_scrypt::Memory::reserve(cost.memory());
+        let mut memory = memory.expect("the memory of a hash");
+        let mut output = [0; 32];
+        memory.scrypt(PASSWORD, &SALT, cost, &mut output);
+        memory.wipe();
+        thread::park_timeout(REST);
+        let started = Instant::now();
+        memory.scrypt(PASSWORD, &SALT, cost, &mut output);
+        started.elapsed()
     });
     measured.await.expect("no panic")
 }
@@ -219,15 +238,15 @@ impl Drop for Runtime {
     }
 }
 
-/// Serves these octets to whoever gets them, with a warp filter on hyper, without limits, headers or counters.
-pub(crate) async fn serve(content: Vec<u8>) -> Bare {
-    let answer = answer_with(content);
+/// Serves these octets to whoever gets them, with a warp filter on hyper, without limits or counters.
+pub(crate) async fn serve(content: Vec<u8>, headers: HeaderMap) -> Bare {
+    let answer = answer_with(content, headers);
     serve_on_hyper(warp::path!(".well-known" / "jwks.json").map(answer).boxed()).await
 }
 
 /// The same to whoever posts a form, which is parsed and not looked at.
 pub(crate) async fn serve_form(content: Vec<u8>) -> Bare {
-    let answer = answer_with(content);
+    let answer = answer_with(content, json());
     let form = warp::body::form::<HashMap<String, String>>();
     let filter = warp::post().and(warp::path!("introspect")).and(form);
     let answer = move |form: HashMap<String, String>| {
@@ -237,12 +256,20 @@ pub(crate) async fn serve_form(content: Vec<u8>) -> Bare {
     serve_on_hyper(filter.map(answer).boxed()).await
 }
 
-fn answer_with(content: Vec<u8>) -> impl Fn() -> Response + Clone + Send + Sync + 'static {
+/// The head of an answer that says nothing but what its content is.
+pub(crate) fn json() -> HeaderMap {
+    let json = http::HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)])
+}
+
+fn answer_with(
+    content: Vec<u8>,
+    headers: HeaderMap,
+) -> impl Fn() -> Response + Clone + Send + Sync + 'static {
     let content = bytes::Bytes::from(content);
     move || {
         let mut response = Response::new(content.clone().into());
-        let json = http::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+        *response.headers_mut() = headers.clone();
         response
     }
 }

@@ -121,7 +121,7 @@ async fn limits() -> Vec<Series> {
     let request = load::get(jeton.public, "/.well-known/jwks.json");
     let content = load::fetch(jeton.public, &request).await;
     drop(jeton);
-    let bare = bare::serve(content).await;
+    let bare = bare::serve(content, bare::json()).await;
     let act = Act::Send(bare.address, vec![load::get(bare.address, "/.well-known/jwks.json")]);
     let handler = measure(act, Asked::Jwks.times()).await;
     let time = Duration::from_secs(4);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -48,10 +49,24 @@ pub(crate) fn post(address: SocketAddr, path: &str, client: (&str, &str), form: 
 
 /// The content of the answer to one request.
 pub(crate) async fn fetch(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    fetch_whole(address, request).await.1
+}
+
+/// The same, with its head as far as the service itself sets it.
+pub(crate) async fn fetch_whole(address: SocketAddr, request: &[u8]) -> (HeaderMap, Vec<u8>) {
     let mut caller = Caller::connect(address).await;
     let status = caller.ask(request).await.expect("an answer");
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&caller.content));
-    caller.content
+    let head = String::from_utf8_lossy(&caller.received).into_owned();
+    let fields = head.split("\r\n").skip(1).take_while(|line| !line.is_empty());
+    let fields = fields.filter_map(|line| line.split_once(": "));
+    // hyper sets these.
+    let fields = fields.filter(|(name, _)| !["content-length", "date"].contains(name));
+    let read = |(name, value): (&str, &str)| {
+        let name = HeaderName::try_from(name).expect("the name of a field");
+        (name, HeaderValue::try_from(value).expect("the value of a field"))
+    };
+    (fields.map(read).collect(), caller.content)
 }
 
 impl Load {

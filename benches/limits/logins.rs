@@ -46,20 +46,30 @@ pub(crate) async fn logins() {
     alone(&jeton, &logins[..ALONE]).await;
 }
 
-/// How long a login takes that is alone, against one hash, by the clock.
+/// How long a login takes that is alone, against one hash, by the clock; and how much of that is its own hash.
 async fn alone(jeton: &Jeton, logins: &[Vec<u8>]) {
     let mut caller = Caller::connect(jeton.public).await;
-    let (mut hashes, mut all) = (Vec::new(), Vec::new());
+    let [mut hashes, mut rested, mut own, mut all, mut rest] = [const { Vec::new() }; 5];
     for login in logins {
         hashes.push(bare::own_batch_time(1).await.as_secs_f64() * 1e3);
+        rested.push(bare::own_hash_time_after_rest().await.as_secs_f64() * 1e3);
+        let before = jeton.metric("jeton_hashing_duration_seconds_sum").await;
         let started = Instant::now();
         assert_eq!(caller.ask(login).await, Some(200));
-        all.push(started.elapsed().as_secs_f64() * 1e3);
+        let login = started.elapsed().as_secs_f64() * 1e3;
+        let hash = (jeton.metric("jeton_hashing_duration_seconds_sum").await - before) * 1e3;
+        all.push(login);
+        own.push(hash);
+        rest.push(login - hash);
     }
     let (hash, login) = (median(hashes), median(all));
     println!(
-        "a login alone: {login:.1} ms, one hash {hash:.1} ms: {:.1} ms more (medians of {})",
+        "a login alone: {login:.1} ms, one hash {hash:.1} ms: {:.1} ms more (medians of {}); its own hash {:.1} ms, \
+         and all else {:.1} ms; a hash after a rest {:.1} ms",
         login - hash,
-        logins.len()
+        logins.len(),
+        median(own),
+        median(rest),
+        median(rested),
     );
 }

@@ -152,28 +152,34 @@ async fn hashes() {
     rounds.print("own scrypt / the crate scrypt, a core", "hashes/s", "hashes/s");
 }
 
-/// The key set, against a warp handler that does nothing but return the same octets.
+/// The key set, against a warp handler that does nothing but return the same octets: with the same head, and with
+/// one that says nothing but what the content is.
 async fn jwks() {
     let jeton = Jeton::start_sqlite();
-    let request = load::get(jeton.public, "/.well-known/jwks.json");
-    let content = load::fetch(jeton.public, &request).await;
-    let bare = bare::serve(content).await;
-    let (ours, limit) = (
-        Load::new(jeton.public, request, 32),
-        Load::new(bare.address, load::get(bare.address, "/.well-known/jwks.json"), 32),
-    );
-    let mut rounds = Rounds::default();
+    let get = |address| load::get(address, "/.well-known/jwks.json");
+    let (head, content) = load::fetch_whole(jeton.public, &get(jeton.public)).await;
+    let short = bare::serve(content.clone(), bare::json()).await;
+    let same = bare::serve(content, head).await;
+    let load = |address| Load::new(address, get(address), 32);
+    let (ours, short, same) = (load(jeton.public), load(short.address), load(same.address));
+    let (mut of_short, mut of_same, mut of_head) = <(Rounds, Rounds, Rounds)>::default();
     for _ in 0..ROUNDS {
-        let limit = limit.run(Duration::from_secs(3)).await;
-        let rate = ours.run(Duration::from_secs(3)).await;
-        rounds.push(&rate, limit.per_second);
+        let short = short.run(TURN).await;
+        let same = same.run(TURN).await;
+        let rate = ours.run(TURN).await;
+        of_short.push(&rate, short.per_second);
+        of_same.push(&rate, same.per_second);
+        of_head.push(&same, short.per_second);
     }
-    rounds.print("JWKS, 32 connections / bare warp handler", "requests/s", "requests/s");
+    let unit = "requests/s";
+    of_short.print("JWKS, 32 connections / bare warp handler", unit, unit);
+    of_same.print("JWKS, 32 connections / bare warp handler with the same head", unit, unit);
+    of_head.print("bare warp handler with the same head / with a short one", unit, unit);
 }
 
 /// Serves octets as many as a key set has, until it is killed: the limit of `benches/peers`.
 async fn serve_bare() {
-    let bare = bare::serve(vec![b'x'; 1_024]).await;
+    let bare = bare::serve(vec![b'x'; 1_024], bare::json()).await;
     println!("bare handler on {}", bare.address);
     std::future::pending::<()>().await;
 }

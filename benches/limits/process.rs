@@ -126,8 +126,11 @@ pub(crate) struct Jeton {
     /// How many hashes each of them computes at once.
     pub(crate) hashing_lanes: usize,
     pub(crate) hashing_memory_mib: u64,
-    /// From the start of the process to its first answer.
+    /// From the start of the process to its first answer, and until it is ready.
     pub(crate) first_answer: Duration,
+    pub(crate) first_ready: Duration,
+    /// How long its main thread ran until the first answer, whatever else the machine did meanwhile.
+    pub(crate) main_thread: Duration,
 }
 
 impl Drop for Jeton {
@@ -254,18 +257,22 @@ impl Jeton {
             entry[name].as_str().and_then(|text| text.parse().ok()).expect("an address")
         };
         let public = address("public");
-        let mut stream = std::net::TcpStream::connect(public).expect("it listens");
-        stream.write_all(&load::get(public, "/.well-known/jwks.json")).expect("it reads");
-        std::io::Read::read(&mut stream, &mut [0; 16]).expect("it answers");
+        while !answers_200(public, "/.well-known/jwks.json") {}
+        let first_answer = started.elapsed();
+        let main_thread = main_thread_time(process.id());
+        let management = address("management");
+        while !answers_200(management, "/readyz") {}
         let number = |name: &str| entry[name].as_u64().expect("a number");
         Self {
-            first_answer: started.elapsed(),
+            first_answer,
+            first_ready: started.elapsed(),
+            main_thread,
             process,
             database: place.database.clone(),
             place,
             secrets,
             public,
-            management: address("management"),
+            management,
             hashing_threads: number("hashing_threads") as usize,
             hashing_lanes: number("hashing_lanes") as usize,
             hashing_memory_mib: number("hashing_memory_mib"),
@@ -413,6 +420,23 @@ impl Jeton {
     pub(crate) fn resident_mib(&self, name: &str) -> u64 {
         resident_kib(self.process.id(), name) / 1_024
     }
+}
+
+/// Whether a path is answered with 200.
+fn answers_200(address: SocketAddr, path: &str) -> bool {
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    stream.write_all(&load::get(address, path)).expect("it reads");
+    let mut status_line = String::new();
+    BufReader::new(stream).read_line(&mut status_line).expect("it answers");
+    status_line.starts_with("HTTP/1.1 200 ")
+}
+
+/// How long the main thread of a process has run.
+fn main_thread_time(process: u32) -> Duration {
+    let times = std::fs::read_to_string(format!("/proc/{process}/task/{process}/schedstat"));
+    let times = times.expect("Linux");
+    let nanoseconds = times.split(' ').next().and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
 }
 
 /// A line of the status of a process, in KiB; 0 if there is none.

@@ -137,7 +137,7 @@ pub struct ServeSettings {
     #[arg(
         long,
         env = "JETON_HASH_MEMORY_IDLE",
-        default_value = "1m",
+        default_value = "30s",
         value_parser = hash_memory_idle,
         value_name = "DURATION"
     )]

@@ -107,6 +107,17 @@ pub enum Verified<T> {
     Forged,
 }
 
+impl<T> Verified<T> {
+    /// What it says, if it is known to be genuine.
+    #[must_use]
+    pub fn genuine(self) -> Option<T> {
+        match self {
+            Self::Genuine(says) => Some(says),
+            Self::OfUnknownKey | Self::OfClosedKey | Self::Forged => None,
+        }
+    }
+}
+
 /// A document that is served as it is.
 #[derive(Clone, Debug)]
 pub struct Document {

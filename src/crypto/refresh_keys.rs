@@ -12,9 +12,7 @@ use super::key_lifecycle::KeyDates;
 use super::key_ring::Verified;
 use super::random;
 use jeton_oauth::lifetime::SESSION_LIFETIME_MAX;
-use jeton_oauth::refresh_token::{
-    self, MESSAGE_LENGTH, RefreshTokenClaims, UnverifiedRefreshToken,
-};
+use jeton_oauth::refresh_token::{self, Message, RefreshTokenClaims, UnverifiedRefreshToken};
 use jeton_oauth::{KeyId, Secret, Timestamp};
 
 /// Octets of a refresh key.
@@ -78,7 +76,7 @@ impl RefreshKey {
         Self { dates, ..self }
     }
 
-    fn authenticate(&self, message: &[u8; MESSAGE_LENGTH]) -> Option<Hmac<Sha256>> {
+    fn authenticate(&self, message: &Message) -> Option<Hmac<Sha256>> {
         let mut mac = self.mac.clone()?;
         mac.update(message);
         Some(mac)
@@ -159,9 +157,10 @@ impl RefreshKeys {
         if !key.is_open() {
             return Verified::OfClosedKey;
         }
-        let mac = token.claims.message().and_then(|message| key.authenticate(&message));
+        let mac = key.authenticate(&token.message);
         let genuine = mac.is_some_and(|mac| mac.verify_slice(&token.mac).is_ok());
-        if genuine { Verified::Genuine(token.claims) } else { Verified::Forged }
+        let claims = RefreshTokenClaims::read(&token.message).filter(|_| genuine);
+        claims.map_or(Verified::Forged, Verified::Genuine)
     }
 }
 

@@ -25,9 +25,6 @@ use crate::TrustedProxy;
 
 /// How long a TLS handshake may take, and a request that comes when its connection gives way.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after the end of its idle time an HTTP/1.1 connection may stay whose caller does not even take the last
-/// answer.
-const STUCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the other end of an HTTP/2 connection is asked whether it is still there, and how long it may take to
 /// say so.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -132,15 +129,14 @@ async fn serve_http1(
     routes: BoxedFilter<(Response,)>,
 ) -> Ending {
     let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(connection.idle_time)
+        // hyper would make a timer for each request. `drive` has one for the connection.
+        .header_read_timeout(None)
         .max_buf_size(HEAD_LENGTH_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
-    // hyper itself closes a connection whose next request does not come in time. While the listener drains,
-    // each answer says that it is the last; a connection that was closed before could have a request on its way.
-    let idle_time = connection.idle_time + STUCK_TIMEOUT;
-    drive(Box::pin(serving), &connection, idle_time, Stage::Closing).await
+    // While the listener drains, each answer says that it is the last; a connection that was closed before could
+    // have a request on its way.
+    drive(Box::pin(serving), &connection, Duration::ZERO, Stage::Closing).await
 }
 
 async fn serve_http2(
@@ -159,23 +155,27 @@ async fn serve_http2(
         .keep_alive_timeout(PING_INTERVAL)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
     // RFC 9113 §6.8: GOAWAY says which requests will be answered, so it comes as soon as possible.
-    drive(Box::pin(serving), &connection, connection.idle_time, Stage::Draining).await
+    drive(Box::pin(serving), &connection, CLOSE_TIMEOUT, Stage::Draining).await
 }
 
 /// Runs a connection to its end: until it closes, was idle too long, has to give way, or its listener comes to
-/// the stage in which such connections are told to close. It is boxed, because a task has room for the largest of all that it may come to do.
+/// the stage in which such connections are told to close. One that was idle too long has the time of the farewell to
+/// take leave of its caller. It is boxed, because a task has room for the largest of all that it may come to do.
 async fn drive<C>(
     mut serving: Pin<Box<C>>,
     connection: &Connection,
-    idle_time: Duration,
+    farewell: Duration,
     last: Stage,
 ) -> Ending
 where
     C: GracefulConnection,
 {
-    let slot = &connection.slot;
+    let (slot, idle_time) = (&connection.slot, connection.idle_time);
+    // The handshake does not count.
+    let begun = Instant::now();
+    let idle_since = || slot.idle_since().map(|since| since.max(begun));
     loop {
-        let look_again = slot.idle_since().unwrap_or_else(Instant::now) + idle_time;
+        let look_again = idle_since().unwrap_or_else(Instant::now) + idle_time;
         tokio::select! {
             _ = serving.as_mut() => return Ending::Done,
             () = connection.stage(last) => {
@@ -183,28 +183,30 @@ where
                 return Ending::Done;
             }
             () = slot.gives_way() => match slot.waits_since() {
-                Some(_) => return give_way(serving.as_mut(), slot).await,
+                Some(_) => {
+                    close(serving.as_mut(), slot, Duration::ZERO).await;
+                    return Ending::GaveWay;
+                }
                 // Its caller went on just in time.
                 None => continue,
             },
             () = sleep_until(look_again) => {}
         }
-        if slot.idle_since().is_some_and(|since| since.elapsed() >= idle_time) {
+        if idle_since().is_some_and(|since| since.elapsed() >= idle_time) {
             tokio::select! {
-                _ = timeout(CLOSE_TIMEOUT, finish(serving.as_mut())) => return Ending::Done,
+                () = close(serving.as_mut(), slot, farewell) => return Ending::Done,
                 () = slot.gives_way() => return Ending::GaveWay,
             }
         }
     }
 }
 
-/// Closes a connection that waits for its caller, at once unless a request comes in that moment.
-async fn give_way<C: GracefulConnection>(mut serving: Pin<&mut C>, slot: &Slot) -> Ending {
-    let closed = timeout(Duration::ZERO, finish(serving.as_mut())).await;
+/// Closes a connection that waits for its caller, after the farewell unless a request comes meanwhile.
+async fn close<C: GracefulConnection>(mut serving: Pin<&mut C>, slot: &Slot, farewell: Duration) {
+    let closed = timeout(farewell, finish(serving.as_mut())).await;
     if closed.is_err() && slot.waits_since().is_none() {
         timeout(HANDSHAKE_TIMEOUT, serving).await.ok();
     }
-    Ending::GaveWay
 }
 
 /// Lets a connection finish what is in flight and close.

@@ -24,6 +24,9 @@ pub const SESSION_ID_LENGTH: usize = 16;
 pub const MAC_LENGTH: usize = 32;
 
 /// What the MAC is over: version, session and generation.
+pub type Message = [u8; MESSAGE_LENGTH];
+
+/// Octets of a message.
 pub const MESSAGE_LENGTH: usize = 1 + SESSION_ID_LENGTH + 8;
 
 /// Octets of a token.
@@ -41,7 +44,7 @@ pub struct RefreshTokenClaims {
 impl RefreshTokenClaims {
     /// What the MAC is over; `None` if the session's identifier is not one that this service makes.
     #[must_use]
-    pub fn message(&self) -> Option<[u8; MESSAGE_LENGTH]> {
+    pub fn message(&self) -> Option<Message> {
         let session = URL_SAFE_NO_PAD.decode(self.session.as_str()).ok()?;
         let session: [u8; SESSION_ID_LENGTH] = session.try_into().ok()?;
         let mut message = [0; MESSAGE_LENGTH];
@@ -52,11 +55,21 @@ impl RefreshTokenClaims {
         generation_part.copy_from_slice(&self.generation.to_be_bytes());
         Some(message)
     }
+
+    /// What a message says; `None` if it is of another version.
+    #[must_use]
+    pub fn read(message: &Message) -> Option<Self> {
+        let (version, rest) = message.split_first_chunk::<1>()?;
+        let (session, generation) = rest.split_first_chunk::<SESSION_ID_LENGTH>()?;
+        let generation = i64::from_be_bytes(generation.try_into().ok()?);
+        let session = SessionId::from_text(URL_SAFE_NO_PAD.encode(session));
+        (*version == [VERSION]).then_some(Self { session, generation })
+    }
 }
 
 /// Joins the parts to a token; `None` if the key's identifier is not one that this service makes.
 #[must_use]
-pub fn encode(key: &KeyId, message: &[u8; MESSAGE_LENGTH], mac: &[u8]) -> Option<String> {
+pub fn encode(key: &KeyId, message: &Message, mac: &[u8]) -> Option<String> {
     let key = URL_SAFE_NO_PAD.decode(key.as_str()).ok()?;
     let (version, rest) = message.split_at(1);
     let octets = [version, &key, rest, mac].concat();
@@ -68,8 +81,8 @@ pub fn encode(key: &KeyId, message: &[u8; MESSAGE_LENGTH], mac: &[u8]) -> Option
 pub struct UnverifiedRefreshToken {
     /// The key it claims to be derived with: a name to look up, nothing else.
     pub key: KeyId,
-    /// What it claims.
-    pub claims: RefreshTokenClaims,
+    /// What it claims: for [`RefreshTokenClaims::read`], once it is known to be genuine.
+    pub message: Message,
     /// The MAC that it claims to have.
     pub mac: [u8; MAC_LENGTH],
 }
@@ -81,16 +94,12 @@ impl UnverifiedRefreshToken {
         let octets = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (version, rest) = octets.split_first_chunk::<1>()?;
         let (key, rest) = rest.split_first_chunk::<KEY_ID_LENGTH>()?;
-        let (session, rest) = rest.split_first_chunk::<SESSION_ID_LENGTH>()?;
-        let (generation, rest) = rest.split_first_chunk::<8>()?;
-        let mac = rest.try_into().ok()?;
+        let (said, mac) = rest.split_last_chunk::<MAC_LENGTH>()?;
+        let message = [version, said].concat().try_into().ok()?;
         (*version == [VERSION]).then(|| Self {
             key: KeyId::from_text(URL_SAFE_NO_PAD.encode(key)),
-            claims: RefreshTokenClaims {
-                session: SessionId::from_text(URL_SAFE_NO_PAD.encode(session)),
-                generation: i64::from_be_bytes(*generation),
-            },
-            mac,
+            message,
+            mac: *mac,
         })
     }
 }
@@ -109,7 +118,8 @@ mod tests {
         assert_eq!(token.len(), 88);
 
         let read = UnverifiedRefreshToken::read(&token).expect("the form it was made in");
-        assert_eq!((read.key, read.claims, read.mac), (key, claims, [5; MAC_LENGTH]));
+        assert_eq!((read.key, read.message, read.mac), (key, message, [5; MAC_LENGTH]));
+        assert_eq!(RefreshTokenClaims::read(&read.message), Some(claims));
         for other in [format!("{token}="), format!(" {token}"), format!("{token}AAAA"), "B".into()]
         {
             assert!(UnverifiedRefreshToken::read(&other).is_none(), "{other}");

@@ -43,20 +43,3 @@ impl<'a> PasswordGrant<'a> {
         })
     }
 }
-
-/// The parameter of the refresh grant (RFC 6749 §6). User name and password have no meaning there.
-#[derive(Debug)]
-pub struct RefreshGrant<'a> {
-    /// As presented: not yet verified.
-    pub refresh_token: &'a Secret,
-}
-
-impl<'a> RefreshGrant<'a> {
-    /// Reads the required parameter.
-    ///
-    /// # Errors
-    /// [`Reason::MissingParameter`] if it is absent or empty.
-    pub fn read(form: &'a Parameters) -> Result<Self, Reason> {
-        Ok(Self { refresh_token: form.require(Parameter::RefreshToken)? })
-    }
-}

@@ -191,6 +191,11 @@ impl Service {
         let management_address = management.local_addr().map_err(no_address)?;
         let issuer = issuer(&settings, public_address.port())?;
 
+        // The hashing threads test themselves while the database is opened.
+        let (health, limits) = (Health::default(), plan.hashing);
+        let of_hashing = health.clone();
+        let hashing = tokio::task::spawn_blocking(move || HashingPool::start(limits, &of_hashing));
+
         let location = &settings.database.database;
         let in_database = |problem: String| format!("the database {location}: {problem}");
         let availability = Availability::new(clock.clone());
@@ -202,8 +207,7 @@ impl Service {
         }
         require_rights(&store, location, false).await?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
-        let health = Health::default();
-        let hashing = HashingPool::start(plan.hashing, &health);
+        let hashing = hashing.await.map_err(std::io::Error::other).flatten();
         let hashing = hashing.map_err(|error| no_hashing(&error))?;
         let parts = Parts::gather(settings, clock, issuer, store, availability, &hashing).await?;
 

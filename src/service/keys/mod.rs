@@ -229,26 +229,21 @@ impl Keys {
     /// signature was verified before. `None` says nothing of any other.
     #[must_use]
     pub fn recall(&self, token: &Secret, issuer: &Issuer, now: Timestamp) -> Option<GenuineToken> {
-        let in_hand = self.in_hand.load();
         if is_jws(token) {
-            let claims = in_hand.ring.recall(token.expose(), issuer, now)?;
+            let claims = self.in_hand.load().ring.recall(token.expose(), issuer, now)?;
             self.signatures.remembered.inc();
             return Some(GenuineToken::Access(Box::new(claims)));
         }
-        drop(in_hand);
-        self.recall_refresh_token(token).map(GenuineToken::Refresh)
+        self.judge_refresh_token(token).genuine().map(GenuineToken::Refresh)
     }
 
-    /// The same of a refresh token.
+    /// What a presented refresh token is by the keys in hand.
     #[must_use]
-    pub fn recall_refresh_token(&self, token: &Secret) -> Option<RefreshTokenClaims> {
-        match self.in_hand.load().refresh.verify(token) {
-            Verified::Genuine(claims) => Some(claims),
-            Verified::OfUnknownKey | Verified::OfClosedKey | Verified::Forged => None,
-        }
+    pub fn judge_refresh_token(&self, token: &Secret) -> Verified<RefreshTokenClaims> {
+        self.in_hand.load().refresh.verify(token)
     }
 
-    /// Verifies a presented refresh token; `None` if nobody made it. Only one that names a key which is
+    /// What a refresh token says that was judged; `None` if nobody made it. Only one that names a key which is
     /// not in hand makes this replica look at the database, and no more than once a second.
     ///
     /// # Errors
@@ -257,8 +252,9 @@ impl Keys {
     pub async fn verify_refresh_token(
         &self,
         token: &Secret,
+        judged: Verified<RefreshTokenClaims>,
     ) -> Result<Option<RefreshTokenClaims>, Refusal> {
-        self.verify(|in_hand| in_hand.refresh.verify(token)).await
+        self.verify(judged, |in_hand| in_hand.refresh.verify(token)).await
     }
 
     /// Verifies a token of either kind; `None` if it is none. Sessions are not looked at.
@@ -273,21 +269,22 @@ impl Keys {
     ) -> Result<Option<GenuineToken>, Refusal> {
         if is_jws(token) {
             let verify = |in_hand: &InHand| in_hand.ring.verify(token.expose(), issuer, now);
-            let claims = self.verify(verify).await?;
+            let claims = self.verify(verify(&self.in_hand.load_full()), verify).await?;
             self.signatures.verified.inc_by(u64::from(claims.is_some()));
             return Ok(claims.map(|claims| GenuineToken::Access(Box::new(claims))));
         }
-        Ok(self.verify_refresh_token(token).await?.map(GenuineToken::Refresh))
+        let judged = self.judge_refresh_token(token);
+        Ok(self.verify_refresh_token(token, judged).await?.map(GenuineToken::Refresh))
     }
 
-    /// Verifies with the keys in hand, and once more after a look at the database if a key is missing
-    /// that another replica or the command line may just have made.
+    /// What a token says that was judged by the keys in hand. It is verified once more after a look at the database
+    /// if a key was missing that another replica or the command line may just have made.
     async fn verify<T>(
         &self,
+        judged: Verified<T>,
         verify: impl Fn(&InHand) -> Verified<T>,
     ) -> Result<Option<T>, Refusal> {
-        let in_hand = self.in_hand.load_full();
-        match verify(&in_hand) {
+        match judged {
             Verified::Genuine(claims) => return Ok(Some(claims)),
             Verified::Forged => return Ok(None),
             Verified::OfClosedKey => return Err(of_closed_key()),

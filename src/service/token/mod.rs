@@ -13,10 +13,10 @@ use client_authentication::{Beside, ClientAuthentication};
 use issuance::TokenResponse;
 use jeton_oauth::client::GrantType;
 use jeton_oauth::client_credentials::ClientCredentials;
-use jeton_oauth::token_request::{PasswordGrant, RefreshGrant, read_grant_type};
-use jeton_oauth::{Parameter, Parameters, SessionId};
+use jeton_oauth::token_request::{PasswordGrant, read_grant_type};
+use jeton_oauth::{Parameters, Reason, SessionId};
 use password::PasswordGrantEndpoint;
-use refresh::RefreshGrantEndpoint;
+use refresh::{RefreshGrant, RefreshGrantEndpoint};
 
 /// Answers token requests.
 #[derive(Debug)]
@@ -48,30 +48,55 @@ impl TokenEndpoint {
         let form = Parameters::read(request.content.expose())?;
         // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        // 3. Authenticate the client (§3.2.1). The session of a genuine refresh token is read with it.
-        let mut beside = Beside::new(self.session_to_refresh(&form));
+        // 3. Read the grant. What is wrong with it is told to the client once it has proved who it is.
+        let grant = self.read_grant(&form);
+        // 4. Authenticate the client (§3.2.1). The session of a genuine refresh token is read with it.
+        let mut beside = Beside::new(grant.as_ref().ok().and_then(Grant::session).cloned());
         let client = self.clients.identify(credentials, request.source, &mut beside, trail).await?;
-        // 4. Read the grant type, and see that this client may use it (§5.2).
-        let grant = read_grant_type(&form)?;
-        trail.grant = Some(grant.as_str());
-        client.require_grant(grant)?;
-        // 5. Decide on the grant.
+        // 5. See that this client may use the grant (§5.2).
+        let grant = grant?;
+        trail.grant = Some(grant.kind().as_str());
+        client.require_grant(grant.kind())?;
+        // 6. Decide on the grant.
         match grant {
-            GrantType::Password => {
-                let grant = PasswordGrant::read(&form)?;
-                self.password.decide(&client, &grant, &form, request, trail).await
+            Grant::Password(grant) => {
+                self.password.decide(&client, &grant?, &form, request, trail).await
             }
-            GrantType::RefreshToken => {
-                let grant = RefreshGrant::read(&form)?;
-                self.refresh.decide(&client, &grant, &form, request, beside, trail).await
+            Grant::RefreshToken(grant) => {
+                self.refresh.decide(&client, grant?, &form, request, beside, trail).await
             }
         }
     }
 
-    /// The session that the form asks to refresh, if this service made its token.
-    fn session_to_refresh(&self, form: &Parameters) -> Option<SessionId> {
-        read_grant_type(form).ok().filter(|grant| *grant == GrantType::RefreshToken)?;
-        let token = form.find(Parameter::RefreshToken)?;
-        Some(self.refresh.issuance.keys.recall_refresh_token(token)?.session)
+    fn read_grant<'a>(&self, form: &'a Parameters) -> Result<Grant<'a>, Reason> {
+        Ok(match read_grant_type(form)? {
+            GrantType::Password => Grant::Password(PasswordGrant::read(form)),
+            GrantType::RefreshToken => {
+                Grant::RefreshToken(RefreshGrant::read(form, &self.refresh.issuance.keys))
+            }
+        })
+    }
+}
+
+/// What is asked for: a grant that this service has, with its parameters or what is wrong with them.
+enum Grant<'a> {
+    Password(Result<PasswordGrant<'a>, Reason>),
+    RefreshToken(Result<RefreshGrant<'a>, Reason>),
+}
+
+impl Grant<'_> {
+    fn kind(&self) -> GrantType {
+        match self {
+            Self::Password(_) => GrantType::Password,
+            Self::RefreshToken(_) => GrantType::RefreshToken,
+        }
+    }
+
+    /// The session of a refresh token that is known to be genuine.
+    fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::RefreshToken(Ok(grant)) => grant.session(),
+            Self::RefreshToken(Err(_)) | Self::Password(_) => None,
+        }
     }
 }

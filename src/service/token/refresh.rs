@@ -7,11 +7,12 @@ use super::client_authentication::Beside;
 use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::agreed_clock::AgreedClock;
 use crate::incident::{Generations, Incident, Withheld};
+use crate::keys::Keys;
 use crate::{FormRequest, Refusal, Trail};
+use jeton_crypto::key_ring::Verified;
 use jeton_oauth::refresh_token::RefreshTokenClaims;
 use jeton_oauth::session::{Presented, SessionLifetimes};
-use jeton_oauth::token_request::RefreshGrant;
-use jeton_oauth::{Client, Parameters, Reason, RetryWindow, Seconds};
+use jeton_oauth::{Client, Parameter, Parameters, Reason, RetryWindow, Seconds, Secret, SessionId};
 use jeton_runtime::availability::Availability;
 use jeton_runtime::presence::Presence;
 use jeton_store::sessions::{EndReusedSession, StoredSession};
@@ -40,6 +41,34 @@ pub struct RefreshGrantEndpoint {
     pub clock: Arc<AgreedClock>,
 }
 
+/// The parameter of the grant (RFC 6749 §6), and what it is by the keys in hand. User name and password have no
+/// meaning there.
+#[derive(Debug)]
+pub struct RefreshGrant<'a> {
+    token: &'a Secret,
+    judged: Verified<RefreshTokenClaims>,
+}
+
+impl<'a> RefreshGrant<'a> {
+    /// Reads the required parameter.
+    ///
+    /// # Errors
+    /// [`Reason::MissingParameter`] if it is absent or empty.
+    pub fn read(form: &'a Parameters, keys: &Keys) -> Result<Self, Reason> {
+        let token = form.require(Parameter::RefreshToken)?;
+        Ok(Self { token, judged: keys.judge_refresh_token(token) })
+    }
+
+    /// The session that it continues, if this service made the token.
+    #[must_use]
+    pub fn session(&self) -> Option<&SessionId> {
+        match &self.judged {
+            Verified::Genuine(claims) => Some(&claims.session),
+            Verified::OfUnknownKey | Verified::OfClosedKey | Verified::Forged => None,
+        }
+    }
+}
+
 /// What is asked, and how far the decision has come.
 struct Asked<'a> {
     client: &'a Client,
@@ -61,14 +90,15 @@ impl RefreshGrantEndpoint {
     pub async fn decide(
         &self,
         client: &Client,
-        grant: &RefreshGrant<'_>,
+        grant: RefreshGrant<'_>,
         form: &Parameters,
         request: &FormRequest,
         beside: Beside,
         trail: &mut Trail,
     ) -> Result<TokenResponse, Refusal> {
         // 1. See that this service made the token; a forged one never gets to the database.
-        let claims = self.issuance.keys.verify_refresh_token(grant.refresh_token).await?;
+        let RefreshGrant { token, judged } = grant;
+        let claims = self.issuance.keys.verify_refresh_token(token, judged).await?;
         let claims = &claims.ok_or(Reason::ForgedRefreshToken)?;
         trail.session = Some(claims.session.clone());
         // 2. All that follows from what is stored; again, if that changed meanwhile.
