@@ -6,11 +6,12 @@ use serde::Serialize;
 use super::{Failure, open_existing_store, output};
 use crate::clock::{Clock, Timestamp};
 use crate::config::DatabaseSettings;
+use crate::endpoint::housekeeping::end_sessions_of_user;
 use crate::oauth::client::Audience;
 use crate::oauth::resource_owner::Username;
 use crate::oauth::{ClientId, SessionId, UserId};
 use crate::store::Store;
-use crate::store::sessions::{EndSession, EndSessionsOfUser, ListSessionsOfUser, ListedSession};
+use crate::store::sessions::{EndSession, ListSessionsOfUser, ListedSession};
 use crate::store::users::FindUser;
 
 /// The commands of `jeton session`.
@@ -107,7 +108,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke { which: Which { user: Some(user), .. }, client, database } => {
             let store = open_existing_store(&database).await?;
             let user_id = find_user(&store, &user).await?;
-            let ended = store.perform(EndSessionsOfUser { user_id, client_id: client }).await?;
+            let ended = end_sessions_of_user(&store, &user_id, client.as_ref(), 0).await?;
             output::line(&format!("Ended {ended} sessions of the user {user}."));
         }
         Command::Revoke { .. } => return Err("name a session, or --user NAME".into()),

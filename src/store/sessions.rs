@@ -222,11 +222,15 @@ impl UseCase for EndSession {
     }
 }
 
-/// Ends all sessions of a user, or those through one client, and returns how many there were.
-#[derive(Debug)]
+/// Ends so many of the sessions of a user, or of those through one client, but leaves some; returns how many there
+/// were to end.
+#[derive(Clone, Debug)]
 pub(crate) struct EndSessionsOfUser {
     pub(crate) user_id: UserId,
     pub(crate) client_id: Option<ClientId>,
+    /// How many are left, whichever these are.
+    pub(crate) but: i64,
+    pub(crate) limit: i64,
 }
 
 impl UseCase for EndSessionsOfUser {
@@ -237,8 +241,13 @@ impl UseCase for EndSessionsOfUser {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        let values = [(&self.user_id).into(), self.client_id.as_ref().into()];
-        tx.execute(&sql::END_SESSIONS_OF_USER, &values).await
+        let values = [
+            (&self.user_id).into(),
+            self.client_id.as_ref().into(),
+            self.limit.into(),
+            self.but.into(),
+        ];
+        tx.execute(&sql::END_FURTHER_SESSIONS_OF_USER, &values).await
     }
 }
 
@@ -259,7 +268,7 @@ impl UseCase for EndAllSessions {
 }
 
 /// Ends so many of the sessions of a client, and returns how many there were to end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct EndSessionsOfClient {
     pub(crate) client_id: ClientId,
     pub(crate) limit: i64,
@@ -334,7 +343,7 @@ impl UseCase for ListSessionsOfUser {
 }
 
 /// Deletes so many of the sessions that have expired, and returns how many there were to delete.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeleteExpiredSessions {
     pub(crate) before: Timestamp,
     pub(crate) limit: i64,

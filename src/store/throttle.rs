@@ -221,7 +221,7 @@ impl UseCase for UnlockAccount {
 }
 
 /// Deletes a batch of counters that are of no more use, and returns how many that were.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeleteExpiredTallies {
     pub(crate) before: Timestamp,
     pub(crate) limit: i64,
