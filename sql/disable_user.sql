@@ -1,2 +1,1 @@
 UPDATE users SET disabled_at = $2 WHERE username = $1 AND disabled_at IS NULL
-RETURNING user_id

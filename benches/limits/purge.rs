@@ -1,4 +1,5 @@
-//! What honest callers notice while very many expired sessions are deleted, and while users move in.
+//! What honest callers notice while very many expired sessions are deleted, while users move in, and while a user is
+//! barred who has very many sessions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,8 @@ const REFRESHERS: (usize, Duration) = (8, Duration::from_millis(40));
 const LOGINS: (usize, Duration) = (2, Duration::from_millis(500));
 /// How many users are imported beside the callers.
 const IMPORTED: usize = 100_000;
+/// How many sessions of one user end beside the callers.
+const ENDED: usize = 10_000;
 /// How long the service is watched while nothing is deleted.
 const QUIET: Duration = Duration::from_secs(30);
 
@@ -29,7 +32,8 @@ pub(crate) async fn purge(engine: Engine, expired: usize) {
     let Some(own) = WithSessions::start(engine, USERS).await else { return };
     let callers = Callers::start(&own);
     tokio::time::sleep(QUIET).await;
-    callers.stop(engine, "nothing is deleted").await;
+    let quiet = callers.stop().await;
+    print(engine, "nothing is deleted", &quiet, &quiet);
 
     rows::add(&own.jeton.database, USERS, Sessions::Expired, expired).await;
     // A service that starts begins to delete at once.
@@ -41,7 +45,7 @@ pub(crate) async fn purge(engine: Engine, expired: usize) {
     }
     let time = started.elapsed();
     let meanwhile = format!("{expired} sessions are deleted in the background, in {time:.0?}");
-    callers.stop(engine, &meanwhile).await;
+    print(engine, &meanwhile, &callers.stop().await, &quiet);
 
     // The service looks again after a minute, and joins in if the command is not done by then.
     let own = own.restart();
@@ -51,15 +55,21 @@ pub(crate) async fn purge(engine: Engine, expired: usize) {
     let said = own.jeton.command(&["db", "purge"]).await;
     let time = started.elapsed();
     let meanwhile = format!("`jeton db purge` runs, for {time:.0?} (\"{said}\")");
-    callers.stop(engine, &meanwhile).await;
+    print(engine, &meanwhile, &callers.stop().await, &quiet);
 
-    let file = write_users(own.jeton.folder(), IMPORTED, "imported");
-    let callers = Callers::start(&own);
-    let started = Instant::now();
-    own.jeton.command(&["user", "import", &file.display().to_string()]).await;
-    let time = started.elapsed();
-    let meanwhile = format!("{IMPORTED} users are imported, in {time:.0?}");
-    callers.stop(engine, &meanwhile).await;
+    let file = write_users(own.jeton.folder(), IMPORTED, "imported").display().to_string();
+    rows::add(&own.jeton.database, 1, Sessions::OfOne, ENDED).await;
+    let one = rows::username(0);
+    for (arguments, what) in [
+        (&["user", "import", &file][..], format!("{IMPORTED} users are imported")),
+        (&["session", "revoke", "--user", &one], format!("{ENDED} sessions of one user end")),
+    ] {
+        let callers = Callers::start(&own);
+        let started = Instant::now();
+        own.jeton.command(arguments).await;
+        let meanwhile = format!("{what}, in {:.0?}", started.elapsed());
+        print(engine, &meanwhile, &callers.stop().await, &quiet);
+    }
 }
 
 /// Callers who come at fixed times, however slowly they are answered.
@@ -98,23 +108,39 @@ impl Callers {
         Self { stop, refreshers, logins }
     }
 
-    /// Sends them away, and prints how long they waited.
-    async fn stop(self, engine: Engine, meanwhile: &str) {
+    /// Sends them away: how long those who refresh waited, and those who log in.
+    async fn stop(self) -> [Waits; 2] {
         self.stop.store(true, Ordering::Relaxed);
-        println!("on {engine} while {meanwhile}:");
-        for (name, callers) in [("refreshes", self.refreshers), ("logins", self.logins)] {
-            let mut waits = Waits::default();
+        let mut all = [Waits::default(), Waits::default()];
+        for (waits, callers) in all.iter_mut().zip([self.refreshers, self.logins]) {
             for caller in callers {
                 let own = caller.await.expect("a caller");
                 waits.all.extend(own.all);
                 waits.refused += own.refused;
             }
-            waits.print(name);
+            waits.all.sort();
         }
+        all
     }
 }
 
-/// How long callers waited, from when they were due.
+/// Prints how long callers waited, and how much longer than while nothing happened.
+fn print(engine: Engine, meanwhile: &str, waits: &[Waits; 2], quiet: &[Waits; 2]) {
+    println!("on {engine} while {meanwhile}:");
+    for ((name, own), quiet) in ["refreshes", "logins"].iter().zip(waits).zip(quiet) {
+        let [p50, p99, longest] = [50, 99, 100].map(|hundredths| own.at_most(hundredths));
+        println!(
+            "  {} {name}: p50 {p50:.1} ms, p99 {p99:.1} ms ({:.1} of quiet), longest {longest:.1} ms ({:.1} of \
+             quiet), {} refused",
+            own.all.len(),
+            p99 / quiet.at_most(99),
+            longest / quiet.at_most(100),
+            own.refused
+        );
+    }
+}
+
+/// How long callers waited, from when they were due, shortest first.
 #[derive(Default)]
 struct Waits {
     all: Vec<Duration>,
@@ -122,18 +148,9 @@ struct Waits {
 }
 
 impl Waits {
-    fn print(mut self, name: &str) {
-        self.all.sort();
+    /// So many hundredths of the callers waited no longer than this, in milliseconds.
+    fn at_most(&self, hundredths: usize) -> f64 {
         let number = self.all.len();
-        let of = |hundredths: usize| {
-            self.all[(number * hundredths / 100).min(number - 1)].as_secs_f64() * 1e3
-        };
-        println!(
-            "  {number} {name}: p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms, {} refused",
-            of(50),
-            of(99),
-            of(100),
-            self.refused
-        );
+        self.all[(number * hundredths / 100).min(number - 1)].as_secs_f64() * 1e3
     }
 }

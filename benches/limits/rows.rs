@@ -13,6 +13,8 @@ use super::process::{AUDIENCE, PASSWORD_HASH_OF, connect};
 pub(crate) enum Sessions {
     Live,
     Expired,
+    /// Live ones beside the others.
+    OfOne,
 }
 
 impl Sessions {
@@ -21,6 +23,7 @@ impl Sessions {
         match self {
             Self::Live => "live",
             Self::Expired => "expired",
+            Self::OfOne => "of one",
         }
     }
 
@@ -30,7 +33,7 @@ impl Sessions {
         let now = i64::try_from(since.as_secs()).expect("a clock");
         let hours = |seconds: i64| seconds / 3_600 * 3_600;
         match self {
-            Self::Live => {
+            Self::Live | Self::OfOne => {
                 let expires_at = now + 14 * 86_400;
                 [now, expires_at, now + 30 * 86_400, hours(expires_at) + 3_600]
             }

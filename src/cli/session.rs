@@ -9,8 +9,9 @@ use jeton_oauth::client::Audience;
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, SessionId, Timestamp, UserId};
 use jeton_runtime::clock::Clock;
+use jeton_service::housekeeping::end_sessions_of_user;
 use jeton_store::Store;
-use jeton_store::sessions::{EndSession, EndSessionsOfUser, ListSessionsOfUser, ListedSession};
+use jeton_store::sessions::{EndSession, ListSessionsOfUser, ListedSession};
 use jeton_store::users::FindUser;
 
 /// The commands of `jeton session`.
@@ -107,7 +108,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke { which: Which { user: Some(user), .. }, client, database } => {
             let store = open_existing_store(&database).await?;
             let user_id = find_user(&store, &user).await?;
-            let ended = store.perform(EndSessionsOfUser { user_id, client_id: client }).await?;
+            let ended = end_sessions_of_user(&store, &user_id, client.as_ref(), 0).await?;
             output::line(&format!("Ended {ended} sessions of the user {user}."));
         }
         Command::Revoke { .. } => return Err("name a session, or --user NAME".into()),

@@ -1,25 +1,21 @@
-//! Deleting or changing many rows: in small batches with pauses between them, so that logins and refreshes never
+//! Adding, changing or deleting many rows: in batches with pauses between them, so that logins and refreshes never
 //! wait for more than one batch.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jeton_crypto::random;
-use jeton_oauth::{ClientId, Timestamp};
-use jeton_store::sessions::{DeleteExpiredSessions, EndSessionsOfClient};
+use jeton_oauth::{ClientId, Timestamp, UserId};
+use jeton_store::import::{ImportUsers, Staging};
+use jeton_store::sessions::{DeleteExpiredSessions, EndSessionsOfClient, EndSessionsOfUser};
 use jeton_store::throttle::DeleteExpiredTallies;
 use jeton_store::users::DrawLots;
 use jeton_store::{Store, StoreError, UseCase};
 
-/// How many rows are deleted or changed at once: at first, at least and at most.
-const BATCH: i64 = 50;
-const BATCH_MIN: i64 = 10;
-const BATCH_MAX: i64 = 200;
-/// How long a batch should take. One that takes longer, with what it waited for, is followed by a smaller one.
-const BATCH_TIME: Duration = Duration::from_millis(25);
-/// How much longer than a batch the pause after it is: so deleting takes a quarter of the time at most.
-const PAUSE_FACTOR: u32 = 3;
+/// How often a command tries a batch that the database is too busy for. On SQLite each attempt takes two seconds.
+const TRIES: u32 = 5;
 
-/// Who deletes or changes rows.
+/// Who adds, deletes or changes rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// The service, whose logins and refreshes wait in the same queue.
@@ -33,11 +29,46 @@ impl Pace {
     /// The shortest pause.
     fn pause_min(self, store: &Store) -> Duration {
         match self {
-            Self::Beside if store.has_one_writer() => Duration::from_millis(110),
-            Self::Beside | Self::Service => Duration::from_millis(5),
+            Self::Service => Duration::from_millis(5),
+            Self::Beside => store.pause_beside(),
+        }
+    }
+
+    /// How often a batch is tried. The service tries again in a minute.
+    fn tries(self) -> u32 {
+        match self {
+            Self::Service => 1,
+            Self::Beside => TRIES,
         }
     }
 }
+
+/// How large batches are.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// How many rows there are in the first.
+    first: i64,
+    /// How many there are at least.
+    least: i64,
+    /// How many there are at most.
+    most: i64,
+    /// How long one should take. One that takes longer, with what it waited for, is followed by a smaller one.
+    time: Duration,
+    /// How much longer than a batch the pause after it is, at least.
+    pause_factor: u32,
+}
+
+/// Deleting and changing. It has all the time there is, and so takes a quarter of it at most.
+const CHANGES: Size =
+    Size { first: 50, least: 10, most: 200, time: Duration::from_millis(25), pause_factor: 3 };
+/// Storing users, for which somebody waits.
+const IMPORTS: Size = Size {
+    first: 1_000,
+    least: 500,
+    most: 4_000,
+    time: Duration::from_millis(50),
+    pause_factor: 0,
+};
 
 /// Deletes what could have been deleted before a moment, and returns how much that was. `progress` is told the count so far. Of
 /// replicas that do this at the same moment one goes on and the others find nothing left in their batch.
@@ -50,7 +81,8 @@ pub async fn delete_expired_sessions(
     pace: Pace,
     progress: impl FnMut(u64),
 ) -> Result<u64, StoreError> {
-    in_batches(store, pace, |limit| DeleteExpiredSessions { before, limit }, progress).await
+    let batch = |limit| Ok(DeleteExpiredSessions { before, limit });
+    in_batches(store, pace, CHANGES, batch, progress).await
 }
 
 /// Deletes counters of failures that say nothing any more, and returns how many there were.
@@ -62,7 +94,8 @@ pub async fn delete_expired_tallies(
     before: Timestamp,
     pace: Pace,
 ) -> Result<u64, StoreError> {
-    in_batches(store, pace, |limit| DeleteExpiredTallies { before, limit }, |_| {}).await
+    let batch = |limit| Ok(DeleteExpiredTallies { before, limit });
+    in_batches(store, pace, CHANGES, batch, |_| {}).await
 }
 
 /// Gives users a lot who have none (`sql/migrations/0004_lots.sql`), and returns how many.
@@ -70,8 +103,8 @@ pub async fn delete_expired_tallies(
 /// # Errors
 /// [`StoreError`]; who was given one before keeps it.
 pub async fn draw_lots(store: &Store) -> Result<u64, StoreError> {
-    let batch = |limit: i64| DrawLots { lots: (0..limit).map(|_| random::lot()).collect() };
-    in_batches(store, Pace::Service, batch, |_| {}).await
+    let batch = |limit: i64| Ok(DrawLots { lots: (0..limit).map(|_| random::lot()).collect() });
+    in_batches(store, Pace::Service, CHANGES, batch, |_| {}).await
 }
 
 /// Ends all sessions of a client, which is disabled, so that no new one is opened meanwhile.
@@ -79,28 +112,84 @@ pub async fn draw_lots(store: &Store) -> Result<u64, StoreError> {
 /// # Errors
 /// [`StoreError`]; what was ended before stays ended.
 pub async fn end_sessions_of_client(store: &Store, id: &ClientId) -> Result<u64, StoreError> {
-    let batch = |limit| EndSessionsOfClient { client_id: id.clone(), limit };
-    in_batches(store, Pace::Beside, batch, |_| {}).await
+    let batch = |limit| Ok(EndSessionsOfClient { client_id: id.clone(), limit });
+    in_batches(store, Pace::Beside, CHANGES, batch, |_| {}).await
 }
 
-async fn in_batches<U: UseCase<Outcome = u64>>(
+/// Ends the sessions of a user, or those through one client, but for so many, and returns how many that were. Sessions
+/// that are opened meanwhile are among them.
+///
+/// # Errors
+/// [`StoreError`]; what was ended before stays ended.
+pub async fn end_sessions_of_user(
+    store: &Store,
+    id: &UserId,
+    client_id: Option<&ClientId>,
+    but: i64,
+) -> Result<u64, StoreError> {
+    let batch = |limit| {
+        Ok(EndSessionsOfUser { user_id: id.clone(), client_id: client_id.cloned(), but, limit })
+    };
+    in_batches(store, Pace::Beside, CHANGES, batch, |_| {}).await
+}
+
+/// Stores the users that are staged and wanted. `progress` is told how many were stored so far.
+///
+/// # Errors
+/// [`StoreError`]; what was stored before stays stored.
+pub async fn store_users(
+    store: &Store,
+    staging: &Staging,
+    now: Timestamp,
+    progress: impl FnMut(u64),
+) -> Result<u64, StoreError> {
+    let mut after = 0;
+    let batch = |limit| {
+        let page = staging.page(after, limit)?;
+        after = page.last().map_or(after, |(number, _)| *number);
+        let users: Arc<[_]> = page.into_iter().map(|(_, user)| user).collect();
+        Ok(ImportUsers { users, now })
+    };
+    in_batches(store, Pace::Beside, IMPORTS, batch, progress).await
+}
+
+/// Does batches of at most so many rows, until there are fewer, and returns how many rows that were.
+async fn in_batches<U: UseCase<Outcome = u64> + Clone>(
     store: &Store,
     pace: Pace,
-    batch: impl Fn(i64) -> U,
+    size: Size,
+    mut batch: impl FnMut(i64) -> Result<U, StoreError>,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, StoreError> {
-    let (mut limit, mut total) = (BATCH, 0);
+    let (mut limit, mut total) = (size.first, 0);
     loop {
+        let batch = batch(limit)?;
         let started = Instant::now();
-        let done = store.perform(batch(limit)).await?;
+        let done = perform(store, pace, batch).await?;
         let time = started.elapsed();
         total += done;
         progress(total);
         if done < limit.unsigned_abs() {
             return Ok(total);
         }
-        limit = if time > BATCH_TIME { limit / 2 } else { limit * 2 };
-        limit = limit.clamp(BATCH_MIN, BATCH_MAX);
-        tokio::time::sleep((time * PAUSE_FACTOR).max(pace.pause_min(store))).await;
+        limit = if time > size.time { limit / 2 } else { limit * 2 };
+        limit = limit.clamp(size.least, size.most);
+        tokio::time::sleep((time * size.pause_factor).max(pace.pause_min(store))).await;
     }
+}
+
+/// Does a batch, and tries again while the database is too busy. It may have been done the first time: to do it twice
+/// does no harm.
+async fn perform<U: UseCase + Clone>(
+    store: &Store,
+    pace: Pace,
+    batch: U,
+) -> Result<U::Outcome, StoreError> {
+    for _ in 1..pace.tries() {
+        match store.perform(batch.clone()).await {
+            Err(StoreError::Unavailable(_)) => tokio::time::sleep(pace.pause_min(store)).await,
+            outcome => return outcome,
+        }
+    }
+    store.perform(batch).await
 }

@@ -5,7 +5,6 @@
 //! in it is taken twice, and nothing is stored before all of it was looked at.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -17,8 +16,6 @@ use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
-/// How many staged users are read at once.
-const PAGE: i64 = 1_000;
 /// Which of the columns that an import writes is the first that holds numbers.
 const FIRST_NUMBER: usize = 5;
 
@@ -113,12 +110,12 @@ impl Staging {
         Ok(Some(if same_name { Taken::Name(line) } else { Taken::Sub(line) }))
     }
 
-    /// The next of those that are wanted, after one of this number, with their numbers.
+    /// The next of those that are wanted, after one of this number and at most so many, with their numbers.
     ///
     /// # Errors
     /// [`StoreError`] if the temporary file cannot be written or read.
-    pub fn page(&self, after: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
-        let values = [after.into(), PAGE.into()];
+    pub fn page(&self, after: i64, limit: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
+        let values = [after.into(), limit.into()];
         let rows = sqlite::query(&self.connection(), &sql::LIST_STAGED_USERS, &values)?;
         rows.iter().map(|row| Ok((row.integer(9)?, StagedUser::read(row)?))).collect()
     }
@@ -215,62 +212,53 @@ impl UseCase for FindKnown {
                 known.users.push(User::read(&row)?);
             }
         }
-        for row in tx.look_up(&sql::FIND_CLIENT, ids).await? {
+        for row in tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await? {
             known.clients.push(row.text(0)?);
         }
         Ok(known)
     }
 }
 
-/// Stores the users that are wanted: all of them or none.
-#[derive(Debug)]
+/// Stores some users: all of them or none. To do it again changes nothing. Returns how many they are.
+#[derive(Clone, Debug)]
 pub struct ImportUsers {
     /// What was read and looked at.
-    pub staging: Arc<Staging>,
+    pub users: Arc<[StagedUser]>,
     /// The present moment.
     pub now: Timestamp,
-    /// How many were stored so far.
-    pub stored: Arc<AtomicU64>,
 }
 
 impl UseCase for ImportUsers {
-    type Outcome = ();
+    type Outcome = u64;
 
     fn access(&self) -> Access {
         Access::LongTransaction
     }
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        self.stored.store(0, Ordering::Relaxed);
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS).await?;
-        let mut after = 0;
-        loop {
-            let page = self.staging.page(after)?;
-            let Some((last, _)) = page.last() else { break };
-            after = *last;
-            if tx.has_lists() {
-                tx.execute(&sql::IMPORT_LISTS_OF_USERS, &self.lists(&page)).await?;
-            } else {
-                self.store_in_rows(tx, &page).await?;
-            }
-            self.stored.fetch_add(page.len() as u64, Ordering::Relaxed);
-        }
         // One may have been added since the file was looked at.
-        match tx.query(&sql::FIND_CLIENTS_LIKE_USERS, &[]).await?.first() {
-            None => Ok(()),
-            Some(row) => Err(StoreError::Refused(format!(
-                "the client {} is named like the sub of a user, who could pass for it: nothing was imported",
-                row.text(0)?
-            ))),
+        let ids = self.users.iter().map(|user| (&user.id).into()).collect();
+        if let Some(client) = tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await?.first() {
+            let name = client.text(0)?;
+            return Err(StoreError::Refused(format!(
+                "the client {name} is named like the sub of a user, and the one could pass for the other (RFC 9068 §5)"
+            )));
         }
+        if tx.has_lists() {
+            tx.execute(&sql::IMPORT_LISTS_OF_USERS, &self.lists()).await?;
+        } else {
+            self.store_in_rows(tx).await?;
+        }
+        Ok(self.users.len() as u64)
     }
 }
 
 impl ImportUsers {
-    /// The columns of some users, each as a list.
-    fn lists(&self, users: &[(i64, StagedUser)]) -> Vec<Value> {
+    /// The columns of the users, each as a list.
+    fn lists(&self) -> Vec<Value> {
         let mut columns: [Vec<Value>; 9] = Default::default();
-        for (_, user) in users {
+        for user in &*self.users {
             for (column, value) in columns.iter_mut().zip(user.values(self.now)) {
                 column.push(value);
             }
@@ -282,17 +270,13 @@ impl ImportUsers {
         columns.into_iter().enumerate().map(list).collect()
     }
 
-    async fn store_in_rows(
-        &self,
-        tx: &mut Tx<'_>,
-        users: &[(i64, StagedUser)],
-    ) -> Result<(), StoreError> {
-        for batch in users.chunks(ROWS) {
+    async fn store_in_rows(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for batch in self.users.chunks(ROWS) {
             // What is not a whole batch goes row by row.
             let rows = if batch.len() == ROWS { ROWS } else { 1 };
             for rows in batch.chunks(rows) {
                 let values: Vec<Value> =
-                    rows.iter().flat_map(|(_, user)| user.values(self.now)).collect();
+                    rows.iter().flat_map(|user| user.values(self.now)).collect();
                 tx.execute(sql::IMPORT_USERS.for_rows(rows.len()), &values).await?;
             }
         }

@@ -350,10 +350,12 @@ impl Store {
         })
     }
 
-    /// Whether one process at a time can write, so that others look again and again until it has done so.
+    /// For how long a process must not write so that the others can. On SQLite one process at a time writes, and the
+    /// others look again and again whether it is done, at least every tenth of a second.
     #[must_use]
-    pub fn has_one_writer(&self) -> bool {
-        matches!(self.engine, Engine::Sqlite(_))
+    pub fn pause_beside(&self) -> Duration {
+        let has_one_writer = matches!(self.engine, Engine::Sqlite(_));
+        if has_one_writer { Duration::from_millis(110) } else { Duration::ZERO }
     }
 
     /// Whether the database has a clock that is not the one of this process.

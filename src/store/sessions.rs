@@ -228,13 +228,18 @@ impl UseCase for EndSession {
     }
 }
 
-/// Ends all sessions of a user, or those through one client, and returns how many there were.
-#[derive(Debug)]
+/// Ends so many of the sessions of a user, or of those through one client, but leaves some; returns how many there
+/// were to end.
+#[derive(Clone, Debug)]
 pub struct EndSessionsOfUser {
     /// The user.
     pub user_id: UserId,
     /// Only the sessions through this client; `None` for all.
     pub client_id: Option<ClientId>,
+    /// How many are left, whichever these are.
+    pub but: i64,
+    /// The most rows that one call changes.
+    pub limit: i64,
 }
 
 impl UseCase for EndSessionsOfUser {
@@ -245,8 +250,13 @@ impl UseCase for EndSessionsOfUser {
     }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        let values = [(&self.user_id).into(), self.client_id.as_ref().into()];
-        tx.execute(&sql::END_SESSIONS_OF_USER, &values).await
+        let values = [
+            (&self.user_id).into(),
+            self.client_id.as_ref().into(),
+            self.limit.into(),
+            self.but.into(),
+        ];
+        tx.execute(&sql::END_FURTHER_SESSIONS_OF_USER, &values).await
     }
 }
 
@@ -267,7 +277,7 @@ impl UseCase for EndAllSessions {
 }
 
 /// Ends so many of the sessions of a client, and returns how many there were to end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EndSessionsOfClient {
     /// The client.
     pub client_id: ClientId,
@@ -347,7 +357,7 @@ impl UseCase for ListSessionsOfUser {
 }
 
 /// Deletes so many of the sessions that have expired, and returns how many there were to delete.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeleteExpiredSessions {
     /// Rows that could go before this moment.
     pub before: Timestamp,

@@ -128,12 +128,12 @@ statements! {
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
         END_ALL_SESSIONS = "end_all_sessions";
+        END_FURTHER_SESSIONS_OF_USER = "end_further_sessions_of_user";
         END_REUSED_SESSION = "end_reused_session";
         END_SESSION = "end_session";
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
-        FIND_CLIENTS_LIKE_USERS = "find_clients_like_users";
         FIND_INDEX = "find_index";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
@@ -192,6 +192,7 @@ statements! {
     }
     look_ups {
         FIND_CLIENT = "find_client";
+        FIND_CLIENTS_LIKE_USERS = "find_clients_like_users";
         FIND_SESSION = "find_session";
         FIND_USERS_BY_ID = "find_users_by_id";
         FIND_USERS_BY_NAME = "find_users_by_name";

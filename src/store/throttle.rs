@@ -229,7 +229,7 @@ impl UseCase for UnlockAccount {
 }
 
 /// Deletes a batch of counters that are of no more use, and returns how many that were.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeleteExpiredTallies {
     /// Rows that could go before this moment.
     pub before: Timestamp,

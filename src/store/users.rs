@@ -163,7 +163,7 @@ impl UseCase for FindUserOrOther {
 }
 
 /// Gives users a lot who have none, because a version added them that knew of none; returns how many.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DrawLots {
     /// Random numbers, one for each.
     pub lots: Vec<i64>,
@@ -209,8 +209,8 @@ impl UseCase for ListUsers {
 }
 
 /// Changes scope, roles or second factor of a user: compares and sets, and begins anew with what is there now if
-/// another was quicker. A user who must use a second factor from now on loses all sessions, because none has seen
-/// one. Returns the user as it was and as it is; `None` if there is no such user.
+/// another was quicker. If the user must use a second factor from now on, all sessions are dead, because none has seen
+/// one, and the caller ends them. Returns the user as it was and as it is; `None` if there is no such user.
 pub struct ChangeUser<F> {
     /// The mapped name.
     pub username: Username,
@@ -248,19 +248,15 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
                 row.text(5)?.as_str().into(),
                 before.mfa_required_at.into(),
             ];
-            if tx.execute(&sql::UPDATE_USER, &values).await? == 0 {
-                continue;
+            if tx.execute(&sql::UPDATE_USER, &values).await? == 1 {
+                return Ok(Some((before, after)));
             }
-            if before.mfa_required_at.is_none() && after.mfa_required_at.is_some() {
-                end_sessions(tx, &rows).await?;
-            }
-            return Ok(Some((before, after)));
         }
     }
 }
 
-/// Sets another password and ends the user's sessions (RFC 9700 §4.14.2); `false` if there is no
-/// such user.
+/// Sets another password and ends the user's sessions (RFC 9700 §4.14.2), of which there should be few; `false` if there
+/// is no such user.
 #[derive(Debug)]
 pub struct ChangePassword {
     /// The mapped name.
@@ -286,8 +282,8 @@ impl UseCase for ChangePassword {
     }
 }
 
-/// Disables or enables a user. Disabling ends the sessions for good. `false` if it was so already, and `None` if
-/// there is no such user.
+/// Disables or enables a user. While the user is disabled all sessions are dead; the caller ends them for good. `false`
+/// if it was so already, and `None` if there is no such user.
 #[derive(Debug)]
 pub struct SetUserDisabled {
     /// The mapped name.
@@ -308,12 +304,11 @@ impl UseCase for SetUserDisabled {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
         let name = || self.username.as_str().into();
         let changed = if self.disabled {
-            let rows = tx.query(&sql::DISABLE_USER, &[name(), self.now.into()]).await?;
-            end_sessions(tx, &rows).await?
+            tx.execute(&sql::DISABLE_USER, &[name(), self.now.into()]).await?
         } else {
-            !tx.query(&sql::ENABLE_USER, &[name()]).await?.is_empty()
+            tx.execute(&sql::ENABLE_USER, &[name()]).await?
         };
-        if changed {
+        if changed == 1 {
             return Ok(Some(true));
         }
         let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name()]).await?;
@@ -321,7 +316,8 @@ impl UseCase for SetUserDisabled {
     }
 }
 
-/// Deletes a user and the sessions; `false` if there is no such user.
+/// Deletes a user; `false` if there is none of that name. The sessions are ended before, in steps; here only those that
+/// are left.
 #[derive(Debug)]
 pub struct DeleteUser {
     /// The mapped name.
@@ -345,6 +341,6 @@ impl UseCase for DeleteUser {
 /// login of the user at this moment has written the user's row before or will find it changed.
 async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<bool, StoreError> {
     let Some(user) = users.first() else { return Ok(false) };
-    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&user.text(0)?).into(), Value::Null]).await?;
+    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&user.text(0)?).into()]).await?;
     Ok(true)
 }

@@ -8,6 +8,9 @@ use jeton_crypto::password::{HashingMemory, PasswordHash, make_together};
 use jeton_oauth::Secret;
 use jeton_store::import::{StagedUser, Staging};
 
+/// How many staged users are read at once.
+const PAGE: i64 = 1_000;
+
 /// Covers the hashes of staged users that are weak, so many, on all threads; returns how many that were. If
 /// a thread fails nothing may be stored.
 pub(super) fn cover_weak(
@@ -27,7 +30,7 @@ pub(super) fn cover_weak(
     let started = Instant::now();
     let mut after = 0;
     loop {
-        let page = staging.page(after)?;
+        let page = staging.page(after, PAGE)?;
         let Some((last, _)) = page.last() else { break };
         after = *last;
         // Few enough at a time that progress is seen.

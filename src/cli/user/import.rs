@@ -22,8 +22,9 @@ use crate::config::HashingSettings;
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::{Seconds, Timestamp};
+use jeton_service::housekeeping::store_users;
 use jeton_store::Store;
-use jeton_store::import::{FindKnown, ImportUsers, Known, StagedUser, Staging, Taken};
+use jeton_store::import::{FindKnown, Known, StagedUser, Staging, Taken};
 
 /// How many lines are looked at together.
 const LINES: usize = 512;
@@ -91,7 +92,7 @@ struct Importing<'a> {
     limits: HashingLimits,
     /// Nothing if there is no database yet, and none is to be made.
     store: Option<Store>,
-    staging: Arc<Staging>,
+    staging: Staging,
     skipped: Option<Skipped>,
     report: Report,
     weak: u64,
@@ -121,7 +122,7 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
         options: &options,
         columns,
         limits,
-        staging: Arc::new(Staging::new()?),
+        staging: Staging::new()?,
         skipped,
         report: Report { dry_run: options.dry_run, ..Report::default() },
         weak: 0,
@@ -335,28 +336,36 @@ impl Importing<'_> {
         }))
     }
 
-    /// Stores what is wanted, all or nothing.
+    /// Stores what is wanted, in slices.
     async fn store_all(&self, store: &Store, now: Timestamp) -> Result<(), Failure> {
-        let stored = Arc::new(AtomicU64::new(0));
-        let wanted = self.report.added + self.report.updated;
-        let staging = Arc::clone(&self.staging);
-        let import = store.perform(ImportUsers { staging, now, stored: Arc::clone(&stored) });
-        let show = async {
-            loop {
-                tokio::time::sleep(PROGRESS).await;
-                output::progress_bar("Storing", stored.load(Ordering::Relaxed), wanted);
-            }
-        };
-        tokio::select! {
-            done = import => done?,
-            () = show => {}
-        }
         if self.report.updated > 0 {
+            // Before it, because it may be interrupted.
             store.ask_for_rewrite().await?;
         }
-        output::progress_bar("Storing", 1, 1);
+        let wanted = self.report.added + self.report.updated;
+        let (mut stored, mut shown_at) = (0, Instant::now());
+        let show = |count| {
+            stored = count;
+            if shown_at.elapsed() > PROGRESS {
+                output::progress_bar("Storing", stored, wanted);
+                shown_at = Instant::now();
+            }
+        };
+        let done = store_users(store, &self.staging, now, show).await;
+        if done.is_ok() {
+            output::progress_bar("Storing", 1, 1);
+        }
         output::end_progress();
-        Ok(())
+        let other_file = match &self.options.skip_bad {
+            Some(_) => ", with another file for --skip-bad,",
+            None => "",
+        };
+        done.map(drop).map_err(|error| {
+            Failure(format!(
+                "{error}. {stored} of {wanted} users were stored before that, and stay: the same command again\
+                 {other_file} stores the others"
+            ))
+        })
     }
 }
 

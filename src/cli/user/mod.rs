@@ -23,6 +23,7 @@ use jeton_crypto::{password, password_policy, random};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Scope, ScryptCost, Secret, Timestamp};
 use jeton_runtime::clock::Clock;
+use jeton_service::housekeeping::end_sessions_of_user;
 use jeton_service::throttle::administration::{self, AccountThrottle};
 use jeton_store::Store;
 use jeton_store::users::{
@@ -31,6 +32,8 @@ use jeton_store::users::{
 
 /// How many users are read at a time.
 const PAGE: i64 = 1_000;
+/// How many sessions may end in one transaction, which others wait for.
+const SESSIONS_AT_ONCE: i64 = 500;
 
 /// What all commands about users take.
 #[derive(Args, Debug)]
@@ -207,8 +210,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Set(options) => set::run(options, now).await,
         Command::Passwd { named, password } => {
             let store = open_existing_store(&named.common.database).await?;
-            find(&store, &named.name).await?;
+            let user = find(&store, &named.name).await?;
             let password_hash = password.read(&named.name)?;
+            // The sessions that are left end in the transaction that sets the password.
+            let ended = end_sessions_of_user(&store, &user.id, None, SESSIONS_AT_ONCE).await;
+            ended.map_err(|error| format!("{error}. The password was not changed"))?;
             let change = ChangePassword { username: named.name.clone(), password_hash, now };
             let changed = store.perform(change).await?;
             say(changed, &named, "given another password; all sessions have ended")
@@ -217,6 +223,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Enable(named) => set_disabled(named, false, now).await,
         Command::Delete(named) => {
             let store = open_existing_store(&named.common.database).await?;
+            let user = find(&store, &named.name).await?;
+            // First no new session, then none at all, then no user.
+            let username = named.name.clone();
+            store.perform(SetUserDisabled { username, disabled: true, now }).await?;
+            end_dead_sessions(&store, &user).await?;
             let deleted = store.perform(DeleteUser { username: named.name.clone() }).await?;
             say(deleted, &named, "deleted")
         }
@@ -354,9 +365,33 @@ async fn find(store: &Store, name: &Username) -> Result<User, Failure> {
 
 async fn set_disabled(named: Named, disabled: bool, now: Timestamp) -> Result<(), Failure> {
     let store = open_existing_store(&named.common.database).await?;
+    let user = find(&store, &named.name).await?;
+    if is_barred(&user) {
+        end_dead_sessions(&store, &user).await?;
+    }
     let set = SetUserDisabled { username: named.name.clone(), disabled, now };
     let changed = store.perform(set).await?.ok_or_else(|| unknown(&named.name))?;
+    if changed && disabled {
+        end_dead_sessions(&store, &user).await?;
+    }
     say(true, &named, output::disabled(changed, disabled))
+}
+
+/// Whether the sessions of a user are dead, whatever their dates say. Should the end of them have been interrupted,
+/// what is left is ended before the user can log in again.
+fn is_barred(user: &User) -> bool {
+    user.disabled_at.is_some() || user.mfa_required_at.is_some()
+}
+
+/// Ends the sessions of a user who is barred, so that they stay dead whatever is decided later.
+async fn end_dead_sessions(store: &Store, user: &User) -> Result<(), Failure> {
+    let ended = end_sessions_of_user(store, &user.id, None, 0).await;
+    ended.map(drop).map_err(|error| {
+        Failure(format!(
+            "{error}. The user {} cannot log in and has no session that can be used; to finish, repeat the command",
+            user.username
+        ))
+    })
 }
 
 /// Says what was done to a user, if there is one of that name.

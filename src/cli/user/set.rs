@@ -1,6 +1,6 @@
 //! `jeton user set`: what a user may have.
 
-use super::{Failure, Named, join, role, say, unknown};
+use super::{Failure, Named, end_dead_sessions, find, is_barred, join, role, say, unknown};
 use crate::cli::{open_existing_store, output};
 use crate::config::switch;
 use jeton_oauth::{Scope, Timestamp};
@@ -53,9 +53,16 @@ impl Decisions {
 pub(super) async fn run(options: Set, now: Timestamp) -> Result<(), Failure> {
     let Set { named, decisions } = options;
     let store = open_existing_store(&named.common.database).await?;
+    let user = find(&store, &named.name).await?;
+    if decisions.mfa_required.is_some() && is_barred(&user) {
+        end_dead_sessions(&store, &user).await?;
+    }
     let change = move |user: &mut User| decisions.apply(user, now);
     let changed = store.perform(ChangeUser { username: named.name.clone(), change }).await?;
     let (before, after) = changed.ok_or_else(|| unknown(&named.name))?;
+    if before.mfa_required_at.is_none() && after.mfa_required_at.is_some() {
+        end_dead_sessions(&store, &after).await?;
+    }
     say(true, &named, &output::changes(&differing(&before, &after)))
 }
 

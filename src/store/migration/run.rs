@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 /// How much longer than a batch of rows the pause after it is.
 const PAUSE_FACTOR: u32 = 3;
-/// The shortest and the longest pause.
+/// The shortest pause, on SQLite a longer one for other processes, and the longest.
 const PAUSE_BOUNDS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// An error, and where it happened.
@@ -202,6 +202,7 @@ impl Worker<'_> {
                 said_at = Instant::now();
             }
             let (least, most) = PAUSE_BOUNDS;
+            let least = least.max(self.store.pause_beside());
             sleep((started.elapsed() * PAUSE_FACTOR).clamp(least, most)).await;
         }
         Ok(false)

@@ -1,0 +1,8 @@
+-- So many of those beyond the first $4, whichever these are.
+DELETE FROM sessions
+WHERE session_id IN (
+    SELECT session_id
+    FROM sessions
+    WHERE user_id = $1 AND client_id = COALESCE($2, client_id)
+    LIMIT $3 OFFSET $4
+)
