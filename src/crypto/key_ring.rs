@@ -4,16 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
-use super::digest;
 use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use super::signing::{PublicJwk, SigningKey};
 use super::verified_tokens::{VerifiedTokens, digest_of};
 use jeton_oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
-use jeton_oauth::{Issuer, KeyId, Seconds, Timestamp};
+use jeton_oauth::{Issuer, KeyId, Timestamp};
 
 /// As much of a key as could be opened.
 #[derive(Clone, Debug)]
@@ -118,27 +115,6 @@ impl<T> Verified<T> {
     }
 }
 
-/// A document that is served as it is.
-#[derive(Clone, Debug)]
-pub struct Document {
-    /// The JSON text.
-    pub content: bytes::Bytes,
-    /// A strong entity tag of it (RFC 9110 §8.8.3).
-    pub etag: String,
-    /// For how long it may be cached.
-    pub max_age: Seconds,
-}
-
-impl Document {
-    /// Writes a value as a document.
-    #[must_use]
-    pub fn new(value: &impl Serialize, max_age: Seconds) -> Self {
-        let content = serde_json::to_vec(value).expect("documents are JSON");
-        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest::sha256(&content)[..12]));
-        Self { content: content.into(), etag, max_age }
-    }
-}
-
 /// The keys as they stand at one moment.
 #[derive(Debug)]
 pub struct KeyRing {
@@ -146,7 +122,7 @@ pub struct KeyRing {
     signing: Option<Signer>,
     published: HashMap<KeyId, PublishedKey>,
     states: Vec<KeyState>,
-    jwks: Arc<Document>,
+    jwks: Vec<u8>,
 }
 
 /// A key that verifies, with the tokens whose signature it was seen to have made. They are forgotten with it: when it
@@ -163,8 +139,7 @@ struct JwkSet<'a> {
 }
 
 impl KeyRing {
-    /// Sorts the keys by what they are good for at this moment. `before` is the ring of this process
-    /// until now; `jwks_max_age` is for how long what is published may be relied on.
+    /// Sorts the keys by what they are good for at this moment. `before` is the ring of this process until now.
     ///
     /// If the key whose turn it is to sign cannot be opened here, the one before it that can be signs on
     /// while it is published: verifiers have it. A key that was withdrawn never does.
@@ -173,7 +148,6 @@ impl KeyRing {
         keys: &[DatedKey],
         now: Timestamp,
         schedule: &Schedule,
-        jwks_max_age: Seconds,
         before: Option<&Self>,
     ) -> Self {
         let dates: Vec<KeyDates> = keys.iter().map(|key| key.dates).collect();
@@ -183,7 +157,7 @@ impl KeyRing {
         let published = keys.iter().zip(&states).filter(|(_, state)| **state != KeyState::Gone);
         let published = published.map(|(key, _)| &key.key);
         let set = JwkSet { keys: published.clone().filter_map(HeldKey::public).collect() };
-        let jwks = Arc::new(Document::new(&set, jwks_max_age));
+        let jwks = serde_json::to_vec(&set).expect("a key set is JSON");
         let published = published.map(|key| {
             let known = before.and_then(|before| before.published.get(key.kid()));
             let verified = known.map(|known| Arc::clone(&known.verified)).unwrap_or_default();
@@ -203,9 +177,9 @@ impl KeyRing {
         Self { signing, published, states, jwks }
     }
 
-    /// The published key set.
+    /// The key set that is published (RFC 7517 §5), as JSON.
     #[must_use]
-    pub fn jwks(&self) -> &Arc<Document> {
+    pub fn jwks(&self) -> &[u8] {
         &self.jwks
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -10,7 +12,8 @@ use warp::reply::Response;
 
 use super::cors::CorsPolicy;
 use super::reply;
-use jeton_crypto::key_ring::Document;
+use jeton_crypto::digest;
+use jeton_service::metadata::Document;
 
 /// Where the document of a route comes from, and how it was last answered.
 pub(super) struct Documents {
@@ -21,6 +24,8 @@ pub(super) struct Documents {
 /// A document with the head of the answers that have it.
 struct Written {
     document: Arc<Document>,
+    /// A strong entity tag (RFC 9110 §8.8.3).
+    etag: String,
     headers: HeaderMap,
 }
 
@@ -32,11 +37,10 @@ impl Documents {
     /// The document as it is now, or that the caller has it already (RFC 9110 §13.1.2).
     pub(super) fn answer(&self, request: &HeaderMap, head: bool) -> Response {
         let written = self.written();
-        let Written { document, headers } = &*written;
+        let Written { document, etag, headers } = &*written;
         let has_it = |field: &HeaderValue| {
             let tags = field.to_str().unwrap_or_default().split(',').map(str::trim);
-            tags.map(|tag| tag.trim_start_matches("W/"))
-                .any(|tag| tag == "*" || tag == document.etag)
+            tags.map(|tag| tag.trim_start_matches("W/")).any(|tag| tag == "*" || tag == etag)
         };
         let is_known = request.get_all(IF_NONE_MATCH).iter().any(has_it);
         let content = if is_known || head { Bytes::new() } else { document.content.clone() };
@@ -59,7 +63,10 @@ impl Documents {
         {
             return Arc::clone(written);
         }
-        let written = Arc::new(Written { headers: head_of(&document), document });
+        let digest = digest::sha256(&document.content);
+        let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]));
+        let headers = head_of(&document, &etag);
+        let written = Arc::new(Written { document, etag, headers });
         self.written.store(Some(Arc::clone(&written)));
         written
     }
@@ -67,13 +74,13 @@ impl Documents {
 
 /// The head of the answers with this document. What is set for each answer, or by the cross-origin rules, has its
 /// place here already.
-fn head_of(document: &Document) -> HeaderMap {
+fn head_of(document: &Document, etag: &str) -> HeaderMap {
     let mut response = reply::with_defences(StatusCode::OK, Bytes::new());
     CorsPolicy::Everyone.reader(&HeaderMap::new()).decorate(&[], &mut response);
     let mut headers = std::mem::take(response.headers_mut());
     let lifetime = format!("public, max-age={}", document.max_age.get());
     headers.insert(CACHE_CONTROL, reply::text_value(&lifetime));
-    headers.insert(ETAG, reply::text_value(&document.etag));
+    headers.insert(ETAG, reply::text_value(etag));
     headers.insert(CONTENT_TYPE, reply::JSON);
     headers.insert(reply::REQUEST_ID, HeaderValue::from_static(""));
     headers

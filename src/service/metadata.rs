@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 use super::keys::Keys;
-use jeton_crypto::key_ring::Document;
 use jeton_oauth::metadata::Metadata;
 use jeton_oauth::{Issuer, Scope, Seconds};
 use jeton_store::clients::ListClients;
@@ -13,6 +13,15 @@ use jeton_store::{Store, StoreError};
 
 /// How long the metadata may be cached.
 const METADATA_MAX_AGE: Seconds = Seconds::new(3_600);
+
+/// A document that is served as it is.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// The JSON text.
+    pub content: Bytes,
+    /// For how long it may be cached.
+    pub max_age: Seconds,
+}
 
 /// Holds the documents.
 #[derive(Debug)]
@@ -60,5 +69,6 @@ async fn write_metadata(store: &Store, issuer: &Issuer) -> Result<Arc<Document>,
     let enabled = clients.iter().filter(|client| client.disabled_at.is_none());
     let scopes =
         enabled.fold(Scope::default(), |all, client| all.union(&client.client.settings.scope));
-    Ok(Arc::new(Document::new(&Metadata::new(issuer, &scopes), METADATA_MAX_AGE)))
+    let content = serde_json::to_vec(&Metadata::new(issuer, &scopes)).expect("metadata is JSON");
+    Ok(Arc::new(Document { content: content.into(), max_age: METADATA_MAX_AGE }))
 }

@@ -15,8 +15,9 @@ use tokio::sync::Mutex;
 
 use crate::Refusal;
 use crate::agreed_clock::AgreedClock;
+use crate::metadata::Document;
 use jeton_crypto::key_lifecycle::{self, KeyState, Schedule};
-use jeton_crypto::key_ring::{Document, KeyRing, Signer, Verified};
+use jeton_crypto::key_ring::{KeyRing, Signer, Verified};
 use jeton_crypto::refresh_keys::RefreshKeys;
 use jeton_crypto::sealing::KeyPurpose;
 use jeton_crypto::throttle_key::ThrottleKey;
@@ -75,6 +76,8 @@ struct InHand {
     /// When signing keys follow each other where these replicas are.
     schedule: Schedule,
     ring: Arc<KeyRing>,
+    /// What is published of the ring.
+    jwks: Arc<Document>,
     refresh: Arc<RefreshKeys>,
     /// When the database was last asked for them, as the clock has run.
     loaded: Seconds,
@@ -153,7 +156,7 @@ impl Keys {
     /// The published key set as it stands.
     #[must_use]
     pub fn jwks(&self) -> Arc<Document> {
-        Arc::clone(self.in_hand.load().ring.jwks())
+        Arc::clone(&self.in_hand.load().jwks)
     }
 
     /// How the keys stand.
@@ -173,7 +176,7 @@ impl Keys {
         let published = |at: Timestamp| Timestamp(at.0.saturating_sub(schedule.lead.get()));
         KeyHealth {
             age: self.clock.elapsed().since(in_hand.loaded),
-            jwks_max_age: in_hand.ring.jwks().max_age,
+            jwks_max_age: in_hand.jwks.max_age,
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
             signs: in_hand.ring.signing().is_some(),
@@ -356,9 +359,15 @@ fn sort(
     before: Option<&KeyRing>,
 ) -> InHand {
     let (now, age) = (clock.presumed_now(), clock.elapsed().since(loaded));
-    let ring = KeyRing::new(&opened.signing, now, &schedule, schedule.vouched(age), before);
-    let refresh = RefreshKeys::new(opened.refresh.iter().cloned(), now);
-    InHand { opened, schedule, ring: Arc::new(ring), refresh: Arc::new(refresh), loaded }
+    let ring = KeyRing::new(&opened.signing, now, &schedule, before);
+    let jwks = published(&ring, schedule.vouched(age));
+    let refresh = Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now));
+    InHand { opened, schedule, ring: Arc::new(ring), jwks, refresh, loaded }
+}
+
+/// The key set of a ring, which may be relied on for so long.
+fn published(ring: &KeyRing, max_age: Seconds) -> Arc<Document> {
+    Arc::new(Document { content: ring.jwks().to_vec().into(), max_age })
 }
 
 fn of_closed_key() -> Refusal {
@@ -380,10 +389,10 @@ fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
 impl InHand {
     /// Nothing, before the first look.
     fn nothing(schedule: Schedule) -> Self {
-        let (opened, jwks_max_age) = (Opened::default(), schedule.jwks_max_age);
-        let ring = KeyRing::new(&[], Timestamp::default(), &schedule, jwks_max_age, None);
-        let (ring, refresh) = (Arc::new(ring), Arc::default());
-        Self { opened, schedule, ring, refresh, loaded: Seconds::default() }
+        let ring = Arc::new(KeyRing::new(&[], Timestamp::default(), &schedule, None));
+        let jwks = published(&ring, schedule.jwks_max_age);
+        let (opened, refresh) = (Opened::default(), Arc::default());
+        Self { opened, schedule, ring, jwks, refresh, loaded: Seconds::default() }
     }
 
     /// Judges whether a service can start with these keys, after so much was made.

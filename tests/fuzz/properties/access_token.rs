@@ -29,7 +29,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let dates = KeyDates { created_at: NOW, activates_at: NOW, revoked_at: None };
     let keys = [DatedKey { key: HeldKey::Whole(Arc::clone(&key)), dates }];
     let schedule = Schedule::new(Seconds::new(86_400), Seconds::new(600));
-    let ring = KeyRing::new(&keys, NOW, &schedule, Seconds::new(600), None);
+    let ring = KeyRing::new(&keys, NOW, &schedule, None);
     let claims = r#"{"iss":"https://i","sub":"s","aud":"a","client_id":"c","iat":1000000,
         "exp":1000300,"jti":"j","auth_time":1000000,"scope":"read","sid":"d"}"#;
     let claims: AccessTokenClaims = serde_json::from_str(claims).expect("claims");
