@@ -33,6 +33,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{DatabaseSettings, ServeSettings};
+use jeton_oauth::Invalid;
 use jeton_store::{DatabaseLocation, Store, StoreError, migration};
 
 /// A command that failed: one sentence for the person at the terminal.
@@ -57,11 +58,18 @@ impl From<&str> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self(error.to_string())
-    }
+/// For errors whose text is a sentence for a person.
+macro_rules! failures {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self(error.to_string())
+            }
+        })+
+    };
 }
+
+failures!(Invalid, StoreError);
 
 /// A token service for the OAuth 2.0 password grant
 #[derive(Debug, Parser)]

@@ -27,7 +27,7 @@ use http::HeaderValue;
 
 use client::Client;
 use jeton_oauth::client::ClientAuthenticationMethod;
-use jeton_oauth::{CorsOrigin, Issuer, Seconds, Secret};
+use jeton_oauth::{CorsOrigin, Invalid, Issuer, Seconds, Secret};
 use jeton_runtime::clock::Clock;
 pub use report::{Finding, Outcome};
 use visit::{Caller, User, Visit};
@@ -98,9 +98,9 @@ enum Address {
 }
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         text.parse().map(Self::Issuer).or_else(|error| {
             let protected = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
             let is_url = protected.is_some_and(|url| url.parse::<Issuer>().is_ok());
@@ -125,18 +125,18 @@ impl Authentication {
     }
 }
 
-fn origin(text: &str) -> Result<HeaderValue, String> {
+fn origin(text: &str) -> Result<HeaderValue, Invalid> {
     let exact = match text.parse()? {
         CorsOrigin::Exact(exact) => exact,
-        CorsOrigin::Loopback => return Err("name one, as http://localhost:3000".to_owned()),
+        CorsOrigin::Loopback => return Err(Invalid::new("name one, as http://localhost:3000")),
     };
-    HeaderValue::from_str(&exact).map_err(|error| error.to_string())
+    HeaderValue::from_str(&exact).map_err(|error| Invalid::new(error.to_string()))
 }
 
-fn patience(text: &str) -> Result<Seconds, String> {
+fn patience(text: &str) -> Result<Seconds, Invalid> {
     let span: Seconds = text.parse()?;
     if !(1..=300).contains(&span.get()) {
-        return Err("it must be 1s to 5m".to_owned());
+        return Err(Invalid::new("it must be 1s to 5m"));
     }
     Ok(span)
 }

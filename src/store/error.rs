@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use jeton_oauth::Invalid;
+
 /// Why a use case has no outcome. In general nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreError {
@@ -28,6 +30,13 @@ impl fmt::Display for StoreError {
                 write!(formatter, "the database refused: {detail}")
             }
         }
+    }
+}
+
+/// For a value that was read from a row.
+impl From<Invalid> for StoreError {
+    fn from(error: Invalid) -> Self {
+        Self::Corrupt(error.to_string())
     }
 }
 
