@@ -34,7 +34,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{DatabaseSettings, ServeSettings};
 use jeton_oauth::Invalid;
-use jeton_store::{DatabaseLocation, Store, StoreError, migration};
+use jeton_store::migration::{self, MigrationError};
+use jeton_store::{DatabaseLocation, OpenError, Store, StoreError};
 
 /// A command that failed: one sentence for the person at the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ macro_rules! failures {
     };
 }
 
-failures!(Invalid, StoreError);
+failures!(Invalid, MigrationError, OpenError, StoreError);
 
 /// A token service for the OAuth 2.0 password grant
 #[derive(Debug, Parser)]
@@ -170,8 +171,7 @@ async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failu
         )));
     }
     let store = Store::open(&settings.database).await?;
-    let status =
-        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    let status = migration::status(&store).await.map_err(|error| in_database(settings, &error))?;
     migrating::require_up_to_date(settings, status)?;
     Ok(store)
 }
@@ -184,8 +184,7 @@ async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>
         return Ok(None);
     }
     let store = Store::open(&settings.database).await?;
-    let status =
-        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    let status = migration::status(&store).await.map_err(|error| in_database(settings, &error))?;
     if status.applied == 0 {
         return Ok(None);
     }
@@ -200,14 +199,14 @@ async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
         output::error_line(&format!("Made a new, empty database: {}", file.display()));
     }
     let status = migrating::for_command(&store).await;
-    let status = status.map_err(|problem| in_database(settings, &problem))?;
+    let status = status.map_err(|error| in_database(settings, &error))?;
     migrating::require_up_to_date(settings, status)?;
     Ok(store)
 }
 
 /// A problem, and which database has it.
-fn in_database(settings: &DatabaseSettings, problem: &str) -> Failure {
-    Failure(format!("the database {} (--database): {problem}", settings.database))
+fn in_database(settings: &DatabaseSettings, error: &MigrationError) -> Failure {
+    Failure(format!("the database {} (--database): {error}", settings.database))
 }
 
 /// Variables that look like settings and are none: typing errors, perhaps.

@@ -167,7 +167,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
             return Findings::unseen("tables, keys and clock, which are in the database");
         }
         Err(problem) => {
-            findings.problem(&problem);
+            findings.problem(&problem.to_string());
             return Findings::unseen("tables, keys and clock, which are in the database");
         }
     };
