@@ -33,7 +33,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{DatabaseSettings, ServeSettings};
+use jeton_crypto::key_lifecycle::RotationTooShort;
+use jeton_crypto::password::HashingError;
+use jeton_crypto::password_policy::WeakPassword;
+use jeton_crypto::sealing::SealingError;
+use jeton_crypto::signing::PemError;
 use jeton_oauth::Invalid;
+use jeton_service::keys::KeyError;
 use jeton_store::migration::{self, MigrationError};
 use jeton_store::{DatabaseLocation, OpenError, Store, StoreError};
 
@@ -70,7 +76,18 @@ macro_rules! failures {
     };
 }
 
-failures!(Invalid, MigrationError, OpenError, StoreError);
+failures!(
+    HashingError,
+    Invalid,
+    KeyError,
+    MigrationError,
+    OpenError,
+    PemError,
+    RotationTooShort,
+    SealingError,
+    StoreError,
+    WeakPassword
+);
 
 /// A token service for the OAuth 2.0 password grant
 #[derive(Debug, Parser)]
