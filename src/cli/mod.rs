@@ -38,6 +38,8 @@ use jeton_crypto::password::HashingError;
 use jeton_crypto::password_policy::WeakPassword;
 use jeton_crypto::sealing::SealingError;
 use jeton_crypto::signing::PemError;
+use jeton_doctor::CannotBegin;
+use jeton_http::tls::TlsError;
 use jeton_oauth::Invalid;
 use jeton_service::keys::KeyError;
 use jeton_store::migration::{self, MigrationError};
@@ -77,6 +79,7 @@ macro_rules! failures {
 }
 
 failures!(
+    CannotBegin,
     HashingError,
     Invalid,
     KeyError,
@@ -86,6 +89,7 @@ failures!(
     RotationTooShort,
     SealingError,
     StoreError,
+    TlsError,
     WeakPassword
 );
 

@@ -107,8 +107,9 @@ impl Upkeep {
                     told.refused = None;
                 }
             }
-            Err(problem) => {
+            Err(error) => {
                 self.metrics.reload_failures.inc();
+                let problem = error.to_string();
                 let is_new = told.unreadable.as_ref().is_none_or(|(last, at)| {
                     *last != problem || elapsed.since(*at) >= UNREADABLE_INTERVAL
                 });
