@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::error::KeyError;
 use super::vault::{
     KeyVault, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
-    open_signing_key, opens,
+    open_signing_key, opens, seal_anew,
 };
 use crate::replicas::{self, Publication};
 use jeton_crypto::imported_key::{self, ImportError};
@@ -409,29 +409,6 @@ impl KeyAdministration {
         let pairs = keys.into_iter().zip(all).zip(lives);
         pairs.map(|((stored, dates), life)| Known { stored: stored.clone(), dates, life }).collect()
     }
-}
-
-/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
-/// are to be.
-fn seal_anew(
-    stored: &[StoredKey],
-    masters: &MasterKeys,
-) -> Result<Vec<(KeyId, String, String)>, KeyError> {
-    let is_other = |key: &&StoredKey| {
-        sealing::sealed_under(&key.sealed_key).as_deref() != Some(masters.first())
-    };
-    let seal = |key: &StoredKey| {
-        let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
-            KeyError::new(format!(
-                "the key {} is for something that only a later version knows",
-                key.id
-            ))
-        })?;
-        let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
-        let sealed = masters.seal(purpose, &key.id, &secret);
-        Ok((key.id.clone(), key.sealed_key.clone(), sealed))
-    };
-    stored.iter().filter(is_other).map(seal).collect()
 }
 
 /// Reads a private key for [`KeyAdministration::import`].

@@ -307,6 +307,29 @@ pub(super) fn check_public_half(
     )))
 }
 
+/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
+/// are to be.
+pub(super) fn seal_anew(
+    stored: &[StoredKey],
+    masters: &MasterKeys,
+) -> Result<Vec<(KeyId, String, String)>, KeyError> {
+    let is_other = |key: &&StoredKey| {
+        sealing::sealed_under(&key.sealed_key).as_deref() != Some(masters.first())
+    };
+    let seal = |key: &StoredKey| {
+        let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
+            KeyError::new(format!(
+                "the key {} is for something that only a later version knows",
+                key.id
+            ))
+        })?;
+        let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
+        let sealed = masters.seal(purpose, &key.id, &secret);
+        Ok((key.id.clone(), key.sealed_key.clone(), sealed))
+    };
+    stored.iter().filter(is_other).map(seal).collect()
+}
+
 /// Opens a refresh key.
 pub(super) fn open_refresh_key(
     stored: &StoredKey,
