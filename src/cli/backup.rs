@@ -59,20 +59,18 @@ impl Unfinished {
 
     /// Reads all of it: a database of Jeton that is whole, and that this program understands. The
     /// version of its tables.
-    pub(super) async fn check(&self) -> Result<i64, String> {
+    pub(super) async fn check(&self) -> Result<i64, Failure> {
         let store = Store::open(&DatabaseLocation::Sqlite(self.path.clone())).await?;
-        if let Some(damage) =
-            store.perform(CheckIntegrity).await.map_err(|error| error.to_string())?
-        {
-            return Err(format!("it is damaged: {damage}"));
+        if let Some(damage) = store.perform(CheckIntegrity).await? {
+            return Err(Failure(format!("it is damaged: {damage}")));
         }
         let status = migration::status(&store).await?;
         store.close().await;
         if with_suffix(&self.path, "-wal").exists() {
-            return Err("it could not be closed in time: try again".to_owned());
+            return Err("it could not be closed in time: try again".into());
         }
         if status.applied == 0 {
-            return Err("it is no database of Jeton".to_owned());
+            return Err("it is no database of Jeton".into());
         }
         Ok(status.applied)
     }

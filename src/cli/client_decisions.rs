@@ -10,7 +10,7 @@ use jeton_oauth::client::{
     AccessTokenType, Audience, ClientAuthenticationMethod, GrantType, OptionalClaim,
 };
 use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
-use jeton_oauth::{ClientSettings, RetryWindow, Scope, Seconds};
+use jeton_oauth::{ClientSettings, Invalid, RetryWindow, Scope, Seconds};
 
 /// What is decided about a client. Each replaces what was decided before.
 #[derive(Args, Debug)]
@@ -80,11 +80,11 @@ pub(super) struct Decisions {
 struct AudienceScope(Audience, Scope);
 
 impl FromStr for AudienceScope {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let (audience, scope) =
-            text.rsplit_once('=').ok_or("write it as AUDIENCE=SCOPE".to_owned())?;
+            text.rsplit_once('=').ok_or(Invalid::new("write it as AUDIENCE=SCOPE"))?;
         Ok(Self(audience.parse()?, scope.parse()?))
     }
 }
@@ -94,24 +94,24 @@ impl FromStr for AudienceScope {
 struct OwnRetryWindow(Option<RetryWindow>);
 
 impl FromStr for OwnRetryWindow {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if text == "default" { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
     }
 }
 
-fn lifetime(text: &str) -> Result<Seconds, String> {
+fn lifetime(text: &str) -> Result<Seconds, Invalid> {
     let span: Seconds = text.parse()?;
     if span == Seconds::default() || span > ACCESS_TOKEN_LIFETIME_MAX {
-        return Err(format!("it must be 1s to {ACCESS_TOKEN_LIFETIME_MAX}"));
+        return Err(Invalid::new(format!("it must be 1s to {ACCESS_TOKEN_LIFETIME_MAX}")));
     }
     Ok(span)
 }
 
 impl Decisions {
     /// Puts what was decided into the settings, and checks that they make sense together.
-    pub(super) fn apply(&self, settings: &mut ClientSettings) -> Result<(), String> {
+    pub(super) fn apply(&self, settings: &mut ClientSettings) -> Result<(), Invalid> {
         /// Replaces a setting if there is something to replace it with.
         fn replace<T>(place: &mut T, new: Option<T>) {
             if let Some(new) = new {

@@ -7,7 +7,7 @@ use super::{Failure, output};
 use crate::config::DatabaseSettings;
 use jeton_crypto::random;
 use jeton_runtime::clock::Clock;
-use jeton_store::migration::{self, Run, SchemaStatus};
+use jeton_store::migration::{self, MigrationError, Run, SchemaStatus};
 use jeton_store::{Stop, Store};
 
 /// How often the log, and standard error that is no terminal, say how far it is.
@@ -18,7 +18,7 @@ pub(super) async fn for_service(
     store: &Store,
     clock: &Clock,
     stop: Stop,
-) -> Result<SchemaStatus, String> {
+) -> Result<SchemaStatus, MigrationError> {
     let before = migration::status(store).await?;
     if before.is_up_to_date() {
         return Ok(before);
@@ -33,7 +33,7 @@ pub(super) async fn for_service(
 }
 
 /// Brings the tables up to date for the person at the terminal, or for whoever reads standard error.
-pub(super) async fn for_person(store: &Store, stop: Stop) -> Result<SchemaStatus, String> {
+pub(super) async fn for_person(store: &Store, stop: Stop) -> Result<SchemaStatus, MigrationError> {
     let line = seldom(output::error_line);
     let say = |progress: &str| {
         if output::is_interactive() {
@@ -53,7 +53,7 @@ pub(super) async fn for_person(store: &Store, stop: Stop) -> Result<SchemaStatus
 
 /// Makes the tables of a new database for a command. If another process makes them at this moment, it is
 /// waited for; a database that is in use is left as it is.
-pub(super) async fn for_command(store: &Store) -> Result<SchemaStatus, String> {
+pub(super) async fn for_command(store: &Store) -> Result<SchemaStatus, MigrationError> {
     let run = Run::new(random::token_id(), &Clock::System);
     if migration::status(store).await?.applied == 0 {
         return migration::migrate(store, &run).await;

@@ -33,7 +33,17 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{DatabaseSettings, ServeSettings};
-use jeton_store::{DatabaseLocation, Store, StoreError, migration};
+use jeton_crypto::key_lifecycle::RotationTooShort;
+use jeton_crypto::password::HashingError;
+use jeton_crypto::password_policy::WeakPassword;
+use jeton_crypto::sealing::SealingError;
+use jeton_crypto::signing::PemError;
+use jeton_doctor::CannotBegin;
+use jeton_http::tls::TlsError;
+use jeton_oauth::Invalid;
+use jeton_service::keys::KeyError;
+use jeton_store::migration::{self, MigrationError};
+use jeton_store::{DatabaseLocation, OpenError, Store, StoreError};
 
 /// A command that failed: one sentence for the person at the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +67,31 @@ impl From<&str> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self(error.to_string())
-    }
+/// For errors whose text is a sentence for a person.
+macro_rules! failures {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self(error.to_string())
+            }
+        })+
+    };
 }
+
+failures!(
+    CannotBegin,
+    HashingError,
+    Invalid,
+    KeyError,
+    MigrationError,
+    OpenError,
+    PemError,
+    RotationTooShort,
+    SealingError,
+    StoreError,
+    TlsError,
+    WeakPassword
+);
 
 /// A token service for the OAuth 2.0 password grant
 #[derive(Debug, Parser)]
@@ -162,8 +192,7 @@ async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failu
         )));
     }
     let store = Store::open(&settings.database).await?;
-    let status =
-        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    let status = migration::status(&store).await.map_err(|error| in_database(settings, &error))?;
     migrating::require_up_to_date(settings, status)?;
     Ok(store)
 }
@@ -176,8 +205,7 @@ async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>
         return Ok(None);
     }
     let store = Store::open(&settings.database).await?;
-    let status =
-        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+    let status = migration::status(&store).await.map_err(|error| in_database(settings, &error))?;
     if status.applied == 0 {
         return Ok(None);
     }
@@ -192,14 +220,14 @@ async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
         output::error_line(&format!("Made a new, empty database: {}", file.display()));
     }
     let status = migrating::for_command(&store).await;
-    let status = status.map_err(|problem| in_database(settings, &problem))?;
+    let status = status.map_err(|error| in_database(settings, &error))?;
     migrating::require_up_to_date(settings, status)?;
     Ok(store)
 }
 
 /// A problem, and which database has it.
-fn in_database(settings: &DatabaseSettings, problem: &str) -> Failure {
-    Failure(format!("the database {} (--database): {problem}", settings.database))
+fn in_database(settings: &DatabaseSettings, error: &MigrationError) -> Failure {
+    Failure(format!("the database {} (--database): {error}", settings.database))
 }
 
 /// Variables that look like settings and are none: typing errors, perhaps.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use tracing::level_filters::LevelFilter;
 
+use jeton_oauth::Invalid;
+
 /// The target of the events that matter to security.
 pub const AUDIT_TARGET: &str = "jeton::audit";
 
@@ -36,9 +38,9 @@ pub struct LogFilter {
 }
 
 impl FromStr for LogFilter {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let mut filter = Self { level: LevelFilter::INFO, targets: Vec::new() };
         for part in text.split(',').map(str::trim) {
             match part.split_once('=') {
@@ -53,7 +55,7 @@ impl FromStr for LogFilter {
     }
 }
 
-fn level(word: &str) -> Result<LevelFilter, String> {
+fn level(word: &str) -> Result<LevelFilter, Invalid> {
     match word.to_ascii_lowercase().as_str() {
         "off" => Ok(LevelFilter::OFF),
         "error" => Ok(LevelFilter::ERROR),
@@ -61,15 +63,15 @@ fn level(word: &str) -> Result<LevelFilter, String> {
         "info" => Ok(LevelFilter::INFO),
         "debug" => Ok(LevelFilter::DEBUG),
         "trace" => Ok(LevelFilter::TRACE),
-        _ => Err(format!(
+        _ => Err(Invalid::new(format!(
             "{word:?} is not a level: write off, error, warn, info, debug or trace, and for one target \
              jeton=debug"
-        )),
+        ))),
     }
 }
 
 /// A target that something logs under.
-fn known(target: &str) -> Result<String, String> {
+fn known(target: &str) -> Result<String, Invalid> {
     let (name, module) = target.split_once("::").unwrap_or((target, "all"));
     let is_path = module.split("::").all(|word| {
         !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -77,14 +79,17 @@ fn known(target: &str) -> Result<String, String> {
     if LOGS.contains(&name) && is_path {
         return Ok(target.to_owned());
     }
-    Err(format!("nothing logs under {target:?}: name {} or a module of one", LOGS.join(", ")))
+    Err(Invalid::new(format!(
+        "nothing logs under {target:?}: name {} or a module of one",
+        LOGS.join(", ")
+    )))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<LogFilter, String> {
+    fn parse(text: &str) -> Result<LogFilter, Invalid> {
         text.parse()
     }
 

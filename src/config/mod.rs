@@ -16,7 +16,7 @@ use clap::Args;
 pub use byte_size::ByteSize;
 use jeton_http::TrustedProxy;
 use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
-use jeton_oauth::{CorsOrigin, RetryWindow, ScryptCost, Seconds};
+use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
 use jeton_store::DatabaseLocation;
 pub use log_filter::{AUDIT_TARGET, LogFilter};
 
@@ -338,15 +338,15 @@ impl fmt::Display for LogFormat {
 }
 
 /// Parses a duration between two bounds.
-fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, String> {
+fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, Invalid> {
     let span: Seconds = text.parse()?;
     if span < least || span > most {
-        return Err(format!("it must be {least} to {most}"));
+        return Err(Invalid::new(format!("it must be {least} to {most}")));
     }
     Ok(span)
 }
 
-fn access_token_lifetime(text: &str) -> Result<Seconds, String> {
+fn access_token_lifetime(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX)
 }
 
@@ -354,44 +354,44 @@ fn access_token_lifetime(text: &str) -> Result<Seconds, String> {
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn session_lifetime(text: &str) -> Result<Seconds, String> {
+pub fn session_lifetime(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), SESSION_LIFETIME_MAX)
 }
 
-fn sessions_per_user_and_client(text: &str) -> Result<i64, String> {
+fn sessions_per_user_and_client(text: &str) -> Result<i64, Invalid> {
     Ok(i64::try_from(number(text, 1, 10_000)?).unwrap_or(i64::MAX))
 }
 
-fn jwks_max_age(text: &str) -> Result<Seconds, String> {
+fn jwks_max_age(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), Seconds::new(3_600))
 }
 
-fn key_rotation(text: &str) -> Result<Seconds, String> {
+fn key_rotation(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
 }
 
-fn login_deadline(text: &str) -> Result<Seconds, String> {
+fn login_deadline(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), Seconds::new(60))
 }
 
-fn drain(text: &str) -> Result<Seconds, String> {
+fn drain(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(0), Seconds::new(600))
 }
 
-fn hash_memory_idle(text: &str) -> Result<Seconds, String> {
+fn hash_memory_idle(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
 }
 
-fn connection_idle(text: &str) -> Result<Seconds, String> {
+fn connection_idle(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), Seconds::new(3_600))
 }
 
-fn key_bits(text: &str) -> Result<u32, String> {
+fn key_bits(text: &str) -> Result<u32, Invalid> {
     match text {
         "2048" => Ok(2_048),
         "3072" => Ok(3_072),
         "4096" => Ok(4_096),
-        _ => Err("it must be 2048, 3072 or 4096".to_owned()),
+        _ => Err(Invalid::new("it must be 2048, 3072 or 4096")),
     }
 }
 
@@ -399,26 +399,26 @@ fn key_bits(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// What would be right.
-pub fn switch(text: &str) -> Result<bool, String> {
+pub fn switch(text: &str) -> Result<bool, Invalid> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err("write true, yes, on or 1, or false, no, off or 0".to_owned()),
+        _ => Err(Invalid::new("write true, yes, on or 1, or false, no, off or 0")),
     }
 }
 
 /// Parses a number between two bounds.
-fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
+fn number(text: &str, least: usize, most: usize) -> Result<usize, Invalid> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(format!("it must be a number from {least} to {most}")),
+        _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
     }
 }
 
-fn hash_threads(text: &str) -> Result<usize, String> {
+fn hash_threads(text: &str) -> Result<usize, Invalid> {
     number(text, 1, 1_024)
 }
 
-fn max_connections(text: &str) -> Result<usize, String> {
+fn max_connections(text: &str) -> Result<usize, Invalid> {
     number(text, 1, 1_000_000)
 }

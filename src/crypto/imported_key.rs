@@ -10,9 +10,10 @@ use openssl::x509::X509;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::signing::{NewSigningKey, SigningKey};
+use super::signing::{NewSigningKey, SigningKey, SigningKeyError};
 
 /// What makes a key that can be taken.
 const MAKE: &str =
@@ -21,30 +22,46 @@ const MAKE: &str =
 const ONLY_PUBLIC: &str =
     "it has the public half alone, which signs nothing: bring the private key that belongs to it";
 
+/// A key is not taken.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    /// It is something else. The sentence says what, and which command makes of it what is taken; nothing of the key
+    /// is in it.
+    #[error("{0}")]
+    Refused(String),
+    /// It is an RSA key, and cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] SigningKeyError),
+}
+
+fn refused(sentence: impl Into<String>) -> ImportError {
+    ImportError::Refused(sentence.into())
+}
+
 /// Reads a private RSA key: PEM (PKCS #1 or PKCS #8, not encrypted, whatever stands around it) or a JWK.
 ///
 /// # Errors
 /// A sentence that says what was given instead and what to do; nothing of the key is in it.
-pub fn read(text: &[u8]) -> Result<NewSigningKey, String> {
+pub fn read(text: &[u8]) -> Result<NewSigningKey, ImportError> {
     let trimmed = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
     let pair = if trimmed.starts_with(b"{") {
         read_jwk(trimmed)?
     } else {
         match std::str::from_utf8(trimmed) {
             Ok(text) if text.contains("-----BEGIN ") => read_pem(text)?,
-            Ok(text) => return Err(describe_text(text)),
-            Err(_) => return Err(describe_octets(text)),
+            Ok(text) => return Err(refused(describe_text(text))),
+            Err(_) => return Err(refused(describe_octets(text))),
         }
     };
     take(&pair)
 }
 
 /// Takes a key if it is sound, and fit for RS256 (RFC 7518 §3.3).
-fn take(pair: &RsaKeyPair) -> Result<NewSigningKey, String> {
+fn take(pair: &RsaKeyPair) -> Result<NewSigningKey, ImportError> {
     // OpenSSL signs with a key whose parts do not belong together, only slower.
     let key = Rsa::private_key_from_der(&Zeroizing::new(pair.to_raw_private_key()));
     let Some(key) = key.ok().filter(|key| key.check_key().unwrap_or(false)) else {
-        return Err("its parts do not belong together: it is damaged or was altered".to_owned());
+        return Err(refused("its parts do not belong together: it is damaged or was altered"));
     };
     let bits = key.n().num_bits();
     let jwk = pair.to_jwk_private_key();
@@ -52,17 +69,19 @@ fn take(pair: &RsaKeyPair) -> Result<NewSigningKey, String> {
     let mut plain = Jwk::new("RSA");
     for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
         let value = jwk.parameter(name).cloned();
-        plain.set_parameter(name, value).map_err(|_| format!("its member {name} is malformed"))?;
+        plain
+            .set_parameter(name, value)
+            .map_err(|_| refused(format!("its member {name} is malformed")))?;
     }
     if !(2_048..=8_192).contains(&bits) {
-        return Err(format!(
+        return Err(refused(format!(
             "it has {bits} bits: from 2048 to 8192 are accepted (RFC 7518 §3.3); {MAKE}"
-        ));
+        )));
     }
     if jwk.parameter("e").and_then(Value::as_str) != Some("AQAB") {
-        return Err(format!(
+        return Err(refused(format!(
             "its public exponent is not 65537, which some verifiers insist on: {MAKE}"
-        ));
+        )));
     }
     let secret = Zeroizing::new(plain.to_string().into_bytes());
     let key = SigningKey::from_secret(&secret)?;
@@ -82,35 +101,33 @@ struct Declared {
 }
 
 /// Reads a JWK that may be used as keys are here: RFC 7517 §4.2 to §4.4, RFC 8725 §3.1 (one key, one algorithm).
-fn read_jwk(text: &[u8]) -> Result<RsaKeyPair, String> {
+fn read_jwk(text: &[u8]) -> Result<RsaKeyPair, ImportError> {
     let Ok(declared) = serde_json::from_slice::<Declared>(text) else {
-        return Err(
+        return Err(refused(
             "it begins like a JWK, but is not JSON, or says a member twice or in another type: it \
-                    is damaged"
-                .to_owned(),
-        );
+                    is damaged",
+        ));
     };
     if declared.keys.is_some() {
-        return Err(
-            "it is a JWK Set: `jq '.keys[0]' FILE > key.jwk` takes the first key out of it"
-                .to_owned(),
-        );
+        return Err(refused(
+            "it is a JWK Set: `jq '.keys[0]' FILE > key.jwk` takes the first key out of it",
+        ));
     }
     declared.check()?;
     let malformed =
-        |_| "it is not a private RSA key: its members are missing or malformed".to_owned();
+        |_| refused("it is not a private RSA key: its members are missing or malformed");
     RsaKeyPair::from_jwk(&Jwk::from_bytes(text).map_err(malformed)?).map_err(malformed)
 }
 
 impl Declared {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), ImportError> {
         let is_for_signatures = |operations: &Value| {
             let operations = operations.as_array().map(Vec::as_slice).unwrap_or_default();
             operations.iter().any(|operation| operation == "sign")
                 && operations.iter().all(|operation| operation == "sign" || operation == "verify")
         };
         let problem = match self.kty.as_deref() {
-            Some("RSA") if self.d.is_none() => return Err(ONLY_PUBLIC.to_owned()),
+            Some("RSA") if self.d.is_none() => return Err(refused(ONLY_PUBLIC)),
             Some("RSA") if self.oth.is_some() => {
                 "it has more than two primes, as few programs know"
             }
@@ -127,51 +144,55 @@ impl Declared {
             Some("oct") => "it is a symmetric key, and RS256 takes an RSA key",
             Some("EC" | "OKP") => "it is a key on a curve, and RS256 takes an RSA key",
             Some(_) => "its kty is not RSA",
-            None => return Err("it is JSON, but not a JWK, which has a kty".to_owned()),
+            None => return Err(refused("it is JSON, but not a JWK, which has a kty")),
         };
-        Err(format!("{problem}: {MAKE}"))
+        Err(refused(format!("{problem}: {MAKE}")))
     }
 }
 
 /// Reads the one private key among the blocks of a text.
-fn read_pem(text: &str) -> Result<RsaKeyPair, String> {
+fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
     let blocks: Vec<Block<'_>> = blocks(text)?;
     let private: Vec<&Block<'_>> =
         blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     let block = match private[..] {
-        [] => return Err(ONLY_PUBLIC.to_owned()),
+        [] => return Err(refused(ONLY_PUBLIC)),
         [block] => block,
         _ => {
-            return Err(format!(
+            return Err(refused(format!(
                 "it has {} private keys, and nobody knows which is meant: leave one in the file",
                 private.len()
-            ));
+            )));
         }
     };
     if block.label == "ENCRYPTED PRIVATE KEY"
         || block.text.contains("ENCRYPTED\n")
         || block.text.contains("ENCRYPTED\r")
     {
-        return Err("it is encrypted with a password: `openssl pkey -in FILE -out key.pem` writes it without"
-            .to_owned());
+        return Err(refused(
+            "it is encrypted with a password: `openssl pkey -in FILE -out key.pem` writes it without",
+        ));
     }
     match block.label {
         "PRIVATE KEY" | "RSA PRIVATE KEY" => {}
         "OPENSSH PRIVATE KEY" => {
-            return Err("it is in the form of OpenSSH: `cp FILE key.pem && ssh-keygen -q -p -N '' -m PEM -f \
-                        key.pem` writes it as PEM, if it is an RSA key"
-                .to_owned());
+            return Err(refused(
+                "it is in the form of OpenSSH: `cp FILE key.pem && ssh-keygen -q -p -N '' -m PEM -f \
+                        key.pem` writes it as PEM, if it is an RSA key",
+            ));
         }
         "EC PRIVATE KEY" => {
-            return Err(format!("it is a key on a curve, and RS256 takes an RSA key: {MAKE}"));
+            return Err(refused(format!(
+                "it is a key on a curve, and RS256 takes an RSA key: {MAKE}"
+            )));
         }
-        _ => return Err(format!("it is no RSA key, as RS256 takes it: {MAKE}")),
+        _ => return Err(refused(format!("it is no RSA key, as RS256 takes it: {MAKE}"))),
     }
     let Ok(key) = PKey::private_key_from_pem(block.text.as_bytes()) else {
-        return Err("it is not a private RSA key: its PEM is damaged or was cut off".to_owned());
+        return Err(refused("it is not a private RSA key: its PEM is damaged or was cut off"));
     };
-    describe_kind(key.id()).map_or(Ok(()), Err)?;
-    RsaKeyPair::from_pem(block.text).map_err(|_| "it is not a private RSA key".to_owned())
+    describe_kind(key.id()).map_or(Ok(()), |sentence| Err(refused(sentence)))?;
+    RsaKeyPair::from_pem(block.text).map_err(|_| refused("it is not a private RSA key"))
 }
 
 /// Why a private key of a kind cannot be taken, if it cannot.
@@ -194,7 +215,7 @@ struct Block<'a> {
 }
 
 /// The blocks of a text; what stands between them says nothing (RFC 7468 §2).
-fn blocks(text: &str) -> Result<Vec<Block<'_>>, String> {
+fn blocks(text: &str) -> Result<Vec<Block<'_>>, ImportError> {
     let mut blocks = Vec::new();
     let mut rest = text;
     while let Some(begin) = rest.find("-----BEGIN ") {
@@ -203,11 +224,10 @@ fn blocks(text: &str) -> Result<Vec<Block<'_>>, String> {
         let label = label.map(|(label, _)| label).unwrap_or_default();
         let last = format!("-----END {label}-----");
         let Some(end) = block.find(&last) else {
-            return Err(
+            return Err(refused(
                 "it is not a private RSA key: its PEM has a beginning without an end, so it is \
-                        damaged or was cut off"
-                    .to_owned(),
-            );
+                        damaged or was cut off",
+            ));
         };
         let (text, after) = block.split_at(end + last.len());
         blocks.push(Block { label, text });

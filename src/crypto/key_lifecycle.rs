@@ -9,6 +9,8 @@
 //! half a minute, and jump forward by half the time for which verifiers may cache the key set; a jump
 //! back may be of any size. `tests/it/key_simulation.rs` puts ten years of that to the proof.
 
+use std::fmt;
+
 use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
 use jeton_oauth::{Seconds, Timestamp};
 
@@ -75,20 +77,39 @@ impl Schedule {
     /// keys are published at the most.
     ///
     /// # Errors
-    /// A sentence that names the settings, with the arithmetic.
-    pub fn check(&self) -> Result<(), String> {
-        let (lead, retention) = (self.lead, self.retention());
-        let least = Seconds::new(lead.get() + retention.get());
-        if self.rotation >= least {
+    /// [`RotationTooShort`], which names the settings, with the arithmetic.
+    pub fn check(&self) -> Result<(), RotationTooShort> {
+        if self.rotation >= self.rotation_min() {
             return Ok(());
         }
-        Err(format!(
+        Err(RotationTooShort(*self))
+    }
+
+    fn rotation_min(&self) -> Seconds {
+        Seconds::new(self.lead.get() + self.retention().get())
+    }
+}
+
+/// Keys follow each other too fast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotationTooShort(Schedule);
+
+impl std::error::Error for RotationTooShort {}
+
+impl fmt::Display for RotationTooShort {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(schedule) = self;
+        let (lead, retention) = (schedule.lead, schedule.retention());
+        write!(
+            formatter,
             "--key-rotation {} is too short: a key is published {lead} before it signs (2 x \
              --jwks-max-age {} + {CLOCK_SKEW}) and {retention} after its successor does (the longest \
              life of an access token {ACCESS_TOKEN_LIFETIME_MAX} + {CLOCK_SKEW} + --jwks-max-age); make \
-             it at least {least}, or shorten --jwks-max-age",
-            self.rotation, self.jwks_max_age,
-        ))
+             it at least {}, or shorten --jwks-max-age",
+            schedule.rotation,
+            schedule.jwks_max_age,
+            schedule.rotation_min(),
+        )
     }
 }
 
@@ -301,7 +322,7 @@ mod tests {
         assert_eq!(schedule("30d", "1h").check(), Ok(()));
         // 21 minutes before, and 71 minutes after.
         assert_eq!(schedule("92m", "10m").check(), Ok(()));
-        let error = schedule("91m", "10m").check().expect_err("one minute too short");
+        let error = schedule("91m", "10m").check().expect_err("one minute too short").to_string();
         for part in ["91m", "21m", "10m", "71m", "92m", "--key-rotation", "--jwks-max-age"] {
             assert!(error.contains(part), "{part} in {error}");
         }

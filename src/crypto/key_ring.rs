@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::key_lifecycle::{self, KeyDates, KeyState, Schedule};
-use super::signing::{PublicJwk, SigningKey};
+use super::signing::{PublicJwk, SigningKey, SigningKeyError};
 use super::verified_tokens::{VerifiedTokens, digest_of};
 use jeton_oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
 use jeton_oauth::{Issuer, KeyId, Timestamp};
@@ -82,8 +82,8 @@ impl Signer {
     /// Signs an access token.
     ///
     /// # Errors
-    /// A sentence for the log if the key fails.
-    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, String> {
+    /// OpenSSL ran out of memory.
+    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, SigningKeyError> {
         let input = access_token::signing_input(self.key.header(claims.typ), claims);
         let signature = self.key.sign(input.as_bytes())?;
         Ok(access_token::attach_signature(input, &signature))

@@ -1,6 +1,7 @@
 //! What a new password must be (NIST SP 800-63B-4 §3.1.1.2): long enough, and none that everyone
 //! tries first. Asked when a password is set, never at login.
 
+use thiserror::Error;
 use zxcvbn::matching::patterns::MatchPattern;
 
 use jeton_oauth::Secret;
@@ -12,32 +13,48 @@ pub const SHORT_LENGTH_MIN: usize = 8;
 /// The greatest length, in octets of UTF-8.
 const OCTETS_MAX: usize = 1_024;
 
+/// A new password is refused: what is wrong and what would be right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum WeakPassword {
+    /// It has fewer characters than this.
+    #[error(
+        "the password is too short: use at least {0} characters, for example a few words that belong \
+         together for nobody but you"
+    )]
+    TooShort(usize),
+    /// It is too long.
+    #[error("the password is longer than {OCTETS_MAX} octets")]
+    TooLong,
+    /// It consists of names that can be guessed.
+    #[error(
+        "the password is made of the user's or the service's name: use one that others would not try \
+         first"
+    )]
+    Name,
+    /// It is in a dictionary, or as simple as that.
+    #[error("the password is on the list of those that are tried first: use another one")]
+    Listed,
+}
+
 /// Checks a new password, already normalised, of a user of this name.
 ///
 /// # Errors
-/// A sentence that says what is wrong and what would be right.
-pub fn check(password: &Secret, username: &str, allow_short: bool) -> Result<(), String> {
+/// [`WeakPassword`], a sentence that says what is wrong and what would be right.
+pub fn check(password: &Secret, username: &str, allow_short: bool) -> Result<(), WeakPassword> {
     let text = password.expose();
     let least = if allow_short { SHORT_LENGTH_MIN } else { LENGTH_MIN };
     if text.chars().count() < least {
-        return Err(format!(
-            "the password is too short: use at least {least} characters, for example a few words \
-             that belong together for nobody but you"
-        ));
+        return Err(WeakPassword::TooShort(least));
     }
     if text.len() > OCTETS_MAX {
-        return Err(format!("the password is longer than {OCTETS_MAX} octets"));
+        return Err(WeakPassword::TooLong);
     }
     let lower = text.to_lowercase();
     if lower == username.to_lowercase() || is_repetition(&lower, &[username, "jeton"]) {
-        return Err("the password is made of the user's or the service's name: use one that \
-                    others would not try first"
-            .to_owned());
+        return Err(WeakPassword::Name);
     }
     if is_listed(text) {
-        return Err(
-            "the password is on the list of those that are tried first: use another one".to_owned()
-        );
+        return Err(WeakPassword::Listed);
     }
     Ok(())
 }

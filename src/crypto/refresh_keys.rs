@@ -6,6 +6,7 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::key_lifecycle::KeyDates;
@@ -17,6 +18,25 @@ use jeton_oauth::{KeyId, Secret, Timestamp};
 
 /// Octets of a refresh key.
 const KEY_LENGTH: usize = 32;
+
+/// A secret is no refresh key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("it has {0} octets instead of {KEY_LENGTH}")]
+pub struct WrongLength(usize);
+
+/// A refresh token cannot be derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DeriveError {
+    /// The identifier of the session is not one of ours.
+    #[error("the session has an identifier of another form")]
+    Session,
+    /// No key is in hand.
+    #[error("there is no refresh key")]
+    NoKey,
+    /// The identifier of the key is not one of ours.
+    #[error("the refresh key has an identifier of another form")]
+    Key,
+}
 
 /// A key that derives and authenticates refresh tokens.
 #[derive(Clone)]
@@ -43,12 +63,13 @@ impl RefreshKey {
     /// Builds a key from its secret form.
     ///
     /// # Errors
-    /// A sentence if the secret has another length.
-    pub fn from_secret(id: KeyId, dates: KeyDates, secret: &[u8]) -> Result<Self, String> {
+    /// The secret has another length.
+    pub fn from_secret(id: KeyId, dates: KeyDates, secret: &[u8]) -> Result<Self, WrongLength> {
+        let wrong = WrongLength(secret.len());
         if secret.len() != KEY_LENGTH {
-            return Err(format!("it has {} octets instead of {KEY_LENGTH}", secret.len()));
+            return Err(wrong);
         }
-        let mac = Hmac::new_from_slice(secret).map_err(|error| error.to_string())?;
+        let mac = Hmac::new_from_slice(secret).map_err(|_| wrong)?;
         Ok(Self { id, dates, mac: Some(mac) })
     }
 
@@ -124,25 +145,23 @@ impl RefreshKeys {
     /// at another replica gets another text.
     ///
     /// # Errors
-    /// A sentence for the log if there is no key, or the session's identifier is not one of ours.
+    /// There is no key, or the session's identifier is not one of ours.
     pub fn derive(
         &self,
         claims: &RefreshTokenClaims,
         refreshed_at: Timestamp,
-    ) -> Result<Secret, String> {
+    ) -> Result<Secret, DeriveError> {
         let open = || self.0.iter().filter(|key| key.is_open());
         let active = open().filter(|key| key.dates.activates_at <= refreshed_at);
         let key = active
             .max_by_key(|key| key.dates.activates_at)
             // A clock that is behind can see no key that is active yet.
             .or_else(|| open().min_by_key(|key| key.dates.activates_at));
-        let message = claims.message().ok_or("the session has an identifier of another form")?;
+        let message = claims.message().ok_or(DeriveError::Session)?;
         let (key, mac) = key
             .and_then(|key| Some((key, key.authenticate(&message)?.finalize().into_bytes())))
-            .ok_or("there is no refresh key")?;
-        refresh_token::encode(&key.id, &message, &mac)
-            .map(Secret::new)
-            .ok_or_else(|| "the refresh key has an identifier of another form".to_owned())
+            .ok_or(DeriveError::NoKey)?;
+        refresh_token::encode(&key.id, &message, &mac).map(Secret::new).ok_or(DeriveError::Key)
     }
 
     /// Verifies a presented token. The comparison takes the same time wherever it fails.

@@ -5,7 +5,7 @@
 //! (`sealed_kid`), so a sealed key cannot be moved to another row.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use josekit::jwe::{self, JweHeader};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{digest, random};
@@ -58,6 +59,83 @@ impl KeyPurpose {
     }
 }
 
+/// A master key cannot be read or made, or what was sealed cannot be opened. The text names the setting, the file
+/// and what to do.
+#[derive(Debug, Error)]
+pub enum SealingError {
+    /// No file is named.
+    #[error("--master-key-file names no file")]
+    NoFile,
+    /// The first master key cannot be made.
+    #[error(
+        "cannot make the master key {} (--master-key-file): {source}; {}",
+        file.display(), remedy(source)
+    )]
+    NotMade {
+        /// Its file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be read.
+    #[error(
+        "cannot read the master key {} (--master-key-file): {source}; without it the keys in the \
+         database cannot be opened",
+        file.display()
+    )]
+    NotRead {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file holds something else. What, is not repeated: it may be a key.
+    #[error(
+        "{} (--master-key-file) is not a master key as jeton makes it: put the right file back",
+        .0.display()
+    )]
+    NoMasterKey(PathBuf),
+    /// A sealed key is not what was sealed.
+    #[error(
+        "the {} key {id} in the database is damaged or was altered: restore the keys table from a \
+         backup",
+        purpose.as_str()
+    )]
+    Damaged {
+        /// What it is for.
+        purpose: KeyPurpose,
+        /// Its name.
+        id: KeyId,
+    },
+    /// A key is sealed under a master key that is not there.
+    #[error(
+        "the {} key {id} is sealed under the master key {master}, which is not in {} \
+         (--master-key-file): put that key's file back, or name it as a second --master-key-file",
+        purpose.as_str(), first_file.display()
+    )]
+    MasterMissing {
+        /// What it is for.
+        purpose: KeyPurpose,
+        /// Its name.
+        id: KeyId,
+        /// The name of the master key.
+        master: String,
+        /// The file of the first master key.
+        first_file: PathBuf,
+    },
+}
+
+/// What to do about a master key that cannot be made.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "make the folder writable for this process, or name another file"
+        }
+        ErrorKind::WouldBlock => "start again when it is done; if nobody does, delete that file",
+        _ => "mend that, or name a file elsewhere",
+    }
+}
+
 /// The master keys: the first seals, all open.
 pub struct MasterKeys {
     keys: Vec<MasterKey>,
@@ -95,10 +173,10 @@ impl MasterKeys {
     /// mode 0600; many processes that start at once on one folder agree on one key.
     ///
     /// # Errors
-    /// A sentence that names the setting, the file and what to do.
-    pub fn load(files: &[PathBuf], anything_sealed: bool) -> Result<Self, String> {
+    /// [`SealingError`], which names the setting, the file and what to do.
+    pub fn load(files: &[PathBuf], anything_sealed: bool) -> Result<Self, SealingError> {
         let Some(first_file) = files.first() else {
-            return Err("--master-key-file names no file".to_owned());
+            return Err(SealingError::NoFile);
         };
         if !anything_sealed && !first_file.exists() {
             create(first_file)?;
@@ -136,30 +214,22 @@ impl MasterKeys {
     /// Opens what was sealed for this purpose as this key.
     ///
     /// # Errors
-    /// A sentence that names the master key that is missing, or says what else is wrong.
+    /// [`SealingError`], which names the master key that is missing, or says what else is wrong.
     pub fn open(
         &self,
         purpose: KeyPurpose,
         id: &KeyId,
         sealed: &str,
-    ) -> Result<Zeroizing<Vec<u8>>, String> {
-        let damaged = || {
-            format!(
-                "the {} key {id} in the database is damaged or was altered: restore the keys table \
-                 from a backup",
-                purpose.as_str()
-            )
-        };
+    ) -> Result<Zeroizing<Vec<u8>>, SealingError> {
+        let damaged = || SealingError::Damaged { purpose, id: id.clone() };
         let header = Header::read(sealed).filter(|_| has_form(sealed)).ok_or_else(damaged)?;
         let Some(key) = self.keys.iter().find(|key| key.id == header.kid) else {
-            return Err(format!(
-                "the {} key {id} is sealed under the master key {}, which is not in {} \
-                 (--master-key-file): put that key's file back, or name it as a second \
-                 --master-key-file",
-                purpose.as_str(),
-                header.kid,
-                self.first_file.display()
-            ));
+            return Err(SealingError::MasterMissing {
+                purpose,
+                id: id.clone(),
+                master: header.kid,
+                first_file: self.first_file.clone(),
+            });
         };
         let decrypter = jwe::Dir.decrypter_from_bytes(*key.octets).expect("a key of 256 bits");
         let (secret, _) = jwe::deserialize_compact(sealed, &decrypter).map_err(|_| damaged())?;
@@ -207,7 +277,7 @@ pub fn sealed_under(sealed: &str) -> Option<String> {
 }
 
 /// Makes a master key file that appears whole or not at all; another process may win.
-fn create(path: &Path) -> Result<(), String> {
+fn create(path: &Path) -> Result<(), SealingError> {
     let octets: Zeroizing<[u8; MASTER_KEY_LENGTH]> = Zeroizing::new(random::octets());
     let k = URL_SAFE_NO_PAD.encode(*octets);
     let file = MasterKeyFile { kty: "oct".to_owned(), kid: thumbprint(&k), k };
@@ -218,21 +288,7 @@ fn create(path: &Path) -> Result<(), String> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let failed = |error: std::io::Error| {
-        let remedy = match error.kind() {
-            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                "make the folder writable for this process, or name another file"
-            }
-            ErrorKind::WouldBlock => {
-                "start again when it is done; if nobody does, delete that file"
-            }
-            _ => "mend that, or name a file elsewhere",
-        };
-        format!(
-            "cannot make the master key {} (--master-key-file): {error}; {remedy}",
-            path.display()
-        )
-    };
+    let failed = |source| SealingError::NotMade { file: path.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     let draft = folder.join(format!(".master-{}.draft", random::request_id()));
     let write = || {
@@ -254,8 +310,8 @@ fn create(path: &Path) -> Result<(), String> {
 fn publish(
     draft: &Path,
     path: &Path,
-    link: impl Fn(&Path, &Path) -> std::io::Result<()>,
-) -> std::io::Result<()> {
+    link: impl Fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     match link(draft, path) {
         Ok(()) => return Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
@@ -269,7 +325,7 @@ fn publish(
             return error;
         }
         let sentence = format!("another process makes it, as {} says", claim.display());
-        std::io::Error::new(ErrorKind::WouldBlock, sentence)
+        io::Error::new(ErrorKind::WouldBlock, sentence)
     })?;
     let renamed = if path.exists() { Ok(()) } else { std::fs::rename(draft, path) };
     std::fs::remove_file(claim).ok();
@@ -277,20 +333,11 @@ fn publish(
 }
 
 /// Reads a master key file and checks that its name is its thumbprint.
-fn read(path: &Path) -> Result<MasterKey, String> {
-    let text = std::fs::read(path).map(Zeroizing::new).map_err(|error| {
-        format!(
-            "cannot read the master key {} (--master-key-file): {error}; without it the keys in \
-             the database cannot be opened",
-            path.display()
-        )
-    })?;
-    let malformed = || {
-        format!(
-            "{} (--master-key-file) is not a master key as jeton makes it: put the right file back",
-            path.display()
-        )
-    };
+fn read(path: &Path) -> Result<MasterKey, SealingError> {
+    let text = std::fs::read(path)
+        .map(Zeroizing::new)
+        .map_err(|source| SealingError::NotRead { file: path.to_owned(), source })?;
+    let malformed = || SealingError::NoMasterKey(path.to_owned());
     let file: MasterKeyFile = serde_json::from_slice(&text).map_err(|_| malformed())?;
     let octets = URL_SAFE_NO_PAD.decode(&file.k).map(Zeroizing::new).map_err(|_| malformed())?;
     let octets: [u8; MASTER_KEY_LENGTH] = octets.as_slice().try_into().map_err(|_| malformed())?;
@@ -323,22 +370,26 @@ mod tests {
         assert_ne!(sealed, keys.seal(KeyPurpose::Signing, &id, b"secret"), "the nonce is random");
 
         let moved = keys.open(KeyPurpose::Signing, &KeyId::from_text("b".to_owned()), &sealed);
-        assert!(moved.is_err_and(|error| error.contains("altered")));
+        assert!(moved.is_err_and(|error| error.to_string().contains("altered")));
         let mut other = new_keys();
         assert!(
-            other.open(KeyPurpose::Signing, &id, &sealed).is_err_and(|e| e.contains("altered")),
+            other
+                .open(KeyPurpose::Signing, &id, &sealed)
+                .is_err_and(|error| error.to_string().contains("altered")),
             "a key of the same name but other octets"
         );
         other.keys[0].id = "n".to_owned();
         assert!(
-            other.open(KeyPurpose::Signing, &id, &sealed).is_err_and(|error| error.contains(" m,"))
+            other
+                .open(KeyPurpose::Signing, &id, &sealed)
+                .is_err_and(|error| error.to_string().contains(" m,"))
         );
         let parts: Vec<&str> = sealed.split('.').collect();
         for (at, other) in [(1, "AAAA"), (2, ""), (2, "AAAA"), (4, ""), (4, "AAAA")] {
             let mut parts = parts.clone();
             parts[at] = other;
             let altered = keys.open(KeyPurpose::Signing, &id, &parts.join("."));
-            assert!(altered.is_err_and(|error| error.contains("altered")), "part {at}");
+            assert!(altered.is_err_and(|error| error.to_string().contains("altered")), "part {at}");
         }
         for cut in 0..sealed.len() {
             assert!(keys.open(KeyPurpose::Signing, &id, &sealed[..cut]).is_err());
@@ -347,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_file_system_without_hard_links_has_one_winner_too() {
-        let no_links = |_: &Path, _: &Path| Err(std::io::Error::from_raw_os_error(1));
+        let no_links = |_: &Path, _: &Path| Err(io::Error::from_raw_os_error(1));
         let folder = std::env::temp_dir().join(format!("jeton-links-{}", random::request_id()));
         std::fs::create_dir(&folder).expect("a folder");
         let (path, claim) = (folder.join("master.jwk"), folder.join("master.jwk.being-made"));

@@ -4,6 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use josekit::JoseError;
 use josekit::jwk::Jwk;
 use josekit::jws::alg::rsassa::{RsassaJwsSigner, RsassaJwsVerifier};
 use josekit::jws::{JwsSigner, JwsVerifier, RS256};
@@ -11,11 +12,45 @@ use openssl::bn::BigNum;
 use openssl::rsa::Rsa;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::digest;
 use jeton_oauth::client::AccessTokenType;
 use jeton_oauth::{KeyId, access_token};
+
+/// A signing key cannot be made or used. Nothing of the key is in the text.
+#[derive(Debug, Error)]
+pub enum SigningKeyError {
+    /// OpenSSL makes none.
+    #[error("cannot make a signing key: {0}")]
+    NotMade(#[source] JoseError),
+    /// It is something else.
+    #[error("it is not an RSA private key")]
+    NotRsa,
+    /// The processor or the key is broken.
+    #[error("it does not verify its own signature")]
+    SelfTest,
+    /// OpenSSL ran out of memory.
+    #[error("cannot sign: {0}")]
+    NotSigned(#[source] JoseError),
+}
+
+/// A public key cannot be written as PEM: its members are damaged.
+#[derive(Debug, Error)]
+#[error(transparent)]
+pub struct PemError(Box<dyn std::error::Error + Send + Sync>);
+
+/// A key that somebody publishes cannot be used: what is wrong with it, as the end of a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum VerifyingKeyError {
+    /// It is something else.
+    #[error("is no public RSA key for RS256")]
+    NotRs256,
+    /// It has so many bits.
+    #[error("has {0} bits: 2048 are the least (RFC 7518 §3.3)")]
+    TooShort(i32),
+}
 
 /// The public half of a signing key, as it is published: exactly these members (RFC 7517 §4,
 /// RFC 7518 §6.3.1).
@@ -69,9 +104,8 @@ pub struct NewSigningKey {
 ///
 /// # Errors
 /// What OpenSSL says if it cannot.
-pub fn generate(bits: u32) -> Result<NewSigningKey, String> {
-    let jwk = Jwk::generate_rsa_key(bits)
-        .map_err(|error| format!("cannot make a signing key: {error}"))?;
+pub fn generate(bits: u32) -> Result<NewSigningKey, SigningKeyError> {
+    let jwk = Jwk::generate_rsa_key(bits).map_err(SigningKeyError::NotMade)?;
     let secret = Zeroizing::new(jwk.to_string().into_bytes());
     let key = SigningKey::from_secret(&secret)?;
     Ok(NewSigningKey { public: key.public, secret })
@@ -88,14 +122,14 @@ impl PublicJwk {
     ///
     /// # Errors
     /// If OpenSSL refuses it.
-    pub fn to_pem(&self) -> Result<String, String> {
-        let number = |text: &str| {
-            let octets = URL_SAFE_NO_PAD.decode(text).map_err(|error| error.to_string())?;
-            BigNum::from_slice(&octets).map_err(|error| error.to_string())
-        };
-        let key = Rsa::from_public_components(number(&self.n)?, number(&self.e)?);
-        let pem = key.and_then(|key| key.public_key_to_pem()).map_err(|error| error.to_string())?;
-        String::from_utf8(pem).map_err(|error| error.to_string())
+    pub fn to_pem(&self) -> Result<String, PemError> {
+        self.write_pem().map_err(PemError)
+    }
+
+    fn write_pem(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        let [n, e] = [URL_SAFE_NO_PAD.decode(&self.n)?, URL_SAFE_NO_PAD.decode(&self.e)?];
+        let key = Rsa::from_public_components(BigNum::from_slice(&n)?, BigNum::from_slice(&e)?)?;
+        Ok(String::from_utf8(key.public_key_to_pem()?)?)
     }
 }
 
@@ -104,10 +138,11 @@ impl SigningKey {
     ///
     /// # Errors
     /// A sentence that says what is wrong with the key; nothing of it is in the text.
-    pub fn from_secret(secret: &[u8]) -> Result<Self, String> {
-        let unusable = |_| "it is not an RSA private key".to_owned();
+    pub fn from_secret(secret: &[u8]) -> Result<Self, SigningKeyError> {
+        // What josekit says may repeat a part of the key.
+        let unusable = |_| SigningKeyError::NotRsa;
         let jwk = Jwk::from_bytes(secret).map_err(unusable)?;
-        let public = PublicJwk::of(&jwk).ok_or("it is not an RSA private key")?;
+        let public = PublicJwk::of(&jwk).ok_or(SigningKeyError::NotRsa)?;
         let key = Self {
             headers: Headers::of(&public.kid),
             public,
@@ -116,7 +151,7 @@ impl SigningKey {
         };
         let probe = b"jeton self-test";
         if !key.verify(probe, &key.sign(probe)?) {
-            return Err("it does not verify its own signature".to_owned());
+            return Err(SigningKeyError::SelfTest);
         }
         Ok(key)
     }
@@ -140,8 +175,8 @@ impl SigningKey {
     ///
     /// # Errors
     /// What OpenSSL says, if it runs out of memory.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, String> {
-        self.signer.sign(message).map_err(|error| format!("cannot sign: {error}"))
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningKeyError> {
+        self.signer.sign(message).map_err(SigningKeyError::NotSigned)
     }
 
     /// Whether the signature is this key's over the message.
@@ -160,14 +195,14 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// A sentence part that says what is wrong with it.
-    pub fn from_jwk(jwk: &[u8]) -> Result<Self, String> {
-        let unusable = "is no public RSA key for RS256";
+    pub fn from_jwk(jwk: &[u8]) -> Result<Self, VerifyingKeyError> {
+        let unusable = VerifyingKeyError::NotRs256;
         let jwk = Jwk::from_bytes(jwk).map_err(|_| unusable)?;
         let modulus = jwk.parameter("n").and_then(Value::as_str).ok_or(unusable)?;
         let modulus = URL_SAFE_NO_PAD.decode(modulus).map_err(|_| unusable)?;
         let bits = BigNum::from_slice(&modulus).map_err(|_| unusable)?.num_bits();
         if bits < 2_048 {
-            return Err(format!("has {bits} bits: 2048 are the least (RFC 7518 §3.3)"));
+            return Err(VerifyingKeyError::TooShort(bits));
         }
         Ok(Self(RS256.verifier_from_jwk(&jwk).map_err(|_| unusable)?))
     }

@@ -1,6 +1,7 @@
 //! The keys of the throttle. The database holds names of counters that say nothing without one of them: a user
 //! name that was typed may be a password. By the other a process knows a password again that was wrong.
 
+use hmac::digest::InvalidLength;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -26,9 +27,9 @@ impl ThrottleKey {
     /// Builds a key from its secret form.
     ///
     /// # Errors
-    /// A sentence if the secret cannot be a key.
-    pub fn from_secret(id: KeyId, secret: &[u8]) -> Result<Self, String> {
-        let mac = Hmac::new_from_slice(secret).map_err(|error| error.to_string())?;
+    /// The secret cannot be a key.
+    pub fn from_secret(id: KeyId, secret: &[u8]) -> Result<Self, InvalidLength> {
+        let mac = Hmac::new_from_slice(secret)?;
         Ok(Self { id, mac })
     }
 

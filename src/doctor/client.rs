@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_openssl::SslStream;
 use zeroize::Zeroizing;
 
+use super::CannotBegin;
 use jeton_oauth::{Issuer, SecretOctets, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_runtime::system_roots::SYSTEM_ROOTS;
@@ -105,8 +106,8 @@ impl Client {
         issuer: &Issuer,
         ca: Option<&Path>,
         timeout: Duration,
-    ) -> Result<Self, String> {
-        let malformed = || format!("{issuer} is no URL");
+    ) -> Result<Self, CannotBegin> {
+        let malformed = || CannotBegin::Url(issuer.clone());
         let uri: Uri = issuer.as_str().parse().map_err(|_| malformed())?;
         let authority = uri.authority().ok_or_else(malformed)?;
         let is_secure = uri.scheme_str() == Some("https");
@@ -208,21 +209,16 @@ async fn connect_plainly(addresses: Vec<SocketAddr>) -> Result<(TcpStream, Socke
     Err(last)
 }
 
-fn connector(ca: Option<&Path>) -> Result<SslConnector, String> {
-    let failed = |error: openssl::error::ErrorStack| format!("OpenSSL: {error}");
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
+fn connector(ca: Option<&Path>) -> Result<SslConnector, CannotBegin> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     // The vendored OpenSSL has no folder of its own: take the system's.
     for path in SYSTEM_ROOTS {
         builder.set_ca_file(path).ok();
     }
     if let Some(path) = ca {
-        let cannot = |error| {
-            format!(
-                "cannot read certificates from {} (--ca): {error}; it must be a PEM file",
-                path.display()
-            )
-        };
-        builder.set_ca_file(path).map_err(cannot)?;
+        builder
+            .set_ca_file(path)
+            .map_err(|source| CannotBegin::Authority { file: path.to_owned(), source })?;
     }
     Ok(builder.build())
 }

@@ -24,10 +24,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use http::HeaderValue;
+use openssl::error::ErrorStack;
+use thiserror::Error;
 
 use client::Client;
 use jeton_oauth::client::ClientAuthenticationMethod;
-use jeton_oauth::{CorsOrigin, Issuer, Seconds, Secret};
+use jeton_oauth::{CorsOrigin, Invalid, Issuer, Seconds, Secret};
 use jeton_runtime::clock::Clock;
 pub use report::{Finding, Outcome};
 use visit::{Caller, User, Visit};
@@ -89,6 +91,39 @@ pub struct Options {
     json: bool,
 }
 
+/// The service was not asked anything: what a person must change first.
+#[derive(Debug, Error)]
+pub enum CannotBegin {
+    /// The URL names no host.
+    #[error("{0} is no URL")]
+    Url(Issuer),
+    /// The file of a secret cannot be read.
+    #[error("cannot read the secret in {}: {source}", file.display())]
+    NoSecret {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file of a secret is empty.
+    #[error("there is no secret in {}: it is empty", .0.display())]
+    EmptySecret(PathBuf),
+    /// The password is empty.
+    #[error("the password is empty: the service was not asked")]
+    EmptyPassword,
+    /// The certificates of an authority cannot be read.
+    #[error("cannot read certificates from {} (--ca): {source}; it must be a PEM file", file.display())]
+    Authority {
+        /// Their file.
+        file: PathBuf,
+        /// What OpenSSL says.
+        source: ErrorStack,
+    },
+    /// OpenSSL failed.
+    #[error("OpenSSL: {0}")]
+    OpenSsl(#[from] ErrorStack),
+}
+
 /// The URL of a service.
 #[derive(Clone, Debug)]
 enum Address {
@@ -98,9 +133,9 @@ enum Address {
 }
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         text.parse().map(Self::Issuer).or_else(|error| {
             let protected = text.strip_prefix("http://").map(|rest| format!("https://{rest}"));
             let is_url = protected.is_some_and(|url| url.parse::<Issuer>().is_ok());
@@ -125,18 +160,18 @@ impl Authentication {
     }
 }
 
-fn origin(text: &str) -> Result<HeaderValue, String> {
+fn origin(text: &str) -> Result<HeaderValue, Invalid> {
     let exact = match text.parse()? {
         CorsOrigin::Exact(exact) => exact,
-        CorsOrigin::Loopback => return Err("name one, as http://localhost:3000".to_owned()),
+        CorsOrigin::Loopback => return Err(Invalid::new("name one, as http://localhost:3000")),
     };
-    HeaderValue::from_str(&exact).map_err(|error| error.to_string())
+    HeaderValue::from_str(&exact).map_err(|error| Invalid::new(error.to_string()))
 }
 
-fn patience(text: &str) -> Result<Seconds, String> {
+fn patience(text: &str) -> Result<Seconds, Invalid> {
     let span: Seconds = text.parse()?;
     if !(1..=300).contains(&span.get()) {
-        return Err("it must be 1s to 5m".to_owned());
+        return Err(Invalid::new("it must be 1s to 5m"));
     }
     Ok(span)
 }
@@ -159,9 +194,8 @@ impl Options {
 /// if a user is to log in.
 ///
 /// # Errors
-/// A sentence for a person if it could not begin: a file that cannot be read, no password. What is wrong with the
-/// service is a finding.
-pub async fn run<E: From<String>>(
+/// [`CannotBegin`], or what `ask_password` says. What is wrong with the service is a finding.
+pub async fn run<E: From<CannotBegin>>(
     options: &Options,
     ask_password: impl FnOnce() -> Result<Secret, E>,
 ) -> Result<Vec<Finding>, E> {
@@ -172,7 +206,7 @@ pub async fn run<E: From<String>>(
 }
 
 /// Gathers all that is needed, so that nobody is asked half-way.
-fn prepare<E: From<String>>(
+fn prepare<E: From<CannotBegin>>(
     issuer: Issuer,
     options: &Options,
     ask_password: impl FnOnce() -> Result<Secret, E>,
@@ -183,7 +217,7 @@ fn prepare<E: From<String>>(
     let caller = |id: &Option<String>, file: &Option<PathBuf>, variable| {
         let Some(id) = id.clone() else { return Ok(None) };
         let secret = read_secret(file.as_deref(), variable)?;
-        Ok::<_, String>(Some(Caller { id, secret, method }))
+        Ok::<_, CannotBegin>(Some(Caller { id, secret, method }))
     };
     let caller_of_tokens =
         caller(&options.client, &options.client_secret_file, CLIENT_SECRET_VARIABLE)?;
@@ -196,7 +230,7 @@ fn prepare<E: From<String>>(
         Some(name) => {
             let password = ask_password()?;
             if password.expose().is_empty() {
-                return Err("the password is empty: the service was not asked".to_owned().into());
+                return Err(CannotBegin::EmptyPassword.into());
             }
             Some(User { name: name.clone(), password })
         }
@@ -216,16 +250,16 @@ fn prepare<E: From<String>>(
 }
 
 /// The secret in a file, or else in a variable.
-fn read_secret(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, String> {
+fn read_secret(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, CannotBegin> {
     let Some(path) = file else {
         let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
         return Ok(text.map(Secret::new));
     };
     let mut text = std::fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the secret in {}: {error}", path.display()))?;
+        .map_err(|source| CannotBegin::NoSecret { file: path.to_owned(), source })?;
     text.truncate(text.trim_end().len());
     if text.is_empty() {
-        return Err(format!("there is no secret in {}: it is empty", path.display()));
+        return Err(CannotBegin::EmptySecret(path.to_owned()));
     }
     Ok(Some(Secret::new(text)))
 }

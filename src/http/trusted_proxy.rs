@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use jeton_oauth::Invalid;
+
 /// A network of proxies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustedProxy(IpNet);
@@ -31,42 +33,44 @@ impl TrustedProxy {
     }
 
     /// Refuses what can never match, or would match more than it seems to.
-    fn check(network: IpNet) -> Result<Self, String> {
+    fn check(network: IpNet) -> Result<Self, Invalid> {
         if network.addr() != network.network() {
-            return Err(format!(
+            return Err(Invalid::new(format!(
                 "{network} has bits beyond its prefix: write {} for the network, or {} for the one address",
                 network.trunc(),
                 network.addr()
-            ));
+            )));
         }
         if let IpNet::V6(v6) = network
             && let (96.., Some(v4)) = (v6.prefix_len(), v6.addr().to_ipv4_mapped())
         {
             let length = v6.prefix_len() - 96;
-            return Err(format!("{network} can never match, for it is IPv4: write {v4}/{length}"));
+            return Err(Invalid::new(format!(
+                "{network} can never match, for it is IPv4: write {v4}/{length}"
+            )));
         }
         let address = network.addr();
         if address.is_multicast()
             || (address.is_unspecified() && network.prefix_len() == network.max_prefix_len())
         {
-            return Err(format!(
+            return Err(Invalid::new(format!(
                 "{network} can never match, for nobody calls from there: name the addresses that the \
                  proxies connect from"
-            ));
+            )));
         }
         Ok(Self(network))
     }
 }
 
 impl FromStr for TrustedProxy {
-    type Err = String;
+    type Err = Invalid;
 
     /// Reads an address or a network.
     ///
     /// # Errors
     /// What is wrong with the text, also if it is a network that can never match. Addresses of callers are
     /// compared in their own family: IPv4 is never compared as IPv6.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         // ipnet reads 010.0.0.0 as 10.0.0.0, others as 8.0.0.0; the standard library refuses it.
         let address = text.split_once('/').map_or(text, |(address, _)| address);
         address
@@ -74,7 +78,9 @@ impl FromStr for TrustedProxy {
             .map(IpNet::from)
             .ok()
             .and_then(|host| if address == text { Some(host) } else { text.parse().ok() })
-            .ok_or_else(|| format!("{text:?} is not a network: write it as 10.0.0.0/8"))
+            .ok_or_else(|| {
+                Invalid::new(format!("{text:?} is not a network: write it as 10.0.0.0/8"))
+            })
             .and_then(Self::check)
     }
 }
@@ -107,7 +113,7 @@ mod tests {
             ("ff02::1", "name the addresses"),
         ] {
             let refused = bad.parse::<TrustedProxy>().expect_err(bad);
-            assert!(refused.contains(remedy), "{bad}: {refused}");
+            assert!(refused.to_string().contains(remedy), "{bad}: {refused}");
         }
         for good in ["0.0.0.0/0", "::/0", "::fffe:0:0/95", "255.0.0.0/8"] {
             assert!(good.parse::<TrustedProxy>().is_ok(), "{good}");

@@ -10,7 +10,7 @@ use super::error::Reason;
 use super::identifier::ClientId;
 use super::scope::Scope;
 use super::session::SessionLifetimes;
-use crate::{RetryWindow, Seconds};
+use crate::{Invalid, RetryWindow, Seconds};
 
 /// Declares an enum whose variants have one spelling in settings and on the wire.
 macro_rules! spelled {
@@ -36,12 +36,12 @@ macro_rules! spelled {
         }
 
         impl FromStr for $name {
-            type Err = String;
+            type Err = Invalid;
 
-            fn from_str(text: &str) -> Result<Self, String> {
+            fn from_str(text: &str) -> Result<Self, Invalid> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
+                    _ => Err(Invalid::new(format!("{text:?} is none of {}", [$($text),+].join(", ")))),
                 }
             }
         }
@@ -130,31 +130,31 @@ impl Audience {
 }
 
 impl TryFrom<String> for Audience {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         let fits = (1..=AUDIENCE_LENGTH_MAX).contains(&text.len());
         if !fits || !text.bytes().all(|octet| octet.is_ascii_graphic()) {
-            return Err(format!(
+            return Err(Invalid::new(format!(
                 "an audience has 1 to {AUDIENCE_LENGTH_MAX} characters of printable ASCII, \
                  which {text:?} has not"
-            ));
+            )));
         }
         // RFC 7519 §2: a StringOrURI with a colon must be a URI.
         if text.contains(':') && Self::from_resource(&text).is_err() {
-            return Err(format!(
+            return Err(Invalid::new(format!(
                 "an audience with a colon must be an absolute URI without fragment, \
                  which {text:?} is not"
-            ));
+            )));
         }
         Ok(Self(text))
     }
 }
 
 impl FromStr for Audience {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::try_from(text.to_owned())
     }
 }
@@ -217,51 +217,56 @@ impl ClientSettings {
     ///
     /// # Errors
     /// A sentence that names the option and what to do.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Invalid> {
         if self.public && !self.introspects.is_empty() {
-            return Err("a public client cannot introspect: leave out --public or --introspects \
-                        (RFC 7662 §4)"
-                .to_owned());
+            return Err(Invalid::new(
+                "a public client cannot introspect: leave out --public or --introspects \
+                 (RFC 7662 §4)",
+            ));
         }
         if self.public && self.authentication_method.is_some() {
-            return Err("a public client does not authenticate: leave out --public or \
-                        --authentication-method"
-                .to_owned());
+            return Err(Invalid::new(
+                "a public client does not authenticate: leave out --public or \
+                 --authentication-method",
+            ));
         }
         if self.public && self.forwards_end_user_ip {
-            return Err("a public client is not believed what it says of its end user's address: \
-                        leave out --public or --forwards-end-user-ip"
-                .to_owned());
+            return Err(Invalid::new(
+                "a public client is not believed what it says of its end user's address: \
+                 leave out --public or --forwards-end-user-ip",
+            ));
         }
         if !self.grants.is_empty() && self.audiences.is_empty() {
-            return Err("a client with a grant needs --audience: the resource server that its \
-                        tokens are for (RFC 9068 §3)"
-                .to_owned());
+            return Err(Invalid::new(
+                "a client with a grant needs --audience: the resource server that its \
+                 tokens are for (RFC 9068 §3)",
+            ));
         }
         if !self.grants.is_empty() && self.scope.is_empty() {
-            return Err("a client with a grant needs --scope: what it may ask for \
-                        (RFC 6749 §3.3)"
-                .to_owned());
+            return Err(Invalid::new(
+                "a client with a grant needs --scope: what it may ask for \
+                 (RFC 6749 §3.3)",
+            ));
         }
         if let (Some(idle), Some(lifetime)) = (self.refresh_token_idle, self.session_lifetime)
             && idle > lifetime
         {
-            return Err(format!(
+            return Err(Invalid::new(format!(
                 "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
                  session lives that long"
-            ));
+            )));
         }
         if !self.default_scope.is_within(&self.scope) {
-            return Err("--default-scope names tokens that --scope does not".to_owned());
+            return Err(Invalid::new("--default-scope names tokens that --scope does not"));
         }
         for (audience, scope) in &self.audience_scopes {
             if !self.audiences.contains(audience) {
-                return Err(format!(
+                return Err(Invalid::new(format!(
                     "--audience-scope names {audience}, which --audience does not"
-                ));
+                )));
             }
             if !scope.is_within(&self.scope) {
-                return Err("--audience-scope names tokens that --scope does not".to_owned());
+                return Err(Invalid::new("--audience-scope names tokens that --scope does not"));
             }
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::Invalid;
+
 /// An origin that may call from a browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsOrigin {
@@ -30,9 +32,9 @@ impl CorsOrigin {
 }
 
 impl FromStr for CorsOrigin {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if text == "loopback" {
             return Ok(Self::Loopback);
         }
@@ -52,10 +54,10 @@ impl FromStr for CorsOrigin {
             {
                 Ok(Self::Exact(text.to_owned()))
             }
-            _ => Err(format!(
+            _ => Err(Invalid::new(format!(
                 "{text:?} is not an origin: write it as a browser sends it, in lower case and \
                  without a path, as https://app.example.com"
-            )),
+            ))),
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Invalid;
+
 /// Longest client identifier, in characters.
 pub const CLIENT_ID_LENGTH_MAX: usize = 128;
 
@@ -30,22 +32,22 @@ impl ClientId {
 }
 
 impl TryFrom<String> for ClientId {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         Self::parse(&text).ok_or_else(|| {
-            format!(
+            Invalid::new(format!(
                 "a client id has 1 to {CLIENT_ID_LENGTH_MAX} characters of A-Z a-z 0-9 . _ -, \
                  which {text:?} has not"
-            )
+            ))
         })
     }
 }
 
 impl std::str::FromStr for ClientId {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::try_from(text.to_owned())
     }
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use http::Uri;
 
+use crate::Invalid;
+
 /// An `https` URL without query and fragment, or `http` on a loopback host; kept code point by
 /// code point, because verifiers compare it so (RFC 8414 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +45,11 @@ impl Issuer {
 }
 
 impl FromStr for Issuer {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         // It is not repeated: a password may stand in a URL.
-        let refuse = |why: &str| Err(format!("this cannot be the issuer: {why}"));
+        let refuse = |why: &str| Err(Invalid::new(format!("this cannot be the issuer: {why}")));
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("it is not a URL; write it as https://auth.example.com");
         };

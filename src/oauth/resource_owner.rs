@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use precis_profiles::precis_core::profile::{PrecisFastInvocation, stabilize};
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
 
-use crate::Secret;
+use crate::{Invalid, Secret};
 
 /// Longest user name, in octets of UTF-8 after mapping.
 pub const USERNAME_LENGTH_MAX: usize = 256;
@@ -64,15 +64,15 @@ impl fmt::Display for Username {
 }
 
 impl std::str::FromStr for Username {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::parse(text).ok_or_else(|| {
-            format!(
+            Invalid::new(format!(
                 "cannot be a user name: it may have letters, digits and marks of any \
                  script and printable ASCII, no blanks or control characters, at most \
                  {USERNAME_LENGTH_MAX} octets (RFC 8265 §3.3)"
-            )
+            ))
         })
     }
 }

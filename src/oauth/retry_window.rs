@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Seconds;
+use crate::{Invalid, Seconds};
 
 /// For how long an exchanged refresh token is answered with the same successor again, while that was not
 /// used. On the command line and in the database `2m` or `until-used`.
@@ -42,23 +42,23 @@ impl RetryWindow {
 }
 
 impl FromStr for RetryWindow {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if text == Self::UNTIL_USED {
             return Ok(Self::UntilUsed);
         }
         match text.parse() {
             Ok(length) if length <= Self::LENGTH_MAX => Ok(Self::For(length)),
-            _ => Err(format!("it must be 0s to {}, or until-used", Self::LENGTH_MAX)),
+            _ => Err(Invalid::new(format!("it must be 0s to {}, or until-used", Self::LENGTH_MAX))),
         }
     }
 }
 
 impl TryFrom<String> for RetryWindow {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         text.parse()
     }
 }

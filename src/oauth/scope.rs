@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::error::Reason;
+use crate::Invalid;
 
 /// A set of scope tokens in the order they were first named. It can be empty only where nothing
 /// is allowed, never in a token.
@@ -84,21 +85,21 @@ impl fmt::Display for Scope {
 }
 
 impl TryFrom<String> for Scope {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         if text.is_empty() {
             return Ok(Self::default());
         }
         Self::parse(&text)
-            .map_err(|_| "a scope is tokens of printable ASCII without \" and \\".to_owned())
+            .map_err(|_| Invalid::new("a scope is tokens of printable ASCII without \" and \\"))
     }
 }
 
 impl std::str::FromStr for Scope {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::try_from(text.to_owned())
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::Invalid;
+
 /// The cost of a scrypt hash (RFC 7914 §2): `N = 2^ln`, block size `r`, parallelisation `p`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScryptCost {
@@ -52,9 +54,9 @@ impl fmt::Display for ScryptCost {
 }
 
 impl FromStr for ScryptCost {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let parse = || {
             let mut parts = text.split(',');
             let mut number = |name: &str| parts.next()?.strip_prefix(name)?.parse::<u32>().ok();
@@ -63,9 +65,10 @@ impl FromStr for ScryptCost {
             (parts.next().is_none() && cost.is_approved()).then_some(cost)
         };
         parse().ok_or_else(|| {
-            "write it as ln=17,r=8,p=1, with r of 8 to 32 and ln of at least 17 (16 with p=2, 15 with p \
-             of 3 or more), and at most 16 times the work of that"
-                .to_owned()
+            Invalid::new(
+                "write it as ln=17,r=8,p=1, with r of 8 to 32 and ln of at least 17 (16 with p=2, 15 with \
+                 p of 3 or more), and at most 16 times the work of that",
+            )
         })
     }
 }

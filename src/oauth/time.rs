@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Invalid;
+
 /// A span of whole seconds, never negative. On the command line `90s`, `10m`, `1h` or `30d`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -44,9 +46,9 @@ impl fmt::Display for Seconds {
 }
 
 impl FromStr for Seconds {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let digits = text.find(|character: char| !character.is_ascii_digit());
         let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
         Self::UNITS
@@ -54,7 +56,9 @@ impl FromStr for Seconds {
             .find(|(name, _)| *name == unit)
             .and_then(|(_, size)| number.parse::<i64>().ok()?.checked_mul(*size))
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a duration: write it as 90s, 10m, 1h or 30d"))
+            .ok_or_else(|| {
+                Invalid::new(format!("{text:?} is not a duration: write it as 90s, 10m, 1h or 30d"))
+            })
     }
 }
 

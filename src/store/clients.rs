@@ -4,7 +4,7 @@ use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use jeton_oauth::{Client, ClientId, ClientSettings, Timestamp};
+use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Timestamp};
 
 /// A client as stored.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct StoredSecret {
 fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     let mut clients: Vec<StoredClient> = Vec::new();
     for row in rows {
-        let id = ClientId::try_from(row.text(0)?).map_err(StoreError::Corrupt)?;
+        let id = ClientId::try_from(row.text(0)?)?;
         if clients.last().is_none_or(|last| last.client.id != id) {
             clients.push(StoredClient {
                 client: Client { id, settings: row.json(1)? },
@@ -171,9 +171,9 @@ pub struct ChangeClient<F> {
 
 impl<F> UseCase for ChangeClient<F>
 where
-    F: Fn(&mut ClientSettings) -> Result<(), String> + Send + Sync + 'static,
+    F: Fn(&mut ClientSettings) -> Result<(), Invalid> + Send + Sync + 'static,
 {
-    type Outcome = Option<Result<(ClientSettings, ClientSettings), String>>;
+    type Outcome = Option<Result<(ClientSettings, ClientSettings), Invalid>>;
 
     fn access(&self) -> Access {
         Access::Transaction

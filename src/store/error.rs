@@ -1,34 +1,78 @@
 //! Why a use case has no outcome.
 
 use std::error::Error;
-use std::fmt;
+use std::io;
+
+use deadpool::managed::BuildError;
+use jeton_oauth::Invalid;
+
+use super::postgres_url::UrlError;
 
 /// Why a use case has no outcome. In general nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The database cannot be reached or is too busy: later is better. If it did not answer a commit, as the
     /// text says then, it is not known whether it is done.
+    #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// A row is not what this version writes.
+    #[error("a row cannot be understood: {0}")]
     Corrupt(String),
     /// The database refused a statement.
+    #[error("the database refused: {0}")]
     Refused(String),
     /// A table is not there.
+    #[error("the database refused: {0}")]
     NoTable(String),
     /// The role of the connection may not do this.
+    #[error("the database refused: {0}")]
     Forbidden(String),
 }
 
-impl fmt::Display for StoreError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unavailable(detail) => write!(formatter, "the database is unavailable: {detail}"),
-            Self::Corrupt(detail) => write!(formatter, "a row cannot be understood: {detail}"),
-            Self::Refused(detail) | Self::NoTable(detail) | Self::Forbidden(detail) => {
-                write!(formatter, "the database refused: {detail}")
-            }
-        }
+/// For a value that was read from a row.
+impl From<Invalid> for StoreError {
+    fn from(error: Invalid) -> Self {
+        Self::Corrupt(error.to_string())
     }
+}
+
+/// A database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the database {location} (--database): {source}")]
+pub struct OpenError {
+    /// Where it is, without a password.
+    pub(super) location: String,
+    /// Why not.
+    pub(super) source: OpenProblem,
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenProblem {
+    /// Its URL.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// No server of the URL takes a connection.
+    #[error("{0}; check host, port, user, password and sslmode, and that the server runs")]
+    Unreachable(String),
+    /// Its file cannot be opened, or is none of a database.
+    #[error(
+        "{0}; its folder must exist and be writable for this process, and the file must be a SQLite \
+         database"
+    )]
+    File(#[source] StoreError),
+    /// Its file was replaced meanwhile.
+    #[error("the file was replaced at the moment of opening it: try again")]
+    Replaced,
+    /// The database answers otherwise than it must.
+    #[error(transparent)]
+    Database(#[from] StoreError),
+    /// No pool of connections could be made.
+    #[error(transparent)]
+    Pool(#[from] BuildError),
+    /// The system has no thread left.
+    #[error("cannot start its thread: {0}")]
+    Thread(#[source] io::Error),
 }
 
 /// An error with its causes: drivers say in them what the error itself leaves out.

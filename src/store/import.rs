@@ -150,7 +150,7 @@ impl StagedUser {
             id: UserId::from_text(row.text(2)?),
             has_own_id: true,
             password_hash: Secret::new(row.text(3)?),
-            scope: scope.map_err(StoreError::Corrupt)?,
+            scope: scope?,
             roles: row.json(5)?,
             disabled: row.integer(6)? != 0,
             mfa_required: row.integer(7)? != 0,

@@ -38,13 +38,14 @@ use tokio::sync::watch;
 
 use clients::{FindClient, StoredClient};
 use clock::ReadDatabaseClock;
-pub use error::StoreError;
 use error::with_causes;
+pub use error::{OpenError, OpenProblem, StoreError};
 use jeton_oauth::{ClientId, SessionId};
 use jeton_runtime::availability::Availability;
 pub use location::DatabaseLocation;
 use look_up::LookUp;
 use postgres::Postgres;
+pub use postgres_url::UrlError;
 pub use refresh::RefreshSession;
 use sessions::{FindSession, StoredSession};
 use sharing::Shared;
@@ -241,8 +242,8 @@ impl Store {
     /// Opens the database, without looking at its tables.
     ///
     /// # Errors
-    /// A sentence that names the setting and what to do.
-    pub async fn open(location: &DatabaseLocation) -> Result<Self, String> {
+    /// [`OpenError`], a sentence that names the setting and what to do.
+    pub async fn open(location: &DatabaseLocation) -> Result<Self, OpenError> {
         let (statements, given_up) = (Counter::default(), Counter::default());
         let opened = match location {
             DatabaseLocation::Sqlite(path) => {
@@ -259,9 +260,7 @@ impl Store {
             }
         };
         let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
-        opened.map_err(|problem| {
-            format!("cannot open the database {location} (--database): {problem}")
-        })
+        opened.map_err(|source| OpenError { location: location.to_string(), source })
     }
 
     /// The same database; whenever it cannot be reached, this is told.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use jeton_oauth::Secret;
+use jeton_oauth::{Invalid, Secret};
 
 /// Where the data is.
 #[derive(Clone, Debug)]
@@ -16,15 +16,15 @@ pub enum DatabaseLocation {
 }
 
 impl FromStr for DatabaseLocation {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(Secret::new(text.to_owned())));
         }
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(PathBuf::from(path))),
-            _ => Err("write it as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME".to_owned()),
+            _ => Err(Invalid::new("write it as sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME")),
         }
     }
 }

@@ -2,15 +2,45 @@
 
 use std::time::Duration;
 
+use openssl::error::ErrorStack;
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use percent_encoding::percent_decode_str;
 use postgres_openssl::MakeTlsConnector;
+use thiserror::Error;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
 use super::with_causes;
 use jeton_oauth::issuer::is_loopback;
 use jeton_runtime::system_roots::SYSTEM_ROOTS;
+
+/// Why a URL cannot be used. Nothing is repeated that may be the end of a password.
+#[derive(Debug, Error)]
+pub enum UrlError {
+    /// It says something else than this sentence asks for.
+    #[error("{0}")]
+    Wrong(String),
+    /// The driver does not understand it.
+    #[error("the URL is wrong: {}", with_causes(.0))]
+    Driver(#[source] tokio_postgres::Error),
+    /// The root certificates that it names cannot be read.
+    #[error("cannot read sslrootcert {path}: {source}")]
+    RootCertificate {
+        /// Their file.
+        path: String,
+        /// What OpenSSL says.
+        source: ErrorStack,
+    },
+    /// OpenSSL failed.
+    #[error("OpenSSL: {0}")]
+    OpenSsl(#[from] ErrorStack),
+}
+
+impl From<&str> for UrlError {
+    fn from(sentence: &str) -> Self {
+        Self::Wrong(sentence.to_owned())
+    }
+}
 
 /// How much of the connection is protected, by libpq's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +84,7 @@ pub(super) struct Location {
 
 /// Reads a URL. Without `sslmode` a server on another machine must prove who it is, and one on this
 /// machine need not.
-pub(super) fn read_url(url: &str) -> Result<Location, String> {
+pub(super) fn read_url(url: &str) -> Result<Location, UrlError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut protection, mut root_certificate, mut prepares) = (None, None, false);
     let mut passed_on: Vec<&str> = Vec::new();
@@ -67,22 +97,21 @@ pub(super) fn read_url(url: &str) -> Result<Location, String> {
             Some(("statements", _)) => return Err("statements must be unnamed or prepared".into()),
             Some(("sslrootcert", path)) => {
                 let path = percent_decode_str(path).decode_utf8();
-                root_certificate = Some(path.map_err(|_| "sslrootcert is not UTF-8".to_owned())?);
+                root_certificate = Some(path.map_err(|_| "sslrootcert is not UTF-8")?);
             }
             Some((name, _)) if OPTIONS.contains(&name) => passed_on.push(option),
             // What stands there may be the end of a password, so it is not repeated.
             _ => {
-                return Err(format!(
+                return Err(UrlError::Wrong(format!(
                     "option {} after the question mark of the URL is unknown: write ? and & in the \
                      user or the password as %3F and %26",
                     before + 1
-                ));
+                )));
             }
         }
     }
-    let mut config: Config = format!("{base}?{}", passed_on.join("&")).parse().map_err(
-        |error: tokio_postgres::Error| format!("the URL is wrong: {}", with_causes(&error)),
-    )?;
+    let url = format!("{base}?{}", passed_on.join("&"));
+    let mut config: Config = url.parse().map_err(UrlError::Driver)?;
     if config.get_hosts().is_empty() || config.get_dbname().is_none() {
         return Err("the URL must name a host and a database, as postgres://USER@HOST/NAME".into());
     }
@@ -122,24 +151,23 @@ fn keep_alive(config: &mut Config) {
     }
 }
 
-fn read_protection(mode: &str) -> Result<Protection, String> {
+fn read_protection(mode: &str) -> Result<Protection, UrlError> {
     match mode {
         "disable" => Ok(Protection::Disable),
         "prefer" => Ok(Protection::Prefer),
         "require" => Ok(Protection::Require),
         "verify-ca" => Ok(Protection::VerifyCa),
         "verify-full" => Ok(Protection::VerifyFull),
-        _ => Err("sslmode must be disable, prefer, require, verify-ca or verify-full".to_owned()),
+        _ => Err("sslmode must be disable, prefer, require, verify-ca or verify-full".into()),
     }
 }
 
-fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConnector, String> {
-    let failed = |error: openssl::error::ErrorStack| format!("OpenSSL: {error}");
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(failed)?;
+fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConnector, UrlError> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
     match roots {
         Some(path) => builder
             .set_ca_file(path)
-            .map_err(|error| format!("cannot read sslrootcert {path}: {error}"))?,
+            .map_err(|source| UrlError::RootCertificate { path: path.to_owned(), source })?,
         // The vendored OpenSSL has no folder of its own: take the system's.
         None => SYSTEM_ROOTS.iter().for_each(|path| {
             builder.set_ca_file(path).ok();
@@ -200,7 +228,7 @@ mod tests {
     fn the_path_of_a_root_certificate_may_be_escaped() {
         for path in ["/no/such file", "%2Fno%2Fsuch file", "%2fno%2fsuch%20file"] {
             let problem = read_url(&format!("postgres://u@h/d?sslrootcert={path}")).err();
-            let problem = problem.expect("there is no such file");
+            let problem = problem.expect("there is no such file").to_string();
             assert!(problem.contains("sslrootcert /no/such file:"), "{path}: {problem}");
         }
         assert!(read_url("postgres://u@h/d?sslrootcert=%FF").is_err());

@@ -135,23 +135,16 @@ impl StoredSession {
         Ok(Self {
             id: SessionId::from_text(row.text(0)?),
             user_id: UserId::from_text(row.text(1)?),
-            client_id: ClientId::try_from(row.text(2)?).map_err(StoreError::Corrupt)?,
+            client_id: ClientId::try_from(row.text(2)?)?,
             generation: row.integer(3)?,
-            granted: Granted {
-                scope: Scope::try_from(row.text(4)?).map_err(StoreError::Corrupt)?,
-                audiences: row.json(5)?,
-            },
+            granted: Granted { scope: Scope::try_from(row.text(4)?)?, audiences: row.json(5)? },
             auth_time: row.moment(6)?,
             dates: SessionDates {
                 refreshed_at: row.moment(7)?,
                 expires_at: row.moment(8)?,
                 ends_at: row.moment(9)?,
             },
-            owner: SessionOwner {
-                username: row.text(10)?,
-                scope: limit.map_err(StoreError::Corrupt)?,
-                roles: row.json(12)?,
-            },
+            owner: SessionOwner { username: row.text(10)?, scope: limit?, roles: row.json(12)? },
         })
     }
 }
@@ -340,7 +333,7 @@ impl UseCase for ListSessionsOfUser {
         let read = |row: &Row| {
             Ok(ListedSession {
                 id: SessionId::from_text(row.text(0)?),
-                client_id: ClientId::try_from(row.text(1)?).map_err(StoreError::Corrupt)?,
+                client_id: ClientId::try_from(row.text(1)?)?,
                 generation: row.integer(2)?,
                 scope: row.text(3)?,
                 audiences: row.json(4)?,

@@ -39,7 +39,7 @@ impl User {
             username: row.text(1)?,
             password_hash: Secret::new(row.text(2)?),
             password_changed_at: row.moment(3)?,
-            scope: scope.map_err(StoreError::Corrupt)?,
+            scope: scope?,
             roles: row.json(5)?,
             created_at: row.moment(6)?,
             disabled_at: row.optional_moment(7)?,

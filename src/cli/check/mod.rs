@@ -167,7 +167,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
             return Findings::unseen("tables, keys and clock, which are in the database");
         }
         Err(problem) => {
-            findings.problem(&problem);
+            findings.problem(&problem.to_string());
             return Findings::unseen("tables, keys and clock, which are in the database");
         }
     };
@@ -195,7 +195,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
     match Keys::try_open(&vault, Clock::System.now()).await {
         Ok(0) => look_at_master_key(settings, findings),
         Ok(count) => Findings::good(&format!("{count} keys open with the master key and work")),
-        Err(problem) => findings.problem(&problem),
+        Err(error) => findings.problem(&error.to_string()),
     }
 }
 
@@ -237,7 +237,8 @@ fn look_at_master_key(settings: &ServeSettings, findings: &mut Findings) {
     let Some(first) = files.first() else { return };
     findings.take(if first.exists() {
         let read = MasterKeys::load(files, true);
-        read.map(|_| "the first keys will be made at the first start".to_owned()).map_err(Failure)
+        read.map(|_| "the first keys will be made at the first start".to_owned())
+            .map_err(Failure::from)
     } else {
         can_be_made(first, &format!("the master key {} (--master-key-file)", first.display()))
     });

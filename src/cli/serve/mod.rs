@@ -27,6 +27,7 @@ use jeton_oauth::{ClientId, Issuer, Seconds};
 use jeton_runtime::availability::Availability;
 use jeton_runtime::clock::Clock;
 use jeton_runtime::supervision::{Health, supervise};
+use jeton_store::migration::MigrationError;
 use jeton_store::{Stop, Store};
 use parts::Parts;
 pub(super) use plan::{Plan, issuer, key_vault, require_rights};
@@ -197,7 +198,7 @@ impl Service {
         let hashing = tokio::task::spawn_blocking(move || HashingPool::start(limits, &of_hashing));
 
         let location = &settings.database.database;
-        let in_database = |problem: String| format!("the database {location}: {problem}");
+        let in_database = |error: MigrationError| format!("the database {location}: {error}");
         let availability = Availability::new(clock.clone());
         let store = Store::open(location).await?.telling(availability.clone());
         say_if_new(&store);

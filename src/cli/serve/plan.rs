@@ -10,7 +10,7 @@ use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::key_lifecycle::Schedule;
 use jeton_http::server::memory_bound;
 use jeton_http::tls::Certificate;
-use jeton_oauth::{ClientId, Issuer};
+use jeton_oauth::{ClientId, Invalid, Issuer};
 use jeton_service::keys::vault::KeyVault;
 use jeton_store::replicas::ReplicaSettings;
 use jeton_store::{DatabaseLocation, Store};
@@ -71,7 +71,7 @@ impl Plan {
             connections_memory: memory_bound(connections_max),
             exposed: exposure::look(settings)?,
             default_client: default_client
-                .map_err(|problem: String| format!("--default-client: {problem}"))?,
+                .map_err(|error: Invalid| format!("--default-client: {error}"))?,
         })
     }
 }

@@ -83,8 +83,8 @@ impl Upkeep {
             self.metrics.reload_failures.inc();
             tracing::warn!("cannot reload {what}, going on with what is in hand: {problem}");
         };
-        if let Err(problem) = self.keys.reload().await {
-            failed("the keys", problem);
+        if let Err(error) = self.keys.reload().await {
+            failed("the keys", error.to_string());
         }
         if let Err(error) = self.discovery.reload().await {
             failed("the metadata", error.to_string());
@@ -107,8 +107,9 @@ impl Upkeep {
                     told.refused = None;
                 }
             }
-            Err(problem) => {
+            Err(error) => {
                 self.metrics.reload_failures.inc();
+                let problem = error.to_string();
                 let is_new = told.unreadable.as_ref().is_none_or(|(last, at)| {
                     *last != problem || elapsed.since(*at) >= UNREADABLE_INTERVAL
                 });

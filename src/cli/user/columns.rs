@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use jeton_oauth::Invalid;
+
 /// What columns of users are called elsewhere.
 const USUAL_NAMES: [&str; 40] = [
     "active",
@@ -94,13 +96,15 @@ pub struct Column {
 }
 
 impl FromStr for Column {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let names = Field::value_variants().iter().map(|field| field.name());
         let names = names.collect::<Vec<_>>().join(", ");
         let problem = || {
-            format!("write it as NAME=COLUMN, where NAME is one of {names}; !COLUMN for disabled")
+            Invalid::new(format!(
+                "write it as NAME=COLUMN, where NAME is one of {names}; !COLUMN for disabled"
+            ))
         };
         let (field, name) = text.split_once('=').ok_or_else(problem)?;
         let field = Field::from_str(field, false).map_err(|_| problem())?;

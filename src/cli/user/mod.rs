@@ -21,7 +21,7 @@ use super::{Failure, open_existing_store, open_store, open_store_if_made, output
 use crate::config::{DatabaseSettings, MasterKeySettings};
 use jeton_crypto::{password, password_policy, random};
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Scope, ScryptCost, Secret, Timestamp};
+use jeton_oauth::{Invalid, Scope, ScryptCost, Secret, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::housekeeping::end_sessions_of_user;
 use jeton_service::throttle::administration::{self, AccountThrottle};
@@ -134,11 +134,11 @@ pub(super) enum Command {
 }
 
 /// Reads a role, which is shown where users are listed.
-fn role(text: &str) -> Result<String, String> {
+fn role(text: &str) -> Result<String, Invalid> {
     if text.chars().all(is_printable) {
         return Ok(text.to_owned());
     }
-    Err("a role has no control or invisible characters".to_owned())
+    Err(Invalid::new("a role has no control or invisible characters"))
 }
 
 /// A user as printed.

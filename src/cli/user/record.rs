@@ -13,7 +13,7 @@ use crate::cli::printable::is_printable;
 use jeton_crypto::password::{PasswordHash, PasswordHashError, describe_unknown};
 use jeton_crypto::random;
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Scope, Secret, UserId};
+use jeton_oauth::{Invalid, Scope, Secret, UserId};
 use jeton_store::import::StagedUser;
 
 /// What other programs write where there is nothing.
@@ -150,7 +150,7 @@ impl Values<'_> {
         let wrong = |sentence: &str| self.wrong(Field::Username, sentence);
         match misplaced(&text) {
             Some(sentence) => Err(wrong(sentence)),
-            None => text.parse().map_err(|sentence: String| wrong(&sentence)),
+            None => text.parse().map_err(|error: Invalid| wrong(&error.to_string())),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Where hashes are computed.
 
-use jeton_scrypt::{Cost, Input, Kernel, Memory};
+use jeton_scrypt::{Cost, Input, Kernel, Memory, TryReserveError};
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::together::NewHash;
@@ -18,6 +19,23 @@ pub fn lanes(kernel: Kernel, memory: u64, cost: ScryptCost) -> usize {
     1 << lanes.ilog2()
 }
 
+/// Hashes cannot be computed here.
+#[derive(Debug, Error)]
+pub enum HashingError {
+    /// There is not so much memory.
+    #[error("the system does not give the memory to hash passwords: {0}")]
+    NoMemory(#[source] TryReserveError),
+    /// Hashes are not what another implementation makes of the same.
+    #[error("this processor computes wrong hashes: run jeton on another machine")]
+    WrongHashes,
+    /// The other implementation did not take a cost.
+    #[error(transparent)]
+    Cost(#[from] scrypt::errors::InvalidParams),
+    /// The other implementation did not take a length.
+    #[error(transparent)]
+    Length(#[from] scrypt::errors::InvalidOutputLen),
+}
+
 /// Where hashes are computed.
 #[derive(Debug)]
 pub struct HashingMemory(Memory);
@@ -28,7 +46,7 @@ impl HashingMemory {
     ///
     /// # Errors
     /// There is not so much.
-    pub fn reserve(octets: u64) -> Result<Self, String> {
+    pub fn reserve(octets: u64) -> Result<Self, HashingError> {
         Self::reserve_for(Kernel::best(), octets)
     }
 
@@ -36,10 +54,8 @@ impl HashingMemory {
     ///
     /// # Errors
     /// There is not so much.
-    pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, String> {
-        Memory::reserve_for(kernel, octets).map(Self).map_err(|error| {
-            format!("the system does not give the memory to hash passwords: {error}")
-        })
+    pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, HashingError> {
+        Memory::reserve_for(kernel, octets).map(Self).map_err(HashingError::NoMemory)
     }
 
     /// Sees that hashes are what another implementation makes of the same, on this processor: alone, and as many
@@ -47,20 +63,19 @@ impl HashingMemory {
     ///
     /// # Errors
     /// They are not: no password may be hashed or verified.
-    pub fn test(&mut self) -> Result<(), String> {
+    pub fn test(&mut self) -> Result<(), HashingError> {
         let password = b"password";
         let cost = |p| ScryptCost { ln: 4, r: 8, p };
         let expected = |salt: &[u8], cost: ScryptCost| {
-            let parameters = scrypt::Params::new(cost.ln, cost.r, cost.p);
-            let parameters = parameters.map_err(|error| error.to_string())?;
+            let parameters = scrypt::Params::new(cost.ln, cost.r, cost.p)?;
             let mut output = [0; OUTPUT_LENGTH];
-            let computed = scrypt::scrypt(password, salt, &parameters, &mut output);
-            computed.map(|()| output).map_err(|error| error.to_string())
+            scrypt::scrypt(password, salt, &parameters, &mut output)?;
+            Ok(output)
         };
         let salts: Vec<_> =
             (0..self.kernel().lanes()).map(|lane| format!("NaCl {lane}").into_bytes()).collect();
         let each = salts.iter().map(|salt| expected(salt, cost(1)));
-        let each: Vec<_> = each.collect::<Result<_, String>>()?;
+        let each: Vec<_> = each.collect::<Result<_, HashingError>>()?;
         let inputs: Vec<_> = salts.iter().map(|salt| Input { password, salt }).collect();
         // One, two and more at once are computed by different code.
         let mut is_right = (1..=inputs.len()).all(|count| {
@@ -73,7 +88,7 @@ impl HashingMemory {
         if is_right {
             return Ok(());
         }
-        Err("this processor computes wrong hashes: run jeton on another machine".to_owned())
+        Err(HashingError::WrongHashes)
     }
 
     /// What computes scrypt.
@@ -133,7 +148,7 @@ impl HashingMemory {
 ///
 /// # Errors
 /// There is not enough memory.
-pub fn hash(password: &Secret, cost: ScryptCost) -> Result<String, String> {
+pub fn hash(password: &Secret, cost: ScryptCost) -> Result<String, HashingError> {
     let mut memory = HashingMemory::reserve(cost.memory())?;
     memory.test()?;
     Ok(memory.hash(password, cost))

@@ -20,7 +20,7 @@ use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
 pub use jeton_scrypt::Kernel;
 use memory::OUTPUT_LENGTH;
-pub use memory::{HashingMemory, hash, lanes};
+pub use memory::{HashingError, HashingMemory, hash, lanes};
 use scheme::Scheme;
 pub use together::{Hashed, Hashing, NewHash, hash_together, make_together};
 pub use unknown::{describe as describe_unknown, looks_like_hash};

@@ -67,7 +67,7 @@ mod vector;
 use alloc::vec::Vec;
 
 use allocator_api2::alloc::System;
-use allocator_api2::collections::TryReserveError;
+pub use allocator_api2::collections::TryReserveError;
 use allocator_api2::vec::Vec as VecIn;
 use argon2::Block as Page;
 use block::{BLOCK_LENGTH, Block};

@@ -5,12 +5,13 @@
 
 use serde::Serialize;
 
+use super::error::KeyError;
 use super::vault::{
     KeyVault, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
-    open_signing_key, opens,
+    open_signing_key, opens, seal_anew,
 };
 use crate::replicas::{self, Publication};
-use jeton_crypto::imported_key;
+use jeton_crypto::imported_key::{self, ImportError};
 use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
 use jeton_crypto::sealing::{self, KeyPurpose, MasterKeys};
 use jeton_crypto::signing::{NewSigningKey, PublicJwk, SigningKey};
@@ -81,9 +82,8 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub async fn go_by_replicas(&mut self) -> Result<Option<Publication>, String> {
-        let publication = replicas::publication(&self.vault.store, self.now).await;
-        let publication = publication.map_err(|error| error.to_string())?;
+    pub async fn go_by_replicas(&mut self) -> Result<Option<Publication>, KeyError> {
+        let publication = replicas::publication(&self.vault.store, self.now).await?;
         if let Some(Publication { jwks_max_age, key_rotation }) = publication {
             self.vault.schedule = Schedule::new(key_rotation, jwks_max_age);
         }
@@ -94,7 +94,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub async fn list(&self) -> Result<Vec<ListedKey>, String> {
+    pub async fn list(&self) -> Result<Vec<ListedKey>, KeyError> {
         let known = self.known(&self.vault.list().await?);
         let listed = |key: Known| ListedKey {
             kid: key.stored.id,
@@ -113,7 +113,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub async fn list_refresh(&self) -> Result<Vec<ListedKey>, String> {
+    pub async fn list_refresh(&self) -> Result<Vec<ListedKey>, KeyError> {
         let stored = self.vault.list().await?;
         let keys: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Refresh)).collect();
         let live = || keys.iter().filter(|key| key.revoked_at.is_none());
@@ -145,7 +145,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence if there is none, or one cannot be opened, or another stands in the database.
-    pub async fn public(&self, kid: Option<&KeyId>) -> Result<Vec<PublicJwk>, String> {
+    pub async fn public(&self, kid: Option<&KeyId>) -> Result<Vec<PublicJwk>, KeyError> {
         let stored = self.vault.list().await?;
         let known = self.known(&stored);
         let wanted = |key: &&Known| match kid {
@@ -164,8 +164,8 @@ impl KeyAdministration {
             check_public_half(&key.stored, Some(opened.public()))?;
             Ok(opened.public().clone())
         };
-        let derived: Result<_, String> = wanted.iter().map(derive).collect();
-        derived.map_err(|problem| format!("{problem}; nothing was exported"))
+        let derived: Result<_, KeyError> = wanted.iter().map(derive).collect();
+        derived.map_err(|error| error.and("nothing was exported"))
     }
 
     /// What is wrong with the public halves that stand in the database, as far as it can be told with the master
@@ -173,7 +173,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence if the database cannot be read.
-    pub async fn replaced_public_halves(&self) -> Result<Vec<String>, String> {
+    pub async fn replaced_public_halves(&self) -> Result<Vec<String>, KeyError> {
         let stored = self.vault.list().await?;
         if stored.is_empty() {
             return Ok(Vec::new());
@@ -181,7 +181,8 @@ impl KeyAdministration {
         let masters = self.vault.masters(&stored).ok();
         let check = |key: &StoredKey| {
             let opened = masters.as_ref().and_then(|masters| open_signing_key(key, masters).ok());
-            check_public_half(key, opened.as_ref().map(SigningKey::public)).err()
+            let checked = check_public_half(key, opened.as_ref().map(SigningKey::public));
+            checked.err().map(|error| error.to_string())
         };
         Ok(stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect())
     }
@@ -194,7 +195,7 @@ impl KeyAdministration {
         &self,
         emergency: bool,
         replaced: Option<&KeyId>,
-    ) -> Result<Rotation, String> {
+    ) -> Result<Rotation, KeyError> {
         let stored = self.vault.list().await?;
         let masters = self.masters_to_seal(&stored, replaced)?;
         let known = self.known(&stored);
@@ -213,11 +214,11 @@ impl KeyAdministration {
                 let kid = next.stored.id.clone();
                 Ok(Rotation::Promoted { kid, unknown_for: max_age.since(known_for) })
             }
-            Some(next) => Err(format!(
+            Some(next) => Err(KeyError::new(format!(
                 "the next key {} is published already and signs from {} on: nothing was changed \
                  (`rotate --emergency` lets it sign now)",
                 next.stored.id, next.dates.activates_at
-            )),
+            ))),
             None if emergency => Ok(Rotation::Sudden { unknown_for: max_age }),
             None => Ok(Rotation::Announced { signs_at: self.now.after(self.vault.schedule.lead) }),
         }
@@ -227,14 +228,19 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
-    pub async fn rotate(&self, plan: &Rotation, replaced: Option<&KeyId>) -> Result<KeyId, String> {
+    pub async fn rotate(
+        &self,
+        plan: &Rotation,
+        replaced: Option<&KeyId>,
+    ) -> Result<KeyId, KeyError> {
         match plan {
             Rotation::Promoted { kid, .. } => {
                 let now = unlike_others(&self.vault.list().await?, self.now);
                 let activate = ActivateKey { id: kid.clone(), now };
-                let done = self.vault.store.perform(activate).await;
-                if !done.map_err(|error| error.to_string())? {
-                    return Err(format!("the key {kid} was changed meanwhile: look again"));
+                if !self.vault.store.perform(activate).await? {
+                    return Err(KeyError::new(format!(
+                        "the key {kid} was changed meanwhile: look again"
+                    )));
                 }
                 tracing::info!(target: "jeton::audit", event = "key_promoted", kid = %kid);
                 Ok(kid.clone())
@@ -249,7 +255,7 @@ impl KeyAdministration {
         &self,
         activates_at: Timestamp,
         replaced: Option<&KeyId>,
-    ) -> Result<KeyId, String> {
+    ) -> Result<KeyId, KeyError> {
         let stored = self.vault.list().await?;
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let dates = (self.now, unlike_others(&stored, activates_at));
@@ -261,7 +267,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that names the key that they do not open.
-    pub async fn check_masters(&self) -> Result<(), String> {
+    pub async fn check_masters(&self) -> Result<(), KeyError> {
         self.masters_to_seal(&self.vault.list().await?, None).map(|_| ())
     }
 
@@ -270,7 +276,7 @@ impl KeyAdministration {
         &self,
         stored: &[StoredKey],
         replaced: Option<&KeyId>,
-    ) -> Result<Option<MasterKeys>, String> {
+    ) -> Result<Option<MasterKeys>, KeyError> {
         if stored.is_empty() {
             return Ok(None);
         }
@@ -282,11 +288,13 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
-    pub async fn import(&self, key: NewSigningKey) -> Result<(KeyId, Timestamp), String> {
+    pub async fn import(&self, key: NewSigningKey) -> Result<(KeyId, Timestamp), KeyError> {
         let stored = self.vault.list().await?;
         let kid = &key.public.kid;
         if stored.iter().any(|own| own.id == *kid) {
-            return Err(format!("the key {kid} is there already: nothing was changed"));
+            return Err(KeyError::new(format!(
+                "the key {kid} is there already: nothing was changed"
+            )));
         }
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let is_first = generation == 1;
@@ -302,11 +310,13 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence if there is no such key, or it is withdrawn.
-    pub async fn is_in_use(&self, kid: &KeyId) -> Result<(KeyPurpose, bool), String> {
+    pub async fn is_in_use(&self, kid: &KeyId) -> Result<(KeyPurpose, bool), KeyError> {
         let stored = self.vault.list().await?;
         let key = stored.iter().find(|key| key.id == *kid).ok_or_else(|| unknown(kid))?;
         if let Some(at) = key.revoked_at {
-            return Err(format!("the key {kid} was revoked {at}: nothing was changed"));
+            return Err(KeyError::new(format!(
+                "the key {kid} was revoked {at}: nothing was changed"
+            )));
         }
         if is_for(KeyPurpose::Throttle)(&key) {
             // The service makes another as soon as there is none.
@@ -326,7 +336,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong.
-    pub async fn revoke(&self, kid: &KeyId) -> Result<(), String> {
+    pub async fn revoke(&self, kid: &KeyId) -> Result<(), KeyError> {
         match self.is_in_use(kid).await? {
             (KeyPurpose::Signing, true) => {
                 let plan = self.plan_rotation(true, Some(kid)).await?;
@@ -338,8 +348,10 @@ impl KeyAdministration {
             (KeyPurpose::Throttle, _) | (_, false) => {}
         }
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
-        if !self.vault.store.perform(revoke).await.map_err(|error| error.to_string())? {
-            return Err(format!("the key {kid} was revoked by another command meanwhile"));
+        if !self.vault.store.perform(revoke).await? {
+            return Err(KeyError::new(format!(
+                "the key {kid} was revoked by another command meanwhile"
+            )));
         }
         tracing::info!(target: "jeton::audit", event = "key_revoked", kid = %kid);
         Ok(())
@@ -350,7 +362,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
-    pub async fn rotate_refresh(&self) -> Result<(KeyId, Timestamp), String> {
+    pub async fn rotate_refresh(&self) -> Result<(KeyId, Timestamp), KeyError> {
         let activates_at = self.now.after(REFRESH_KEY_LEAD);
         Ok((self.make_refresh_key(activates_at, None).await?, activates_at))
     }
@@ -359,7 +371,7 @@ impl KeyAdministration {
         &self,
         activates_at: Timestamp,
         replaced: Option<&KeyId>,
-    ) -> Result<KeyId, String> {
+    ) -> Result<KeyId, KeyError> {
         let stored = self.vault.list().await?;
         let purpose = KeyPurpose::Refresh;
         let generation = next_generation(&stored, purpose);
@@ -373,7 +385,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
-    pub async fn rewrap(&self) -> Result<(usize, String), String> {
+    pub async fn rewrap(&self) -> Result<(usize, String), KeyError> {
         let mut total = 0;
         loop {
             let stored = self.vault.list().await?;
@@ -385,7 +397,7 @@ impl KeyAdministration {
                 return Ok((total, master));
             }
             let reseal = ResealKeys { keys };
-            self.vault.store.perform(reseal).await.map_err(|error| error.to_string())?;
+            self.vault.store.perform(reseal).await?;
             total += count;
         }
     }
@@ -399,31 +411,11 @@ impl KeyAdministration {
     }
 }
 
-/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
-/// are to be.
-fn seal_anew(
-    stored: &[StoredKey],
-    masters: &MasterKeys,
-) -> Result<Vec<(KeyId, String, String)>, String> {
-    let is_other = |key: &&StoredKey| {
-        sealing::sealed_under(&key.sealed_key).as_deref() != Some(masters.first())
-    };
-    let seal = |key: &StoredKey| {
-        let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
-            format!("the key {} is for something that only a later version knows", key.id)
-        })?;
-        let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
-        let sealed = masters.seal(purpose, &key.id, &secret);
-        Ok((key.id.clone(), key.sealed_key.clone(), sealed))
-    };
-    stored.iter().filter(is_other).map(seal).collect()
-}
-
 /// Reads a private key for [`KeyAdministration::import`].
 ///
 /// # Errors
 /// A sentence that says what is wrong with it.
-pub fn read_private_key(text: &[u8]) -> Result<NewSigningKey, String> {
+pub fn read_private_key(text: &[u8]) -> Result<NewSigningKey, ImportError> {
     imported_key::read(text)
 }
 
@@ -436,11 +428,12 @@ fn unlike_others(stored: &[StoredKey], mut activates_at: Timestamp) -> Timestamp
     activates_at
 }
 
-fn unknown(kid: &KeyId) -> String {
-    format!("there is no key {kid}: see `jeton key list`")
+fn unknown(kid: &KeyId) -> KeyError {
+    KeyError::new(format!("there is no key {kid}: see `jeton key list`"))
 }
 
-fn another_was_first() -> String {
-    "another key was made at the same moment: nothing was changed here, see `jeton key list`"
-        .to_owned()
+fn another_was_first() -> KeyError {
+    KeyError::new(
+        "another key was made at the same moment: nothing was changed here, see `jeton key list`",
+    )
 }

@@ -1,6 +1,7 @@
 //! A look at the keys in the database: they are read, those that are missing or due are made, and each is
 //! opened if it can be.
 
+use super::error::KeyError;
 use super::opened::Opened;
 use super::vault::{KeyVault, dates, is_for, next_generation};
 use crate::agreed_clock::AgreedClock;
@@ -13,7 +14,7 @@ pub(super) struct Read {
     pub(super) opened: Opened,
     pub(super) schedule: Schedule,
     /// What came of making the keys that were missing or due.
-    pub(super) made: Result<(), String>,
+    pub(super) made: Result<(), KeyError>,
 }
 
 /// Reads the keys, makes those that are missing or due, and opens all that can be opened and were not
@@ -23,13 +24,13 @@ pub(super) async fn read_and_make(
     clock: &AgreedClock,
     before: &Opened,
     schedule: Schedule,
-) -> Result<Read, String> {
+) -> Result<Read, KeyError> {
     let stored = vault.list().await?;
     // Where the table cannot be read, the warning comes when this replica records itself there.
     let replicas = vault.schedule_among_replicas(clock.presumed_now()).await;
     let schedule = replicas.unwrap_or(schedule);
     let made = make_what_is_due(vault, clock, &schedule, &stored).await;
-    let stored = if made == Ok(false) { stored } else { vault.list().await? };
+    let stored = if matches!(made, Ok(false)) { stored } else { vault.list().await? };
     let opened = Opened::open(&stored, vault, before, &schedule, clock.presumed_now());
     Ok(Read { opened, schedule, made: made.map(|_| ()) })
 }
@@ -42,10 +43,12 @@ async fn make_what_is_due(
     clock: &AgreedClock,
     schedule: &Schedule,
     stored: &[StoredKey],
-) -> Result<bool, String> {
+) -> Result<bool, KeyError> {
     let now = match clock.now() {
         Ok(now) => now,
-        Err(off) if stored.is_empty() => return Err(format!("no keys can be made: {off}")),
+        Err(off) if stored.is_empty() => {
+            return Err(KeyError::new(format!("no keys can be made: {off}")));
+        }
         Err(_) => return Ok(false),
     };
     let signing: Vec<KeyDates> =

@@ -2,9 +2,12 @@
 //! access tokens, the other derives refresh tokens.
 
 pub mod administration;
+mod error;
 mod making;
 mod opened;
 pub mod vault;
+
+pub use error::KeyError;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,7 +70,7 @@ pub struct SignatureCounters {
 #[derive(Debug)]
 struct Look {
     ended: Instant,
-    outcome: Result<(), String>,
+    outcome: Result<(), KeyError>,
 }
 
 #[derive(Debug)]
@@ -122,7 +125,7 @@ impl Keys {
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn load(vault: KeyVault, clock: Arc<AgreedClock>) -> Result<Self, String> {
+    pub async fn load(vault: KeyVault, clock: Arc<AgreedClock>) -> Result<Self, KeyError> {
         let nothing = InHand::nothing(vault.schedule);
         let asked = clock.elapsed();
         let read = read_and_make(&vault, &clock, &nothing.opened, nothing.schedule).await?;
@@ -138,13 +141,13 @@ impl Keys {
     ///
     /// # Errors
     /// A sentence that says which cannot be opened and what to do.
-    pub async fn try_open(vault: &KeyVault, now: Timestamp) -> Result<usize, String> {
+    pub async fn try_open(vault: &KeyVault, now: Timestamp) -> Result<usize, KeyError> {
         let stored = vault.list().await?;
         let opened = Opened::open(&stored, vault, &Opened::default(), &vault.schedule, now);
         let mut problems = opened.replaced.clone();
         problems.extend(Some(opened.problem(None)).filter(|problem| !problem.is_empty()));
         let count = opened.signing.len() + opened.refresh.len();
-        if problems.is_empty() { Ok(count) } else { Err(problems.join("; ")) }
+        if problems.is_empty() { Ok(count) } else { Err(KeyError::new(problems.join("; "))) }
     }
 
     /// The signing keys as they stand.
@@ -219,7 +222,8 @@ impl Keys {
         if !in_hand.refresh.can_derive() {
             return Err(no_key(&in_hand, KeyPurpose::Refresh));
         }
-        in_hand.refresh.derive(claims, refreshed_at).map_err(Refusal::Fault)
+        let derived = in_hand.refresh.derive(claims, refreshed_at);
+        derived.map_err(|error| Refusal::Fault(error.to_string()))
     }
 
     /// How access tokens were found to be genuine.
@@ -309,13 +313,13 @@ impl Keys {
     ///
     /// # Errors
     /// A sentence for the log.
-    pub async fn reload(&self) -> Result<(), String> {
+    pub async fn reload(&self) -> Result<(), KeyError> {
         self.look_again_after(Duration::ZERO).await
     }
 
     /// Looks again, unless that was done so short a time ago: then what came of that counts, so that a
     /// flood of forged tokens does not queue before a database that is gone.
-    async fn look_again_after(&self, interval: Duration) -> Result<(), String> {
+    async fn look_again_after(&self, interval: Duration) -> Result<(), KeyError> {
         let mut last = self.looked.lock().await;
         if last.ended.elapsed() < interval {
             return last.outcome.clone();
@@ -325,7 +329,7 @@ impl Keys {
         outcome
     }
 
-    async fn look(&self) -> Result<(), String> {
+    async fn look(&self) -> Result<(), KeyError> {
         let before = self.in_hand.load_full();
         let asked = self.clock.elapsed();
         let read = read_and_make(&self.vault, &self.clock, &before.opened, before.schedule).await;
@@ -396,7 +400,7 @@ impl InHand {
     }
 
     /// Judges whether a service can start with these keys, after so much was made.
-    fn check_start(&self, made: Result<(), String>) -> Result<(), String> {
+    fn check_start(&self, made: Result<(), KeyError>) -> Result<(), KeyError> {
         let signs = self.ring.signing().is_some();
         // Whether another takes the place of a throttle key that is damaged is for the operator to say.
         let counts = self.opened.throttle.is_some()
@@ -410,10 +414,11 @@ impl InHand {
         made?;
         let purpose = if signs { KeyPurpose::Refresh } else { KeyPurpose::Signing };
         match self.opened.problem(Some(purpose)) {
-            problem if problem.is_empty() => {
-                Err(format!("there is no {} key that can be used now", purpose.as_str()))
-            }
-            problem => Err(problem),
+            problem if problem.is_empty() => Err(KeyError::new(format!(
+                "there is no {} key that can be used now",
+                purpose.as_str()
+            ))),
+            problem => Err(KeyError::new(problem)),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::error::KeyError;
 use super::vault::{
     KeyVault, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
     open_signing_key, open_throttle_key,
@@ -82,7 +83,8 @@ impl Opened {
     fn replaced_public_halves(&self, stored: &[StoredKey]) -> Vec<String> {
         let check = |row: &StoredKey| {
             let held = self.signing.iter().find(|held| *held.key.kid() == row.id)?;
-            check_public_half(row, Some(held.key.whole()?.public())).err()
+            let checked = check_public_half(row, Some(held.key.whole()?.public()));
+            checked.err().map(|error| error.to_string())
         };
         stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect()
     }
@@ -121,7 +123,7 @@ impl Opened {
 struct Opener<'a> {
     vault: &'a KeyVault,
     stored: &'a [StoredKey],
-    masters: Option<Result<MasterKeys, String>>,
+    masters: Option<Result<MasterKeys, KeyError>>,
     unusable: Vec<Unusable>,
 }
 
@@ -130,14 +132,15 @@ impl Opener<'_> {
         &mut self,
         row: &StoredKey,
         purpose: KeyPurpose,
-        open: fn(&StoredKey, &MasterKeys) -> Result<T, String>,
+        open: fn(&StoredKey, &MasterKeys) -> Result<T, KeyError>,
     ) -> Option<T> {
         let (vault, stored) = (self.vault, self.stored);
         let masters = self.masters.get_or_insert_with(|| vault.masters(stored));
         let opened = masters.as_ref().map_err(Clone::clone);
         match opened.and_then(|masters| open(row, masters)) {
             Ok(key) => Some(key),
-            Err(problem) => {
+            Err(error) => {
+                let problem = error.to_string();
                 self.unusable.push(Unusable { kid: row.id.clone(), purpose, problem });
                 None
             }

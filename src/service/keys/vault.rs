@@ -1,9 +1,11 @@
 //! Keys as they are stored: listed, opened with the master keys, sealed and added.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use super::error::KeyError;
 use crate::replicas;
 use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use jeton_crypto::refresh_keys::{self, RefreshKey};
@@ -70,25 +72,29 @@ pub(super) fn dates(key: &StoredKey) -> KeyDates {
 
 impl KeyVault {
     /// Every key, sealed.
-    pub(super) async fn list(&self) -> Result<Vec<StoredKey>, String> {
-        self.store.perform(ListKeys).await.map_err(|error| error.to_string())
+    pub(super) async fn list(&self) -> Result<Vec<StoredKey>, KeyError> {
+        Ok(self.store.perform(ListKeys).await?)
     }
 
     /// Reads the master keys, and makes the first if nothing was ever sealed; where something was,
     /// says which one is needed.
-    pub(super) fn masters(&self, stored: &[StoredKey]) -> Result<MasterKeys, String> {
-        MasterKeys::load(&self.master_key_files, !stored.is_empty()).map_err(|problem| match stored
-            .first()
-            .and_then(|key| sealing::sealed_under(&key.sealed_key))
-        {
-            Some(id) => format!("{problem}; the key that is needed is the master key {id}"),
-            None => problem,
+    pub(super) fn masters(&self, stored: &[StoredKey]) -> Result<MasterKeys, KeyError> {
+        let loaded = MasterKeys::load(&self.master_key_files, !stored.is_empty());
+        let needed = || stored.first().and_then(|key| sealing::sealed_under(&key.sealed_key));
+        loaded.map_err(|error| match needed() {
+            Some(id) => {
+                KeyError::from(error).and(&format!("the key that is needed is the master key {id}"))
+            }
+            None => error.into(),
         })
     }
 
     /// Reads the master keys to seal everything anew. The first is made if it does not exist and the
     /// others open everything: it is to be a new one.
-    pub(super) fn masters_to_seal_anew(&self, stored: &[StoredKey]) -> Result<MasterKeys, String> {
+    pub(super) fn masters_to_seal_anew(
+        &self,
+        stored: &[StoredKey],
+    ) -> Result<MasterKeys, KeyError> {
         match self.master_key_files.as_slice() {
             [first, others @ ..] if !others.is_empty() && !first.exists() => {
                 let others = MasterKeys::load(others, true)?;
@@ -97,16 +103,18 @@ impl KeyVault {
                         others.open(purpose, &key.id, &key.sealed_key)?;
                     }
                 }
-                MasterKeys::load(&self.master_key_files, false)
+                Ok(MasterKeys::load(&self.master_key_files, false)?)
             }
             _ => self.masters(stored),
         }
     }
 
     /// When signing keys follow each other where the replicas are that share the database.
-    pub(super) async fn schedule_among_replicas(&self, now: Timestamp) -> Result<Schedule, String> {
-        let others = replicas::publication(&self.store, now).await;
-        let others = others.map_err(|error| error.to_string())?;
+    pub(super) async fn schedule_among_replicas(
+        &self,
+        now: Timestamp,
+    ) -> Result<Schedule, KeyError> {
+        let others = replicas::publication(&self.store, now).await?;
         Ok(others.map_or(self.schedule, |others| self.schedule.among(others.jwks_max_age)))
     }
 
@@ -120,7 +128,7 @@ impl KeyVault {
         stored: &[StoredKey],
         replaced: Option<&KeyId>,
         now: Timestamp,
-    ) -> Result<MasterKeys, String> {
+    ) -> Result<MasterKeys, KeyError> {
         let masters = self.masters(stored)?;
         let (replaced, others): (Vec<_>, Vec<_>) = in_use(stored, &self.schedule, now)
             .into_iter()
@@ -140,10 +148,10 @@ impl KeyVault {
         };
         match problem {
             None => Ok(masters),
-            Some(problem) if opens_any => Err(format!(
-                "{problem}; or withdraw the key with `jeton key revoke`; no key was made"
-            )),
-            Some(problem) => Err(format!("{problem}; no key was made")),
+            Some(problem) if opens_any => {
+                Err(problem.and("or withdraw the key with `jeton key revoke`; no key was made"))
+            }
+            Some(problem) => Err(problem.and("no key was made")),
         }
     }
 
@@ -154,10 +162,12 @@ impl KeyVault {
         generation: i64,
         replaced: Option<&KeyId>,
         dates: impl FnOnce() -> (Timestamp, Timestamp) + Send,
-    ) -> Result<Option<KeyId>, String> {
+    ) -> Result<Option<KeyId>, KeyError> {
         let bits = self.bits;
         let made = tokio::task::spawn_blocking(move || signing::generate(bits)).await;
-        let made = made.map_err(|error| format!("cannot make a signing key: {error}"))??;
+        let made = made.map_err(|error| {
+            KeyError::because(format!("cannot make a signing key: {error}"), error)
+        })??;
         // Only now: making it took time, and it is published from when it was created.
         self.add(NewKey::signing(made), generation, replaced, dates()).await
     }
@@ -169,7 +179,7 @@ impl KeyVault {
         generation: i64,
         replaced: Option<&KeyId>,
         dates: (Timestamp, Timestamp),
-    ) -> Result<Option<KeyId>, String> {
+    ) -> Result<Option<KeyId>, KeyError> {
         self.add(NewKey::symmetric(purpose), generation, replaced, dates).await
     }
 
@@ -185,16 +195,15 @@ impl KeyVault {
         generation: i64,
         replaced: Option<&KeyId>,
         (created_at, activates_at): (Timestamp, Timestamp),
-    ) -> Result<Option<KeyId>, String> {
+    ) -> Result<Option<KeyId>, KeyError> {
         let stored = self.list().await?;
         let mut of_use = in_use(&stored, &self.schedule, created_at).into_iter();
         let has_signing_key = of_use.any(|key| is_for(KeyPurpose::Signing)(&key));
         if new.purpose != KeyPurpose::Signing && !has_signing_key {
-            return Err(
+            return Err(KeyError::new(
                 "there is no signing key, which must be the first: start `jeton serve`, which \
-                        makes all keys, or run `jeton key rotate`"
-                    .to_owned(),
-            );
+                 makes all keys, or run `jeton key rotate`",
+            ));
         }
         let masters = self.masters_to_seal(&stored, replaced, created_at)?;
         let (id, purpose) = (new.id, new.purpose.as_str());
@@ -208,7 +217,7 @@ impl KeyVault {
             activates_at,
             revoked_at: None,
         };
-        let won = self.store.perform(AddKey { key }).await.map_err(|error| error.to_string())?;
+        let won = self.store.perform(AddKey { key }).await?;
         if won {
             let activates_at = activates_at.to_string();
             tracing::info!(
@@ -242,28 +251,36 @@ pub(super) fn in_use<'a>(
 }
 
 /// Whether these master keys open a key; of a kind that only a later version knows, whether they should.
-pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), String> {
+pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), KeyError> {
     match KeyPurpose::find(&key.purpose) {
-        Some(purpose) => masters.open(purpose, &key.id, &key.sealed_key).map(|_| ()),
+        Some(purpose) => Ok(masters.open(purpose, &key.id, &key.sealed_key).map(drop)?),
         None if sealing::sealed_under(&key.sealed_key).is_some_and(|id| masters.has(&id)) => Ok(()),
-        None => Err(format!(
+        None => Err(KeyError::new(format!(
             "the {} key {} is sealed under a master key that is not given: name it as a second \
              --master-key-file",
             key.purpose, key.id
-        )),
+        ))),
     }
+}
+
+/// The error of a key that opens and is none.
+fn unusable(stored: &StoredKey, error: impl Error + Send + Sync + 'static) -> KeyError {
+    let sentence = format!("the {} key {} cannot be used: {error}", stored.purpose, stored.id);
+    KeyError::because(sentence, error)
 }
 
 /// Opens a signing key, and lets it sign and verify once.
 pub(super) fn open_signing_key(
     stored: &StoredKey,
     masters: &MasterKeys,
-) -> Result<SigningKey, String> {
+) -> Result<SigningKey, KeyError> {
     let secret = masters.open(KeyPurpose::Signing, &stored.id, &stored.sealed_key)?;
-    let key = SigningKey::from_secret(&secret)
-        .map_err(|error| format!("the signing key {} cannot be used: {error}", stored.id))?;
+    let key = SigningKey::from_secret(&secret).map_err(|error| unusable(stored, error))?;
     if key.public().kid != stored.id {
-        return Err(format!("the signing key {} is another key than its name says", stored.id));
+        return Err(KeyError::new(format!(
+            "the signing key {} is another key than its name says",
+            stored.id
+        )));
     }
     Ok(key)
 }
@@ -274,7 +291,7 @@ pub(super) fn open_signing_key(
 pub(super) fn check_public_half(
     stored: &StoredKey,
     derived: Option<&PublicJwk>,
-) -> Result<(), String> {
+) -> Result<(), KeyError> {
     let beside = serde_json::from_str::<PublicJwk>(&stored.public_jwk).ok();
     let is_right = beside.is_some_and(|beside| match derived {
         Some(derived) => beside == *derived,
@@ -283,21 +300,44 @@ pub(super) fn check_public_half(
     if is_right {
         return Ok(());
     }
-    Err(format!(
+    Err(KeyError::new(format!(
         "the public half in the database is not that of the key {}: somebody replaced it. Look who can write the \
          database; then put it back, from a backup or the JWKS, or withdraw the key with `jeton key revoke`",
         stored.id
-    ))
+    )))
+}
+
+/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
+/// are to be.
+pub(super) fn seal_anew(
+    stored: &[StoredKey],
+    masters: &MasterKeys,
+) -> Result<Vec<(KeyId, String, String)>, KeyError> {
+    let is_other = |key: &&StoredKey| {
+        sealing::sealed_under(&key.sealed_key).as_deref() != Some(masters.first())
+    };
+    let seal = |key: &StoredKey| {
+        let purpose = KeyPurpose::find(&key.purpose).ok_or_else(|| {
+            KeyError::new(format!(
+                "the key {} is for something that only a later version knows",
+                key.id
+            ))
+        })?;
+        let secret = masters.open(purpose, &key.id, &key.sealed_key)?;
+        let sealed = masters.seal(purpose, &key.id, &secret);
+        Ok((key.id.clone(), key.sealed_key.clone(), sealed))
+    };
+    stored.iter().filter(is_other).map(seal).collect()
 }
 
 /// Opens a refresh key.
 pub(super) fn open_refresh_key(
     stored: &StoredKey,
     masters: &MasterKeys,
-) -> Result<RefreshKey, String> {
+) -> Result<RefreshKey, KeyError> {
     let secret = masters.open(KeyPurpose::Refresh, &stored.id, &stored.sealed_key)?;
     RefreshKey::from_secret(stored.id.clone(), dates(stored), &secret)
-        .map_err(|error| format!("the refresh key {} cannot be used: {error}", stored.id))
+        .map_err(|error| unusable(stored, error))
 }
 
 /// The key that names counters: the newest that was not withdrawn.
@@ -310,10 +350,9 @@ pub(crate) fn find_throttle_key(stored: &[StoredKey]) -> Option<&StoredKey> {
 pub(crate) fn open_throttle_key(
     stored: &StoredKey,
     masters: &MasterKeys,
-) -> Result<ThrottleKey, String> {
+) -> Result<ThrottleKey, KeyError> {
     let secret = masters.open(KeyPurpose::Throttle, &stored.id, &stored.sealed_key)?;
-    ThrottleKey::from_secret(stored.id.clone(), &secret)
-        .map_err(|error| format!("the throttle key {} cannot be used: {error}", stored.id))
+    ThrottleKey::from_secret(stored.id.clone(), &secret).map_err(|error| unusable(stored, error))
 }
 
 /// The number of the next key of a purpose.

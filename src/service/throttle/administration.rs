@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::keys::KeyError;
 use crate::keys::vault::{find_throttle_key, open_throttle_key};
 use jeton_crypto::sealing::MasterKeys;
 use jeton_crypto::throttle_key::ThrottleKey;
@@ -30,8 +31,8 @@ pub struct AccountThrottle {
 }
 
 /// Opens the key that names counters; `None` if the service has never run.
-async fn throttle_key(store: &Store, files: &[PathBuf]) -> Result<Option<ThrottleKey>, String> {
-    let stored = store.perform(ListKeys).await.map_err(|error| error.to_string())?;
+async fn throttle_key(store: &Store, files: &[PathBuf]) -> Result<Option<ThrottleKey>, KeyError> {
+    let stored = store.perform(ListKeys).await?;
     let Some(row) = find_throttle_key(&stored) else { return Ok(None) };
     let masters = MasterKeys::load(files, true)?;
     open_throttle_key(row, &masters).map(Some)
@@ -41,7 +42,7 @@ async fn counter(
     store: &Store,
     files: &[PathBuf],
     user: &User,
-) -> Result<Option<CounterName>, String> {
+) -> Result<Option<CounterName>, KeyError> {
     let key = throttle_key(store, files).await?;
     Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_bytes()])))
 }
@@ -55,12 +56,11 @@ pub async fn look(
     files: &[PathBuf],
     user: &User,
     now: Timestamp,
-) -> Result<AccountThrottle, String> {
+) -> Result<AccountThrottle, KeyError> {
     let Some(account) = counter(store, files, user).await? else {
         return Ok(AccountThrottle::default());
     };
-    let tallies = store.perform(ListTalliesOfAccount(account)).await;
-    let tallies = tallies.map_err(|error| error.to_string())?;
+    let tallies = store.perform(ListTalliesOfAccount(account)).await?;
     let mut found = AccountThrottle::default();
     for (name, tally) in tallies {
         let tally = tally.since(user.password_changed_at);
@@ -88,8 +88,7 @@ fn waits_until(tally: &Tally, counted: Counted, now: Timestamp) -> Option<Timest
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to do.
-pub async fn unlock(store: &Store, files: &[PathBuf], user: &User) -> Result<bool, String> {
+pub async fn unlock(store: &Store, files: &[PathBuf], user: &User) -> Result<bool, KeyError> {
     let Some(account) = counter(store, files, user).await? else { return Ok(false) };
-    let unlocked = store.perform(UnlockAccount(account)).await;
-    unlocked.map(|count| count > 0).map_err(|error| error.to_string())
+    Ok(store.perform(UnlockAccount(account)).await? > 0)
 }

@@ -104,7 +104,8 @@ impl Issuance {
             preferred_username: wants(OptionalClaim::PreferredUsername)
                 .then(|| subject.username.to_owned()),
         };
-        let access_token = signer.sign(&claims).map_err(Refusal::Fault)?;
+        let access_token = signer.sign(&claims);
+        let access_token = access_token.map_err(|error| Refusal::Fault(error.to_string()))?;
         let refresh_token = if settings.grants.contains(&GrantType::RefreshToken) {
             Some(self.refresh_token(session)?)
         } else {

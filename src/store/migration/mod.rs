@@ -14,6 +14,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -126,31 +127,86 @@ impl SchemaStatus {
     }
 }
 
+/// What is wrong with the tables, or with an attempt to bring them up to date, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum MigrationError {
+    /// The database gave no answer that is of use.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The record of what was applied is hidden from the role.
+    #[error(
+        "cannot tell of which version its tables are: {0}; grant the role USAGE on their schema and \
+         the right to read schema_migrations"
+    )]
+    Unreadable(#[source] StoreError),
+    /// A newer Jeton made the tables.
+    #[error(
+        "its tables are of version {version} and this jeton knows only up to {known}: use a newer \
+         jeton"
+    )]
+    TooNew {
+        /// Their version.
+        version: i64,
+        /// The newest that this program has.
+        known: i64,
+    },
+    /// A script was changed after it was applied.
+    #[error(
+        "migration {version} ({name}) was applied from another text than this jeton has: use the \
+         jeton that the database was made with"
+    )]
+    OtherText {
+        /// Its version.
+        version: i64,
+        /// Its name.
+        name: &'static str,
+    },
+    /// A step failed. What was done before stays done.
+    #[error(
+        "cannot bring the tables from version {} to {}: {place}{source}; {}",
+        before.applied, before.known, remedy(source)
+    )]
+    Interrupted {
+        /// Where the tables stood.
+        before: SchemaStatus,
+        /// The step with a colon and a blank behind it, or nothing.
+        place: String,
+        /// Why it failed.
+        source: StoreError,
+    },
+}
+
+/// What to do about a step that failed.
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Forbidden(_) => {
+            "run `jeton db migrate` with a role that may create tables and owns those that are there, \
+             and then start again"
+        }
+        _ => "what was done stays done, and the next start or `jeton db migrate` goes on there",
+    }
+}
+
 /// Looks which migrations were applied, and changes nothing.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the database and what to do.
-pub async fn status(store: &Store) -> Result<SchemaStatus, String> {
+/// [`MigrationError`]: what is wrong with the database, and what to do.
+pub async fn status(store: &Store) -> Result<SchemaStatus, MigrationError> {
     let applied = match store.perform(ListMigrations).await {
         // A database without the table has had no migration.
         Err(StoreError::NoTable(_)) if sees_all_tables(store).await? => Vec::new(),
         Err(error @ (StoreError::NoTable(_) | StoreError::Forbidden(_))) => {
-            return Err(format!(
-                "cannot tell of which version its tables are: {error}; grant the role USAGE on their \
-                 schema and the right to read schema_migrations"
-            ));
+            return Err(MigrationError::Unreadable(error));
         }
-        applied => applied.map_err(|error| error.to_string())?,
+        applied => applied?,
     };
     check(&applied)
 }
 
-async fn sees_all_tables(store: &Store) -> Result<bool, String> {
+async fn sees_all_tables(store: &Store) -> Result<bool, StoreError> {
     match store.engine {
         Engine::Sqlite(_) => Ok(true),
-        Engine::Postgres { .. } => {
-            store.perform(HasSchema).await.map_err(|error| error.to_string())
-        }
+        Engine::Postgres { .. } => store.perform(HasSchema).await,
     }
 }
 
@@ -158,8 +214,8 @@ async fn sees_all_tables(store: &Store) -> Result<bool, String> {
 /// newest version if the run was told to stop.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the database and what to do. What was done stays done.
-pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, String> {
+/// [`MigrationError`]: what is wrong with the database, and what to do. What was done stays done.
+pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, MigrationError> {
     let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
     loop {
         let before = status(store).await?;
@@ -189,15 +245,15 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Strin
 /// Waits as long as another run works, and returns where the tables stand then.
 ///
 /// # Errors
-/// A sentence that says what is wrong with the database and what to do.
-pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, String> {
+/// [`MigrationError`]: what is wrong with the database, and what to do.
+pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, MigrationError> {
     let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
     loop {
         let status = status(store).await?;
         if status.is_up_to_date() {
             return Ok(status);
         }
-        let guard = waiting.look().await.map_err(|error| error.to_string())?;
+        let guard = waiting.look().await?;
         if waiting.is_at_rest(&guard) {
             return Ok(status);
         }
@@ -219,20 +275,10 @@ async fn work(worker: &Worker<'_>, guard: &Guard) -> Result<(), Trouble> {
 }
 
 impl Trouble {
-    fn explain(self, status: SchemaStatus) -> String {
-        let Self { place, error } = self;
+    fn explain(self, before: SchemaStatus) -> MigrationError {
+        let Self { place, error: source } = self;
         let place = if place.is_empty() { place } else { format!("{place}: ") };
-        let remedy = match error {
-            StoreError::Forbidden(_) => {
-                "run `jeton db migrate` with a role that may create tables and owns those that are \
-                 there, and then start again"
-            }
-            _ => "what was done stays done, and the next start or `jeton db migrate` goes on there",
-        };
-        format!(
-            "cannot bring the tables from version {} to {}: {place}{error}; {remedy}",
-            status.applied, status.known
-        )
+        MigrationError::Interrupted { before, place, source }
     }
 }
 
@@ -319,21 +365,13 @@ impl Waiting<'_> {
 }
 
 /// Holds what was applied against what this program has.
-fn check(applied: &[(i64, String)]) -> Result<SchemaStatus, String> {
+fn check(applied: &[(i64, String)]) -> Result<SchemaStatus, MigrationError> {
     for (version, recorded) in applied {
         let Some(own) = MIGRATIONS.iter().find(|migration| migration.version == *version) else {
-            return Err(format!(
-                "its tables are of version {version} and this jeton knows only up to {}: use a newer \
-                 jeton",
-                newest()
-            ));
+            return Err(MigrationError::TooNew { version: *version, known: newest() });
         };
         if *recorded != own.checksum() {
-            return Err(format!(
-                "migration {version} ({}) was applied from another text than this jeton has: use the \
-                 jeton that the database was made with",
-                own.name
-            ));
+            return Err(MigrationError::OtherText { version: *version, name: own.name });
         }
     }
     let applied = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
@@ -385,17 +423,19 @@ mod tests {
         assert_eq!(check(&[]).map(|status| status.applied), Ok(0));
         assert_eq!(check(&[right]).map(|status| status.applied), Ok(1));
         assert!(
-            check(&[(1, "other".to_owned())]).is_err_and(|error| error.contains("another text"))
+            check(&[(1, "other".to_owned())])
+                .is_err_and(|error| error.to_string().contains("another text"))
         );
-        assert!(check(&[(99, String::new())]).is_err_and(|error| error.contains("newer")));
+        assert!(
+            check(&[(99, String::new())]).is_err_and(|error| error.to_string().contains("newer"))
+        );
     }
 
     #[test]
     fn every_script_consists_of_steps() {
         for migration in MIGRATIONS {
             let steps = step::steps(migration.script);
-            let known = steps.map_err(|statement| format!("no known form: {statement}"));
-            assert!(!known.expect(migration.name).is_empty(), "{}", migration.name);
+            assert!(!steps.expect(migration.name).is_empty(), "{}", migration.name);
         }
     }
 }

@@ -23,12 +23,17 @@ pub(super) enum Kind {
     Rows { next: Statement, change: Statement },
 }
 
+/// A statement of a script that has none of the forms.
+#[derive(Debug, thiserror::Error)]
+#[error("no known form: {0}")]
+pub(super) struct UnknownForm(String);
+
 /// The steps of a script.
 ///
 /// # Errors
-/// A statement that has none of the forms.
-pub(super) fn steps(script: &str) -> Result<Vec<Step>, String> {
-    let read = |statement: String| Step::read(&statement).ok_or(statement);
+/// A statement has none of the forms.
+pub(super) fn steps(script: &str) -> Result<Vec<Step>, UnknownForm> {
+    let read = |statement: String| Step::read(&statement).ok_or(UnknownForm(statement));
     statements(script).into_iter().map(read).collect()
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 use tokio_postgres::{Client, Config, Connection, Socket};
 
+use super::super::StoreError;
 use super::failure::describe;
 
 /// How long all servers of a URL may take to connect to, together.
@@ -86,8 +87,8 @@ impl Hosts {
     /// Connects to the first server that answers in its share of the time and takes the session.
     ///
     /// # Errors
-    /// What each of them said.
-    pub(super) async fn connect(&self) -> Result<(Connected, Target), String> {
+    /// [`StoreError::Unavailable`] with what each of them said.
+    pub(super) async fn connect(&self) -> Result<(Connected, Target), StoreError> {
         let end = Instant::now() + CONNECT_TIMEOUT;
         let mut problems = Vec::new();
         let targets = self.targets(end, &mut problems).await;
@@ -117,7 +118,7 @@ impl Hosts {
             });
             problems.push(if targets.len() > 1 { format!("{target}: {problem}") } else { problem });
         }
-        Err(problems.join("; "))
+        Err(StoreError::Unavailable(problems.join("; ")))
     }
 
     /// The addresses of all hosts, in the order in which they are to be tried.

@@ -22,7 +22,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::time::{sleep, timeout};
 
 use super::postgres_url::{Location, read_url};
-use super::{Access, EngineConnection, PoolUse, StoreError, Tx, UseCase};
+use super::{Access, EngineConnection, OpenProblem, PoolUse, StoreError, Tx, UseCase};
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
 pub(crate) use lease::Lease;
@@ -64,7 +64,7 @@ impl Postgres {
         url: &str,
         statements: Counter,
         given_up: Counter,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, OpenProblem> {
         let Location { config, tls, prepares } = read_url(url)?;
         let hosts = Arc::new(Hosts::new(config, tls));
         let pool = |connections| {
@@ -74,17 +74,14 @@ impl Postgres {
                 .create_timeout(Some(CREATE_TIMEOUT))
                 .runtime(Runtime::Tokio1)
                 .build()
-                .map_err(|error| error.to_string())
         };
         let (readers, writers) = (pool(READING_CONNECTIONS_MAX)?, pool(WRITING_CONNECTIONS_MAX)?);
         let postgres =
             Self { readers, writers, hosts, turns: Turns::default(), statements, given_up };
         // A wrong address or password shows now, not at the first login.
         postgres.lease(Access::Read).await.map_err(|error| match error {
-            StoreError::Unavailable(detail) => format!(
-                "{detail}; check host, port, user, password and sslmode, and that the server runs"
-            ),
-            other => other.to_string(),
+            StoreError::Unavailable(detail) => OpenProblem::Unreachable(detail),
+            other => other.into(),
         })?;
         Ok(postgres)
     }
@@ -147,12 +144,10 @@ impl Postgres {
 
     async fn lease(&self, access: Access) -> Result<Lease, StoreError> {
         let pool = if access == Access::Read { &self.readers } else { &self.writers };
-        let object = pool.get().await.map_err(|error| {
-            StoreError::Unavailable(match error {
-                PoolError::Backend(problem) => problem,
-                PoolError::Timeout(_) => "no connection in time".to_owned(),
-                other => other.to_string(),
-            })
+        let object = pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Timeout(_) => StoreError::Unavailable("no connection in time".to_owned()),
+            other => StoreError::Unavailable(other.to_string()),
         })?;
         Ok(Lease::new(object, Arc::clone(&self.hosts), access, self.given_up.clone()))
     }

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Connection, Socket};
 
+use super::super::StoreError;
 use super::backend;
 use super::failure::describe;
 use super::hosts::{Hosts, Target};
@@ -70,11 +71,12 @@ impl Manager {
 
     /// Whether statements can be prepared. Where a pooler stands between, the next transaction may run
     /// on a connection to the server on which a statement of the same name is another replica's.
-    async fn can_prepare(&self, client: &tokio_postgres::Client) -> Result<bool, String> {
+    async fn can_prepare(&self, client: &tokio_postgres::Client) -> Result<bool, StoreError> {
         if !self.prepares {
             return Ok(false);
         }
-        let direct = backend::is_direct(client).await.map_err(|error| describe(&error))?;
+        let direct = backend::is_direct(client).await;
+        let direct = direct.map_err(|error| StoreError::Unavailable(describe(&error)))?;
         if !direct && !self.hosts.pooler_met.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a pooler stands before PostgreSQL, so statements are not prepared; take \
@@ -87,9 +89,9 @@ impl Manager {
 
 impl managed::Manager for Manager {
     type Type = Session;
-    type Error = String;
+    type Error = StoreError;
 
-    async fn create(&self) -> Result<Session, String> {
+    async fn create(&self) -> Result<Session, StoreError> {
         let era = self.hosts.era();
         let ((client, connection), target) = self.hosts.connect().await?;
         let warned = Arc::new(AtomicBool::new(false));
@@ -103,7 +105,7 @@ impl managed::Manager for Manager {
         Ok(Session { client, target, era, prepares, age_max, warned, driver })
     }
 
-    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<String> {
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<StoreError> {
         if session.client.is_closed() {
             return Err(RecycleError::message("it was closed"));
         }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::super::StoreError;
+use super::super::{OpenProblem, StoreError};
 use super::statement::{classify, run_script};
 
 /// How long to wait for another process, such as the command line, that holds the database.
@@ -41,30 +41,23 @@ pub(super) struct DatabaseFile {
 impl DatabaseFile {
     /// Opens the database, which is made if it is not there: the file, a connection that must stay
     /// open for as long as the file is used, and whether it was made.
-    pub(super) fn open(path: &Path) -> Result<(Self, Connection, bool), String> {
-        let explain = |error: StoreError| {
-            format!(
-                "{error}; its folder must exist and be writable for this process, and the file must \
-                 be a SQLite database"
-            )
-        };
+    pub(super) fn open(path: &Path) -> Result<(Self, Connection, bool), OpenProblem> {
         let is_new = create_for_owner(path);
         let before = identity(path, "");
-        let mut connection = open_file(path).map_err(explain)?;
-        set_up(&connection).map_err(classify).map_err(explain)?;
+        let mut connection = open_file(path).map_err(OpenProblem::File)?;
+        set_up(&connection).map_err(classify).map_err(OpenProblem::File)?;
         let left_clean = if is_new {
             say_that_it_is_clean(&connection)
         } else {
             leave_nothing_behind(&mut connection, path)
         };
-        left_clean.map_err(explain)?;
+        left_clean.map_err(OpenProblem::File)?;
         // Takes and releases the write lock: a read-only file or folder shows now, not at the first
         // login.
-        run_script(&mut connection, "BEGIN IMMEDIATE; COMMIT")
-            .map_err(|error| error.to_string())?;
+        run_script(&mut connection, "BEGIN IMMEDIATE; COMMIT")?;
         let opened = SUFFIXES.map(|suffix| identity(path, suffix));
         if opened[0] != before {
-            return Err("the file was replaced at the moment of opening it: try again".to_owned());
+            return Err(OpenProblem::Replaced);
         }
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok((Self { path, opened, lost: ArcSwapOption::empty() }, connection, is_new))

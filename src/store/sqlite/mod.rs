@@ -20,7 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Access, PoolUse, StoreError, UseCase};
+use super::{Access, OpenProblem, PoolUse, StoreError, UseCase};
 use file::DatabaseFile;
 use job::Asked;
 use queue::Refusal;
@@ -63,7 +63,7 @@ struct End {
 }
 
 impl Sqlite {
-    pub(super) fn open(path: &Path, statements: Counter) -> Result<Self, String> {
+    pub(super) fn open(path: &Path, statements: Counter) -> Result<Self, OpenProblem> {
         let (file, connection, is_new) = DatabaseFile::open(path)?;
         let new_file = is_new.then(|| file.path.clone());
         let file = Arc::new(file);

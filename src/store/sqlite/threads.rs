@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::super::StoreError;
+use super::super::{OpenProblem, StoreError};
 use super::file::{BUSY_TIMEOUT, DatabaseFile, leave_log_alone};
 use super::job::Job;
 use super::queue::Queue;
@@ -52,13 +52,13 @@ pub(super) fn start(
     name: &str,
     alive: Sender<()>,
     work: impl FnOnce() + Send + 'static,
-) -> Result<(), String> {
+) -> Result<(), OpenProblem> {
     let run = move || {
         work();
         drop(alive);
     };
     let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-    started.map(drop).map_err(|error| format!("cannot start its thread: {error}"))
+    started.map(drop).map_err(OpenProblem::Thread)
 }
 
 /// Reads until the queue is closed.
