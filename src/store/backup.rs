@@ -51,10 +51,7 @@ pub struct CheckIntegrity;
 
 impl UseCase for CheckIntegrity {
     type Outcome = Option<String>;
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::CHECK_INTEGRITY, &[]).await?;
@@ -81,10 +78,7 @@ struct AskForRewrite;
 
 impl UseCase for AskForRewrite {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::ASK_FOR_REWRITE, &[]).await.map(drop)

@@ -102,10 +102,7 @@ pub struct ListClients;
 
 impl UseCase for ListClients {
     type Outcome = Vec<StoredClient>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredClient>, StoreError> {
         read_clients(&tx.query(&sql::LIST_CLIENTS, &[]).await?)
@@ -136,10 +133,7 @@ pub struct AddClient {
 
 impl UseCase for AddClient {
     type Outcome = NewClient;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<NewClient, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS_TO_ADD).await?;
@@ -174,10 +168,7 @@ where
     F: Fn(&mut ClientSettings) -> Result<(), String> + Send + Sync + 'static,
 {
     type Outcome = Option<Result<(ClientSettings, ClientSettings), String>>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Whenever this begins anew another change has succeeded. The caller's patience ends it.
@@ -219,10 +210,7 @@ pub struct SetClientDisabled {
 
 impl UseCase for SetClientDisabled {
     type Outcome = Option<bool>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
         let id = (&self.id).into();
@@ -248,10 +236,7 @@ pub struct DeleteClient {
 
 impl UseCase for DeleteClient {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let deleted = tx.execute(&sql::DELETE_CLIENT, &[(&self.id).into()]).await? == 1;
@@ -275,10 +260,7 @@ pub struct AddClientSecret {
 
 impl UseCase for AddClientSecret {
     type Outcome = Option<i64>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
         let values = [
@@ -309,10 +291,7 @@ pub struct RemoveClientSecret {
 
 impl UseCase for RemoveClientSecret {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), self.number.into()];
@@ -333,10 +312,7 @@ pub struct RecordSecretUse {
 
 impl UseCase for RecordSecretUse {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let values = [(&self.id).into(), self.number.into(), self.now.into()];

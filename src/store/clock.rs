@@ -10,10 +10,7 @@ pub(super) struct ReadDatabaseClock;
 
 impl UseCase for ReadDatabaseClock {
     type Outcome = i64;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         let rows = tx.query(&sql::READ_DATABASE_CLOCK, &[]).await?;
@@ -28,10 +25,7 @@ pub struct ReadClock;
 
 impl UseCase for ReadClock {
     type Outcome = Option<Timestamp>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
         let rows = tx.query(&sql::READ_CLOCK, &[]).await?;
@@ -48,10 +42,7 @@ pub struct RecordClock {
 
 impl UseCase for RecordClock {
     type Outcome = Timestamp;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
         let rows = tx.query(&sql::RECORD_CLOCK, &[self.now.into()]).await?;
@@ -68,10 +59,7 @@ pub struct CorrectClock {
 
 impl UseCase for CorrectClock {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::CORRECT_CLOCK, &[self.now.into()]).await.map(|_| ())

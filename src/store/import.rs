@@ -200,9 +200,7 @@ impl UseCase for FindKnown {
 
     /// As many statements as it takes: what they see of different moments is decided on again when it is
     /// stored.
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Known, StoreError> {
         let names: Vec<Value> = self.names.iter().map(Value::from).collect();
@@ -235,10 +233,7 @@ pub struct ImportUsers {
 
 impl UseCase for ImportUsers {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         self.stored.store(0, Ordering::Relaxed);

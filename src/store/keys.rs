@@ -46,10 +46,7 @@ pub struct ListKeys;
 
 impl UseCase for ListKeys {
     type Outcome = Vec<StoredKey>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredKey>, StoreError> {
         let rows = tx.query(&sql::LIST_KEYS, &[]).await?;
@@ -66,10 +63,7 @@ pub struct AddKey {
 
 impl UseCase for AddKey {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [
@@ -96,10 +90,7 @@ pub struct ActivateKey {
 
 impl UseCase for ActivateKey {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         Ok(tx.execute(&sql::ACTIVATE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
@@ -117,10 +108,7 @@ pub struct RevokeKey {
 
 impl UseCase for RevokeKey {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         Ok(tx.execute(&sql::REVOKE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
@@ -137,10 +125,7 @@ pub struct ResealKeys {
 
 impl UseCase for ResealKeys {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for (id, before, after) in &self.keys {

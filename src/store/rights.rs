@@ -34,10 +34,7 @@ struct FindMissingRights {
 
 impl UseCase for FindMissingRights {
     type Outcome = Vec<String>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError> {
         let migrates = [i64::from(self.migrates).into()];
@@ -50,10 +47,7 @@ struct FindReadOnly;
 
 impl UseCase for FindReadOnly {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::FIND_READ_ONLY, &[]).await?;

@@ -40,10 +40,7 @@ pub struct OpenSession {
 
 impl UseCase for OpenSession {
     type Outcome = Option<Vec<SessionId>>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     fn contended_row(&self) -> Option<String> {
         Some(format!("user {}", self.user_id.as_str()))
@@ -194,10 +191,7 @@ pub struct EndReusedSession {
 
 impl UseCase for EndReusedSession {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), self.generation.into()];
@@ -216,10 +210,7 @@ pub struct EndSession {
 
 impl UseCase for EndSession {
     type Outcome = Option<UserId>;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, StoreError> {
         let values = [(&self.id).into(), self.client_id.as_ref().into()];
@@ -239,10 +230,7 @@ pub struct EndSessionsOfUser {
 
 impl UseCase for EndSessionsOfUser {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let values = [(&self.user_id).into(), self.client_id.as_ref().into()];
@@ -256,10 +244,7 @@ pub struct EndAllSessions;
 
 impl UseCase for EndAllSessions {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::END_ALL_SESSIONS, &[]).await
@@ -277,10 +262,7 @@ pub struct EndSessionsOfClient {
 
 impl UseCase for EndSessionsOfClient {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let values = [(&self.client_id).into(), self.limit.into()];
@@ -320,10 +302,7 @@ pub struct ListSessionsOfUser {
 
 impl UseCase for ListSessionsOfUser {
     type Outcome = Vec<ListedSession>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ListedSession>, StoreError> {
         let values = [(&self.user_id).into(), self.client_id.as_ref().into(), self.now.into()];
@@ -357,10 +336,7 @@ pub struct DeleteExpiredSessions {
 
 impl UseCase for DeleteExpiredSessions {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &[self.before.into(), self.limit.into()]).await
@@ -376,10 +352,7 @@ pub struct CountExpiredSessions {
 
 impl UseCase for CountExpiredSessions {
     type Outcome = i64;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         let rows = tx.query(&sql::COUNT_EXPIRED_SESSIONS, &[self.before.into()]).await?;

@@ -29,10 +29,7 @@ pub struct FindTallies(pub [CounterName; 4]);
 
 impl UseCase for FindTallies {
     type Outcome = [Tally; 4];
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 4], StoreError> {
         let rows = tx.query(&sql::FIND_TALLIES, &self.0.map(Value::from)).await?;
@@ -66,10 +63,7 @@ pub struct CountFailures {
 
 impl UseCase for CountFailures {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for failure in &self.failures {
@@ -134,10 +128,7 @@ impl ReplaceTallies {
 
 impl UseCase for ReplaceTallies {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         for (done, replacement) in self.0.iter().enumerate() {
@@ -172,10 +163,7 @@ pub struct RecordOrigin {
 
 impl UseCase for RecordOrigin {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         // In the order in which failures are counted, so that two transactions do not wait for each other.
@@ -200,10 +188,7 @@ pub struct ListTalliesOfAccount(pub CounterName);
 
 impl UseCase for ListTalliesOfAccount {
     type Outcome = Vec<(CounterName, Tally)>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(CounterName, Tally)>, StoreError> {
         let rows = tx.query(&sql::LIST_TALLIES_OF_ACCOUNT, &[self.0.into()]).await?;
@@ -218,10 +203,7 @@ pub struct UnlockAccount(pub CounterName);
 
 impl UseCase for UnlockAccount {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::UNLOCK_ACCOUNT, &[self.0.into()]).await
@@ -239,10 +221,7 @@ pub struct DeleteExpiredTallies {
 
 impl UseCase for DeleteExpiredTallies {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::DELETE_EXPIRED_TALLIES, &[self.before.into(), self.limit.into()]).await

@@ -81,10 +81,7 @@ pub struct AddUser {
 
 impl UseCase for AddUser {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS).await?;
@@ -111,10 +108,7 @@ pub struct FindUser {
 
 impl UseCase for FindUser {
     type Outcome = Option<User>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
         let username = self.username.clone();
@@ -143,10 +137,7 @@ pub struct UserOrOther {
 
 impl UseCase for FindUserOrOther {
     type Outcome = UserOrOther;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<UserOrOther, StoreError> {
         // Nobody has the empty name.
@@ -171,10 +162,7 @@ pub struct DrawLots {
 
 impl UseCase for DrawLots {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let limit = i64::try_from(self.lots.len()).unwrap_or(i64::MAX);
@@ -197,10 +185,7 @@ pub struct ListUsers {
 
 impl UseCase for ListUsers {
     type Outcome = Vec<User>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
         let rows = tx.query(&sql::LIST_USERS, &[(&self.after).into(), self.limit.into()]).await?;
@@ -220,10 +205,7 @@ pub struct ChangeUser<F> {
 
 impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     type Outcome = Option<(User, User)>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Whenever this begins anew another change has succeeded. The caller's patience ends it.
@@ -273,10 +255,7 @@ pub struct ChangePassword {
 
 impl UseCase for ChangePassword {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values =
@@ -300,10 +279,7 @@ pub struct SetUserDisabled {
 
 impl UseCase for SetUserDisabled {
     type Outcome = Option<bool>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
         let name = || self.username.as_str().into();
@@ -330,10 +306,7 @@ pub struct DeleteUser {
 
 impl UseCase for DeleteUser {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::DELETE_USER, &[self.username.as_str().into()]).await?;

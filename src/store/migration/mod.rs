@@ -344,10 +344,7 @@ struct ListMigrations;
 
 impl UseCase for ListMigrations {
     type Outcome = Vec<(i64, String)>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::LIST_MIGRATIONS, &[]).await?;
@@ -361,10 +358,7 @@ struct HasSchema;
 
 impl UseCase for HasSchema {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::FIND_SCHEMA, &[]).await?;

@@ -271,6 +271,7 @@ struct RunStatement {
 
 impl UseCase for RunStatement {
     type Outcome = ();
+    const ACCESS: Access = Access::Statement;
 
     fn access(&self) -> Access {
         self.access
@@ -299,10 +300,7 @@ struct FindIndex {
 
 impl UseCase for FindIndex {
     type Outcome = Index;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Index, StoreError> {
         let rows = tx.query(&sql::FIND_INDEX, &[(&self.name).into()]).await?;

@@ -276,12 +276,13 @@ mod tests {
 
     impl UseCase for Act {
         type Outcome = ();
+        const ACCESS: Access = Access::Write;
 
         fn access(&self) -> Access {
             match self {
                 Self::Read | Self::ReadAndWait(..) => Access::Read,
                 Self::DefineAndWait(..) => Access::Definition,
-                _ => Access::Write,
+                _ => Self::ACCESS,
             }
         }
 
