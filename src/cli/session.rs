@@ -96,8 +96,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Revoke { which: Which { id: Some(id), .. }, database, .. } => {
             let store = open_existing_store(&database).await?;
-            let end = EndSession { id: SessionId::from_text(id.clone()), client_id: None };
-            if store.perform(end).await?.is_none() {
+            // What cannot be an id is the id of no session.
+            let ended = match id.parse() {
+                Ok(id) => store.perform(EndSession { id, client_id: None }).await?,
+                Err(_) => None,
+            };
+            if ended.is_none() {
                 return Err(Failure(format!(
                     "there is no session {id}: it has ended, or `jeton session list` has its id"
                 )));

@@ -85,9 +85,9 @@ impl UnverifiedRefreshToken {
         let (generation, rest) = rest.split_first_chunk::<8>()?;
         let mac = rest.try_into().ok()?;
         (*version == [VERSION]).then(|| Self {
-            key: KeyId::from_text(URL_SAFE_NO_PAD.encode(key)),
+            key: KeyId::from_octets(key),
             claims: RefreshTokenClaims {
-                session: SessionId::from_text(URL_SAFE_NO_PAD.encode(session)),
+                session: SessionId::from_octets(session),
                 generation: i64::from_be_bytes(*generation),
             },
             mac,
@@ -101,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_as_what_it_was_made_of_and_in_no_other_spelling() {
-        let key = KeyId::from_text(URL_SAFE_NO_PAD.encode([7; KEY_ID_LENGTH]));
-        let session = SessionId::from_text(URL_SAFE_NO_PAD.encode([9; SESSION_ID_LENGTH]));
+        let key = KeyId::from_octets(&[7; KEY_ID_LENGTH]);
+        let session = SessionId::from_octets(&[9; SESSION_ID_LENGTH]);
         let claims = RefreshTokenClaims { session, generation: 258 };
         let message = claims.message().expect("an identifier of 16 octets");
         let token = encode(&key, &message, &[5; MAC_LENGTH]).expect("identifiers of our own");

@@ -55,7 +55,9 @@ impl UseCase for CheckIntegrity {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::CHECK_INTEGRITY, &[]).await?;
-        let found = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
+        let found: Option<String> =
+            rows.first().map(|row| row.get("integrity_check")).transpose()?;
+        let found = found.unwrap_or_default();
         Ok((found != "ok").then_some(found))
     }
 }

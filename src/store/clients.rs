@@ -38,24 +38,24 @@ pub struct StoredSecret {
 fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     let mut clients: Vec<StoredClient> = Vec::new();
     for row in rows {
-        let id = ClientId::try_from(row.text(0)?).map_err(StoreError::Corrupt)?;
+        let id: ClientId = row.get("client_id")?;
         if clients.last().is_none_or(|last| last.client.id != id) {
             clients.push(StoredClient {
-                client: Client { id, settings: row.json(1)? },
+                client: Client { id, settings: row.json("settings")? },
                 secrets: Vec::new(),
-                created_at: row.moment(2)?,
-                disabled_at: row.optional_moment(3)?,
+                created_at: row.get("created_at")?,
+                disabled_at: row.get("disabled_at")?,
             });
         }
-        let (Some(last), Some(number)) = (clients.last_mut(), row.optional_integer(4)?) else {
+        let (Some(last), Some(number)) = (clients.last_mut(), row.get("secret_number")?) else {
             continue;
         };
         last.secrets.push(StoredSecret {
             number,
-            digest: row.octets(5)?,
-            created_at: row.moment(6)?,
-            expires_at: row.optional_moment(7)?,
-            last_used_at: row.optional_moment(8)?,
+            digest: row.get("secret_digest")?,
+            created_at: row.get("secret_created_at")?,
+            expires_at: row.get("secret_expires_at")?,
+            last_used_at: row.get("last_used_at")?,
         });
     }
     Ok(clients)
@@ -174,7 +174,7 @@ where
         // Whenever this begins anew another change has succeeded. The caller's patience ends it.
         loop {
             let Some(row) = find(tx, &self.id).await? else { return Ok(None) };
-            let before: ClientSettings = row.json(1)?;
+            let before: ClientSettings = row.json("settings")?;
             let mut after = before.clone();
             if let Err(problem) = (self.change)(&mut after) {
                 return Ok(Some(Err(problem)));
@@ -182,8 +182,8 @@ where
             if after == before {
                 return Ok(Some(Ok((before, after))));
             }
-            let as_read = row.text(1)?;
-            let values = [(&self.id).into(), settings_value(&after), as_read.as_str().into()];
+            let as_read: String = row.get("settings")?;
+            let values = [(&self.id).into(), settings_value(&after), (&as_read).into()];
             if tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1 {
                 return Ok(Some(Ok((before, after))));
             }
@@ -273,7 +273,7 @@ impl UseCase for AddClientSecret {
         while find(tx, &self.id).await?.is_some() {
             let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
             if let Some(row) = rows.first() {
-                return row.integer(0).map(Some);
+                return row.get("secret_number").map(Some);
             }
         }
         Ok(None)

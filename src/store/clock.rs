@@ -1,6 +1,5 @@
 //! The second clock: the database server's, and the latest date that was recorded.
 
-use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::Timestamp;
 
@@ -15,7 +14,7 @@ impl UseCase for ReadDatabaseClock {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         let rows = tx.query(&sql::READ_DATABASE_CLOCK, &[]).await?;
         let none = || StoreError::Corrupt("the database told no time".to_owned());
-        rows.first().ok_or_else(none)?.integer(0)
+        rows.first().ok_or_else(none)?.get("milliseconds")
     }
 }
 
@@ -29,7 +28,7 @@ impl UseCase for ReadClock {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
         let rows = tx.query(&sql::READ_CLOCK, &[]).await?;
-        rows.first().map(|row: &Row| row.moment(0)).transpose()
+        rows.first().map(|row| row.get("seen_at")).transpose()
     }
 }
 
@@ -46,7 +45,7 @@ impl UseCase for RecordClock {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
         let rows = tx.query(&sql::RECORD_CLOCK, &[self.now.into()]).await?;
-        rows.first().map_or(Ok(self.now), |row| row.moment(0))
+        rows.first().map_or(Ok(self.now), |row| row.get("seen_at"))
     }
 }
 

@@ -28,14 +28,14 @@ pub struct StoredKey {
 impl StoredKey {
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
-            id: KeyId::from_text(row.text(0)?),
-            purpose: row.text(1)?,
-            generation: row.integer(2)?,
-            public_jwk: row.text(3)?,
-            sealed_key: row.text(4)?,
-            created_at: row.moment(5)?,
-            activates_at: row.moment(6)?,
-            revoked_at: row.optional_moment(7)?,
+            id: row.get("kid")?,
+            purpose: row.get("purpose")?,
+            generation: row.get("generation")?,
+            public_jwk: row.get("public_jwk")?,
+            sealed_key: row.get("sealed_key")?,
+            created_at: row.get("created_at")?,
+            activates_at: row.get("activates_at")?,
+            revoked_at: row.get("revoked_at")?,
         })
     }
 }

@@ -82,7 +82,7 @@ impl UseCase for RefreshSessions {
             numbers(|one| one.dates.deletable_at().0),
         ];
         let rows = tx.query(&sql::REFRESH_SESSIONS, &values).await?;
-        rows.iter().map(|row| row.text(0).map(SessionId::from_text)).collect()
+        rows.iter().map(|row| row.get("session_id")).collect()
     }
 }
 

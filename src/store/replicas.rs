@@ -59,13 +59,13 @@ impl StoredReplica {
 
     /// Reads a row; `None` if only a later version can understand its settings.
     fn read(row: &Row) -> Result<Option<Self>, StoreError> {
-        let Ok(settings) = row.json(1) else { return Ok(None) };
+        let Ok(settings) = row.json("settings") else { return Ok(None) };
         Ok(Some(Self {
-            id: row.text(0)?,
+            id: row.get("replica_id")?,
             settings,
-            started_at: row.moment(2)?,
-            seen_at: row.moment(3)?,
-            stopped_at: row.optional_moment(4)?,
+            started_at: row.get("started_at")?,
+            seen_at: row.get("seen_at")?,
+            stopped_at: row.get("stopped_at")?,
         }))
     }
 }

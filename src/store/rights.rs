@@ -39,7 +39,7 @@ impl UseCase for FindMissingRights {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError> {
         let migrates = [i64::from(self.migrates).into()];
         let rows = tx.query(&sql::FIND_MISSING_RIGHTS, &migrates).await?;
-        rows.iter().map(|row| row.text(0)).collect()
+        rows.iter().map(|row| row.get("missing_right")).collect()
     }
 }
 
@@ -51,6 +51,7 @@ impl UseCase for FindReadOnly {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::FIND_READ_ONLY, &[]).await?;
-        Ok(rows.first().map(|row| row.text(0)).transpose()?.as_deref() == Some("on"))
+        let read_only: Option<String> = rows.first().map(|row| row.get("read_only")).transpose()?;
+        Ok(read_only.as_deref() == Some("on"))
     }
 }

@@ -6,6 +6,7 @@ use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::authorization::Granted;
 use jeton_oauth::client::Audience;
+use jeton_oauth::resource_owner::Username;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{ClientId, Scope, Secret, SessionId, Timestamp, UserId};
 
@@ -88,8 +89,7 @@ impl UseCase for OpenSession {
             alive_at.into(),
         ];
         let ended = tx.query(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
-        let ended = ended.iter().map(|row| row.text(0).map(SessionId::from_text));
-        ended.collect::<Result<_, _>>().map(Some)
+        ended.iter().map(|row| row.get("session_id")).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -119,7 +119,7 @@ pub struct StoredSession {
 #[derive(Clone, Debug)]
 pub struct SessionOwner {
     /// The mapped name.
-    pub username: String,
+    pub username: Username,
     /// The most that any client can get; `None` for no limit beside the client's.
     pub scope: Option<Scope>,
     /// The roles.
@@ -128,29 +128,29 @@ pub struct SessionOwner {
 
 impl StoredSession {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let limit = row.optional_text(11)?.map(Scope::try_from).transpose();
         Ok(Self {
-            id: SessionId::from_text(row.text(0)?),
-            user_id: UserId::from_text(row.text(1)?),
-            client_id: ClientId::try_from(row.text(2)?).map_err(StoreError::Corrupt)?,
-            generation: row.integer(3)?,
-            granted: Granted {
-                scope: Scope::try_from(row.text(4)?).map_err(StoreError::Corrupt)?,
-                audiences: row.json(5)?,
-            },
-            auth_time: row.moment(6)?,
-            dates: SessionDates {
-                refreshed_at: row.moment(7)?,
-                expires_at: row.moment(8)?,
-                ends_at: row.moment(9)?,
-            },
+            id: row.get("session_id")?,
+            user_id: row.get("user_id")?,
+            client_id: row.get("client_id")?,
+            generation: row.get("generation")?,
+            granted: Granted { scope: row.get("scope")?, audiences: row.json("audiences")? },
+            auth_time: row.get("auth_time")?,
+            dates: read_dates(row)?,
             owner: SessionOwner {
-                username: row.text(10)?,
-                scope: limit.map_err(StoreError::Corrupt)?,
-                roles: row.json(12)?,
+                username: row.get("username")?,
+                scope: row.get("user_scope")?,
+                roles: row.json("roles")?,
             },
         })
     }
+}
+
+fn read_dates(row: &Row) -> Result<SessionDates, StoreError> {
+    Ok(SessionDates {
+        refreshed_at: row.get("refreshed_at")?,
+        expires_at: row.get("expires_at")?,
+        ends_at: row.get("ends_at")?,
+    })
 }
 
 /// Finds a session by its identifier.
@@ -215,7 +215,7 @@ impl UseCase for EndSession {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, StoreError> {
         let values = [(&self.id).into(), self.client_id.as_ref().into()];
         let rows = tx.query(&sql::END_SESSION, &values).await?;
-        rows.first().map(|row| Ok(UserId::from_text(row.text(0)?))).transpose()
+        rows.first().map(|row| row.get("user_id")).transpose()
     }
 }
 
@@ -308,17 +308,13 @@ impl UseCase for ListSessionsOfUser {
         let values = [(&self.user_id).into(), self.client_id.as_ref().into(), self.now.into()];
         let read = |row: &Row| {
             Ok(ListedSession {
-                id: SessionId::from_text(row.text(0)?),
-                client_id: ClientId::try_from(row.text(1)?).map_err(StoreError::Corrupt)?,
-                generation: row.integer(2)?,
-                scope: row.text(3)?,
-                audiences: row.json(4)?,
-                auth_time: row.moment(5)?,
-                dates: SessionDates {
-                    refreshed_at: row.moment(6)?,
-                    expires_at: row.moment(7)?,
-                    ends_at: row.moment(8)?,
-                },
+                id: row.get("session_id")?,
+                client_id: row.get("client_id")?,
+                generation: row.get("generation")?,
+                scope: row.get("scope")?,
+                audiences: row.json("audiences")?,
+                auth_time: row.get("auth_time")?,
+                dates: read_dates(row)?,
             })
         };
         tx.query(&sql::LIST_SESSIONS_OF_USER, &values).await?.iter().map(read).collect()
@@ -356,6 +352,6 @@ impl UseCase for CountExpiredSessions {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         let rows = tx.query(&sql::COUNT_EXPIRED_SESSIONS, &[self.before.into()]).await?;
-        rows.first().map_or(Ok(0), |row| row.integer(0))
+        rows.first().map_or(Ok(0), |row| row.get("sessions"))
     }
 }

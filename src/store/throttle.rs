@@ -1,6 +1,6 @@
 //! Counters of failures, shared by all replicas.
 
-use super::value::{Row, Value};
+use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::throttle::{CounterName, FORGET, Tally};
 use jeton_oauth::{Seconds, Timestamp};
@@ -11,16 +11,21 @@ impl From<CounterName> for Value {
     }
 }
 
+impl FromValue for CounterName {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let name = Vec::from_value(value)?.try_into();
+        name.map(Self).map_err(|_| "the name of a counter is cut".to_owned())
+    }
+}
+
 fn read_tally(row: &Row) -> Result<(CounterName, Tally), StoreError> {
-    let name = row.octets(0)?.try_into();
-    let name = name.map_err(|_| StoreError::Corrupt("a counter's name is cut".to_owned()))?;
     let tally = Tally {
-        failures: row.integer(1)?,
-        failed_at: row.moment(2)?,
-        forgotten_at: row.moment(3)?,
-        succeeded_at: row.optional_moment(4)?,
+        failures: row.get("failures")?,
+        failed_at: row.get("failed_at")?,
+        forgotten_at: row.get("forgotten_at")?,
+        succeeded_at: row.get("succeeded_at")?,
     };
-    Ok((CounterName(name), tally))
+    Ok((row.get("counter")?, tally))
 }
 
 /// Finds up to four counters. One that never counted is all zeros.

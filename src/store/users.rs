@@ -11,7 +11,7 @@ pub struct User {
     /// `sub`.
     pub id: UserId,
     /// The mapped name.
-    pub username: String,
+    pub username: Username,
     /// A PHC string; a secret, because it can be guessed at offline.
     pub password_hash: Secret,
     /// When the password was set.
@@ -31,20 +31,19 @@ pub struct User {
 }
 
 impl User {
-    /// Reads the columns that every statement about users names in the same order.
+    /// Reads the columns of `sql/columns/user.sql`.
     pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
-        let scope = row.optional_text(4)?.map(Scope::try_from).transpose();
         Ok(Self {
-            id: UserId::from_text(row.text(0)?),
-            username: row.text(1)?,
-            password_hash: Secret::new(row.text(2)?),
-            password_changed_at: row.moment(3)?,
-            scope: scope.map_err(StoreError::Corrupt)?,
-            roles: row.json(5)?,
-            created_at: row.moment(6)?,
-            disabled_at: row.optional_moment(7)?,
-            mfa_required_at: row.optional_moment(8)?,
-            last_login_at: row.optional_moment(9)?,
+            id: row.get("user_id")?,
+            username: row.get("username")?,
+            password_hash: row.get("password_hash")?,
+            password_changed_at: row.get("password_changed_at")?,
+            scope: row.get("scope")?,
+            roles: row.json("roles")?,
+            created_at: row.get("created_at")?,
+            disabled_at: row.get("disabled_at")?,
+            mfa_required_at: row.get("mfa_required_at")?,
+            last_login_at: row.get("last_login_at")?,
         })
     }
 }
@@ -146,9 +145,9 @@ impl UseCase for FindUserOrOther {
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
-        let password_hash = Some(Secret::new(row.text(2)?));
+        let password_hash = Some(row.get("password_hash")?);
         // Another's row was read in full for the time that it takes.
-        let is_it = row.text(1)? == username;
+        let is_it = row.get::<String>("username")? == username;
         Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash })
     }
 }
@@ -168,7 +167,8 @@ impl UseCase for DrawLots {
         let limit = i64::try_from(self.lots.len()).unwrap_or(i64::MAX);
         let rows = tx.query(&sql::LIST_USERS_WITHOUT_LOT, &[limit.into()]).await?;
         for (row, lot) in rows.iter().zip(&self.lots) {
-            tx.execute(&sql::DRAW_LOT, &[(&row.text(0)?).into(), (*lot).into()]).await?;
+            let user: UserId = row.get("user_id")?;
+            tx.execute(&sql::DRAW_LOT, &[(&user).into(), (*lot).into()]).await?;
         }
         Ok(rows.len() as u64)
     }
@@ -177,8 +177,8 @@ impl UseCase for DrawLots {
 /// Lists users by name, after a name and at most so many.
 #[derive(Debug)]
 pub struct ListUsers {
-    /// The name after which the page begins.
-    pub after: String,
+    /// The name after which the page begins; `None` for the first page.
+    pub after: Option<Username>,
     /// The most rows that one call changes.
     pub limit: i64,
 }
@@ -188,7 +188,8 @@ impl UseCase for ListUsers {
     const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
-        let rows = tx.query(&sql::LIST_USERS, &[(&self.after).into(), self.limit.into()]).await?;
+        let after = self.after.as_ref().map_or("", Username::as_str);
+        let rows = tx.query(&sql::LIST_USERS, &[after.into(), self.limit.into()]).await?;
         rows.iter().map(User::read).collect()
     }
 }
@@ -226,8 +227,8 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
                 scope_value(after.scope.as_ref()),
                 roles_value(&after.roles),
                 after.mfa_required_at.into(),
-                row.optional_text(4)?.as_ref().into(),
-                row.text(5)?.as_str().into(),
+                row.get::<Option<String>>("scope")?.as_ref().into(),
+                (&row.get::<String>("roles")?).into(),
                 before.mfa_required_at.into(),
             ];
             if tx.execute(&sql::UPDATE_USER, &values).await? == 0 {
@@ -318,6 +319,7 @@ impl UseCase for DeleteUser {
 /// login of the user at this moment has written the user's row before or will find it changed.
 async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<bool, StoreError> {
     let Some(user) = users.first() else { return Ok(false) };
-    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&user.text(0)?).into(), Value::Null]).await?;
+    let id: UserId = user.get("user_id")?;
+    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&id).into(), Value::Null]).await?;
     Ok(true)
 }

@@ -155,7 +155,7 @@ struct Listed {
 impl From<User> for Listed {
     fn from(user: User) -> Self {
         Self {
-            username: user.username,
+            username: user.username.to_string(),
             sub: user.id.to_string(),
             scope: user.scope.map(|scope| scope.to_string()),
             roles: user.roles,
@@ -319,11 +319,11 @@ async fn for_each(
     store: &Store,
     mut look: impl FnMut(User) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut after = String::new();
+    let mut after = None;
     loop {
         let page = store.perform(ListUsers { after, limit: PAGE }).await?;
         let Some(last) = page.last().map(|user| user.username.clone()) else { return Ok(()) };
-        after = last;
+        after = Some(last);
         page.into_iter().try_for_each(&mut look)?;
     }
 }

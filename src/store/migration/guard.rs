@@ -95,8 +95,8 @@ impl UseCase for FindGuard {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::FIND_MIGRATION_GUARD, &[]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let position = Position::parse(&row.text(1)?);
-        Ok(Some(Guard { holder: row.text(0)?, position, beats: row.integer(2)? }))
+        let position = Position::parse(&row.get::<String>("checksum")?);
+        Ok(Some(Guard { holder: row.get("name")?, position, beats: row.get("applied_at")? }))
     }
 }
 
@@ -230,8 +230,9 @@ impl UseCase for ChangeRows {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Batch, StoreError> {
         let begin = (&self.position.key).into();
         let rows = tx.query(&self.next, std::slice::from_ref(&begin)).await?;
-        let last = rows.first().map(|row| row.optional_text(0)).transpose()?.flatten();
-        let Some(key) = last else { return Ok(Batch::Finished) };
+        let last: Option<Option<String>> =
+            rows.first().map(|row| row.get("last_key")).transpose()?;
+        let Some(key) = last.flatten() else { return Ok(Batch::Finished) };
         let end = (&key).into();
         let position = Position { key, ..self.position.clone() };
         if !record(tx, &self.runner, &position).await? {

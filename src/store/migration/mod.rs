@@ -348,7 +348,7 @@ impl UseCase for ListMigrations {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::LIST_MIGRATIONS, &[]).await?;
-        rows.iter().map(|row| Ok((row.integer(0)?, row.text(1)?))).collect()
+        rows.iter().map(|row| Ok((row.get("version")?, row.get("checksum")?))).collect()
     }
 }
 
@@ -362,7 +362,9 @@ impl UseCase for HasSchema {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::FIND_SCHEMA, &[]).await?;
-        Ok(rows.first().map(|row| row.optional_text(0)).transpose()?.flatten().is_some())
+        let name: Option<Option<String>> =
+            rows.first().map(|row| row.get("schema_name")).transpose()?;
+        Ok(name.flatten().is_some())
     }
 }
 

@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(left.len(), 1, "one file: {left:?}");
             let connection = Connection::open(self.folder.join("numbers.db")).expect("a file");
             let rows = query(&connection, &LIST_MIGRATIONS, &[]).expect("rows");
-            rows.iter().map(|row| row.integer(0).expect("a number")).collect()
+            rows.iter().map(|row| row.get("version").expect("a number")).collect()
         }
     }
 
