@@ -1,30 +1,34 @@
 //! Clients and their secrets.
 
+use serde::Serialize;
+
 use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{Client, ClientId, ClientSettings, Timestamp};
 
-/// A client as stored.
-#[derive(Clone, Debug)]
+/// A client as stored. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredClient {
     /// What the protocol needs of it.
+    #[serde(flatten)]
     pub client: Client,
-    /// Its secrets, expired ones too.
-    pub secrets: Vec<StoredSecret>,
     /// When it was added.
     pub created_at: Timestamp,
     /// Since when it cannot be used.
     pub disabled_at: Option<Timestamp>,
+    /// Its secrets, expired ones too.
+    pub secrets: Vec<StoredSecret>,
 }
 
 /// A secret as stored: not the secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredSecret {
     /// Its name on the command line.
     pub number: i64,
-    /// SHA-256.
+    /// SHA-256. Printed nowhere.
+    #[serde(skip)]
     pub digest: Vec<u8>,
     /// When it was made.
     pub created_at: Timestamp,

@@ -1,5 +1,7 @@
 //! Sessions: a row for each login, as long as it lives. To end a session is to delete its row.
 
+use serde::Serialize;
+
 use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
@@ -270,22 +272,24 @@ impl UseCase for EndSessionsOfClient {
     }
 }
 
-/// A session in a list.
-#[derive(Clone, Debug)]
+/// A session in a list, whoever its user is. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct ListedSession {
     /// `sid`.
+    #[serde(rename = "session_id")]
     pub id: SessionId,
     /// The client that opened it.
     pub client_id: ClientId,
-    /// How often it was refreshed.
-    pub generation: i64,
-    /// What was granted, as stored.
-    pub scope: String,
+    /// What was granted.
+    pub scope: Scope,
     /// The resource servers that its tokens may be for.
     pub audiences: Vec<Audience>,
+    /// How often it was refreshed.
+    pub generation: i64,
     /// When the password was checked.
     pub auth_time: Timestamp,
     /// When it was last refreshed, and when it ends.
+    #[serde(flatten)]
     pub dates: SessionDates,
 }
 

@@ -1,27 +1,31 @@
 //! Users.
 
+use serde::Serialize;
+
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
-/// A user as stored.
-#[derive(Clone, Debug)]
+/// A user as stored. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct User {
-    /// `sub`.
-    pub id: UserId,
     /// The mapped name.
     pub username: Username,
-    /// A PHC string; a secret, because it can be guessed at offline.
+    /// `sub`.
+    #[serde(rename = "sub")]
+    pub id: UserId,
+    /// A PHC string; a secret, because it can be guessed at offline. Printed nowhere.
+    #[serde(skip)]
     pub password_hash: Secret,
-    /// When the password was set.
-    pub password_changed_at: Timestamp,
     /// The most that any client can get for this user; `None` for no limit beside the client's.
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
     /// When the user was added.
     pub created_at: Timestamp,
+    /// When the password was set.
+    pub password_changed_at: Timestamp,
     /// Since when the user cannot log in.
     pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor, which the password grant cannot carry.
