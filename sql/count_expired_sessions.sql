@@ -1,1 +1,1 @@
-SELECT COUNT(*) FROM sessions WHERE deletable_at <= $1
+SELECT COUNT(*) AS sessions FROM sessions WHERE deletable_at <= $1

@@ -1,6 +1,6 @@
 -- For PostgreSQL alone: what the role of this connection may not do and `jeton serve` must, one a row. $1 is 1 if
 -- tables are to be made or changed first.
-SELECT CAST('USAGE of a schema' AS TEXT)
+SELECT CAST('USAGE of a schema' AS TEXT) AS missing_right
 WHERE current_schema() IS NULL
 UNION ALL
 SELECT 'CREATE on schema ' || current_schema()

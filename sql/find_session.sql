@@ -1,7 +1,8 @@
 -- A session whose user and client are good: no session here has seen a second factor. Whether it has expired is for the clock of the replica.
 SELECT
     s.session_id, s.user_id, s.client_id, s.generation, s.scope, s.audiences, s.auth_time,
-    s.refreshed_at, s.expires_at, s.ends_at, u.username, u.scope, u.roles
+    s.refreshed_at, s.expires_at, s.ends_at, u.username,
+    u.scope AS user_scope, u.roles
 FROM sessions AS s
 INNER JOIN users AS u ON u.user_id = s.user_id
 INNER JOIN clients AS c ON c.client_id = s.client_id

@@ -1,6 +1,4 @@
-SELECT
-    user_id, username, password_hash, password_changed_at, scope, roles, created_at, disabled_at,
-    mfa_required_at, last_login_at
+SELECT {user}
 FROM users
 -- For a name that no user has it is the row of another, so that both take as long, here and when the
 -- password is verified. Which one depends on the name alone, as long as users stay. The other is looked up

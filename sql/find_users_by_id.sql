@@ -1,5 +1,3 @@
-SELECT
-    user_id, username, password_hash, password_changed_at, scope, roles, created_at, disabled_at,
-    mfa_required_at, last_login_at
+SELECT {user}
 FROM users
 WHERE user_id IN ($1)

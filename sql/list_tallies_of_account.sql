@@ -1,3 +1,3 @@
-SELECT counter, failures, failed_at, forgotten_at, succeeded_at
+SELECT {tally}
 FROM login_throttle
 WHERE counter = $1 OR account = $1

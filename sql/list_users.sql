@@ -1,6 +1,4 @@
-SELECT
-    user_id, username, password_hash, password_changed_at, scope, roles, created_at, disabled_at,
-    mfa_required_at, last_login_at
+SELECT {user}
 FROM users
 WHERE username > $1
 ORDER BY username

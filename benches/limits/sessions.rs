@@ -136,7 +136,7 @@ impl WithSessions {
     }
 
     fn first_token(&self, number: usize) -> String {
-        let session = SessionId::from_text(rows::session_id(Sessions::Live, number));
+        let session: SessionId = rows::session_id(Sessions::Live, number).parse().expect("an id");
         let claims = RefreshTokenClaims { session, generation: 0 };
         let token = self.keys.derive(&claims, Timestamp(0)).expect("the service's key");
         token.expose().to_owned()
@@ -147,7 +147,7 @@ impl WithSessions {
 /// what a login would have answered.
 async fn refresh_keys(jeton: &Jeton) -> RefreshKeys {
     let (id, sealed) = jeton.sealed_refresh_key().await;
-    let (id, file) = (KeyId::from_text(id), PathBuf::from(jeton.master_key_file()));
+    let (id, file) = (id.parse::<KeyId>().expect("an id"), PathBuf::from(jeton.master_key_file()));
     let masters = MasterKeys::load(&[file], true).expect("the master key");
     let secret = masters.open(KeyPurpose::Refresh, &id, &sealed).expect("the refresh key");
     let long_ago = Timestamp(0);

@@ -95,25 +95,6 @@ pub(super) enum SecretCommand {
     },
 }
 
-/// A client as printed.
-#[derive(Serialize)]
-struct Listed {
-    client_id: ClientId,
-    #[serde(flatten)]
-    settings: ClientSettings,
-    created_at: Timestamp,
-    disabled_at: Option<Timestamp>,
-    secrets: Vec<ListedSecret>,
-}
-
-#[derive(Serialize)]
-struct ListedSecret {
-    number: i64,
-    created_at: Timestamp,
-    expires_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-}
-
 /// A client that was just given a secret.
 #[derive(Serialize)]
 struct Issued<'a> {
@@ -124,36 +105,18 @@ struct Issued<'a> {
     number: Option<i64>,
 }
 
-impl From<StoredClient> for Listed {
-    fn from(stored: StoredClient) -> Self {
-        let secrets = stored.secrets.into_iter().map(|secret| ListedSecret {
-            number: secret.number,
-            created_at: secret.created_at,
-            expires_at: secret.expires_at,
-            last_used_at: secret.last_used_at,
-        });
-        Self {
-            client_id: stored.client.id,
-            settings: stored.client.settings,
-            created_at: stored.created_at,
-            disabled_at: stored.disabled_at,
-            secrets: secrets.collect(),
-        }
-    }
-}
-
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { named, public, decisions } => add(named, public, *decisions).await,
         Command::List { common } => {
             let store = open_existing_store(&common.database).await?;
             let clients = store.perform(ListClients).await?;
-            print(clients.into_iter().map(Listed::from).collect(), common.json);
+            print(&clients, common.json);
             Ok(())
         }
         Command::Show(named) => {
             let store = open_existing_store(&named.common.database).await?;
-            show(find(&store, &named.id).await?.into(), named.common.json);
+            show(&find(&store, &named.id).await?, named.common.json);
             Ok(())
         }
         Command::Set { named, decisions } => set(named, decisions).await,
@@ -288,33 +251,34 @@ async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failur
     Ok(())
 }
 
-fn print(clients: Vec<Listed>, json: bool) {
+fn print(clients: &[StoredClient], json: bool) {
     if json {
         return output::json(&clients);
     }
-    let rows = clients.into_iter().map(|client| {
-        let kind = if client.settings.public { "public" } else { "confidential" };
-        let state = client.disabled_at.map_or("enabled".to_owned(), |at| format!("disabled {at}"));
+    let rows = clients.iter().map(|stored| {
+        let Client { id, settings } = &stored.client;
+        let kind = if settings.public { "public" } else { "confidential" };
+        let state = stored.disabled_at.map_or("enabled".to_owned(), |at| format!("disabled {at}"));
         [
-            client.client_id.to_string(),
+            id.to_string(),
             kind.to_owned(),
             state,
-            words(&client.settings.grants),
-            client.settings.scope.to_string(),
-            words(&client.settings.audiences),
-            words(&client.settings.introspects),
+            words(&settings.grants),
+            settings.scope.to_string(),
+            words(&settings.audiences),
+            words(&settings.introspects),
         ]
     });
     let heading = ["ID", "TYPE", "STATE", "GRANTS", "SCOPE", "AUDIENCES", "INTROSPECTS"];
     output::table(heading, &rows.collect::<Vec<_>>());
 }
 
-fn show(client: Listed, json: bool) {
+fn show(stored: &StoredClient, json: bool) {
     if json {
-        return output::json(&client);
+        return output::json(stored);
     }
-    let secrets = &client.secrets;
-    let rows: Vec<_> = secrets
+    let rows: Vec<_> = stored
+        .secrets
         .iter()
         .map(|secret| {
             let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
@@ -326,26 +290,23 @@ fn show(client: Listed, json: bool) {
             ]
         })
         .collect();
-    let public = client.settings.public;
-    let retry_window = describe_retry_window(&client);
-    print(vec![client], false);
-    if let Some(retry_window) = retry_window {
+    print(std::slice::from_ref(stored), false);
+    if let Some(retry_window) = describe_retry_window(&stored.client) {
         output::line("");
         output::line(&retry_window);
     }
-    if !public {
+    if !stored.client.settings.public {
         output::line("");
         output::table(["SECRET", "ADDED", "EXPIRES", "LAST USED"], &rows);
     }
 }
 
 /// For how long the client's exchanged refresh tokens are answered again, if it gets any.
-fn describe_retry_window(client: &Listed) -> Option<String> {
+fn describe_retry_window(client: &Client) -> Option<String> {
     let settings = &client.settings;
     if !settings.grants.contains(&GrantType::RefreshToken) {
         return None;
     }
-    let client = Client { id: client.client_id.clone(), settings: settings.clone() };
     let window = client.retry_window(None);
     Some(match settings.refresh_retry_window {
         Some(_) => format!("Refresh retry window: {window}, the client's own."),

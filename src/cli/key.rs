@@ -67,7 +67,7 @@ pub(super) enum Command {
         /// The key, as `jeton key list` has it
         // One of 64 begins with a hyphen.
         #[arg(allow_hyphen_values = true)]
-        kid: String,
+        kid: KeyId,
         #[command(flatten)]
         asking: Asking,
     },
@@ -89,7 +89,7 @@ pub(super) enum Command {
         pem: bool,
         /// Only this key, as a JWK or PEM
         #[arg(allow_hyphen_values = true)]
-        kid: Option<String>,
+        kid: Option<KeyId>,
         #[command(flatten)]
         common: Common,
     },
@@ -114,11 +114,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,
         Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
-        Command::Revoke { kid, asking } => revoke(KeyId::from_text(kid), &asking).await,
+        Command::Revoke { kid, asking } => revoke(kid, &asking).await,
         Command::Import { file, asking } => import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
-            export(&administration(&common, Intent::Look).await?, kid.map(KeyId::from_text), pem)
-                .await
+            export(&administration(&common, Intent::Look).await?, kid, pem).await
         }
         Command::Rewrap { asking } => rewrap(&asking).await,
     }

@@ -83,12 +83,11 @@ fn bar(key: &ListedKey, span: &Span, end: Timestamp) -> Vec<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jeton_oauth::KeyId;
 
     #[test]
     fn a_key_is_drawn_as_published_then_signing_then_verifying() {
         let key = |kid: &str, created: i64, activates: i64, retires: Option<i64>| ListedKey {
-            kid: KeyId::from_text(kid.to_owned()),
+            kid: kid.parse().expect("a name"),
             state: "",
             created_at: Timestamp(created),
             activates_at: Timestamp(activates),

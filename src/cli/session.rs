@@ -1,13 +1,11 @@
 //! `jeton session`: who is logged in where, and ending it.
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::{Failure, open_existing_store, output};
 use crate::config::DatabaseSettings;
-use jeton_oauth::client::Audience;
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{ClientId, SessionId, Timestamp, UserId};
+use jeton_oauth::{ClientId, UserId};
 use jeton_runtime::clock::Clock;
 use jeton_service::housekeeping::end_sessions_of_user;
 use jeton_store::Store;
@@ -56,36 +54,6 @@ pub(super) struct Which {
     user: Option<Username>,
 }
 
-/// A session as printed.
-#[derive(Serialize)]
-struct Listed {
-    session_id: SessionId,
-    client_id: ClientId,
-    scope: String,
-    audiences: Vec<Audience>,
-    generation: i64,
-    auth_time: Timestamp,
-    refreshed_at: Timestamp,
-    expires_at: Timestamp,
-    ends_at: Timestamp,
-}
-
-impl From<ListedSession> for Listed {
-    fn from(session: ListedSession) -> Self {
-        Self {
-            session_id: session.id,
-            client_id: session.client_id,
-            scope: session.scope,
-            audiences: session.audiences,
-            generation: session.generation,
-            auth_time: session.auth_time,
-            refreshed_at: session.dates.refreshed_at,
-            expires_at: session.dates.expires_at,
-            ends_at: session.dates.ends_at,
-        }
-    }
-}
-
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List { user, client, database, json } => {
@@ -93,12 +61,16 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let user_id = find_user(&store, &user).await?;
             let list = ListSessionsOfUser { user_id, client_id: client, now: Clock::System.now() };
             let sessions = store.perform(list).await?;
-            print(sessions.into_iter().map(Listed::from).collect(), json);
+            print(&sessions, json);
         }
         Command::Revoke { which: Which { id: Some(id), .. }, database, .. } => {
             let store = open_existing_store(&database).await?;
-            let end = EndSession { id: SessionId::from_text(id.clone()), client_id: None };
-            if store.perform(end).await?.is_none() {
+            // What cannot be an id is the id of no session.
+            let ended = match id.parse() {
+                Ok(id) => store.perform(EndSession { id, client_id: None }).await?,
+                Err(_) => None,
+            };
+            if ended.is_none() {
                 return Err(Failure(format!(
                     "there is no session {id}: it has ended, or `jeton session list` has its id"
                 )));
@@ -123,19 +95,19 @@ async fn find_user(store: &Store, username: &Username) -> Result<UserId, Failure
     Ok(user.id)
 }
 
-fn print(sessions: Vec<Listed>, json: bool) {
+fn print(sessions: &[ListedSession], json: bool) {
     if json {
         return output::json(&sessions);
     }
-    let rows = sessions.into_iter().map(|session| {
+    let rows = sessions.iter().map(|session| {
         [
-            session.session_id.to_string(),
+            session.id.to_string(),
             session.client_id.to_string(),
             session.auth_time.to_string(),
-            session.refreshed_at.to_string(),
+            session.dates.refreshed_at.to_string(),
             session.generation.to_string(),
-            session.expires_at.to_string(),
-            session.scope,
+            session.dates.expires_at.to_string(),
+            session.scope.to_string(),
         ]
     });
     let heading = ["SESSION", "CLIENT", "LOGIN", "LAST REFRESH", "REFRESHES", "EXPIRES", "SCOPE"];

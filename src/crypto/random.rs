@@ -25,7 +25,7 @@ fn text<const N: usize>() -> String {
 /// A new user identifier: 128 random bits.
 #[must_use]
 pub fn user_id() -> UserId {
-    UserId::from_text(text::<16>())
+    UserId::from_octets(&octets::<16>())
 }
 
 /// A new number of a user, greater than 0: see `sql/find_user.sql`.
@@ -37,13 +37,13 @@ pub fn lot() -> i64 {
 /// A new session identifier: 128 random bits.
 #[must_use]
 pub fn session_id() -> SessionId {
-    SessionId::from_text(text::<SESSION_ID_LENGTH>())
+    SessionId::from_octets(&octets::<SESSION_ID_LENGTH>())
 }
 
 /// A new identifier of a refresh key: 72 random bits, a name and no secret.
 #[must_use]
 pub fn refresh_key_id() -> KeyId {
-    KeyId::from_text(text::<KEY_ID_LENGTH>())
+    KeyId::from_octets(&octets::<KEY_ID_LENGTH>())
 }
 
 /// A new `jti`: 128 random bits (RFC 9068 §2.2).

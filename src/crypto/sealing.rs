@@ -363,13 +363,13 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_only_as_what_it_was() {
-        let (keys, id) = (new_keys(), KeyId::from_text("a".to_owned()));
+        let (keys, id) = (new_keys(), "a".parse::<KeyId>().expect("an id"));
         let sealed = keys.seal(KeyPurpose::Signing, &id, b"secret");
         let opened = keys.open(KeyPurpose::Signing, &id, &sealed).expect("the same key");
         assert_eq!(*opened, b"secret");
         assert_ne!(sealed, keys.seal(KeyPurpose::Signing, &id, b"secret"), "the nonce is random");
 
-        let moved = keys.open(KeyPurpose::Signing, &KeyId::from_text("b".to_owned()), &sealed);
+        let moved = keys.open(KeyPurpose::Signing, &"b".parse::<KeyId>().expect("an id"), &sealed);
         assert!(moved.is_err_and(|error| error.to_string().contains("altered")));
         let mut other = new_keys();
         assert!(
@@ -423,7 +423,7 @@ mod tests {
     /// RFC 8725 §3.1: the row does not choose the algorithm, not even one that the master key sealed with.
     #[test]
     fn a_header_that_says_anything_else_does_not_open() {
-        let (keys, id) = (new_keys(), KeyId::from_text("a".to_owned()));
+        let (keys, id) = (new_keys(), "a".parse::<KeyId>().expect("an id"));
         let seal = |cipher: &str, change: fn(&mut JweHeader)| {
             let mut header = JweHeader::new();
             header.set_content_encryption(cipher);

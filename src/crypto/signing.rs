@@ -243,7 +243,7 @@ impl PublicJwk {
 /// The SHA-256 thumbprint of an RSA key (RFC 7638 §3): the required members in lexical order.
 fn thumbprint(n: &str, e: &str) -> KeyId {
     let canonical = format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#);
-    KeyId::from_text(URL_SAFE_NO_PAD.encode(digest::sha256(canonical.as_bytes())))
+    KeyId::from_octets(&digest::sha256(canonical.as_bytes()))
 }
 
 #[cfg(test)]

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn names_depend_on_kind_key_and_parts() {
-        let key = |secret| ThrottleKey::from_secret(KeyId::from_text("k".to_owned()), secret);
+        let key = |secret| ThrottleKey::from_secret("k".parse::<KeyId>().expect("an id"), secret);
         let (one, other) = (key(b"one").expect("a key"), key(b"other").expect("a key"));
         let names = [
             one.name(Counted::Account, &[b"alice"]),

@@ -129,7 +129,7 @@ impl<'a> UnverifiedToken<'a> {
             typ => typ.parse().ok()?,
         };
         Some(Self {
-            key: KeyId::from_text(header.kid.to_owned()),
+            key: header.kid.parse().ok()?,
             signing_input: signing_input.as_bytes(),
             signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
             typ,
@@ -178,7 +178,7 @@ mod tests {
     /// RFC 7515 §4, RFC 7519 §7.2: an array with the values of the members is no header, and no claims.
     #[test]
     fn header_and_claims_are_objects() {
-        let header = encode_header(&KeyId::from_text("k".to_owned()), AccessTokenType::default());
+        let header = encode_header(&KeyId::from_octets(&[1]), AccessTokenType::default());
         let claims = r#"{"iss":"i","sub":"s","aud":"a","client_id":"c","iat":1,"exp":2,"jti":"j",
             "auth_time":1,"scope":"read","sid":"d"}"#;
         let list = r#"["i","s","a","c",1,2,"j",1,"read","d",null,null]"#;

@@ -274,11 +274,13 @@ impl ClientSettings {
 }
 
 /// A client that the store knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Client {
     /// Its name.
+    #[serde(rename = "client_id")]
     pub id: ClientId,
     /// What was decided about it.
+    #[serde(flatten)]
     pub settings: ClientSettings,
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
@@ -64,25 +66,47 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// Declares an identifier that Jeton makes itself: opaque, random, never reused.
-macro_rules! opaque_identifier {
-    ($(#[$doc:meta])* $name:ident) => {
+/// Longest `sub`, in characters.
+const SUB_LENGTH_MAX: usize = 255;
+/// Longest identifier that Jeton makes itself, in characters: 48 octets.
+const OWN_LENGTH_MAX: usize = 64;
+
+/// Declares an identifier by what texts it may be, as a test and in words.
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $may_be:expr, $rule:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl $name {
-            /// Takes a text that was made as such an identifier.
+            /// The identifier that is these octets in base64url: of at most 48 octets, and not none.
             #[must_use]
-            pub fn from_text(text: String) -> Self {
-                Self(text)
+            pub fn from_octets<const N: usize>(octets: &[u8; N]) -> Self {
+                const { assert!(1 <= N && N <= OWN_LENGTH_MAX / 4 * 3) };
+                Self(URL_SAFE_NO_PAD.encode(octets))
             }
 
             /// The identifier as it is sent and stored.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                if $may_be(&text) { Ok(Self(text)) } else { Err(Invalid::new($rule)) }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = Invalid;
+
+            fn from_str(text: &str) -> Result<Self, Invalid> {
+                Self::try_from(text.to_owned())
             }
         }
 
@@ -94,16 +118,51 @@ macro_rules! opaque_identifier {
     };
 }
 
-opaque_identifier! {
-    /// The machine name of a user, `sub` in tokens: never chosen by anyone, never given to
-    /// another user (RFC 7519 §4.1.2, RFC 9068 §5).
-    UserId
+fn is_sub(text: &str) -> bool {
+    (1..=SUB_LENGTH_MAX).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_graphic())
 }
-opaque_identifier! {
-    /// The name of a session, `sid` in tokens: one login.
-    SessionId
+
+fn is_own(text: &str) -> bool {
+    let allowed = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    (1..=OWN_LENGTH_MAX).contains(&text.len()) && text.bytes().all(allowed)
 }
-opaque_identifier! {
-    /// The name of a key, `kid` in tokens: the RFC 7638 thumbprint of a signing key.
-    KeyId
+
+identifier! {
+    /// The machine name of a user, `sub` in tokens: never given to another user (RFC 7519 §4.1.2, RFC 9068 §5). Jeton
+    /// makes it, or an import brings it.
+    UserId, is_sub, "cannot be a sub: that has 1 to 255 printable ASCII characters, no blanks"
+}
+identifier! {
+    /// The name of a session, `sid` in tokens: one login. Jeton makes it.
+    SessionId, is_own, "cannot be a session: its id has 1 to 64 characters of A-Z a-z 0-9 - _"
+}
+identifier! {
+    /// The name of a key, `kid` in tokens: the RFC 7638 thumbprint of a signing key. Jeton makes it.
+    KeyId, is_own, "cannot be a key: its kid has 1 to 64 characters of A-Z a-z 0-9 - _"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_is_what_its_rule_allows() {
+        let is_user = |text: &str| text.parse::<UserId>().is_ok();
+        let is_key = |text: &str| text.parse::<KeyId>().is_ok();
+        assert!(
+            is_user("auth0|5f7c")
+                && is_user(&"a".repeat(255))
+                && is_key("a-Z_9")
+                && is_key(&"a".repeat(64))
+        );
+        assert!(!is_user(&"a".repeat(256)) && !is_key("auth0|5f7c") && !is_key(&"a".repeat(65)));
+        for none in ["", "a b", "\u{e9}", "a\n"] {
+            assert!(!is_user(none) && !is_key(none), "{none:?}");
+            let json = serde_json::Value::from(none);
+            assert!(serde_json::from_value::<UserId>(json.clone()).is_err(), "{none:?}");
+            assert!(serde_json::from_value::<SessionId>(json).is_err(), "{none:?}");
+        }
+        let id = SessionId::from_octets(&[255; 48]);
+        assert_eq!(id.as_str().parse(), Ok(id));
+    }
 }

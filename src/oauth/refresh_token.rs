@@ -62,7 +62,7 @@ impl RefreshTokenClaims {
         let (version, rest) = message.split_first_chunk::<1>()?;
         let (session, generation) = rest.split_first_chunk::<SESSION_ID_LENGTH>()?;
         let generation = i64::from_be_bytes(generation.try_into().ok()?);
-        let session = SessionId::from_text(URL_SAFE_NO_PAD.encode(session));
+        let session = SessionId::from_octets(session);
         (*version == [VERSION]).then_some(Self { session, generation })
     }
 }
@@ -96,11 +96,7 @@ impl UnverifiedRefreshToken {
         let (key, rest) = rest.split_first_chunk::<KEY_ID_LENGTH>()?;
         let (said, mac) = rest.split_last_chunk::<MAC_LENGTH>()?;
         let message = [version, said].concat().try_into().ok()?;
-        (*version == [VERSION]).then(|| Self {
-            key: KeyId::from_text(URL_SAFE_NO_PAD.encode(key)),
-            message,
-            mac: *mac,
-        })
+        (*version == [VERSION]).then(|| Self { key: KeyId::from_octets(key), message, mac: *mac })
     }
 }
 
@@ -110,8 +106,8 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_as_what_it_was_made_of_and_in_no_other_spelling() {
-        let key = KeyId::from_text(URL_SAFE_NO_PAD.encode([7; KEY_ID_LENGTH]));
-        let session = SessionId::from_text(URL_SAFE_NO_PAD.encode([9; SESSION_ID_LENGTH]));
+        let key = KeyId::from_octets(&[7; KEY_ID_LENGTH]);
+        let session = SessionId::from_octets(&[9; SESSION_ID_LENGTH]);
         let claims = RefreshTokenClaims { session, generation: 258 };
         let message = claims.message().expect("an identifier of 16 octets");
         let token = encode(&key, &message, &[5; MAC_LENGTH]).expect("identifiers of our own");

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use precis_profiles::precis_core::profile::{PrecisFastInvocation, stabilize};
 use precis_profiles::{OpaqueString, UsernameCaseMapped};
+use serde::Serialize;
 
 use crate::{Invalid, Secret};
 
@@ -20,7 +21,7 @@ const CONTEXTUAL_MAX: usize = USERNAME_LENGTH_MAX / 2;
 
 /// A user name in the `UsernameCaseMapped` form (RFC 8265 §3.3): width-mapped, lower case, NFC.
 /// Names with blanks are not allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Username(String);
 
 impl Username {
@@ -28,6 +29,12 @@ impl Username {
     /// none (RFC 8264 §7): a name as it is stored must find its user.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // Of printable ASCII nothing is mapped but its case. The profile would take microseconds to find that out,
+        // and each request that reads a session reads a name.
+        let is_plain = text.bytes().all(|octet| octet.is_ascii_graphic());
+        if is_plain && (1..=USERNAME_LENGTH_MAX).contains(&text.len()) {
+            return Some(Self(text.to_ascii_lowercase()));
+        }
         let contextual = text.chars().filter(|character| has_contextual_rule(*character)).count();
         if text.len() > PRESENTED_LENGTH_MAX || contextual > CONTEXTUAL_MAX {
             return None;
@@ -60,6 +67,16 @@ fn has_contextual_rule(character: char) -> bool {
 impl fmt::Display for Username {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// Takes a name that is mapped already, as it is stored.
+impl TryFrom<String> for Username {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mapped = Self::parse(&text).filter(|name| name.0 == text);
+        mapped.ok_or_else(|| "it is no user name in its mapped form (RFC 8265 §3.3)".to_owned())
     }
 }
 
@@ -141,6 +158,34 @@ mod tests {
             ["", " ", "a b", "henry\u{2163}", "\u{221e}", "a\u{200b}b", "a\tb", "\u{13a4}"]
         {
             assert_eq!(Username::parse(refused), None, "{refused:?}");
+        }
+    }
+
+    /// The short way for ASCII leads where the profile leads.
+    #[test]
+    fn ascii_is_mapped_as_the_profile_maps_it() {
+        let all = || (0..128_u8).map(char::from);
+        for text in all().flat_map(|a| all().map(move |b| format!("{a}{b}"))) {
+            for text in [&text[..1], &text] {
+                let mapped = UsernameCaseMapped::enforce(text).ok();
+                let name = Username::parse(text);
+                assert_eq!(name.as_ref().map(Username::as_str), mapped.as_deref(), "{text:?}");
+            }
+        }
+        assert_eq!(Username::parse(&"a".repeat(USERNAME_LENGTH_MAX + 1)), None);
+    }
+
+    /// What is stored is a name in its mapped form, or none.
+    #[test]
+    fn a_stored_name_is_taken_in_its_mapped_form_only() {
+        for stored in ["alice", "juliet@example.com", "\u{e9}ve"] {
+            assert_eq!(
+                Username::try_from(stored.to_owned()).map(|name| name.0),
+                Ok(stored.to_owned())
+            );
+        }
+        for other in ["", "Alice", "e\u{301}ve", "a b", "\u{ff21}lice"] {
+            assert!(Username::try_from(other.to_owned()).is_err(), "{other:?}");
         }
     }
 

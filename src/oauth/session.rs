@@ -1,6 +1,8 @@
 //! The life of a session: when it ends, and what it means that a refresh token is presented
 //! (RFC 6749 §6, RFC 9700 §4.14.2). Pure, so that every replica decides the same.
 
+use serde::Serialize;
+
 use crate::{RetryWindow, Seconds, Timestamp};
 
 /// The step to which the date of a row's deletion is rounded up.
@@ -16,14 +18,14 @@ pub struct SessionLifetimes {
 }
 
 /// When a session began to wait for its next refresh, and when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionDates {
     /// When it was opened or last refreshed.
     pub refreshed_at: Timestamp,
-    /// Its absolute end, which no refresh moves.
-    pub ends_at: Timestamp,
     /// When it ends unless it is refreshed: never after `ends_at`.
     pub expires_at: Timestamp,
+    /// Its absolute end, which no refresh moves.
+    pub ends_at: Timestamp,
 }
 
 impl SessionDates {

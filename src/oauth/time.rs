@@ -11,7 +11,7 @@ use crate::Invalid;
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-#[serde(transparent)]
+#[serde(try_from = "i64")]
 pub struct Seconds(i64);
 
 impl Seconds {
@@ -34,6 +34,15 @@ impl Seconds {
     #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self::new(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Refuses a negative number: where one is stored, something else went wrong before.
+impl TryFrom<i64> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: i64) -> Result<Self, String> {
+        if seconds < 0 { Err(format!("{seconds} seconds are no span")) } else { Ok(Self(seconds)) }
     }
 }
 
@@ -120,6 +129,15 @@ mod tests {
         for text in ["", "10", "m", "-1s", "1.5h", "10 m", "99999999999999999d"] {
             assert!(text.parse::<Seconds>().is_err(), "{text:?}");
         }
+    }
+
+    /// What is computed ends at zero; what is stored must not be negative.
+    #[test]
+    fn no_span_is_negative() {
+        assert_eq!(Seconds::new(-1), Seconds::default());
+        let read = |json: &str| serde_json::from_str::<Seconds>(json).ok().map(Seconds::get);
+        assert_eq!([read("0"), read("5"), read("-1")], [Some(0), Some(5), None]);
+        assert_eq!(serde_json::to_string(&Seconds::new(5)).ok().as_deref(), Some("5"));
     }
 
     #[test]

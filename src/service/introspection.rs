@@ -13,6 +13,7 @@ use jeton_oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use jeton_oauth::client::{AccessTokenType, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
 use jeton_oauth::refresh_token::RefreshTokenClaims;
+use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{
     Client, ClientId, Issuer, Parameter, Parameters, Reason, Scope, SessionId, Timestamp, UserId,
 };
@@ -47,7 +48,7 @@ struct ActiveToken {
     token_type: Option<&'static str>,
     /// The user's name, for callers that may know it (§5).
     #[serde(skip_serializing_if = "Option::is_none")]
-    username: Option<String>,
+    username: Option<Username>,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,7 +204,7 @@ fn is_for(claims: &AccessTokenClaims, caller: &Client) -> bool {
 }
 
 /// The user's name, for callers that may know it (RFC 7662 §5).
-fn username_for(caller: &Client, session: &StoredSession) -> Option<String> {
+fn username_for(caller: &Client, session: &StoredSession) -> Option<Username> {
     caller.settings.introspects_username.then(|| session.owner.username.clone())
 }
 

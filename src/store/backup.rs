@@ -51,14 +51,13 @@ pub struct CheckIntegrity;
 
 impl UseCase for CheckIntegrity {
     type Outcome = Option<String>;
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::CHECK_INTEGRITY, &[]).await?;
-        let found = rows.first().map(|row| row.text(0)).transpose()?.unwrap_or_default();
+        let found: Option<String> =
+            rows.first().map(|row| row.get("integrity_check")).transpose()?;
+        let found = found.unwrap_or_default();
         Ok((found != "ok").then_some(found))
     }
 }
@@ -81,10 +80,7 @@ struct AskForRewrite;
 
 impl UseCase for AskForRewrite {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::ASK_FOR_REWRITE, &[]).await.map(drop)

@@ -1,30 +1,34 @@
 //! Clients and their secrets.
 
+use serde::Serialize;
+
 use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Timestamp};
 
-/// A client as stored.
-#[derive(Clone, Debug)]
+/// A client as stored. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredClient {
     /// What the protocol needs of it.
+    #[serde(flatten)]
     pub client: Client,
-    /// Its secrets, expired ones too.
-    pub secrets: Vec<StoredSecret>,
     /// When it was added.
     pub created_at: Timestamp,
     /// Since when it cannot be used.
     pub disabled_at: Option<Timestamp>,
+    /// Its secrets, expired ones too.
+    pub secrets: Vec<StoredSecret>,
 }
 
 /// A secret as stored: not the secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredSecret {
     /// Its name on the command line.
     pub number: i64,
-    /// SHA-256.
+    /// SHA-256. Printed nowhere.
+    #[serde(skip)]
     pub digest: Vec<u8>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -38,24 +42,24 @@ pub struct StoredSecret {
 fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     let mut clients: Vec<StoredClient> = Vec::new();
     for row in rows {
-        let id = ClientId::try_from(row.text(0)?)?;
+        let id: ClientId = row.get("client_id")?;
         if clients.last().is_none_or(|last| last.client.id != id) {
             clients.push(StoredClient {
-                client: Client { id, settings: row.json(1)? },
+                client: Client { id, settings: row.json("settings")? },
                 secrets: Vec::new(),
-                created_at: row.moment(2)?,
-                disabled_at: row.optional_moment(3)?,
+                created_at: row.get("created_at")?,
+                disabled_at: row.get("disabled_at")?,
             });
         }
-        let (Some(last), Some(number)) = (clients.last_mut(), row.optional_integer(4)?) else {
+        let (Some(last), Some(number)) = (clients.last_mut(), row.get("secret_number")?) else {
             continue;
         };
         last.secrets.push(StoredSecret {
             number,
-            digest: row.octets(5)?,
-            created_at: row.moment(6)?,
-            expires_at: row.optional_moment(7)?,
-            last_used_at: row.optional_moment(8)?,
+            digest: row.get("secret_digest")?,
+            created_at: row.get("secret_created_at")?,
+            expires_at: row.get("secret_expires_at")?,
+            last_used_at: row.get("last_used_at")?,
         });
     }
     Ok(clients)
@@ -102,10 +106,7 @@ pub struct ListClients;
 
 impl UseCase for ListClients {
     type Outcome = Vec<StoredClient>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredClient>, StoreError> {
         read_clients(&tx.query(&sql::LIST_CLIENTS, &[]).await?)
@@ -136,10 +137,7 @@ pub struct AddClient {
 
 impl UseCase for AddClient {
     type Outcome = NewClient;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<NewClient, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS_TO_ADD).await?;
@@ -174,16 +172,13 @@ where
     F: Fn(&mut ClientSettings) -> Result<(), Invalid> + Send + Sync + 'static,
 {
     type Outcome = Option<Result<(ClientSettings, ClientSettings), Invalid>>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Whenever this begins anew another change has succeeded. The caller's patience ends it.
         loop {
             let Some(row) = find(tx, &self.id).await? else { return Ok(None) };
-            let before: ClientSettings = row.json(1)?;
+            let before: ClientSettings = row.json("settings")?;
             let mut after = before.clone();
             if let Err(problem) = (self.change)(&mut after) {
                 return Ok(Some(Err(problem)));
@@ -191,8 +186,8 @@ where
             if after == before {
                 return Ok(Some(Ok((before, after))));
             }
-            let as_read = row.text(1)?;
-            let values = [(&self.id).into(), settings_value(&after), as_read.as_str().into()];
+            let as_read: String = row.get("settings")?;
+            let values = [(&self.id).into(), settings_value(&after), (&as_read).into()];
             if tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1 {
                 return Ok(Some(Ok((before, after))));
             }
@@ -219,10 +214,7 @@ pub struct SetClientDisabled {
 
 impl UseCase for SetClientDisabled {
     type Outcome = Option<bool>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
         let id = (&self.id).into();
@@ -248,10 +240,7 @@ pub struct DeleteClient {
 
 impl UseCase for DeleteClient {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let deleted = tx.execute(&sql::DELETE_CLIENT, &[(&self.id).into()]).await? == 1;
@@ -275,10 +264,7 @@ pub struct AddClientSecret {
 
 impl UseCase for AddClientSecret {
     type Outcome = Option<i64>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<i64>, StoreError> {
         let values = [
@@ -291,7 +277,7 @@ impl UseCase for AddClientSecret {
         while find(tx, &self.id).await?.is_some() {
             let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
             if let Some(row) = rows.first() {
-                return row.integer(0).map(Some);
+                return row.get("secret_number").map(Some);
             }
         }
         Ok(None)
@@ -309,10 +295,7 @@ pub struct RemoveClientSecret {
 
 impl UseCase for RemoveClientSecret {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), self.number.into()];
@@ -333,10 +316,7 @@ pub struct RecordSecretUse {
 
 impl UseCase for RecordSecretUse {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let values = [(&self.id).into(), self.number.into(), self.now.into()];

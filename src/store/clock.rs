@@ -1,6 +1,5 @@
 //! The second clock: the database server's, and the latest date that was recorded.
 
-use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::Timestamp;
 
@@ -10,15 +9,12 @@ pub(super) struct ReadDatabaseClock;
 
 impl UseCase for ReadDatabaseClock {
     type Outcome = i64;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         let rows = tx.query(&sql::READ_DATABASE_CLOCK, &[]).await?;
         let none = || StoreError::Corrupt("the database told no time".to_owned());
-        rows.first().ok_or_else(none)?.integer(0)
+        rows.first().ok_or_else(none)?.get("milliseconds")
     }
 }
 
@@ -28,14 +24,11 @@ pub struct ReadClock;
 
 impl UseCase for ReadClock {
     type Outcome = Option<Timestamp>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<Timestamp>, StoreError> {
         let rows = tx.query(&sql::READ_CLOCK, &[]).await?;
-        rows.first().map(|row: &Row| row.moment(0)).transpose()
+        rows.first().map(|row| row.get("seen_at")).transpose()
     }
 }
 
@@ -48,14 +41,11 @@ pub struct RecordClock {
 
 impl UseCase for RecordClock {
     type Outcome = Timestamp;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
         let rows = tx.query(&sql::RECORD_CLOCK, &[self.now.into()]).await?;
-        rows.first().map_or(Ok(self.now), |row| row.moment(0))
+        rows.first().map_or(Ok(self.now), |row| row.get("seen_at"))
     }
 }
 
@@ -68,10 +58,7 @@ pub struct CorrectClock {
 
 impl UseCase for CorrectClock {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::CORRECT_CLOCK, &[self.now.into()]).await.map(|_| ())

@@ -14,7 +14,7 @@ use super::users::{User, roles_value, scope_value};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Scope, Secret, Timestamp, UserId};
+use jeton_oauth::{ClientId, Scope, Secret, Timestamp, UserId};
 
 /// Which of the columns that an import writes is the first that holds numbers.
 const FIRST_NUMBER: usize = 5;
@@ -106,7 +106,7 @@ impl Staging {
         let rows = sqlite::query(&connection, &sql::FIND_STAGED_USER, &[name, id])?;
         let Some(row) = rows.first() else { return Ok(None) };
         let line = read_line(row)?;
-        let same_name = row.text(1)? == user.username.as_str();
+        let same_name = row.get::<String>("username")? == user.username.as_str();
         Ok(Some(if same_name { Taken::Name(line) } else { Taken::Sub(line) }))
     }
 
@@ -117,7 +117,7 @@ impl Staging {
     pub fn page(&self, after: i64, limit: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
         let values = [after.into(), limit.into()];
         let rows = sqlite::query(&self.connection(), &sql::LIST_STAGED_USERS, &values)?;
-        rows.iter().map(|row| Ok((row.integer(9)?, StagedUser::read(row)?))).collect()
+        rows.iter().map(|row| Ok((row.get("staged_number")?, StagedUser::read(row)?))).collect()
     }
 
     /// Gives a staged user another hash.
@@ -135,26 +135,22 @@ fn line_value(line: u64) -> Value {
 }
 
 fn read_line(row: &Row) -> Result<u64, StoreError> {
-    Ok(row.integer(0)?.unsigned_abs())
+    Ok(row.get::<i64>("line")?.unsigned_abs())
 }
 
 impl StagedUser {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let mapped = |text: String| {
-            Username::parse(&text).ok_or_else(|| StoreError::Corrupt("a staged name".to_owned()))
-        };
-        let scope = row.optional_text(4)?.map(Scope::try_from).transpose();
         Ok(Self {
             line: read_line(row)?,
-            username: mapped(row.text(1)?)?,
-            id: UserId::from_text(row.text(2)?),
+            username: row.get("username")?,
+            id: row.get("user_id")?,
             has_own_id: true,
-            password_hash: Secret::new(row.text(3)?),
-            scope: scope?,
-            roles: row.json(5)?,
-            disabled: row.integer(6)? != 0,
-            mfa_required: row.integer(7)? != 0,
-            lot: row.integer(8)?,
+            password_hash: row.get("password_hash")?,
+            scope: row.get("scope")?,
+            roles: row.json("roles")?,
+            disabled: row.get::<i64>("disabled")? != 0,
+            mfa_required: row.get::<i64>("mfa_required")? != 0,
+            lot: row.get("lot")?,
         })
     }
 
@@ -197,9 +193,7 @@ impl UseCase for FindKnown {
 
     /// As many statements as it takes: what they see of different moments is decided on again when it is
     /// stored.
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Known, StoreError> {
         let names: Vec<Value> = self.names.iter().map(Value::from).collect();
@@ -213,7 +207,7 @@ impl UseCase for FindKnown {
             }
         }
         for row in tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await? {
-            known.clients.push(row.text(0)?);
+            known.clients.push(row.get("client_id")?);
         }
         Ok(known)
     }
@@ -230,17 +224,14 @@ pub struct ImportUsers {
 
 impl UseCase for ImportUsers {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS).await?;
         // One may have been added since the file was looked at.
         let ids = self.users.iter().map(|user| (&user.id).into()).collect();
         if let Some(client) = tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await?.first() {
-            let name = client.text(0)?;
+            let name: ClientId = client.get("client_id")?;
             return Err(StoreError::Refused(format!(
                 "the client {name} is named like the sub of a user, and the one could pass for the other (RFC 9068 §5)"
             )));

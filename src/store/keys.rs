@@ -28,14 +28,14 @@ pub struct StoredKey {
 impl StoredKey {
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
-            id: KeyId::from_text(row.text(0)?),
-            purpose: row.text(1)?,
-            generation: row.integer(2)?,
-            public_jwk: row.text(3)?,
-            sealed_key: row.text(4)?,
-            created_at: row.moment(5)?,
-            activates_at: row.moment(6)?,
-            revoked_at: row.optional_moment(7)?,
+            id: row.get("kid")?,
+            purpose: row.get("purpose")?,
+            generation: row.get("generation")?,
+            public_jwk: row.get("public_jwk")?,
+            sealed_key: row.get("sealed_key")?,
+            created_at: row.get("created_at")?,
+            activates_at: row.get("activates_at")?,
+            revoked_at: row.get("revoked_at")?,
         })
     }
 }
@@ -46,10 +46,7 @@ pub struct ListKeys;
 
 impl UseCase for ListKeys {
     type Outcome = Vec<StoredKey>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredKey>, StoreError> {
         let rows = tx.query(&sql::LIST_KEYS, &[]).await?;
@@ -66,10 +63,7 @@ pub struct AddKey {
 
 impl UseCase for AddKey {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [
@@ -96,10 +90,7 @@ pub struct ActivateKey {
 
 impl UseCase for ActivateKey {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         Ok(tx.execute(&sql::ACTIVATE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
@@ -117,10 +108,7 @@ pub struct RevokeKey {
 
 impl UseCase for RevokeKey {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         Ok(tx.execute(&sql::REVOKE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
@@ -137,10 +125,7 @@ pub struct ResealKeys {
 
 impl UseCase for ResealKeys {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for (id, before, after) in &self.keys {

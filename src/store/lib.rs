@@ -89,7 +89,12 @@ pub trait UseCase: Send + Sync + 'static {
     type Outcome: Send + 'static;
 
     /// What it does to the database.
-    fn access(&self) -> Access;
+    const ACCESS: Access;
+
+    /// The same, where it depends on what there is to do.
+    fn access(&self) -> Access {
+        Self::ACCESS
+    }
 
     /// The row that it changes first, where others may want to change the same. On PostgreSQL they take turns.
     fn contended_row(&self) -> Option<String> {
@@ -421,10 +426,7 @@ struct FindBoth<A, B>(A, B);
 impl<A: LookUp, B: LookUp> UseCase for FindBoth<A, B> {
     /// The second may be a row that cannot be read.
     type Outcome = (Option<A::Found>, Result<Option<B::Found>, StoreError>);
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let first = look_up::find(tx, &self.0).await?;
@@ -440,10 +442,7 @@ struct FindOne<L>(L);
 
 impl<L: LookUp> UseCase for FindOne<L> {
     type Outcome = Option<L::Found>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<L::Found>, StoreError> {
         look_up::find(tx, &self.0).await

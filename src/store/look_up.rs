@@ -39,10 +39,7 @@ struct LookUpAll<L>(Vec<L>);
 
 impl<L: LookUp> UseCase for LookUpAll<L> {
     type Outcome = Vec<L::Found>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<L::Found>, StoreError> {
         let keys = self.0.iter().map(LookUp::key).collect();

@@ -26,10 +26,7 @@ pub struct RefreshSession {
 
 impl UseCase for RefreshSession {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     fn contended_row(&self) -> Option<String> {
         Some(format!("session {}", self.id.as_str()))
@@ -70,10 +67,7 @@ struct RefreshSessions(Vec<RefreshSession>);
 
 impl UseCase for RefreshSessions {
     type Outcome = HashSet<SessionId>;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<HashSet<SessionId>, StoreError> {
         let numbers = |number: fn(&RefreshSession) -> i64| {
@@ -88,7 +82,7 @@ impl UseCase for RefreshSessions {
             numbers(|one| one.dates.deletable_at().0),
         ];
         let rows = tx.query(&sql::REFRESH_SESSIONS, &values).await?;
-        rows.iter().map(|row| row.text(0).map(SessionId::from_text)).collect()
+        rows.iter().map(|row| row.get("session_id")).collect()
     }
 }
 

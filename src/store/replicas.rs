@@ -59,13 +59,13 @@ impl StoredReplica {
 
     /// Reads a row; `None` if only a later version can understand its settings.
     fn read(row: &Row) -> Result<Option<Self>, StoreError> {
-        let Ok(settings) = row.json(1) else { return Ok(None) };
+        let Ok(settings) = row.json("settings") else { return Ok(None) };
         Ok(Some(Self {
-            id: row.text(0)?,
+            id: row.get("replica_id")?,
             settings,
-            started_at: row.moment(2)?,
-            seen_at: row.moment(3)?,
-            stopped_at: row.optional_moment(4)?,
+            started_at: row.get("started_at")?,
+            seen_at: row.get("seen_at")?,
+            stopped_at: row.get("stopped_at")?,
         }))
     }
 }
@@ -85,10 +85,7 @@ pub struct RecordReplica {
 
 impl UseCase for RecordReplica {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let settings = serde_json::to_string(&self.settings).expect("settings are JSON");
@@ -109,10 +106,7 @@ pub struct StopReplica {
 
 impl UseCase for StopReplica {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::STOP_REPLICA, &[(&self.id).into(), self.now.into()]).await.map(|_| ())
@@ -125,10 +119,7 @@ pub struct ListReplicas;
 
 impl UseCase for ListReplicas {
     type Outcome = Vec<StoredReplica>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredReplica>, StoreError> {
         let rows = tx.query(&sql::LIST_REPLICAS, &[]).await?;
@@ -146,10 +137,7 @@ pub struct ForgetReplicas {
 
 impl UseCase for ForgetReplicas {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::FORGET_REPLICAS, &[self.seen_before.into()]).await

@@ -34,15 +34,12 @@ struct FindMissingRights {
 
 impl UseCase for FindMissingRights {
     type Outcome = Vec<String>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError> {
         let migrates = [i64::from(self.migrates).into()];
         let rows = tx.query(&sql::FIND_MISSING_RIGHTS, &migrates).await?;
-        rows.iter().map(|row| row.text(0)).collect()
+        rows.iter().map(|row| row.get("missing_right")).collect()
     }
 }
 
@@ -50,13 +47,11 @@ struct FindReadOnly;
 
 impl UseCase for FindReadOnly {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::FIND_READ_ONLY, &[]).await?;
-        Ok(rows.first().map(|row| row.text(0)).transpose()?.as_deref() == Some("on"))
+        let read_only: Option<String> = rows.first().map(|row| row.get("read_only")).transpose()?;
+        Ok(read_only.as_deref() == Some("on"))
     }
 }

@@ -1,11 +1,14 @@
 //! Sessions: a row for each login, as long as it lives. To end a session is to delete its row.
 
+use serde::Serialize;
+
 use super::look_up::LookUp;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::authorization::Granted;
 use jeton_oauth::client::Audience;
+use jeton_oauth::resource_owner::Username;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{ClientId, Scope, Secret, SessionId, Timestamp, UserId};
 
@@ -40,10 +43,7 @@ pub struct OpenSession {
 
 impl UseCase for OpenSession {
     type Outcome = Option<Vec<SessionId>>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     fn contended_row(&self) -> Option<String> {
         Some(format!("user {}", self.user_id.as_str()))
@@ -91,8 +91,7 @@ impl UseCase for OpenSession {
             alive_at.into(),
         ];
         let ended = tx.query(&sql::END_SURPLUS_SESSIONS, &surplus).await?;
-        let ended = ended.iter().map(|row| row.text(0).map(SessionId::from_text));
-        ended.collect::<Result<_, _>>().map(Some)
+        ended.iter().map(|row| row.get("session_id")).collect::<Result<_, _>>().map(Some)
     }
 }
 
@@ -122,7 +121,7 @@ pub struct StoredSession {
 #[derive(Clone, Debug)]
 pub struct SessionOwner {
     /// The mapped name.
-    pub username: String,
+    pub username: Username,
     /// The most that any client can get; `None` for no limit beside the client's.
     pub scope: Option<Scope>,
     /// The roles.
@@ -131,22 +130,29 @@ pub struct SessionOwner {
 
 impl StoredSession {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        let limit = row.optional_text(11)?.map(Scope::try_from).transpose();
         Ok(Self {
-            id: SessionId::from_text(row.text(0)?),
-            user_id: UserId::from_text(row.text(1)?),
-            client_id: ClientId::try_from(row.text(2)?)?,
-            generation: row.integer(3)?,
-            granted: Granted { scope: Scope::try_from(row.text(4)?)?, audiences: row.json(5)? },
-            auth_time: row.moment(6)?,
-            dates: SessionDates {
-                refreshed_at: row.moment(7)?,
-                expires_at: row.moment(8)?,
-                ends_at: row.moment(9)?,
+            id: row.get("session_id")?,
+            user_id: row.get("user_id")?,
+            client_id: row.get("client_id")?,
+            generation: row.get("generation")?,
+            granted: Granted { scope: row.get("scope")?, audiences: row.json("audiences")? },
+            auth_time: row.get("auth_time")?,
+            dates: read_dates(row)?,
+            owner: SessionOwner {
+                username: row.get("username")?,
+                scope: row.get("user_scope")?,
+                roles: row.json("roles")?,
             },
-            owner: SessionOwner { username: row.text(10)?, scope: limit?, roles: row.json(12)? },
         })
     }
+}
+
+fn read_dates(row: &Row) -> Result<SessionDates, StoreError> {
+    Ok(SessionDates {
+        refreshed_at: row.get("refreshed_at")?,
+        expires_at: row.get("expires_at")?,
+        ends_at: row.get("ends_at")?,
+    })
 }
 
 /// Finds a session by its identifier.
@@ -187,10 +193,7 @@ pub struct EndReusedSession {
 
 impl UseCase for EndReusedSession {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), self.generation.into()];
@@ -209,15 +212,12 @@ pub struct EndSession {
 
 impl UseCase for EndSession {
     type Outcome = Option<UserId>;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, StoreError> {
         let values = [(&self.id).into(), self.client_id.as_ref().into()];
         let rows = tx.query(&sql::END_SESSION, &values).await?;
-        rows.first().map(|row| Ok(UserId::from_text(row.text(0)?))).transpose()
+        rows.first().map(|row| row.get("user_id")).transpose()
     }
 }
 
@@ -237,10 +237,7 @@ pub struct EndSessionsOfUser {
 
 impl UseCase for EndSessionsOfUser {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let values = [
@@ -259,10 +256,7 @@ pub struct EndAllSessions;
 
 impl UseCase for EndAllSessions {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::END_ALL_SESSIONS, &[]).await
@@ -280,10 +274,7 @@ pub struct EndSessionsOfClient {
 
 impl UseCase for EndSessionsOfClient {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let values = [(&self.client_id).into(), self.limit.into()];
@@ -291,22 +282,24 @@ impl UseCase for EndSessionsOfClient {
     }
 }
 
-/// A session in a list.
-#[derive(Clone, Debug)]
+/// A session in a list, whoever its user is. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct ListedSession {
     /// `sid`.
+    #[serde(rename = "session_id")]
     pub id: SessionId,
     /// The client that opened it.
     pub client_id: ClientId,
-    /// How often it was refreshed.
-    pub generation: i64,
-    /// What was granted, as stored.
-    pub scope: String,
+    /// What was granted.
+    pub scope: Scope,
     /// The resource servers that its tokens may be for.
     pub audiences: Vec<Audience>,
+    /// How often it was refreshed.
+    pub generation: i64,
     /// When the password was checked.
     pub auth_time: Timestamp,
     /// When it was last refreshed, and when it ends.
+    #[serde(flatten)]
     pub dates: SessionDates,
 }
 
@@ -323,26 +316,19 @@ pub struct ListSessionsOfUser {
 
 impl UseCase for ListSessionsOfUser {
     type Outcome = Vec<ListedSession>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<ListedSession>, StoreError> {
         let values = [(&self.user_id).into(), self.client_id.as_ref().into(), self.now.into()];
         let read = |row: &Row| {
             Ok(ListedSession {
-                id: SessionId::from_text(row.text(0)?),
-                client_id: ClientId::try_from(row.text(1)?)?,
-                generation: row.integer(2)?,
-                scope: row.text(3)?,
-                audiences: row.json(4)?,
-                auth_time: row.moment(5)?,
-                dates: SessionDates {
-                    refreshed_at: row.moment(6)?,
-                    expires_at: row.moment(7)?,
-                    ends_at: row.moment(8)?,
-                },
+                id: row.get("session_id")?,
+                client_id: row.get("client_id")?,
+                generation: row.get("generation")?,
+                scope: row.get("scope")?,
+                audiences: row.json("audiences")?,
+                auth_time: row.get("auth_time")?,
+                dates: read_dates(row)?,
             })
         };
         tx.query(&sql::LIST_SESSIONS_OF_USER, &values).await?.iter().map(read).collect()
@@ -360,10 +346,7 @@ pub struct DeleteExpiredSessions {
 
 impl UseCase for DeleteExpiredSessions {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &[self.before.into(), self.limit.into()]).await
@@ -379,13 +362,10 @@ pub struct CountExpiredSessions {
 
 impl UseCase for CountExpiredSessions {
     type Outcome = i64;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
         let rows = tx.query(&sql::COUNT_EXPIRED_SESSIONS, &[self.before.into()]).await?;
-        rows.first().map_or(Ok(0), |row| row.integer(0))
+        rows.first().map_or(Ok(0), |row| row.get("sessions"))
     }
 }

@@ -1,6 +1,15 @@
 //! The statements, loaded from `sql/`.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use super::value::Columns;
+
+/// The columns that several statements read, by what stands for them in each.
+const COLUMNS: [(&str, &str); 3] = [
+    ("{client}", include_str!("../../sql/columns/client.sql")),
+    ("{tally}", include_str!("../../sql/columns/tally.sql")),
+    ("{user}", include_str!("../../sql/columns/user.sql")),
+];
 
 /// One statement in the spelling of each engine, without comments.
 #[derive(Clone)]
@@ -9,13 +18,32 @@ pub(crate) struct Statement {
     pub postgres: String,
     /// With `?1`, `?2`, …: in SQLite `$2` would be a name, numbered by first appearance.
     pub sqlite: String,
+    /// The names of its columns, once it has returned a row.
+    columns: OnceLock<Columns>,
 }
 
 impl Statement {
     pub(super) fn new(text: &str) -> Self {
+        let insert = |text: String, (name, columns): (&str, &str)| text.replace(name, columns);
+        let text = COLUMNS.into_iter().fold(text.to_owned(), insert);
         let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
         let postgres = lines.map(str::trim).collect::<Vec<_>>().join(" ");
-        Self { sqlite: postgres.replace('$', "?"), postgres }
+        let sqlite = postgres.replace('$', "?");
+        Self::of_each(postgres, sqlite)
+    }
+
+    /// From one text for each engine.
+    pub(super) fn of_each(postgres: String, sqlite: String) -> Self {
+        Self { postgres, sqlite, columns: OnceLock::new() }
+    }
+
+    /// The names of its columns. The engine is asked for them once.
+    pub(super) fn columns<'a, N: IntoIterator<Item = &'a str>>(
+        &self,
+        ask: impl FnOnce() -> N,
+    ) -> Columns {
+        let name = || ask().into_iter().map(str::to_owned).collect();
+        Arc::clone(self.columns.get_or_init(name))
     }
 }
 

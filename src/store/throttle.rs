@@ -1,6 +1,6 @@
 //! Counters of failures, shared by all replicas.
 
-use super::value::{Row, Value};
+use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::throttle::{CounterName, FORGET, Tally};
 use jeton_oauth::{Seconds, Timestamp};
@@ -11,16 +11,21 @@ impl From<CounterName> for Value {
     }
 }
 
+impl FromValue for CounterName {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let name = Vec::from_value(value)?.try_into();
+        name.map(Self).map_err(|_| "the name of a counter is cut".to_owned())
+    }
+}
+
 fn read_tally(row: &Row) -> Result<(CounterName, Tally), StoreError> {
-    let name = row.octets(0)?.try_into();
-    let name = name.map_err(|_| StoreError::Corrupt("a counter's name is cut".to_owned()))?;
     let tally = Tally {
-        failures: row.integer(1)?,
-        failed_at: row.moment(2)?,
-        forgotten_at: row.moment(3)?,
-        succeeded_at: row.optional_moment(4)?,
+        failures: row.get("failures")?,
+        failed_at: row.get("failed_at")?,
+        forgotten_at: row.get("forgotten_at")?,
+        succeeded_at: row.get("succeeded_at")?,
     };
-    Ok((CounterName(name), tally))
+    Ok((row.get("counter")?, tally))
 }
 
 /// Finds up to four counters. One that never counted is all zeros.
@@ -29,10 +34,7 @@ pub struct FindTallies(pub [CounterName; 4]);
 
 impl UseCase for FindTallies {
     type Outcome = [Tally; 4];
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 4], StoreError> {
         let rows = tx.query(&sql::FIND_TALLIES, &self.0.map(Value::from)).await?;
@@ -66,10 +68,7 @@ pub struct CountFailures {
 
 impl UseCase for CountFailures {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for failure in &self.failures {
@@ -134,10 +133,7 @@ impl ReplaceTallies {
 
 impl UseCase for ReplaceTallies {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         for (done, replacement) in self.0.iter().enumerate() {
@@ -172,10 +168,7 @@ pub struct RecordOrigin {
 
 impl UseCase for RecordOrigin {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         // In the order in which failures are counted, so that two transactions do not wait for each other.
@@ -200,10 +193,7 @@ pub struct ListTalliesOfAccount(pub CounterName);
 
 impl UseCase for ListTalliesOfAccount {
     type Outcome = Vec<(CounterName, Tally)>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(CounterName, Tally)>, StoreError> {
         let rows = tx.query(&sql::LIST_TALLIES_OF_ACCOUNT, &[self.0.into()]).await?;
@@ -218,10 +208,7 @@ pub struct UnlockAccount(pub CounterName);
 
 impl UseCase for UnlockAccount {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::UNLOCK_ACCOUNT, &[self.0.into()]).await
@@ -239,10 +226,7 @@ pub struct DeleteExpiredTallies {
 
 impl UseCase for DeleteExpiredTallies {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::DELETE_EXPIRED_TALLIES, &[self.before.into(), self.limit.into()]).await

@@ -1,27 +1,31 @@
 //! Users.
 
+use serde::Serialize;
+
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
-/// A user as stored.
-#[derive(Clone, Debug)]
+/// A user as stored. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct User {
-    /// `sub`.
-    pub id: UserId,
     /// The mapped name.
-    pub username: String,
-    /// A PHC string; a secret, because it can be guessed at offline.
+    pub username: Username,
+    /// `sub`.
+    #[serde(rename = "sub")]
+    pub id: UserId,
+    /// A PHC string; a secret, because it can be guessed at offline. Printed nowhere.
+    #[serde(skip)]
     pub password_hash: Secret,
-    /// When the password was set.
-    pub password_changed_at: Timestamp,
     /// The most that any client can get for this user; `None` for no limit beside the client's.
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
     /// When the user was added.
     pub created_at: Timestamp,
+    /// When the password was set.
+    pub password_changed_at: Timestamp,
     /// Since when the user cannot log in.
     pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor, which the password grant cannot carry.
@@ -31,20 +35,19 @@ pub struct User {
 }
 
 impl User {
-    /// Reads the columns that every statement about users names in the same order.
+    /// Reads the columns of `sql/columns/user.sql`.
     pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
-        let scope = row.optional_text(4)?.map(Scope::try_from).transpose();
         Ok(Self {
-            id: UserId::from_text(row.text(0)?),
-            username: row.text(1)?,
-            password_hash: Secret::new(row.text(2)?),
-            password_changed_at: row.moment(3)?,
-            scope: scope?,
-            roles: row.json(5)?,
-            created_at: row.moment(6)?,
-            disabled_at: row.optional_moment(7)?,
-            mfa_required_at: row.optional_moment(8)?,
-            last_login_at: row.optional_moment(9)?,
+            id: row.get("user_id")?,
+            username: row.get("username")?,
+            password_hash: row.get("password_hash")?,
+            password_changed_at: row.get("password_changed_at")?,
+            scope: row.get("scope")?,
+            roles: row.json("roles")?,
+            created_at: row.get("created_at")?,
+            disabled_at: row.get("disabled_at")?,
+            mfa_required_at: row.get("mfa_required_at")?,
+            last_login_at: row.get("last_login_at")?,
         })
     }
 }
@@ -81,10 +84,7 @@ pub struct AddUser {
 
 impl UseCase for AddUser {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS).await?;
@@ -111,10 +111,7 @@ pub struct FindUser {
 
 impl UseCase for FindUser {
     type Outcome = Option<User>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
         let username = self.username.clone();
@@ -143,10 +140,7 @@ pub struct UserOrOther {
 
 impl UseCase for FindUserOrOther {
     type Outcome = UserOrOther;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<UserOrOther, StoreError> {
         // Nobody has the empty name.
@@ -155,9 +149,9 @@ impl UseCase for FindUserOrOther {
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
-        let password_hash = Some(Secret::new(row.text(2)?));
+        let password_hash = Some(row.get("password_hash")?);
         // Another's row was read in full for the time that it takes.
-        let is_it = row.text(1)? == username;
+        let is_it = row.get::<String>("username")? == username;
         Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash })
     }
 }
@@ -171,16 +165,14 @@ pub struct DrawLots {
 
 impl UseCase for DrawLots {
     type Outcome = u64;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let limit = i64::try_from(self.lots.len()).unwrap_or(i64::MAX);
         let rows = tx.query(&sql::LIST_USERS_WITHOUT_LOT, &[limit.into()]).await?;
         for (row, lot) in rows.iter().zip(&self.lots) {
-            tx.execute(&sql::DRAW_LOT, &[(&row.text(0)?).into(), (*lot).into()]).await?;
+            let user: UserId = row.get("user_id")?;
+            tx.execute(&sql::DRAW_LOT, &[(&user).into(), (*lot).into()]).await?;
         }
         Ok(rows.len() as u64)
     }
@@ -189,21 +181,19 @@ impl UseCase for DrawLots {
 /// Lists users by name, after a name and at most so many.
 #[derive(Debug)]
 pub struct ListUsers {
-    /// The name after which the page begins.
-    pub after: String,
+    /// The name after which the page begins; `None` for the first page.
+    pub after: Option<Username>,
     /// The most rows that one call changes.
     pub limit: i64,
 }
 
 impl UseCase for ListUsers {
     type Outcome = Vec<User>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
-        let rows = tx.query(&sql::LIST_USERS, &[(&self.after).into(), self.limit.into()]).await?;
+        let after = self.after.as_ref().map_or("", Username::as_str);
+        let rows = tx.query(&sql::LIST_USERS, &[after.into(), self.limit.into()]).await?;
         rows.iter().map(User::read).collect()
     }
 }
@@ -220,10 +210,7 @@ pub struct ChangeUser<F> {
 
 impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     type Outcome = Option<(User, User)>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Whenever this begins anew another change has succeeded. The caller's patience ends it.
@@ -244,8 +231,8 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
                 scope_value(after.scope.as_ref()),
                 roles_value(&after.roles),
                 after.mfa_required_at.into(),
-                row.optional_text(4)?.as_ref().into(),
-                row.text(5)?.as_str().into(),
+                row.get::<Option<String>>("scope")?.as_ref().into(),
+                (&row.get::<String>("roles")?).into(),
                 before.mfa_required_at.into(),
             ];
             if tx.execute(&sql::UPDATE_USER, &values).await? == 1 {
@@ -269,10 +256,7 @@ pub struct ChangePassword {
 
 impl UseCase for ChangePassword {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values =
@@ -296,10 +280,7 @@ pub struct SetUserDisabled {
 
 impl UseCase for SetUserDisabled {
     type Outcome = Option<bool>;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<bool>, StoreError> {
         let name = || self.username.as_str().into();
@@ -326,10 +307,7 @@ pub struct DeleteUser {
 
 impl UseCase for DeleteUser {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::DELETE_USER, &[self.username.as_str().into()]).await?;
@@ -341,6 +319,7 @@ impl UseCase for DeleteUser {
 /// login of the user at this moment has written the user's row before or will find it changed.
 async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<bool, StoreError> {
     let Some(user) = users.first() else { return Ok(false) };
-    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&user.text(0)?).into()]).await?;
+    let id: UserId = user.get("user_id")?;
+    tx.execute(&sql::END_SESSIONS_OF_USER, &[(&id).into()]).await?;
     Ok(true)
 }

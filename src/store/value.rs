@@ -1,7 +1,12 @@
 //! What goes into a statement and comes out of it, the same for both engines.
 
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
 use super::StoreError;
-use jeton_oauth::{ClientId, KeyId, SessionId, Timestamp, UserId};
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::{ClientId, KeyId, Scope, Secret, SessionId, Timestamp, UserId};
 
 /// A value of one of the three types that both engines share; or a list, for PostgreSQL alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,67 +86,111 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// A row: its columns by position, as the statement names them.
+/// A row: its columns by name, as the statement names them.
 #[derive(Clone, Debug)]
-pub(crate) struct Row(pub Vec<Value>);
+pub(crate) struct Row {
+    columns: Columns,
+    values: Vec<Value>,
+}
+
+/// The names of the columns of a statement's rows.
+pub(crate) type Columns = Arc<[String]>;
 
 impl Row {
-    /// A column that holds text.
-    pub(crate) fn text(&self, column: usize) -> Result<String, StoreError> {
-        self.optional_text(column)?.ok_or_else(|| mistyped(column))
+    pub(super) fn new(columns: &Columns, values: Vec<Value>) -> Self {
+        Self { columns: Arc::clone(columns), values }
     }
 
-    /// A column that holds text or nothing.
-    pub(crate) fn optional_text(&self, column: usize) -> Result<Option<String>, StoreError> {
-        match self.0.get(column) {
-            Some(Value::Null) => Ok(None),
-            Some(Value::Text(text)) => Ok(Some(text.clone())),
-            Some(_) | None => Err(mistyped(column)),
+    /// Reads a column.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the column holds something else, or the statement does not name it.
+    pub(crate) fn get<T: FromValue>(&self, column: &str) -> Result<T, StoreError> {
+        let place = self.columns.iter().position(|name| name == column);
+        match place.and_then(|place| self.values.get(place)) {
+            Some(value) => T::from_value(value).map_err(|problem| self.corrupt(column, &problem)),
+            None => Err(self.corrupt(column, "the statement does not read it")),
         }
     }
 
-    /// A column that holds a number.
-    pub(crate) fn integer(&self, column: usize) -> Result<i64, StoreError> {
-        self.optional_integer(column)?.ok_or_else(|| mistyped(column))
+    /// Reads a column that holds JSON.
+    ///
+    /// # Errors
+    /// As [`Row::get`].
+    pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
+        let text: String = self.get(column)?;
+        serde_json::from_str(&text).map_err(|error| self.corrupt(column, &error.to_string()))
     }
 
-    /// A column that holds a number or nothing.
-    pub(crate) fn optional_integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        match self.0.get(column) {
-            Some(Value::Null) => Ok(None),
-            Some(Value::Integer(number)) => Ok(Some(*number)),
-            Some(_) | None => Err(mistyped(column)),
-        }
-    }
-
-    /// A column that holds a time.
-    pub(crate) fn moment(&self, column: usize) -> Result<Timestamp, StoreError> {
-        self.integer(column).map(Timestamp)
-    }
-
-    /// A column that holds a time or nothing.
-    pub(crate) fn optional_moment(&self, column: usize) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.optional_integer(column)?.map(Timestamp))
-    }
-
-    /// A column that holds octets.
-    pub(crate) fn octets(&self, column: usize) -> Result<Vec<u8>, StoreError> {
-        match self.0.get(column) {
-            Some(Value::Octets(octets)) => Ok(octets.clone()),
-            Some(_) | None => Err(mistyped(column)),
-        }
-    }
-
-    /// A column that holds JSON text.
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(
-        &self,
-        column: usize,
-    ) -> Result<T, StoreError> {
-        serde_json::from_str(&self.text(column)?)
-            .map_err(|error| StoreError::Corrupt(format!("column {column}: {error}")))
+    /// What is wrong with a column of this row. The row is named by its first column, which is its key.
+    fn corrupt(&self, column: &str, problem: &str) -> StoreError {
+        let row = match (self.columns.first(), self.values.first()) {
+            (Some(key), Some(Value::Text(text))) if key != column => format!(" of {key} {text:?}"),
+            _ => String::new(),
+        };
+        StoreError::Corrupt(format!("{column}{row}: {problem}"))
     }
 }
 
-fn mistyped(column: usize) -> StoreError {
-    StoreError::Corrupt(format!("column {column} has another type than expected"))
+/// What a column can be read as.
+pub(crate) trait FromValue: Sized {
+    /// Reads it, or says what is wrong with it.
+    fn from_value(value: &Value) -> Result<Self, String>;
 }
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        if *value == Value::Null { Ok(None) } else { T::from_value(value).map(Some) }
+    }
+}
+
+impl FromValue for i64 {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Integer(number) => Ok(*number),
+            _ => Err("it is no number".to_owned()),
+        }
+    }
+}
+
+impl FromValue for Timestamp {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        i64::from_value(value).map(Self)
+    }
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Text(text) => Ok(text.clone()),
+            _ => Err("it is no text".to_owned()),
+        }
+    }
+}
+
+impl FromValue for Secret {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        String::from_value(value).map(Self::new)
+    }
+}
+
+impl FromValue for Vec<u8> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::Octets(octets) => Ok(octets.clone()),
+            _ => Err("it is no octets".to_owned()),
+        }
+    }
+}
+
+/// Declares what is read from text that it checks.
+macro_rules! from_checked_text {
+    ($($name:ident),+) => {
+        $(impl FromValue for $name {
+            fn from_value(value: &Value) -> Result<Self, String> {
+                Self::try_from(String::from_value(value)?).map_err(|error| error.to_string())
+            }
+        })+
+    };
+}
+from_checked_text!(ClientId, KeyId, Scope, SessionId, UserId, Username);

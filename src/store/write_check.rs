@@ -20,10 +20,7 @@ struct CheckWrite {
 
 impl UseCase for CheckWrite {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let name = [self.name.as_str().into()];

@@ -8,7 +8,7 @@ use jeton_crypto::key_lifecycle::KeyDates;
 use jeton_crypto::refresh_keys::{RefreshKey, RefreshKeys};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
 use jeton_oauth::refresh_token::RefreshTokenClaims;
-use jeton_oauth::{KeyId, SessionId, Timestamp};
+use jeton_oauth::{KeyId, Timestamp};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
@@ -113,7 +113,8 @@ async fn fill(url: &str) -> (Fixtures, Vec<Session>) {
         let of_client = format!("WHERE client_id = '{client_id}'");
         database.query(&format!("UPDATE copied SET session_id = '{id}' {of_client}")).await;
         database.query(&format!("INSERT INTO sessions SELECT * FROM copied {of_client}")).await;
-        let claims = RefreshTokenClaims { session: SessionId::from_text(id), generation: 0 };
+        let claims =
+            RefreshTokenClaims { session: id.parse().expect("it is base64url"), generation: 0 };
         let token = keys.derive(&claims, Timestamp(0)).expect("the service's key");
         sessions.push(Session { client_id, refresh_token: token.expose().to_owned() });
     }
@@ -134,7 +135,7 @@ async fn refresh_keys(database: &Database, fixtures: &Fixtures) -> RefreshKeys {
     let select = format!("SELECT kid, sealed_key FROM keys WHERE purpose = '{purpose}'");
     let row = database.query(&select).await.remove(0);
     let mut texts = row.into_iter().map(|text| text.expect("it is not null"));
-    let (id, sealed) = (texts.next().map(KeyId::from_text), texts.next());
+    let (id, sealed) = (texts.next().and_then(|id| id.parse::<KeyId>().ok()), texts.next());
     let (id, sealed) = (id.expect("a column"), sealed.expect("a column"));
     let masters =
         MasterKeys::load(std::slice::from_ref(&fixtures.master_key), true).expect("the master key");

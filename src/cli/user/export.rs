@@ -74,7 +74,7 @@ fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
         return Err(Failure(format!("the user {} {problem}", user.username)));
     }
     let value = |field| match field {
-        Field::Username => user.username.clone(),
+        Field::Username => user.username.to_string(),
         Field::PasswordHash => user.password_hash.expose().to_owned(),
         Field::Sub => user.id.to_string(),
         Field::Scope => user.scope.as_ref().map(ToString::to_string).unwrap_or_default(),

@@ -258,7 +258,7 @@ impl Importing<'_> {
         hash: &PasswordHash,
         known: &Known,
     ) -> Result<Decision, Problem> {
-        let name = user.username.as_str();
+        let name = &user.username;
         let conflict = |sentence: String| Err(Problem::new(Kind::Conflict, sentence));
         if known.clients.iter().any(|client| client == user.id.as_str()) {
             let sentence = "its sub is the name of a client, which could pass for the user (RFC 9068 §5): \
@@ -267,11 +267,11 @@ impl Importing<'_> {
         }
         let others = known.users.iter();
         if let Some(other) =
-            others.clone().find(|known| known.id == user.id && known.username != name)
+            others.clone().find(|known| known.id == user.id && known.username != *name)
         {
             return conflict(format!("its sub is that of the user {}", other.username));
         }
-        let Some(same) = others.clone().find(|known| known.username == name) else {
+        let Some(same) = others.clone().find(|known| known.username == *name) else {
             return Ok(Decision::Add);
         };
         if user.has_own_id && same.id != user.id {

@@ -141,36 +141,6 @@ fn role(text: &str) -> Result<String, Invalid> {
     Err(Invalid::new("a role has no control or invisible characters"))
 }
 
-/// A user as printed.
-#[derive(Serialize)]
-struct Listed {
-    username: String,
-    sub: String,
-    scope: Option<String>,
-    roles: Vec<String>,
-    created_at: Timestamp,
-    password_changed_at: Timestamp,
-    disabled_at: Option<Timestamp>,
-    mfa_required_at: Option<Timestamp>,
-    last_login_at: Option<Timestamp>,
-}
-
-impl From<User> for Listed {
-    fn from(user: User) -> Self {
-        Self {
-            username: user.username,
-            sub: user.id.to_string(),
-            scope: user.scope.map(|scope| scope.to_string()),
-            roles: user.roles,
-            created_at: user.created_at,
-            password_changed_at: user.password_changed_at,
-            disabled_at: user.disabled_at,
-            mfa_required_at: user.mfa_required_at,
-            last_login_at: user.last_login_at,
-        }
-    }
-}
-
 #[derive(Serialize)]
 struct Added<'a> {
     username: &'a str,
@@ -247,7 +217,7 @@ impl NewPassword {
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
-    user: Listed,
+    user: User,
     /// Nothing where it cannot be told without the master key.
     throttle: Option<AccountThrottle>,
 }
@@ -256,7 +226,6 @@ async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Resu
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
     let throttle = administration::look(&store, &master.master_key_file, &user, now).await;
-    let user = Listed::from(user);
     if let Err(problem) = &throttle {
         // What there is to see without the master key is worth seeing.
         output::error_line(&format!("Failed logins cannot be shown: {problem}"));
@@ -315,9 +284,9 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
 
 async fn list(common: &Common) -> Result<(), Failure> {
     let store = open_existing_store(&common.database).await?;
-    let mut users: Vec<Listed> = Vec::new();
+    let mut users: Vec<User> = Vec::new();
     let list = |user| {
-        users.push(Listed::from(user));
+        users.push(user);
         Ok(())
     };
     for_each(&store, list).await?;
@@ -330,16 +299,16 @@ async fn for_each(
     store: &Store,
     mut look: impl FnMut(User) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let mut after = String::new();
+    let mut after = None;
     loop {
         let page = store.perform(ListUsers { after, limit: PAGE }).await?;
         let Some(last) = page.last().map(|user| user.username.clone()) else { return Ok(()) };
-        after = last;
+        after = Some(last);
         page.into_iter().try_for_each(&mut look)?;
     }
 }
 
-fn print(users: Vec<Listed>, json: bool) {
+fn print(users: Vec<User>, json: bool) {
     if json {
         return output::json(&users);
     }
@@ -349,10 +318,11 @@ fn print(users: Vec<Listed>, json: bool) {
             (None, Some(_)) => "second factor required".to_owned(),
             (None, None) => "enabled".to_owned(),
         };
-        let scope = user.scope.unwrap_or_else(|| "(any)".to_owned());
+        let scope = user.scope.map_or_else(|| "(any)".to_owned(), |scope| scope.to_string());
         let last_login = user.last_login_at.map_or("never".to_owned(), |at| at.to_string());
         let roles = user.roles.join(" ");
-        [user.username, user.sub, state, scope, roles, user.created_at.to_string(), last_login]
+        let (name, sub) = (user.username.to_string(), user.id.to_string());
+        [name, sub, state, scope, roles, user.created_at.to_string(), last_login]
     });
     let heading = ["NAME", "SUB", "STATE", "SCOPE", "ROLES", "ADDED", "LAST LOGIN"];
     output::table(heading, &rows.collect::<Vec<_>>());

@@ -167,11 +167,7 @@ impl Values<'_> {
         if let Some(sentence) = misplaced(&text) {
             return Err(self.wrong(Field::Sub, sentence));
         }
-        if !(1..=255).contains(&text.len()) || !text.bytes().all(|octet| octet.is_ascii_graphic()) {
-            let rule = "cannot be a sub: that has 1 to 255 printable ASCII characters, no blanks";
-            return Err(self.wrong(Field::Sub, rule));
-        }
-        Ok(Some(UserId::from_text(text)))
+        text.parse().map(Some).map_err(|error: Invalid| self.wrong(Field::Sub, &error.to_string()))
     }
 
     fn scope(&self) -> Result<Option<Scope>, Problem> {

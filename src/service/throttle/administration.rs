@@ -44,7 +44,7 @@ async fn counter(
     user: &User,
 ) -> Result<Option<CounterName>, KeyError> {
     let key = throttle_key(store, files).await?;
-    Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_bytes()])))
+    Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_str().as_bytes()])))
 }
 
 /// Looks how an account is throttled.

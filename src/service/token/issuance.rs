@@ -9,6 +9,7 @@ use jeton_oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use jeton_oauth::authorization::Authorized;
 use jeton_oauth::client::{GrantType, OptionalClaim};
 use jeton_oauth::refresh_token::RefreshTokenClaims;
+use jeton_oauth::resource_owner::Username;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{Client, Issuer, Seconds, Secret, SessionId, Timestamp, UserId};
 
@@ -42,7 +43,7 @@ pub struct Subject<'a> {
     /// `sub`.
     pub user_id: &'a UserId,
     /// For clients that are configured to get it.
-    pub username: &'a str,
+    pub username: &'a Username,
     /// For clients that are configured to get them.
     pub roles: &'a [String],
 }
@@ -102,7 +103,7 @@ impl Issuance {
             sid: session.id.clone(),
             roles: wants(OptionalClaim::Roles).then(|| subject.roles.to_vec()),
             preferred_username: wants(OptionalClaim::PreferredUsername)
-                .then(|| subject.username.to_owned()),
+                .then(|| subject.username.to_string()),
         };
         let access_token = signer.sign(&claims);
         let access_token = access_token.map_err(|error| Refusal::Fault(error.to_string()))?;

@@ -90,16 +90,13 @@ pub(super) struct FindGuard;
 
 impl UseCase for FindGuard {
     type Outcome = Option<Guard>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::FIND_MIGRATION_GUARD, &[]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let position = Position::parse(&row.text(1)?);
-        Ok(Some(Guard { holder: row.text(0)?, position, beats: row.integer(2)? }))
+        let position = Position::parse(&row.get::<String>("checksum")?);
+        Ok(Some(Guard { holder: row.get("name")?, position, beats: row.get("applied_at")? }))
     }
 }
 
@@ -108,10 +105,7 @@ pub(super) struct MakeTable;
 
 impl UseCase for MakeTable {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Definition
-    }
+    const ACCESS: Access = Access::Definition;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::CREATE_MIGRATION_TABLE, &[]).await.map(|_| ())
@@ -125,10 +119,7 @@ pub(super) struct MakeGuard {
 
 impl UseCase for MakeGuard {
     type Outcome = ();
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::INSERT_MIGRATION_GUARD, &[self.now.into()]).await.map(|_| ())
@@ -144,10 +135,7 @@ pub(super) struct TakeGuard {
 
 impl UseCase for TakeGuard {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Definition
-    }
+    const ACCESS: Access = Access::Definition;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let seen = &self.seen;
@@ -174,10 +162,7 @@ pub(super) enum Act {
 
 impl UseCase for KeepGuard {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Write
-    }
+    const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let runner = (&self.runner).into();
@@ -208,10 +193,7 @@ pub(super) struct RecordMigration {
 
 impl UseCase for RecordMigration {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Transaction
-    }
+    const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         if !record(tx, &self.runner, &Position::default()).await? {
@@ -243,16 +225,14 @@ pub(super) struct ChangeRows {
 
 impl UseCase for ChangeRows {
     type Outcome = Batch;
-
-    fn access(&self) -> Access {
-        Access::LongTransaction
-    }
+    const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Batch, StoreError> {
         let begin = (&self.position.key).into();
         let rows = tx.query(&self.next, std::slice::from_ref(&begin)).await?;
-        let last = rows.first().map(|row| row.optional_text(0)).transpose()?.flatten();
-        let Some(key) = last else { return Ok(Batch::Finished) };
+        let last: Option<Option<String>> =
+            rows.first().map(|row| row.get("last_key")).transpose()?;
+        let Some(key) = last.flatten() else { return Ok(Batch::Finished) };
         let end = (&key).into();
         let position = Position { key, ..self.position.clone() };
         if !record(tx, &self.runner, &position).await? {

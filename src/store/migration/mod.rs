@@ -382,14 +382,11 @@ struct ListMigrations;
 
 impl UseCase for ListMigrations {
     type Outcome = Vec<(i64, String)>;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::LIST_MIGRATIONS, &[]).await?;
-        rows.iter().map(|row| Ok((row.integer(0)?, row.text(1)?))).collect()
+        rows.iter().map(|row| Ok((row.get("version")?, row.get("checksum")?))).collect()
     }
 }
 
@@ -399,14 +396,13 @@ struct HasSchema;
 
 impl UseCase for HasSchema {
     type Outcome = bool;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::FIND_SCHEMA, &[]).await?;
-        Ok(rows.first().map(|row| row.optional_text(0)).transpose()?.flatten().is_some())
+        let name: Option<Option<String>> =
+            rows.first().map(|row| row.get("schema_name")).transpose()?;
+        Ok(name.flatten().is_some())
     }
 }
 

@@ -272,6 +272,7 @@ struct RunStatement {
 
 impl UseCase for RunStatement {
     type Outcome = ();
+    const ACCESS: Access = Access::Statement;
 
     fn access(&self) -> Access {
         self.access
@@ -300,17 +301,14 @@ struct FindIndex {
 
 impl UseCase for FindIndex {
     type Outcome = Index;
-
-    fn access(&self) -> Access {
-        Access::Read
-    }
+    const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Index, StoreError> {
         let rows = tx.query(&sql::FIND_INDEX, &[(&self.name).into()]).await?;
         let Some(row) = rows.first() else { return Ok(Index::Absent) };
-        Ok(match (row.integer(0)?, row.integer(1)?) {
-            (1, _) => Index::Good,
-            (_, 1) => Index::Building,
+        Ok(match (row.get("is_good")?, row.get("is_being_built")?) {
+            (1_i64, _) => Index::Good,
+            (_, 1_i64) => Index::Building,
             _ => Index::Unfinished,
         })
     }

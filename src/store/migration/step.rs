@@ -111,19 +111,19 @@ fn definition(words: &[&str], place: usize, added: &str) -> Kind {
 }
 
 fn column(words: &[&str], added: &str, settled: &'static str) -> Kind {
-    let statement = Statement { postgres: with(words, 5, added), sqlite: words.join(" ") };
+    let statement = Statement::of_each(with(words, 5, added), words.join(" "));
     Kind::Definition { statement, settled: Some(settled) }
 }
 
 fn index(words: &[&str], place: usize, name: &str) -> Kind {
-    let drop = Statement {
-        postgres: ["DROP", "INDEX", "CONCURRENTLY", "IF", "EXISTS", name].join(" "),
-        sqlite: ["DROP", "INDEX", "IF", "EXISTS", name].join(" "),
-    };
-    let create = Statement {
-        postgres: with(words, place, "CONCURRENTLY IF NOT EXISTS"),
-        sqlite: with(words, place, "IF NOT EXISTS"),
-    };
+    let drop = Statement::of_each(
+        ["DROP", "INDEX", "CONCURRENTLY", "IF", "EXISTS", name].join(" "),
+        ["DROP", "INDEX", "IF", "EXISTS", name].join(" "),
+    );
+    let create = Statement::of_each(
+        with(words, place, "CONCURRENTLY IF NOT EXISTS"),
+        with(words, place, "IF NOT EXISTS"),
+    );
     Kind::Index { name: name.to_owned(), create, drop }
 }
 

@@ -13,7 +13,7 @@ use deadpool::managed::Object;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Column, Error};
 
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
@@ -130,12 +130,15 @@ impl Lease {
             let (text, values) = (&statement.postgres, typed(values));
             cover.send(client, client.query_typed(text, &values)).await
         };
-        self.judge(answers)?
-            .iter()
+        let rows = self.judge(answers)?;
+        let Some(first) = rows.first() else { return Ok(Vec::new()) };
+        let columns = statement.columns(|| first.columns().iter().map(Column::name));
+        rows.iter()
             .map(|row| {
                 let mistyped = |error| StoreError::Corrupt(describe(&error));
                 let column = |index| row.try_get(index).map_err(mistyped);
-                (0..row.len()).map(column).collect::<Result<Vec<Value>, _>>().map(Row)
+                let values: Result<Vec<Value>, _> = (0..row.len()).map(column).collect();
+                Ok(Row::new(&columns, values?))
             })
             .collect()
     }

@@ -243,7 +243,7 @@ mod tests {
             assert_eq!(left.len(), 1, "one file: {left:?}");
             let connection = Connection::open(self.folder.join("numbers.db")).expect("a file");
             let rows = query(&connection, &LIST_MIGRATIONS, &[]).expect("rows");
-            rows.iter().map(|row| row.integer(0).expect("a number")).collect()
+            rows.iter().map(|row| row.get("version").expect("a number")).collect()
         }
     }
 
@@ -276,12 +276,13 @@ mod tests {
 
     impl UseCase for Act {
         type Outcome = ();
+        const ACCESS: Access = Access::Write;
 
         fn access(&self) -> Access {
             match self {
                 Self::Read | Self::ReadAndWait(..) => Access::Read,
                 Self::DefineAndWait(..) => Access::Definition,
-                _ => Access::Write,
+                _ => Self::ACCESS,
             }
         }
 

@@ -13,13 +13,13 @@ pub(crate) fn query(
     values: &[Value],
 ) -> Result<Vec<Row>, StoreError> {
     let mut prepared = connection.prepare_cached(&statement.sqlite).map_err(classify)?;
-    let columns = prepared.column_count();
+    let columns = statement.columns(|| prepared.column_names());
     let mut rows = prepared.query(params_from_iter(values)).map_err(classify)?;
     let mut all = Vec::new();
     while let Some(row) = rows.next().map_err(classify)? {
         let column = |index| Ok::<_, rusqlite::Error>(read_value(row.get_ref(index)?));
-        let read: Result<Vec<Value>, _> = (0..columns).map(column).collect();
-        all.push(Row(read.map_err(classify)?));
+        let read: Result<Vec<Value>, _> = (0..columns.len()).map(column).collect();
+        all.push(Row::new(&columns, read.map_err(classify)?));
     }
     Ok(all)
 }

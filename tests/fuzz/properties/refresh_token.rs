@@ -6,7 +6,7 @@ use jeton_crypto::key_lifecycle::KeyDates;
 use jeton_crypto::key_ring::Verified;
 use jeton_crypto::refresh_keys::{RefreshKey, RefreshKeys};
 use jeton_oauth::refresh_token::{RefreshTokenClaims, UnverifiedRefreshToken, encode};
-use jeton_oauth::{KeyId, Secret, SessionId, Timestamp};
+use jeton_oauth::{Secret, Timestamp};
 
 use super::{URL_SAFE, decode_base64, edited};
 
@@ -17,7 +17,7 @@ static KEYS: LazyLock<RefreshKeys> = LazyLock::new(|| {
     let key = |(id, activates_at): (&str, Timestamp)| {
         let dates = KeyDates { created_at: Timestamp(0), activates_at, revoked_at: None };
         let secret = id.as_bytes().repeat(32);
-        let id = KeyId::from_text(id.repeat(12));
+        let id = id.repeat(12).parse().expect("an id");
         RefreshKey::from_secret(id, dates, &secret).expect("32 octets")
     };
     RefreshKeys::new(["A", "B"].into_iter().zip(ACTIVATIONS).map(key), ACTIVATIONS[1])
@@ -39,10 +39,8 @@ fn check_derived(parts: &[u8]) {
     let Some((generation, rest)) = rest.split_first_chunk::<8>() else { return };
     let (at, edits) = rest.split_first().unwrap_or((&0, rest));
     let session = String::from_utf8_lossy(session).into_owned();
-    let claims = RefreshTokenClaims {
-        session: SessionId::from_text(session.clone()),
-        generation: i64::from_be_bytes(*generation),
-    };
+    let Ok(id) = session.parse() else { return };
+    let claims = RefreshTokenClaims { session: id, generation: i64::from_be_bytes(*generation) };
     let derived = KEYS.derive(&claims, Timestamp(i64::from(*at)));
     let octets = decode_base64(URL_SAFE, session.as_bytes());
     assert_eq!(derived.is_ok(), octets.is_some_and(|octets| octets.len() == 16));

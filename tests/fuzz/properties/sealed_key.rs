@@ -31,7 +31,7 @@ static VAULT: LazyLock<Vault> = LazyLock::new(|| {
 });
 
 fn key_id() -> KeyId {
-    KeyId::from_text("k".to_owned())
+    "k".parse().expect("an id")
 }
 
 /// The first octet of the input says what the rest is: `e` changes of a sealed key, `h` a protected
@@ -65,7 +65,7 @@ fn check_secret(secret: &[u8]) {
     assert_eq!(opens(&sealed).as_deref(), Some(secret));
     assert_eq!(sealed_under(&sealed).as_deref(), Some(VAULT.keys.first()));
     assert!(VAULT.keys.open(KeyPurpose::Signing, &key_id(), &sealed).is_err());
-    let other = KeyId::from_text("K".to_owned());
+    let other: KeyId = "K".parse().expect("an id");
     assert!(VAULT.keys.open(KeyPurpose::Refresh, &other, &sealed).is_err());
 }
 

@@ -81,6 +81,7 @@ mod shut_down;
 mod smuggling;
 mod start_up;
 mod store;
+mod stored_rows;
 mod throttle;
 mod throttle_clients;
 mod throttle_groups;

@@ -1,0 +1,1 @@
+counter, failures, failed_at, forgotten_at, succeeded_at
