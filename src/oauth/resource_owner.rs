@@ -72,11 +72,11 @@ impl fmt::Display for Username {
 
 /// Takes a name that is mapped already, as it is stored.
 impl TryFrom<String> for Username {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         let mapped = Self::parse(&text).filter(|name| name.0 == text);
-        mapped.ok_or_else(|| "it is no user name in its mapped form (RFC 8265 §3.3)".to_owned())
+        mapped.ok_or(Invalid::new("it is no user name in its mapped form (RFC 8265 §3.3)"))
     }
 }
 

@@ -39,10 +39,13 @@ impl Seconds {
 
 /// Refuses a negative number: where one is stored, something else went wrong before.
 impl TryFrom<i64> for Seconds {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(seconds: i64) -> Result<Self, String> {
-        if seconds < 0 { Err(format!("{seconds} seconds are no span")) } else { Ok(Self(seconds)) }
+    fn try_from(seconds: i64) -> Result<Self, Invalid> {
+        if seconds < 0 {
+            return Err(Invalid::new(format!("{seconds} seconds are no span")));
+        }
+        Ok(Self(seconds))
     }
 }
 

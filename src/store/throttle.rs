@@ -3,7 +3,7 @@
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::throttle::{CounterName, FORGET, Tally};
-use jeton_oauth::{Seconds, Timestamp};
+use jeton_oauth::{Invalid, Seconds, Timestamp};
 
 impl From<CounterName> for Value {
     fn from(name: CounterName) -> Self {
@@ -12,9 +12,9 @@ impl From<CounterName> for Value {
 }
 
 impl FromValue for CounterName {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         let name = Vec::from_value(value)?.try_into();
-        name.map(Self).map_err(|_| "the name of a counter is cut".to_owned())
+        name.map(Self).map_err(|_| Invalid::new("the name of a counter is cut"))
     }
 }
 

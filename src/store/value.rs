@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{ClientId, KeyId, Scope, Secret, SessionId, Timestamp, UserId};
+use jeton_oauth::{ClientId, Invalid, KeyId, Scope, Secret, SessionId, Timestamp, UserId};
 
 /// A value of one of the three types that both engines share; or a list, for PostgreSQL alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +108,9 @@ impl Row {
     pub(crate) fn get<T: FromValue>(&self, column: &str) -> Result<T, StoreError> {
         let place = self.columns.iter().position(|name| name == column);
         match place.and_then(|place| self.values.get(place)) {
-            Some(value) => T::from_value(value).map_err(|problem| self.corrupt(column, &problem)),
+            Some(value) => {
+                T::from_value(value).map_err(|problem| self.corrupt(column, &problem.to_string()))
+            }
             None => Err(self.corrupt(column, "the statement does not read it")),
         }
     }
@@ -135,50 +137,50 @@ impl Row {
 /// What a column can be read as.
 pub(crate) trait FromValue: Sized {
     /// Reads it, or says what is wrong with it.
-    fn from_value(value: &Value) -> Result<Self, String>;
+    fn from_value(value: &Value) -> Result<Self, Invalid>;
 }
 
 impl<T: FromValue> FromValue for Option<T> {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         if *value == Value::Null { Ok(None) } else { T::from_value(value).map(Some) }
     }
 }
 
 impl FromValue for i64 {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         match value {
             Value::Integer(number) => Ok(*number),
-            _ => Err("it is no number".to_owned()),
+            _ => Err(Invalid::new("it is no number")),
         }
     }
 }
 
 impl FromValue for Timestamp {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         i64::from_value(value).map(Self)
     }
 }
 
 impl FromValue for String {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         match value {
             Value::Text(text) => Ok(text.clone()),
-            _ => Err("it is no text".to_owned()),
+            _ => Err(Invalid::new("it is no text")),
         }
     }
 }
 
 impl FromValue for Secret {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         String::from_value(value).map(Self::new)
     }
 }
 
 impl FromValue for Vec<u8> {
-    fn from_value(value: &Value) -> Result<Self, String> {
+    fn from_value(value: &Value) -> Result<Self, Invalid> {
         match value {
             Value::Octets(octets) => Ok(octets.clone()),
-            _ => Err("it is no octets".to_owned()),
+            _ => Err(Invalid::new("it is no octets")),
         }
     }
 }
@@ -187,8 +189,8 @@ impl FromValue for Vec<u8> {
 macro_rules! from_checked_text {
     ($($name:ident),+) => {
         $(impl FromValue for $name {
-            fn from_value(value: &Value) -> Result<Self, String> {
-                Self::try_from(String::from_value(value)?).map_err(|error| error.to_string())
+            fn from_value(value: &Value) -> Result<Self, Invalid> {
+                Self::try_from(String::from_value(value)?)
             }
         })+
     };
