@@ -58,16 +58,7 @@ fn judge_set(path: &str, answer: &Answer) -> (Vec<Finding>, KeySet) {
     let mut findings = [
         judge("jwks.document", &format!("{path} is JSON"), Vec::new()),
         judge("jwks.keys", "RSA keys for RS256 of 2048 bits or more, each with a name", faults),
-        judge(
-            "jwks.caching",
-            "it says for how long it may be kept",
-            published::caching_faults(path, answer),
-        ),
-        judge(
-            "jwks.cors",
-            "a page of any origin may read it",
-            published::cors_faults(path, answer),
-        ),
+        published::judge_headers(["jwks.caching", "jwks.cors"], path, answer),
     ]
     .concat();
     if keys.len() > 1 {

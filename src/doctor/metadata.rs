@@ -57,16 +57,7 @@ fn judge_document(issuer: &Issuer, path: &str, answer: &Answer) -> Vec<Finding> 
         judge("metadata.issuer", "it names this issuer, to the letter", issuer_faults),
         judge("metadata.endpoints", "the endpoints are below the issuer", endpoint_faults),
         judge_grants(&document),
-        judge(
-            "metadata.caching",
-            "it says for how long it may be kept",
-            published::caching_faults(path, answer),
-        ),
-        judge(
-            "metadata.cors",
-            "a page of any origin may read it",
-            published::cors_faults(path, answer),
-        ),
+        published::judge_headers(["metadata.caching", "metadata.cors"], path, answer),
     ]
     .concat()
 }

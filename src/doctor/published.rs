@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::answer::stranger;
 use super::client::Answer;
-use super::report::{Fault, fault, quote};
+use super::report::{Fault, Finding, fault, judge, quote};
 use jeton_oauth::Timestamp;
 
 /// The longest that Jeton lets its documents be kept.
@@ -46,7 +46,7 @@ pub(super) fn read(path: &str, answer: &Answer) -> Result<Map<String, Value>, Fa
 }
 
 /// What is wrong with how long a document may be kept.
-pub(super) fn caching_faults(path: &str, answer: &Answer) -> Vec<Fault> {
+fn caching_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     let Some(max_age) = answer.max_age() else {
         return vec![fault(
             format!("{path} does not say for how long it may be kept"),
@@ -95,7 +95,7 @@ pub(super) fn not_modified_faults(path: &str, answer: &Answer) -> Vec<Fault> {
 }
 
 /// What is wrong with who may read a document in a browser.
-pub(super) fn cors_faults(path: &str, answer: &Answer) -> Vec<Fault> {
+fn cors_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     let seen = answer.field(&ACCESS_CONTROL_ALLOW_ORIGIN);
     if seen == "*" {
         return Vec::new();
@@ -136,6 +136,19 @@ pub(super) fn offset_fault(name: &str, there: Timestamp, here: Timestamp) -> Opt
         format!("{name} says {there}, {by} {side} the clock here"),
         "set both clocks by NTP: verifiers refuse tokens from the future, and those that expired",
     ))
+}
+
+/// Whether a document may be kept and read by pages, as the checks of these names.
+pub(super) fn judge_headers(
+    checks: [&'static str; 2],
+    path: &str,
+    answer: &Answer,
+) -> Vec<Finding> {
+    let [caching, cors] = checks;
+    let mut findings =
+        judge(caching, "it says for how long it may be kept", caching_faults(path, answer));
+    findings.extend(judge(cors, "a page of any origin may read it", cors_faults(path, answer)));
+    findings
 }
 
 #[cfg(test)]

@@ -158,15 +158,6 @@ impl Throttle {
         self.repeats.guess(stored, password)
     }
 
-    /// Chooses whose hash is computed if nobody has this name, or can have it: the same for a name each time, and nobody
-    /// outside can tell which names have the same.
-    ///
-    /// # Errors
-    /// [`Refusal::Fault`] if there is no key.
-    pub fn lot(&self, name: &str) -> Result<i64, Refusal> {
-        Ok(self.keys.throttle_key()?.lot(name))
-    }
-
     /// Warns the operator, once, that a client does not name its end users though it was registered to.
     pub fn warn_of_unnamed_end_users(&self, client: &Client) {
         self.unnamed.warn_once(&client.id);

@@ -83,7 +83,8 @@ impl PasswordGrantEndpoint {
         let typed = grant.username.expose();
         let username = Username::parse(typed);
         let name = username.as_ref().map_or(typed, Username::as_str);
-        let lot = self.throttle.lot(name)?;
+        // For an unknown name, the same number chooses the same user's hash each time.
+        let lot = self.issuance.keys.throttle_key()?.lot(name);
         let find = FindUserOrOther { username: username.clone(), lot };
         let UserOrOther { user, password_hash } = self.store.perform(find).await?;
         trail.user = user.as_ref().map(|user| user.id.clone());
