@@ -13,7 +13,7 @@ use jeton_oauth::Seconds;
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::Keys;
-use jeton_service::keys::vault::KeyVault;
+use jeton_service::keys::key_store::KeyStore;
 use jeton_store::Store;
 use tokio::runtime;
 use tokio::time::{Instant, interval};
@@ -41,13 +41,13 @@ pub(crate) async fn reload(engine: Engine) {
     let location = jeton.database.parse().expect("the service's database");
     let store = Store::open(&location).await.expect("it is there");
     let clock = AgreedClock::open(Clock::System, store.clone()).await.expect("a clock");
-    let vault = KeyVault {
+    let key_store = KeyStore {
         store,
         master_key_files: vec![jeton.master_key_file().into()],
         bits: 2_048,
         schedule: Schedule::new(Seconds::new(30 * 86_400), Seconds::new(600)),
     };
-    let keys = Keys::load(vault, Arc::new(clock)).await.expect("the service's keys");
+    let keys = Keys::load(key_store, Arc::new(clock)).await.expect("the service's keys");
     let started = Instant::now();
     for _ in 0..LOOKS {
         keys.reload().await.expect("the database answers");

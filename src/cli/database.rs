@@ -9,7 +9,7 @@ use crate::config::DatabaseSettings;
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
-use jeton_service::housekeeping::{Pace, delete_expired_sessions, delete_expired_tallies};
+use jeton_service::housekeeping::{Pace, delete_expired_counters, delete_expired_sessions};
 use jeton_store::clock::ReadClock;
 use jeton_store::migration::SchemaStatus;
 use jeton_store::sessions::CountExpiredSessions;
@@ -103,11 +103,11 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     let show = |deleted| {
         output::progress(&format!("Deleted {deleted} of {expired} expired sessions"));
     };
-    let deleted = delete_expired_sessions(store, before, Pace::Beside, show).await;
+    let deleted = delete_expired_sessions(store, before, Pace::OtherProcess, show).await;
     output::end_progress();
     output::line(&format!("Deleted {} expired sessions.", deleted?));
-    let tallies = delete_expired_tallies(store, before, Pace::Beside).await?;
-    output::line(&format!("Deleted {tallies} counters of failed logins that were forgotten."));
+    let counters = delete_expired_counters(store, before, Pace::OtherProcess).await?;
+    output::line(&format!("Deleted {counters} counters of failed logins that were forgotten."));
     Ok(())
 }
 

@@ -131,7 +131,7 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
         roles: vec!["user".to_owned()],
         now,
         mfa_required_at: None,
-        lot: random::lot(),
+        decoy_number: random::decoy_number(),
     };
     store.perform(user).await?;
 

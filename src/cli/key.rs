@@ -152,9 +152,9 @@ async fn administer(
             clock.presumed_now()
         }
     };
-    let vault = key_vault(store, &common.keys);
-    vault.schedule.check()?;
-    Ok(KeyAdministration { vault, now })
+    let key_store = key_vault(store, &common.keys);
+    key_store.schedule.check()?;
+    Ok(KeyAdministration { key_store, now })
 }
 
 /// Administers keys by the settings that the replicas publish by, and says so if they are not those that
@@ -167,7 +167,7 @@ async fn administration_by_replicas(
 }
 
 async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
-    let own = keys.vault.schedule;
+    let own = keys.key_store.schedule;
     let Some(replicas) = keys.go_by_replicas().await? else {
         output::error_line(&format!(
             "note: no replica was seen running lately, so this goes by the settings of this command: \
@@ -210,7 +210,7 @@ fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, json: boo
     output::table(heading, &rows.collect::<Vec<_>>());
     if !refresh {
         output::line("");
-        for line in key_picture::draw(listed, keys.now, keys.vault.schedule.rotation) {
+        for line in key_picture::draw(listed, keys.now, keys.key_store.schedule.rotation) {
             output::line(&line);
         }
     }
@@ -259,7 +259,7 @@ fn describe(plan: &Rotation, max_age: Seconds) -> String {
 async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
     let keys = administration_by_replicas(&asking.common, Intent::Change).await?;
     let plan = keys.plan_rotation(emergency, None).await?;
-    ask(asking, &describe(&plan, keys.vault.schedule.jwks_max_age))?;
+    ask(asking, &describe(&plan, keys.key_store.schedule.jwks_max_age))?;
     let kid = keys.rotate(&plan, None).await?;
     output::line(&match plan {
         Rotation::Announced { signs_at } => format!("The key {kid} signs from {signs_at} on."),
@@ -272,7 +272,7 @@ async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
 
 async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
     let keys = administration_by_replicas(&asking.common, Intent::Change).await?;
-    let max_age = keys.vault.schedule.jwks_max_age;
+    let max_age = keys.key_store.schedule.jwks_max_age;
     let consequence = match keys.is_in_use(&kid).await? {
         (KeyPurpose::Signing, in_use) => {
             let mut text = format!(
@@ -316,7 +316,7 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     let keys = administer(store, &asking.common, Intent::Change).await?;
     let keys = by_replicas(keys).await?;
     keys.check_masters().await?;
-    let lead = keys.vault.schedule.lead;
+    let lead = keys.key_store.schedule.lead;
     ask(
         asking,
         &format!(

@@ -8,7 +8,7 @@ pub mod digest;
 pub mod hashing_pool;
 pub mod imported_key;
 pub mod key_lifecycle;
-pub mod key_ring;
+pub mod key_set;
 pub mod password;
 pub mod password_policy;
 pub mod random;

@@ -30,7 +30,7 @@ pub fn user_id() -> UserId {
 
 /// A new number of a user, greater than 0: see `sql/find_user.sql`.
 #[must_use]
-pub fn lot() -> i64 {
+pub fn decoy_number() -> i64 {
     (i64::from_be_bytes(octets()) & i64::MAX).max(1)
 }
 

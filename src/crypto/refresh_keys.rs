@@ -10,7 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::key_lifecycle::KeyDates;
-use super::key_ring::Verified;
+use super::key_set::Verified;
 use super::random;
 use jeton_oauth::lifetime::SESSION_LIFETIME_MAX;
 use jeton_oauth::refresh_token::{self, Message, RefreshTokenClaims, UnverifiedRefreshToken};

@@ -48,7 +48,7 @@ impl ThrottleKey {
     /// A number for the name of a user, not negative: by it a user is chosen whose hash is computed where
     /// nobody has that name.
     #[must_use]
-    pub fn lot(&self, username: &str) -> i64 {
+    pub fn decoy_number(&self, username: &str) -> i64 {
         let code: [u8; 8] = self.code("lot", &[username.as_bytes()]);
         i64::from_be_bytes(code) & i64::MAX
     }
@@ -112,7 +112,12 @@ mod tests {
         ];
         assert_eq!(names.iter().collect::<std::collections::HashSet<_>>().len(), names.len());
         assert_eq!(one.name(Counted::Account, &[b"alice"]), names[0]);
-        let lots = [one.lot("alice"), one.lot("bob"), other.lot("alice")];
-        assert!(lots.iter().all(|lot| *lot >= 0) && lots[0] != lots[1] && lots[0] != lots[2]);
+        let decoy_numbers =
+            [one.decoy_number("alice"), one.decoy_number("bob"), other.decoy_number("alice")];
+        assert!(
+            decoy_numbers.iter().all(|decoy_number| *decoy_number >= 0)
+                && decoy_numbers[0] != decoy_numbers[1]
+                && decoy_numbers[0] != decoy_numbers[2]
+        );
     }
 }

@@ -57,7 +57,9 @@ pub(super) fn faults_of(
 ) -> Vec<Fault> {
     match answer {
         Err(trouble) => vec![unanswered(trouble)],
-        Ok(answer) => stranger(path, answer).map_or_else(|| judge(answer), |fault| vec![fault]),
+        Ok(answer) => {
+            foreign_answer(path, answer).map_or_else(|| judge(answer), |fault| vec![fault])
+        }
     }
 }
 
@@ -76,7 +78,7 @@ pub(super) fn unanswered(trouble: &Trouble) -> Fault {
 }
 
 /// What shows that somebody else than Jeton answered, or changed the answer on its way.
-pub(super) fn stranger(path: &str, answer: &Answer) -> Option<Fault> {
+pub(super) fn foreign_answer(path: &str, answer: &Answer) -> Option<Fault> {
     let status = answer.status.as_u16();
     if answer.status.is_redirection() && status != 304 {
         return Some(redirected(path, answer));
@@ -239,11 +241,11 @@ pub(super) mod tests {
             (answer(503, &[JSON], "{\"error\":\"x\"}"), "503 \"x\"", "/readyz"),
             (answer(200, &[JSON, ("content-encoding", "gzip")], ""), "\"gzip\"", "compression"),
         ] {
-            let (found, advice) = stranger("/token", &answer).expect("a fault");
+            let (found, advice) = foreign_answer("/token", &answer).expect("a fault");
             assert!(found.contains(says) && advice.contains(remedy), "{found} -> {advice}");
         }
-        assert!(stranger("/token", &answer(400, &[JSON], "{}")).is_none());
-        assert!(stranger("/jwks", &answer(304, &[], "")).is_none());
+        assert!(foreign_answer("/token", &answer(400, &[JSON], "{}")).is_none());
+        assert!(foreign_answer("/jwks", &answer(304, &[], "")).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::answer::{stranger, unanswered};
+use super::answer::{foreign_answer, unanswered};
 use super::client::Answer;
 use super::report::{Fault, Finding, fault, judge};
 use super::visit::{Caller, Visit};
@@ -30,7 +30,7 @@ pub(super) async fn introspect(visit: &Visit, introspector: &Caller, token: &Sec
 }
 
 fn read(path: &str, answer: &Answer, introspector: &Caller) -> Said {
-    if let Some(fault) = stranger(path, answer) {
+    if let Some(fault) = foreign_answer(path, answer) {
         return Said::Nothing(fault);
     }
     let id = &introspector.id;

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::access_token::{Expected, contradictions, judge_token};
-use super::answer::{error_faults, faults_of, storing_faults, stranger, unanswered};
+use super::answer::{error_faults, faults_of, foreign_answer, storing_faults, unanswered};
 use super::client::{Answer, Trouble};
 use super::introspection::{Said, introspect};
 use super::jwks::KeySet;
@@ -264,7 +264,7 @@ fn judge_clock(iat: Timestamp, at: Timestamp) -> Vec<Finding> {
 
 /// Why there are no tokens in an answer, if there are none. An `invalid_grant` is for the caller to explain.
 fn refusal(path: &str, answer: &Answer, login: &Login<'_>, why: &str) -> Option<Fault> {
-    if let Some(fault) = stranger(path, answer) {
+    if let Some(fault) = foreign_answer(path, answer) {
         return Some(fault);
     }
     if answer.status.as_u16() == 200 {

@@ -3,7 +3,7 @@
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AGE, DATE, ETAG};
 use serde_json::{Map, Value};
 
-use super::answer::stranger;
+use super::answer::foreign_answer;
 use super::client::Answer;
 use super::report::{Fault, Finding, fault, judge, quote};
 use jeton_oauth::Timestamp;
@@ -23,7 +23,7 @@ pub(super) fn read(path: &str, answer: &Answer) -> Result<Map<String, Value>, Fa
              §3.1)",
         ));
     }
-    if let Some(fault) = stranger(path, answer) {
+    if let Some(fault) = foreign_answer(path, answer) {
         return Err(fault);
     }
     if answer.status.as_u16() != 200 {

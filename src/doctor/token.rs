@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 
-use super::answer::{error_faults, faults_of, get_faults, storing_faults, stranger, unanswered};
+use super::answer::{
+    error_faults, faults_of, foreign_answer, get_faults, storing_faults, unanswered,
+};
 use super::client::{Answer, Trouble};
 use super::report::{Fault, Finding, fault, judge};
 use super::visit::{Caller, Visit, basic, request};
@@ -54,7 +56,7 @@ pub(super) async fn examine(visit: &Visit) -> Met {
         faults_of(&path, &answer, |answer| error_faults(&path, answer, 400, "invalid_request"))
     }));
 
-    if answer.is_err() || answer.is_ok_and(|answer| stranger(&path, &answer).is_some()) {
+    if answer.is_err() || answer.is_ok_and(|answer| foreign_answer(&path, &answer).is_some()) {
         let remedy = "mend token.malformed first: no form comes back from Jeton";
         findings.push(Finding::note(
             "token.unknown_client",
@@ -218,7 +220,7 @@ impl Wire {
     /// Looks at one answer, and hands it on.
     fn note(&mut self, path: &str, answer: Result<Answer, Trouble>) -> Result<Answer, Trouble> {
         if let Ok(answer) = &answer
-            && stranger(path, answer).is_none()
+            && foreign_answer(path, answer).is_none()
         {
             if self.storing.is_empty() {
                 self.storing = storing_faults(path, answer);

@@ -23,7 +23,7 @@ use super::server::Stage;
 use super::slots::Slot;
 use crate::TrustedProxy;
 
-/// How long a TLS handshake may take, and a request that comes when its connection gives way.
+/// How long a TLS handshake may take, and a request that comes when its connection is evicted.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the other end of an HTTP/2 connection is asked whether it is still there, and how long it may take to
 /// say so.
@@ -112,7 +112,7 @@ pub(super) async fn converse(
     };
     let shaken = tokio::select! {
         shaken = timeout(HANDSHAKE_TIMEOUT, Box::pin(acceptor.accept(stream))) => shaken,
-        () = connection.slot.gives_way() => return Ending::GaveWay,
+        () = connection.slot.evicted() => return Ending::GaveWay,
         () = connection.stage(Stage::Closing) => return Ending::Done,
     };
     let Ok(Ok(stream)) = shaken else { return Ending::Done };
@@ -158,7 +158,7 @@ async fn serve_http2(
     drive(Box::pin(serving), &connection, CLOSE_TIMEOUT, Stage::Draining).await
 }
 
-/// Runs a connection to its end: until it closes, was idle too long, has to give way, or its listener comes to
+/// Runs a connection to its end: until it closes, was idle too long, has to be evicted, or its listener comes to
 /// the stage in which such connections are told to close. One that was idle too long has the time of the farewell to
 /// take leave of its caller. It is boxed, because a task has room for the largest of all that it may come to do.
 async fn drive<C>(
@@ -182,7 +182,7 @@ where
                 finish(serving.as_mut()).await;
                 return Ending::Done;
             }
-            () = slot.gives_way() => match slot.waits_since() {
+            () = slot.evicted() => match slot.waits_since() {
                 Some(_) => {
                     close(serving.as_mut(), slot, Duration::ZERO).await;
                     return Ending::GaveWay;
@@ -195,7 +195,7 @@ where
         if idle_since().is_some_and(|since| since.elapsed() >= idle_time) {
             tokio::select! {
                 () = close(serving.as_mut(), slot, farewell) => return Ending::Done,
-                () = slot.gives_way() => return Ending::GaveWay,
+                () = slot.evicted() => return Ending::GaveWay,
             }
         }
     }

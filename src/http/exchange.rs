@@ -21,9 +21,9 @@ use warp::reply::Response;
 
 use super::connection::{Connection, HEADERS_MAX};
 use super::reply;
-use super::room::Room;
+use super::request_memory::RequestMemory;
 use super::server::Stage;
-use super::slots::Turn;
+use super::slots::RequestUnderWay;
 use jeton_crypto::random;
 use jeton_oauth::Seconds;
 
@@ -49,8 +49,8 @@ pub(super) struct Arrival {
 /// leaves what has not come yet to `unread`.
 struct Content {
     incoming: Option<Incoming>,
-    turn: Arc<Turn>,
-    room: Arc<Room>,
+    under_way: Arc<RequestUnderWay>,
+    memory: Arc<RequestMemory>,
     course: Arc<Course>,
 }
 
@@ -65,11 +65,16 @@ struct Course {
 
 impl Content {
     /// The content of a request; the turn begins at once if there is nothing to wait for.
-    fn new(incoming: Incoming, turn: &Arc<Turn>, room: &Arc<Room>, course: &Arc<Course>) -> Self {
+    fn new(
+        incoming: Incoming,
+        under_way: &Arc<RequestUnderWay>,
+        memory: &Arc<RequestMemory>,
+        course: &Arc<Course>,
+    ) -> Self {
         let mut content = Self {
             incoming: Some(incoming),
-            turn: Arc::clone(turn),
-            room: Arc::clone(room),
+            under_way: Arc::clone(under_way),
+            memory: Arc::clone(memory),
             course: Arc::clone(course),
         };
         if content.is_end_stream() {
@@ -81,7 +86,7 @@ impl Content {
     /// It has come whole, or no more of it will come.
     fn end(&mut self) {
         self.incoming = None;
-        self.turn.begin();
+        self.under_way.begin();
     }
 }
 
@@ -96,7 +101,7 @@ impl Body for Content {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         let polled = Pin::new(incoming).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled
-            && !self.room.grow(frame.data_ref().map_or(0, Bytes::len))
+            && !self.memory.grow(frame.data_ref().map_or(0, Bytes::len))
         {
             self.course.no_room.notify_one();
             return Poll::Pending;
@@ -133,7 +138,7 @@ impl Course {
 /// The content of an answer, which keeps the room of its request until it was taken.
 pub(super) struct Answer {
     content: Pin<Box<dyn Body<Data = Bytes, Error = warp::Error> + Send>>,
-    _room: Arc<Room>,
+    _memory: Arc<RequestMemory>,
 }
 
 impl Body for Answer {
@@ -185,8 +190,8 @@ pub(super) fn service(
     let routes = TowerToHyperService::new(warp::service(routes));
     service_fn(move |request: http::Request<Incoming>| {
         // Boxed, so that a request without room takes none, not even until its turn comes.
-        let answering = Room::new(&connection.slot, &request)
-            .map(|room| Box::pin(answer(connection.clone(), routes.clone(), request, room)));
+        let answering = RequestMemory::new(&connection.slot, &request)
+            .map(|memory| Box::pin(answer(connection.clone(), routes.clone(), request, memory)));
         async move {
             match answering {
                 Some(answering) => answering.await,
@@ -206,12 +211,12 @@ async fn answer<R>(
     connection: Connection,
     routes: R,
     mut request: http::Request<Incoming>,
-    room: Arc<Room>,
+    memory: Arc<RequestMemory>,
 ) -> Result<http::Response<Answer>, h2::Error>
 where
     R: Service<http::Request<Content>, Response = Response, Error = Infallible>,
 {
-    let turn = Arc::new(Turn::new(&connection.slot));
+    let under_way = Arc::new(RequestUnderWay::new(&connection.slot));
     let request_id = random::request_id();
     let (framing, ambiguous) = (Framing::of(&request), is_ambiguous(&request));
     let headers = Arc::new(std::mem::take(request.headers_mut()));
@@ -224,7 +229,7 @@ where
         *request.uri_mut() = Uri::from_static("/");
     }
     let course = Arc::new(Course::default());
-    let content = |incoming| Content::new(incoming, &turn, &room, &course);
+    let content = |incoming| Content::new(incoming, &under_way, &memory, &course);
     let mut response = {
         let mut answer = pin!(routes.call(request.map(content)));
         if too_many_fields {
@@ -256,9 +261,9 @@ where
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
     }
     // However much of the request came: from here on it is the caller's turn anew.
-    turn.begin();
-    drop(turn);
-    Ok(response.map(|content| Answer { content: Box::pin(content), _room: room }))
+    under_way.begin();
+    drop(under_way);
+    Ok(response.map(|content| Answer { content: Box::pin(content), _memory: memory }))
 }
 
 /// What a future comes to without being waited for.
@@ -281,7 +286,7 @@ async fn closes(
         None => false,
         Some(_) if framing.asks => true,
         Some(rest) => {
-            connection.slot.give_way_first();
+            connection.slot.evict_first();
             !discard(rest).await
         }
     }

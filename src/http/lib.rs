@@ -13,7 +13,7 @@ mod lingering;
 mod management;
 pub mod metrics;
 mod reply;
-mod room;
+mod request_memory;
 mod route;
 pub mod server;
 mod slots;
@@ -38,7 +38,7 @@ use jeton_service::introspection::IntrospectionEndpoint;
 use jeton_service::metadata::{Discovery, Document};
 use jeton_service::revocation::{Revocation, RevocationEndpoint};
 use jeton_service::token::TokenEndpoint;
-use jeton_service::{FormRequest, Refusal, Trail};
+use jeton_service::{AuditContext, FormRequest, Refusal};
 use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels, UnnamedLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
 
@@ -121,21 +121,21 @@ where
 
 impl PublicService {
     async fn token(self: Arc<Self>, request: Request) -> Response {
-        let mut trail = Trail::default();
-        let outcome = self.token.respond(&form_request(&request), &mut trail).await;
-        let issued = if trail.retried_after.is_some() { "retried" } else { "issued" };
+        let mut audit = AuditContext::default();
+        let outcome = self.token.respond(&form_request(&request), &mut audit).await;
+        let issued = if audit.retried_after.is_some() { "retried" } else { "issued" };
         let label = outcome.as_ref().err().map_or(issued, Refusal::label);
-        let grant = trail.grant.unwrap_or("none");
+        let grant = audit.grant.unwrap_or("none");
         self.metrics.token_requests.get_or_create(&TokenLabels { grant, outcome: label }).inc();
-        self.count("token", &trail);
+        self.count("token", &audit);
         let event = if outcome.is_ok() { "token_issued" } else { "token_refused" };
-        report(event, label, &trail, &request, outcome.as_ref().err());
+        report(event, label, &audit, &request, outcome.as_ref().err());
         outcome.map_or_else(|refusal| reply::refusal(&refusal), |answer| reply::token(&answer))
     }
 
     async fn revocation(self: Arc<Self>, request: Request) -> Response {
-        let mut trail = Trail::default();
-        let outcome = self.revocation.respond(&form_request(&request), &mut trail).await;
+        let mut audit = AuditContext::default();
+        let outcome = self.revocation.respond(&form_request(&request), &mut audit).await;
         let label = outcome.as_ref().map_or_else(Refusal::label, |done| done.label());
         self.metrics.revocations.get_or_create(&OutcomeLabels { outcome: label }).inc();
         let event = match outcome {
@@ -143,30 +143,30 @@ impl PublicService {
             Ok(Revocation::Nothing) => "nothing_revoked",
             Err(_) => "revocation_refused",
         };
-        report(event, label, &trail, &request, outcome.as_ref().err());
+        report(event, label, &audit, &request, outcome.as_ref().err());
         // RFC 7009 §2.2: the status says it all; some clients insist on JSON.
         let nothing = || reply::json(http::StatusCode::OK, &serde_json::json!({}));
         outcome.map_or_else(|refusal| reply::refusal(&refusal), |_| nothing())
     }
 
     async fn introspection(self: Arc<Self>, request: Request) -> Response {
-        let mut trail = Trail::default();
-        let outcome = self.introspection.respond(&form_request(&request), &mut trail).await;
+        let mut audit = AuditContext::default();
+        let outcome = self.introspection.respond(&form_request(&request), &mut audit).await;
         let label = match &outcome {
             Ok(answer) if answer.is_active() => "active",
             Ok(_) => "inactive",
             Err(refusal) => refusal.label(),
         };
         self.metrics.introspections.get_or_create(&OutcomeLabels { outcome: label }).inc();
-        self.count("introspection", &trail);
+        self.count("introspection", &audit);
         match &outcome {
             // The common case of a gateway: for who wants to see each.
-            Ok(_) if trail.incident.is_none() => {
+            Ok(_) if audit.incident.is_none() => {
                 tracing::debug!(request_id = %request.id, outcome = label, "introspected");
             }
-            Ok(_) => report("introspected", label, &trail, &request, None),
+            Ok(_) => report("introspected", label, &audit, &request, None),
             Err(refusal) => {
-                report("introspection_refused", label, &trail, &request, Some(refusal));
+                report("introspection_refused", label, &audit, &request, Some(refusal));
             }
         }
         outcome.map_or_else(
@@ -178,16 +178,16 @@ impl PublicService {
 
 impl PublicService {
     /// Counts what happened to a session beside the outcome of the request.
-    fn count(&self, endpoint: &'static str, trail: &Trail) {
-        if trail.unknown_session {
+    fn count(&self, endpoint: &'static str, audit: &AuditContext) {
+        if audit.unknown_session {
             self.metrics.unknown_sessions.get_or_create(&EndpointLabels { endpoint }).inc();
         }
-        self.metrics.surplus_sessions_ended.inc_by(trail.ended.len() as u64);
-        if trail.unnamed_end_user {
+        self.metrics.surplus_sessions_ended.inc_by(audit.ended.len() as u64);
+        if audit.unnamed_end_user {
             let labels = UnnamedLabels { why: "no_end_user" };
             self.metrics.unnamed_callers.get_or_create(&labels).inc();
         }
-        match trail.incident {
+        match audit.incident {
             Some(Incident::SessionCaughtUp(_)) => {
                 self.metrics.sessions_caught_up.inc();
             }
@@ -216,14 +216,20 @@ fn form_request(request: &Request) -> FormRequest {
 }
 
 /// Logs what came of a request, once, with who took part. What is our fault is an error beside.
-fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: Option<&Refusal>) {
+fn report(
+    event: &str,
+    reason: &str,
+    audit: &AuditContext,
+    request: &Request,
+    refusal: Option<&Refusal>,
+) {
     let text = |id: Option<&str>| id.unwrap_or("").to_owned();
-    let client_id = text(trail.client.as_ref().map(jeton_oauth::ClientId::as_str));
-    let user_id = text(trail.user.as_ref().map(jeton_oauth::UserId::as_str));
-    let session_id = text(trail.session.as_ref().map(jeton_oauth::SessionId::as_str));
+    let client_id = text(audit.client.as_ref().map(jeton_oauth::ClientId::as_str));
+    let user_id = text(audit.user.as_ref().map(jeton_oauth::UserId::as_str));
+    let session_id = text(audit.session.as_ref().map(jeton_oauth::SessionId::as_str));
     let source = request.source.address.map(|address| address.to_string()).unwrap_or_default();
     let request_id = &*request.id;
-    if let Some(incident) = trail.incident {
+    if let Some(incident) = audit.incident {
         let (event, meaning) = (incident.event(), incident.meaning());
         let generations = incident.generations();
         let presented = generations.map(|generations| generations.presented);
@@ -236,8 +242,8 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
             "{meaning}"
         );
     }
-    if let Some(oldest) = trail.ended.first() {
-        let (ended, count) = (oldest.as_str(), trail.ended.len());
+    if let Some(oldest) = audit.ended.first() {
+        let (ended, count) = (oldest.as_str(), audit.ended.len());
         tracing::warn!(
             target: "jeton::audit",
             event = "surplus_session_ended", request_id, client_id, user_id, session_id = ended, count, source,
@@ -245,8 +251,8 @@ fn report(event: &str, reason: &str, trail: &Trail, request: &Request, refusal: 
              oldest was ended"
         );
     }
-    let grant = trail.grant.unwrap_or("");
-    let age_seconds = trail.retried_after.map(Seconds::get);
+    let grant = audit.grant.unwrap_or("");
+    let age_seconds = audit.retried_after.map(Seconds::get);
     tracing::info!(
         target: "jeton::audit",
         event, reason, grant, age_seconds, request_id, client_id, user_id, session_id, source

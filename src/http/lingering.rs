@@ -114,7 +114,7 @@ impl AsyncWrite for Lingering {
         let this = &mut *self;
         if this.end.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-            this.slot.give_way_first();
+            this.slot.evict_first();
         }
         let end = this.end.get_or_insert_with(|| Box::new(End::new()));
         end.poll(&mut this.stream, context).map(Ok)

@@ -69,7 +69,7 @@ impl Management {
     fn metrics(&self) -> Response {
         let page = self.metrics.render(&Now {
             pool: self.store.pool_use(),
-            keys: &self.keys.ring(),
+            keys: &self.keys.key_set(),
             health: self.keys.health(),
             certificate: self.certificate.as_ref().map(|certificate| certificate.validity()),
             time: self.clock.presumed_now(),

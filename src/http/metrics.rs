@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 use super::tls::Validity;
 use jeton_crypto::hashing_pool::HashingMetrics;
 use jeton_crypto::key_lifecycle::KeyState;
-use jeton_crypto::key_ring::KeyRing;
+use jeton_crypto::key_set::KeySet;
 use jeton_oauth::Timestamp;
 use jeton_service::keys::{KeyHealth, SignatureCounters};
 use jeton_store::{PoolUse, Store};
@@ -104,7 +104,7 @@ pub struct Metrics {
     pub reload_failures: Counter,
     /// Connections of the public listener.
     pub connections: Gauge,
-    /// Those of them that gave way to another when all were taken.
+    /// Those of them that were evicted when all were taken.
     pub connections_gave_way: Counter,
     when_asked: WhenAsked,
 }
@@ -216,7 +216,7 @@ pub struct Now<'a> {
     /// The way to the database.
     pub pool: PoolUse,
     /// The signing keys.
-    pub keys: &'a KeyRing,
+    pub keys: &'a KeySet,
     /// All keys.
     pub health: KeyHealth,
     /// When the certificate of the public listener is good, if it speaks TLS.

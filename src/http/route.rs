@@ -26,7 +26,7 @@ use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
 use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
 use super::reply;
 use jeton_oauth::{Reason, Seconds, SecretOctets};
-use jeton_runtime::presence::{Presence, Waiting};
+use jeton_runtime::caller::{CallerConnection, Waiting};
 use jeton_service::Refusal;
 use jeton_service::throttle::origin::{Source, Untold};
 
@@ -43,7 +43,7 @@ pub(super) struct Request {
     pub(super) id: Arc<str>,
     pub(super) headers: Arc<HeaderMap>,
     pub(super) content: SecretOctets,
-    pub(super) caller: Presence,
+    pub(super) caller: CallerConnection,
     /// Where it came from, as far as that is believed.
     pub(super) source: Source,
 }
@@ -219,7 +219,7 @@ impl Route {
         };
         // Dropped when the caller hangs up.
         let waiting = Waiting::default();
-        let caller = waiting.presence();
+        let caller = waiting.caller();
         let request = Request { id: Arc::clone(&id), headers, content, caller, source };
         let answering = handler(request);
         let outcome = if is_command {
@@ -350,7 +350,7 @@ async fn read(
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
             return Err(NotReceived::TooLarge);
         }
-        make_room(&mut whole, chunk.remaining());
+        evict_one(&mut whole, chunk.remaining());
         while chunk.has_remaining() {
             let part = chunk.chunk();
             whole.extend_from_slice(part);
@@ -363,7 +363,7 @@ async fn read(
 
 /// Makes room for more octets. A vector that grows by itself would leave passwords behind in the memory that it
 /// moves from, so its octets are copied and it is wiped.
-fn make_room(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
+fn evict_one(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = octets.len() + more;
     if needed > octets.capacity() {
         let mut roomier = Vec::with_capacity(needed.next_power_of_two());

@@ -18,7 +18,7 @@ use warp::reply::Response;
 
 pub use super::connection::IdleTimes;
 use super::connection::{CLOSE_TIMEOUT, Connection, Ending, converse};
-use super::room;
+use super::request_memory;
 use super::slots::Slots;
 use jeton_runtime::supervision::{Health, supervise};
 
@@ -28,7 +28,7 @@ const KERNEL_SEND_BUFFER: u32 = 64 * 1_024;
 const BACKLOG: u32 = 4_096;
 /// How long to wait after the system had no descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often to say that connections cannot be accepted, or have to give way.
+/// How often to say that connections cannot be accepted, or have to be evicted.
 const SHORTAGE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long those that still come when the time to drain is over may go on coming.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
@@ -56,12 +56,12 @@ pub struct Server {
     pub tls_on_subdomains: bool,
     /// How long connections may be idle.
     pub idle_times: IdleTimes,
-    /// How many connections are open at once. One more is let in when another gives way; the rest
+    /// How many connections are open at once. One more is let in when another is evicted; the rest
     /// wait in the kernel.
     pub max_connections: usize,
     /// How many are.
     pub open_connections: Gauge,
-    /// How many gave way to another.
+    /// How many were evicted.
     pub gave_way: Counter,
     /// How long to serve on when the service stops, at most; nothing: connections are closed at once, after the
     /// answers that are under way.
@@ -85,7 +85,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// under way, in octets. Hashing is not among it.
 #[must_use]
 pub fn memory_bound(max_connections: usize) -> usize {
-    room::bound(max_connections)
+    request_memory::bound(max_connections)
 }
 
 /// Says that something is short, and not again for a while.
@@ -200,13 +200,13 @@ impl Server {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     no_descriptor.tell(|| tracing::warn!("cannot accept connections: {error}"));
-                    slots.make_room();
+                    slots.evict_one();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let most = self.max_connections;
-            let full = || tracing::warn!("all {most} connections are taken: idle ones give way");
+            let full = || tracing::warn!("all {most} connections are taken: idle ones be evicted");
             let slot = slots.take(|| no_slot.tell(full)).await;
             let (peer, stage) = (address.ip().to_canonical(), stage.clone());
             let (idle_time, strict_transport) = (self.idle_times.of(peer), self.strict_transport());

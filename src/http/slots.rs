@@ -1,6 +1,6 @@
-//! The connections that may be open at once, and which of them gives way when all are taken: the one
+//! The connections that may be open at once, and which of them is closed when all are taken: the one
 //! that has waited longest for its caller. So nobody keeps others out by holding connections open,
-//! and an answer that is being made is never lost. Who was refused and goes on sending gives way before
+//! and an answer that is being made is never lost. Who was refused and goes on sending is evicted before
 //! all others.
 
 use std::collections::BTreeMap;
@@ -11,9 +11,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::room::Budget;
+use super::request_memory::Budget;
 
-/// For how long a connection may wait for its caller before it can be told to give way: longer than
+/// For how long a connection may wait for its caller before it can be evicted: longer than
 /// an answer takes to be written, and an honest caller to go on.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often to look for one that may, while there is none.
@@ -36,7 +36,7 @@ pub(super) struct Slots {
     budget: Budget,
 }
 
-/// Who gives way before whom.
+/// Who is evicted before whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     /// It was answered, and what its caller still sends is thrown away.
@@ -55,8 +55,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Tells the first of a rank to give way, if it has waited for long enough; whether it did.
-    fn tell(&mut self, rank: Rank) -> bool {
+    /// Evicts the first of a rank, if it has waited for long enough. Returns whether it did.
+    fn evict(&mut self, rank: Rank) -> bool {
         let mut of_rank = self.connections.range((rank, 0)..=(rank, u64::MAX));
         let Some((&key, (since, told))) = of_rank.next() else { return false };
         let tells = rank == Rank::Refused || since.elapsed() >= PATIENCE;
@@ -83,14 +83,14 @@ impl Slots {
         Arc::new(Self { most, free, waiting: Mutex::default(), come, under_way, budget })
     }
 
-    /// A slot. If none is free, this is told, and another connection gives way.
+    /// A slot. If none is free, this is told, and another connection is evicted.
     pub(super) async fn take(self: &Arc<Self>, when_full: impl FnOnce()) -> Arc<Slot> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Slot::new(self, permit);
         }
         when_full();
         loop {
-            self.make_room();
+            self.evict_one();
             let free = Arc::clone(&self.free).acquire_owned();
             if let Ok(permit) = timeout_at(Instant::now() + LOOK_AGAIN, free).await {
                 return Slot::new(self, permit.expect("it is never closed"));
@@ -98,12 +98,12 @@ impl Slots {
         }
     }
 
-    /// Tells a connection to give way: one whose caller was refused, or else one that has waited long enough for
-    /// its caller, longest first.
-    pub(super) fn make_room(&self) {
+    /// Evicts a connection: one whose caller was refused, or else the one that has waited longest for its caller,
+    /// if that is long enough.
+    pub(super) fn evict_one(&self) {
         let ranks = [Rank::Refused, Rank::Sharing, Rank::Waiting];
         let mut waiting = lock(&self.waiting);
-        let _ = ranks.into_iter().any(|rank| waiting.tell(rank));
+        let _ = ranks.into_iter().any(|rank| waiting.evict(rank));
     }
 
     /// Waits until nothing is under way, and neither a connection nor a request has come for a while.
@@ -137,7 +137,7 @@ pub(super) struct Slot {
     state: Mutex<State>,
     told: Arc<Notify>,
     /// Whether a request has the room of its own that each connection has.
-    own_room_taken: AtomicBool,
+    own_memory_taken: AtomicBool,
     /// What its other requests have of the budget.
     shared: AtomicUsize,
     _permit: OwnedSemaphorePermit,
@@ -175,7 +175,7 @@ impl Slot {
             slots: Arc::clone(slots),
             state: Mutex::new(state),
             told: Arc::default(),
-            own_room_taken: AtomicBool::new(false),
+            own_memory_taken: AtomicBool::new(false),
             shared: AtomicUsize::new(0),
             _permit: permit,
         };
@@ -199,40 +199,40 @@ impl Slot {
         lock(&self.slots.waiting).connections.remove(&(state.rank, state.turn));
     }
 
-    /// Its caller was refused and may still be sending: until it is answered, this connection gives way before
+    /// Its caller was refused and may still be sending: until it is answered, this connection is evicted before
     /// those of others.
-    pub(super) fn give_way_first(&self) {
+    pub(super) fn evict_first(&self) {
         let mut state = lock(&self.state);
         state.refused = true;
         drop(state);
         self.settle();
     }
 
-    /// Takes the connection's own room, if no request has it.
-    pub(super) fn take_own_room(&self) -> bool {
-        !self.own_room_taken.swap(true, Ordering::Relaxed)
+    /// Takes the connection's own memory, if no request has it.
+    pub(super) fn take_own_memory(&self) -> bool {
+        !self.own_memory_taken.swap(true, Ordering::Relaxed)
     }
 
     /// Gives it back.
-    pub(super) fn free_own_room(&self) {
-        self.own_room_taken.store(false, Ordering::Relaxed);
+    pub(super) fn free_own_memory(&self) {
+        self.own_memory_taken.store(false, Ordering::Relaxed);
     }
 
     /// Takes room for another request from the budget of all connections. If there is not so much, a connection
-    /// that has of it gives way.
-    pub(super) fn take_shared_room(&self, octets: usize) -> bool {
+    /// that has of it is evicted.
+    pub(super) fn take_shared_memory(&self, octets: usize) -> bool {
         let taken = self.slots.budget.take(octets);
         if taken {
             self.shared.fetch_add(octets, Ordering::Relaxed);
             self.settle();
         } else {
-            lock(&self.slots.waiting).tell(Rank::Sharing);
+            lock(&self.slots.waiting).evict(Rank::Sharing);
         }
         taken
     }
 
     /// Gives it back.
-    pub(super) fn free_shared_room(&self, octets: usize) {
+    pub(super) fn free_shared_memory(&self, octets: usize) {
         self.slots.budget.give_back(octets);
         self.shared.fetch_sub(octets, Ordering::Relaxed);
         self.settle();
@@ -255,8 +255,8 @@ impl Slot {
         }
     }
 
-    /// Waits until this connection is told to give way to another.
-    pub(super) async fn gives_way(&self) {
+    /// Waits until this connection is evicted.
+    pub(super) async fn evicted(&self) {
         self.told.notified().await;
     }
 
@@ -282,12 +282,12 @@ impl Drop for Slot {
 
 /// The service's turn to answer a request: from when it has come whole until this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct RequestUnderWay {
     slot: Arc<Slot>,
     begun: AtomicBool,
 }
 
-impl Turn {
+impl RequestUnderWay {
     /// The turn of a request that is on its way.
     pub(super) fn new(slot: &Arc<Slot>) -> Self {
         slot.slots.come.fetch_add(1, Ordering::Relaxed);
@@ -310,7 +310,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         self.slot.slots.under_way.fetch_sub(1, Ordering::Relaxed);
         let mut state = lock(&self.slot.state);

@@ -34,7 +34,7 @@ pub enum Counted {
     Neighbours,
     /// Failed logins through a client that does not say from where, of accounts that never logged in through
     /// it.
-    Strangers,
+    UnknownCallers,
     /// Wrong client secrets from one address.
     ClientSecrets,
     /// Revocations from one address of what this service never made.
@@ -50,7 +50,7 @@ impl Counted {
             Self::AccountAtOrigin => "account_at_origin",
             Self::Origin => "origin",
             Self::Neighbours => "neighbours",
-            Self::Strangers => "strangers",
+            Self::UnknownCallers => "strangers",
             Self::ClientSecrets => "client_secrets",
             Self::Revocations => "revocations",
         }
@@ -62,7 +62,7 @@ impl Counted {
         match self {
             Self::Account | Self::AccountAtOrigin => 5,
             Self::ClientSecrets => 10,
-            Self::Origin | Self::Strangers | Self::Revocations => 30,
+            Self::Origin | Self::UnknownCallers | Self::Revocations => 30,
             // So one network by itself holds up no other.
             Self::Neighbours => 60,
         }
@@ -70,7 +70,7 @@ impl Counted {
 
     /// Whether waits do not grow. Who has nothing to do with an attack is held up by it no longer than that.
     fn is_paced(self) -> bool {
-        matches!(self, Self::Neighbours | Self::Strangers)
+        matches!(self, Self::Neighbours | Self::UnknownCallers)
     }
 
     /// The wait after so many failures: from 1 s, doubling, or always the same.
@@ -94,7 +94,7 @@ impl Counted {
             Self::AccountAtOrigin
             | Self::Origin
             | Self::Neighbours
-            | Self::Strangers
+            | Self::UnknownCallers
             | Self::ClientSecrets
             | Self::Revocations => Seconds::new(86_400),
         }
@@ -108,7 +108,7 @@ pub struct CounterName(pub [u8; 16]);
 
 /// A counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct FailureCounter {
     /// Failures since the last success.
     pub failures: i64,
     /// When the last of them was.
@@ -130,7 +130,7 @@ pub enum Verdict {
     Wait(Timestamp),
 }
 
-impl Tally {
+impl FailureCounter {
     /// The counter as far as it says anything: what was before the password was changed is void.
     #[must_use]
     pub fn since(self, password_changed_at: Timestamp) -> Self {
@@ -204,8 +204,9 @@ mod tests {
 
     const START: Timestamp = Timestamp(1_000_000);
 
-    fn after(failures: i64, at: Timestamp) -> Tally {
-        (0..failures).fold(Tally::default(), |tally, _| tally.and_failure(Counted::Account, at))
+    fn after(failures: i64, at: Timestamp) -> FailureCounter {
+        (0..failures)
+            .fold(FailureCounter::default(), |counter, _| counter.and_failure(Counted::Account, at))
     }
 
     #[test]
@@ -213,10 +214,14 @@ mod tests {
         for (failures, wait) in
             [(5, 1), (6, 2), (7, 4), (10, 32), (14, 512), (15, 900), (16, 900), (99, 900)]
         {
-            let tally = after(failures, START);
+            let counter = after(failures, START);
             let until = START.after(Seconds::new(wait));
-            assert_eq!(tally.verdict(Counted::Account, START), Verdict::Wait(until), "{failures}");
-            assert_eq!(tally.verdict(Counted::Account, until), Verdict::Once, "{failures}");
+            assert_eq!(
+                counter.verdict(Counted::Account, START),
+                Verdict::Wait(until),
+                "{failures}"
+            );
+            assert_eq!(counter.verdict(Counted::Account, until), Verdict::Once, "{failures}");
         }
         assert_eq!(after(4, START).verdict(Counted::Account, START), Verdict::Free(1));
         assert_eq!(after(29, START).verdict(Counted::Origin, START), Verdict::Free(1));
@@ -226,20 +231,20 @@ mod tests {
 
     #[test]
     fn a_failure_is_forgotten_every_quarter_of_an_hour() {
-        let tally = after(5, START);
+        let counter = after(5, START);
         for (seconds, left) in [(0, 5), (1, 5), (900, 4), (901, 4), (1_800, 3), (4_500, 0)] {
-            assert_eq!(tally.strikes(START.after(Seconds::new(seconds))), left, "{seconds}");
+            assert_eq!(counter.strikes(START.after(Seconds::new(seconds))), left, "{seconds}");
         }
         // Who guesses on as often as allowed gets four guesses an hour.
-        let mut tally = after(5, START);
+        let mut counter = after(5, START);
         let mut now = START;
         let mut guesses = 0;
         let hour = |hours: i64| START.after(Seconds::new(hours * 3_600));
         while now < hour(24) {
-            match tally.verdict(Counted::Account, now) {
+            match counter.verdict(Counted::Account, now) {
                 Verdict::Wait(until) => now = until,
                 Verdict::Once | Verdict::Free(_) => {
-                    tally = tally.and_failure(Counted::Account, now);
+                    counter = counter.and_failure(Counted::Account, now);
                     guesses += i64::from(now >= hour(12));
                 }
             }
@@ -249,38 +254,38 @@ mod tests {
 
     #[test]
     fn where_many_are_counted_together_the_pace_stays_and_an_attack_is_soon_forgotten() {
-        for (counted, free) in [(Counted::Strangers, 30), (Counted::Neighbours, 60)] {
-            let (mut tally, mut now) = (Tally::default(), START);
+        for (counted, free) in [(Counted::UnknownCallers, 30), (Counted::Neighbours, 60)] {
+            let (mut counter, mut now) = (FailureCounter::default(), START);
             let mut attempts = 0;
             while now < START.after(Seconds::new(3_600)) {
-                match tally.verdict(counted, now) {
+                match counter.verdict(counted, now) {
                     Verdict::Wait(until) => {
                         assert_eq!(until.since(now), PACE);
                         now = until;
                     }
                     Verdict::Once | Verdict::Free(_) => {
-                        tally = tally.and_failure(counted, now);
+                        counter = counter.and_failure(counted, now);
                         attempts += 1;
                     }
                 }
             }
             assert_eq!(attempts, free + 1_799, "{counted:?}");
             let later = now.after(FORGET);
-            assert_eq!(tally.verdict(counted, later), Verdict::Free(1), "{counted:?}");
+            assert_eq!(counter.verdict(counted, later), Verdict::Free(1), "{counted:?}");
         }
     }
 
     #[test]
     fn what_was_before_the_password_was_changed_is_void() {
-        let locked = Tally { succeeded_at: Some(START), ..after(100, START) };
+        let locked = FailureCounter { succeeded_at: Some(START), ..after(100, START) };
         assert!(locked.is_locked() && !locked.is_known(START));
         assert_eq!(locked.since(START), locked);
-        assert_eq!(locked.since(START.after(Seconds::new(1))), Tally::default());
+        assert_eq!(locked.since(START.after(Seconds::new(1))), FailureCounter::default());
     }
 
     #[test]
     fn an_origin_is_known_for_90_days() {
-        let known = Tally { succeeded_at: Some(START), ..Tally::default() };
+        let known = FailureCounter { succeeded_at: Some(START), ..FailureCounter::default() };
         assert!(known.is_known(START.after(Seconds::new(90 * 86_400 - 1))));
         assert!(!known.is_known(START.after(KNOWN_FOR)));
     }

@@ -4,7 +4,7 @@
 //! It never knows OAuth's rules beyond moments and spans, and neither keys, nor the database, nor HTTP.
 
 pub mod availability;
+pub mod caller;
 pub mod clock;
-pub mod presence;
 pub mod supervision;
 pub mod system_roots;

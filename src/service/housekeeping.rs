@@ -8,8 +8,8 @@ use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
 use jeton_store::import::{ImportUsers, Staging};
 use jeton_store::sessions::{DeleteExpiredSessions, EndSessionsOfClient, EndSessionsOfUser};
-use jeton_store::throttle::DeleteExpiredTallies;
-use jeton_store::users::DrawLots;
+use jeton_store::throttle::DeleteExpiredCounters;
+use jeton_store::users::DrawDecoyNumbers;
 use jeton_store::{Store, StoreError, UseCase};
 
 /// How often a command tries a batch that the database is too busy for. On SQLite each attempt takes two seconds.
@@ -22,7 +22,7 @@ pub enum Pace {
     Service,
     /// The command line, beside a service. On SQLite those who wait for another process look again and again,
     /// after a tenth of a second at most: a pause that is shorter may pass before anybody sees it.
-    Beside,
+    OtherProcess,
 }
 
 impl Pace {
@@ -30,7 +30,7 @@ impl Pace {
     fn pause_min(self, store: &Store) -> Duration {
         match self {
             Self::Service => Duration::from_millis(5),
-            Self::Beside => store.pause_beside(),
+            Self::OtherProcess => store.pause_beside(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Pace {
     fn tries(self) -> u32 {
         match self {
             Self::Service => 1,
-            Self::Beside => TRIES,
+            Self::OtherProcess => TRIES,
         }
     }
 }
@@ -89,21 +89,23 @@ pub async fn delete_expired_sessions(
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before stays deleted.
-pub async fn delete_expired_tallies(
+pub async fn delete_expired_counters(
     store: &Store,
     before: Timestamp,
     pace: Pace,
 ) -> Result<u64, StoreError> {
-    let batch = |limit| Ok(DeleteExpiredTallies { before, limit });
+    let batch = |limit| Ok(DeleteExpiredCounters { before, limit });
     in_batches(store, pace, CHANGES, batch, |_| {}).await
 }
 
-/// Gives users a lot who have none (`sql/migrations/0004_lots.sql`), and returns how many.
+/// Gives users a decoy number who have none (`sql/migrations/0004_lots.sql`), and returns how many.
 ///
 /// # Errors
 /// [`StoreError`]; who was given one before keeps it.
-pub async fn draw_lots(store: &Store) -> Result<u64, StoreError> {
-    let batch = |limit: i64| Ok(DrawLots { lots: (0..limit).map(|_| random::lot()).collect() });
+pub async fn draw_decoy_numbers(store: &Store) -> Result<u64, StoreError> {
+    let batch = |limit: i64| {
+        Ok(DrawDecoyNumbers { decoy_numbers: (0..limit).map(|_| random::decoy_number()).collect() })
+    };
     in_batches(store, Pace::Service, CHANGES, batch, |_| {}).await
 }
 
@@ -113,7 +115,7 @@ pub async fn draw_lots(store: &Store) -> Result<u64, StoreError> {
 /// [`StoreError`]; what was ended before stays ended.
 pub async fn end_sessions_of_client(store: &Store, id: &ClientId) -> Result<u64, StoreError> {
     let batch = |limit| Ok(EndSessionsOfClient { client_id: id.clone(), limit });
-    in_batches(store, Pace::Beside, CHANGES, batch, |_| {}).await
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
 }
 
 /// Ends the sessions of a user, or those through one client, but for so many, and returns how many that were. Sessions
@@ -130,7 +132,7 @@ pub async fn end_sessions_of_user(
     let batch = |limit| {
         Ok(EndSessionsOfUser { user_id: id.clone(), client_id: client_id.cloned(), but, limit })
     };
-    in_batches(store, Pace::Beside, CHANGES, batch, |_| {}).await
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
 }
 
 /// Stores the users that are staged and wanted. `progress` is told how many were stored so far.
@@ -150,7 +152,7 @@ pub async fn store_users(
         let users: Arc<[_]> = page.into_iter().map(|(_, user)| user).collect();
         Ok(ImportUsers { users, now })
     };
-    in_batches(store, Pace::Beside, IMPORTS, batch, progress).await
+    in_batches(store, Pace::OtherProcess, IMPORTS, batch, progress).await
 }
 
 /// Does batches of at most so many rows, until there are fewer, and returns how many rows that were.

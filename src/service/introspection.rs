@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::agreed_clock::AgreedClock;
 use super::keys::{GenuineToken, Keys};
-use super::{FormRequest, Refusal, Trail};
+use super::{AuditContext, FormRequest, Refusal};
 use crate::throttle::alarm::UnknownTokens;
-use crate::token::client_authentication::{Beside, ClientAuthentication};
+use crate::token::client_authentication::{ClientAuthentication, Prefetch};
 use jeton_oauth::access_token::{AccessTokenClaims, AudienceClaim};
 use jeton_oauth::client::{AccessTokenType, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
@@ -96,7 +96,7 @@ impl IntrospectionEndpoint {
     pub async fn respond(
         &self,
         request: &FormRequest,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<IntrospectionResponse, Refusal> {
         // 0. By a clock that is off nothing is decided.
         let now = self.clock.now()?;
@@ -107,9 +107,9 @@ impl IntrospectionEndpoint {
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         let known = form.find(Parameter::Token);
         let known = known.and_then(|token| self.keys.recall(token, &self.issuer, now));
-        let mut beside = Beside::new(known.as_ref().map(|token| token.session().clone()));
+        let mut prefetch = Prefetch::new(known.as_ref().map(|token| token.session().clone()));
         let caller =
-            self.clients.authenticate(credentials, request.source, &mut beside, trail).await?;
+            self.clients.authenticate(credentials, request.source, &mut prefetch, audit).await?;
         // 3. See that it may introspect at all.
         if caller.settings.introspects.is_empty() {
             return Err(Refusal::Forbidden(Reason::IntrospectionNotAllowed));
@@ -121,20 +121,20 @@ impl IntrospectionEndpoint {
             None => self.keys.recognise(token, &self.issuer, now).await?,
         };
         let Some(token) = token else {
-            trail.incident = self.unknown_tokens.count(&caller.id);
+            audit.incident = self.unknown_tokens.count(&caller.id);
             return Ok(IntrospectionResponse::INACTIVE);
         };
         // 5. See that it is for the caller, and that its session, user and client are good at this
         //    instant. If not it must look as if it did not exist (§4).
         let token = match token {
             GenuineToken::Access(claims) => {
-                self.access_token(claims, &caller, now, &mut beside, trail).await?
+                self.access_token(claims, &caller, now, &mut prefetch, audit).await?
             }
             GenuineToken::Refresh(claims) => {
-                self.refresh_token(claims, &caller, now, &mut beside, trail).await?
+                self.refresh_token(claims, &caller, now, &mut prefetch, audit).await?
             }
         };
-        trail.user = token.as_ref().map(|token| token.user().clone());
+        audit.user = token.as_ref().map(|token| token.user().clone());
         Ok(IntrospectionResponse { active: token.is_some(), token })
     }
 
@@ -143,13 +143,13 @@ impl IntrospectionEndpoint {
         claims: Box<AccessTokenClaims>,
         caller: &Client,
         now: Timestamp,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Option<ActiveToken>, Refusal> {
         if !is_for(&claims, caller) || !self.is_of_its_type(&claims).await? {
             return Ok(None);
         }
-        let session = self.live_session(&claims.sid, now, beside, trail).await?;
+        let session = self.live_session(&claims.sid, now, prefetch, audit).await?;
         let session = session.filter(|session| {
             session.user_id == claims.sub && session.client_id == claims.client_id
         });
@@ -171,10 +171,10 @@ impl IntrospectionEndpoint {
         claims: RefreshTokenClaims,
         caller: &Client,
         now: Timestamp,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Option<ActiveToken>, Refusal> {
-        let session = self.live_session(&claims.session, now, beside, trail).await?;
+        let session = self.live_session(&claims.session, now, prefetch, audit).await?;
         let session = session.filter(|session| {
             // One that is ahead of the row would be accepted too.
             session.client_id == caller.id
@@ -189,11 +189,11 @@ impl IntrospectionEndpoint {
         &self,
         id: &SessionId,
         now: Timestamp,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Option<StoredSession>, Refusal> {
-        let session = beside.session(id, &self.store).await?;
-        trail.unknown_session = session.is_none();
+        let session = prefetch.session(id, &self.store).await?;
+        audit.unknown_session = session.is_none();
         Ok(session.filter(|session| session.dates.are_live(now)))
     }
 }

@@ -19,7 +19,7 @@ use incident::Incident;
 use jeton_crypto::hashing_pool::NotVerified;
 use jeton_oauth::throttle::Counted;
 use jeton_oauth::{ClientId, Reason, Seconds, Secret, SecretOctets, SessionId, UserId};
-use jeton_runtime::presence::Presence;
+use jeton_runtime::caller::CallerConnection;
 use jeton_store::StoreError;
 use throttle::origin::Source;
 
@@ -31,7 +31,7 @@ pub struct FormRequest {
     /// The content.
     pub content: SecretOctets,
     /// Whether anyone still waits for the answer.
-    pub caller: Presence,
+    pub caller: CallerConnection,
     /// Where it came from.
     pub source: Source,
 }
@@ -71,7 +71,7 @@ impl Refusal {
                 Counted::Account | Counted::AccountAtOrigin => "throttled_account",
                 Counted::Origin => "throttled_origin",
                 Counted::Neighbours => "throttled_neighbours",
-                Counted::Strangers => "throttled_strangers",
+                Counted::UnknownCallers => "throttled_strangers",
                 Counted::ClientSecrets => "throttled_client_secrets",
                 Counted::Revocations => "throttled_revocations",
             },
@@ -119,7 +119,7 @@ impl From<NotVerified> for Refusal {
 
 /// Who took part in a request, noted step by step for the log.
 #[derive(Clone, Debug, Default)]
-pub struct Trail {
+pub struct AuditContext {
     /// The client, once it is known to exist.
     pub client: Option<ClientId>,
     /// The user, once it is known to exist. A name that no user has may be a mistyped password,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::agreed_clock::AgreedClock;
 use super::keys::{GenuineToken, Keys};
 use super::throttle::Throttle;
-use super::{FormRequest, Refusal, Trail};
+use super::{AuditContext, FormRequest, Refusal};
 use crate::throttle::alarm::UnknownTokens;
-use crate::token::client_authentication::{Beside, ClientAuthentication};
+use crate::token::client_authentication::{ClientAuthentication, Prefetch};
 use jeton_oauth::access_token::AccessTokenClaims;
 use jeton_oauth::client::AccessTokenType;
 use jeton_oauth::client_credentials::ClientCredentials;
@@ -65,7 +65,7 @@ impl RevocationEndpoint {
     pub async fn respond(
         &self,
         request: &FormRequest,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<Revocation, Refusal> {
         // 0. By a clock that is off nothing is decided.
         let now = self.clock.now()?;
@@ -73,8 +73,8 @@ impl RevocationEndpoint {
         let form = Parameters::read(request.content.expose())?;
         // 2. Find out who calls: a public client need only say so (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        let beside = &mut Beside::default();
-        let client = self.clients.identify(credentials, request.source, beside, trail).await?;
+        let prefetch = &mut Prefetch::default();
+        let client = self.clients.identify(credentials, request.source, prefetch, audit).await?;
         // 3. See that this service made the token. The hint is not needed: a token tells its kind by
         //    its form, and a refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;
@@ -88,15 +88,15 @@ impl RevocationEndpoint {
                 return Ok(Revocation::Nothing);
             }
             None => {
-                trail.incident = self.unknown_tokens.count(&client.id);
+                audit.incident = self.unknown_tokens.count(&client.id);
                 return Ok(Revocation::Nothing);
             }
         };
-        trail.session = Some(id.clone());
+        audit.session = Some(id.clone());
         // 4. End the session, if it is the client's own.
         let end = EndSession { id, client_id: Some(client.id) };
-        trail.user = self.store.perform(end).await?;
-        Ok(if trail.user.is_some() { Revocation::Revoked } else { Revocation::Nothing })
+        audit.user = self.store.perform(end).await?;
+        Ok(if audit.user.is_some() { Revocation::Revoked } else { Revocation::Nothing })
     }
 }
 

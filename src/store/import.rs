@@ -41,7 +41,7 @@ pub struct StagedUser {
     /// Whether the user must use a second factor.
     pub mfa_required: bool,
     /// A random number: see `sql/find_user.sql`.
-    pub lot: i64,
+    pub decoy_number: i64,
 }
 
 /// Why a user was not staged.
@@ -97,7 +97,7 @@ impl Staging {
             roles_value(&user.roles),
             i64::from(user.disabled).into(),
             i64::from(user.mfa_required).into(),
-            user.lot.into(),
+            user.decoy_number.into(),
             i64::from(wanted).into(),
         ];
         if sqlite::execute(&connection, &sql::STAGE_USER, &values)? == 1 {
@@ -150,7 +150,7 @@ impl StagedUser {
             roles: row.json("roles")?,
             disabled: row.get::<i64>("disabled")? != 0,
             mfa_required: row.get::<i64>("mfa_required")? != 0,
-            lot: row.get("lot")?,
+            decoy_number: row.get("lot")?,
         })
     }
 
@@ -164,7 +164,7 @@ impl StagedUser {
             roles_value(&self.roles),
             self.disabled.then_some(now).into(),
             self.mfa_required.then_some(now).into(),
-            self.lot.into(),
+            self.decoy_number.into(),
             now.into(),
         ]
     }

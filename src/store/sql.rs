@@ -7,7 +7,7 @@ use super::value::Columns;
 /// The columns that several statements read, by what stands for them in each.
 const COLUMNS: [(&str, &str); 3] = [
     ("{client}", include_str!("../../sql/columns/client.sql")),
-    ("{tally}", include_str!("../../sql/columns/tally.sql")),
+    ("{counter}", include_str!("../../sql/columns/counter.sql")),
     ("{user}", include_str!("../../sql/columns/user.sql")),
 ];
 
@@ -146,13 +146,12 @@ statements! {
         CREATE_STAGING = "create_staging";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
+        DELETE_EXPIRED_COUNTERS = "delete_expired_counters";
         DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
-        DELETE_EXPIRED_TALLIES = "delete_expired_tallies";
         DELETE_USER = "delete_user";
         DELETE_WRITE_CHECK = "delete_write_check";
         DISABLE_CLIENT = "disable_client";
         DISABLE_USER = "disable_user";
-        DRAW_LOT = "draw_lot";
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
         END_ALL_SESSIONS = "end_all_sessions";
@@ -162,13 +161,14 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_COUNTER = "find_counter";
+        FIND_COUNTERS = "find_counters";
         FIND_INDEX = "find_index";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
         FIND_READ_ONLY = "find_read_only";
         FIND_SCHEMA = "find_schema";
         FIND_STAGED_USER = "find_staged_user";
-        FIND_TALLIES = "find_tallies";
         FIND_USER = "find_user";
         FORGET_REPLICAS = "forget_replicas";
         FORGIVE_FAILURES = "forgive_failures";
@@ -184,14 +184,14 @@ statements! {
         INSERT_WRITE_CHECK = "insert_write_check";
         IS_USER_ID = "is_user_id";
         LIST_CLIENTS = "list_clients";
+        LIST_COUNTERS_OF_ACCOUNT = "list_counters_of_account";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
         LIST_REPLICAS = "list_replicas";
         LIST_SESSIONS_OF_USER = "list_sessions_of_user";
         LIST_STAGED_USERS = "list_staged_users";
-        LIST_TALLIES_OF_ACCOUNT = "list_tallies_of_account";
         LIST_USERS = "list_users";
-        LIST_USERS_WITHOUT_LOT = "list_users_without_lot";
+        LIST_USERS_WITHOUT_DECOY_NUMBER = "list_users_without_decoy_number";
         LOCK_CLIENTS = "postgres/lock_clients";
         LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
         READ_CLOCK = "read_clock";
@@ -206,10 +206,11 @@ statements! {
         REFRESH_SESSIONS = "postgres/refresh_sessions";
         RELEASE_MIGRATION_GUARD = "release_migration_guard";
         RENEW_MIGRATION_GUARD = "renew_migration_guard";
+        REPLACE_COUNTER = "replace_counter";
         REPLACE_STAGED_HASH = "replace_staged_hash";
-        REPLACE_TALLY = "replace_tally";
         RESEAL_KEY = "reseal_key";
         REVOKE_KEY = "revoke_key";
+        SET_DECOY_NUMBER = "set_decoy_number";
         STAGE_USER = "stage_user";
         STOP_REPLICA = "stop_replica";
         TAKE_MIGRATION_GUARD = "take_migration_guard";

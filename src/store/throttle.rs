@@ -2,7 +2,7 @@
 
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use jeton_oauth::throttle::{CounterName, FORGET, Tally};
+use jeton_oauth::throttle::{CounterName, FORGET, FailureCounter};
 use jeton_oauth::{Invalid, Seconds, Timestamp};
 
 impl From<CounterName> for Value {
@@ -18,28 +18,43 @@ impl FromValue for CounterName {
     }
 }
 
-fn read_tally(row: &Row) -> Result<(CounterName, Tally), StoreError> {
-    let tally = Tally {
+fn read_counter(row: &Row) -> Result<(CounterName, FailureCounter), StoreError> {
+    let counter = FailureCounter {
         failures: row.get("failures")?,
         failed_at: row.get("failed_at")?,
         forgotten_at: row.get("forgotten_at")?,
         succeeded_at: row.get("succeeded_at")?,
     };
-    Ok((row.get("counter")?, tally))
+    Ok((row.get("counter")?, counter))
 }
 
-/// Finds up to four counters. One that never counted is all zeros.
+/// Finds a counter. One that never counted is all zeros.
 #[derive(Debug)]
-pub struct FindTallies(pub [CounterName; 4]);
+pub struct FindCounter(pub CounterName);
 
-impl UseCase for FindTallies {
-    type Outcome = [Tally; 4];
+impl UseCase for FindCounter {
+    type Outcome = FailureCounter;
     const ACCESS: Access = Access::Read;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<[Tally; 4], StoreError> {
-        let rows = tx.query(&sql::FIND_TALLIES, &self.0.map(Value::from)).await?;
-        let found: Vec<_> = rows.iter().map(read_tally).collect::<Result<_, _>>()?;
-        let of = |name| found.iter().find(|(other, _)| *other == name).map(|(_, tally)| *tally);
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<FailureCounter, StoreError> {
+        let rows = tx.query(&sql::FIND_COUNTER, &[self.0.into()]).await?;
+        let found = rows.first().map(read_counter).transpose()?;
+        Ok(found.map(|(_, counter)| counter).unwrap_or_default())
+    }
+}
+
+/// Finds the four counters of a login. One that never counted is all zeros.
+#[derive(Debug)]
+pub struct FindCounters(pub [CounterName; 4]);
+
+impl UseCase for FindCounters {
+    type Outcome = [FailureCounter; 4];
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<[FailureCounter; 4], StoreError> {
+        let rows = tx.query(&sql::FIND_COUNTERS, &self.0.map(Value::from)).await?;
+        let found: Vec<_> = rows.iter().map(read_counter).collect::<Result<_, _>>()?;
+        let of = |name| found.iter().find(|(other, _)| *other == name).map(|(_, counter)| *counter);
         Ok(self.0.map(|name| of(name).unwrap_or_default()))
     }
 }
@@ -92,9 +107,9 @@ pub struct Replacement {
     /// The counter.
     pub counter: CounterName,
     /// What it must be for the change to happen.
-    pub from: Tally,
+    pub from: FailureCounter,
     /// What it becomes.
-    pub to: Tally,
+    pub to: FailureCounter,
     /// Until when it is of use, at least.
     pub deletable_at: Timestamp,
 }
@@ -111,7 +126,7 @@ impl Replacement {
             self.from.forgotten_at.into(),
             self.deletable_at.into(),
         ];
-        Ok(tx.execute(&sql::REPLACE_TALLY, &values).await? == 1)
+        Ok(tx.execute(&sql::REPLACE_COUNTER, &values).await? == 1)
     }
 
     fn reversed(self) -> Self {
@@ -121,9 +136,9 @@ impl Replacement {
 
 /// Replaces all of these counters, or none; `false` if one was counted on meanwhile.
 #[derive(Debug)]
-pub struct ReplaceTallies(pub Vec<Replacement>);
+pub struct ReplaceCounters(pub Vec<Replacement>);
 
-impl ReplaceTallies {
+impl ReplaceCounters {
     /// What takes back these replacements.
     #[must_use]
     pub fn reversed(replacements: &[Replacement]) -> Self {
@@ -131,7 +146,7 @@ impl ReplaceTallies {
     }
 }
 
-impl UseCase for ReplaceTallies {
+impl UseCase for ReplaceCounters {
     type Outcome = bool;
     const ACCESS: Access = Access::Transaction;
 
@@ -189,15 +204,15 @@ impl UseCase for RecordOrigin {
 
 /// Lists the counters of an account: its own, and those at each origin.
 #[derive(Debug)]
-pub struct ListTalliesOfAccount(pub CounterName);
+pub struct ListCountersOfAccount(pub CounterName);
 
-impl UseCase for ListTalliesOfAccount {
-    type Outcome = Vec<(CounterName, Tally)>;
+impl UseCase for ListCountersOfAccount {
+    type Outcome = Vec<(CounterName, FailureCounter)>;
     const ACCESS: Access = Access::Read;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(CounterName, Tally)>, StoreError> {
-        let rows = tx.query(&sql::LIST_TALLIES_OF_ACCOUNT, &[self.0.into()]).await?;
-        rows.iter().map(read_tally).collect()
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<(CounterName, FailureCounter)>, StoreError> {
+        let rows = tx.query(&sql::LIST_COUNTERS_OF_ACCOUNT, &[self.0.into()]).await?;
+        rows.iter().map(read_counter).collect()
     }
 }
 
@@ -217,18 +232,18 @@ impl UseCase for UnlockAccount {
 
 /// Deletes a batch of counters that are of no more use, and returns how many that were.
 #[derive(Clone, Debug)]
-pub struct DeleteExpiredTallies {
+pub struct DeleteExpiredCounters {
     /// Rows that could go before this moment.
     pub before: Timestamp,
     /// The most rows that one call changes.
     pub limit: i64,
 }
 
-impl UseCase for DeleteExpiredTallies {
+impl UseCase for DeleteExpiredCounters {
     type Outcome = u64;
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::DELETE_EXPIRED_TALLIES, &[self.before.into(), self.limit.into()]).await
+        tx.execute(&sql::DELETE_EXPIRED_COUNTERS, &[self.before.into(), self.limit.into()]).await
     }
 }

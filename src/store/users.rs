@@ -79,7 +79,7 @@ pub struct AddUser {
     /// Since when a second factor is required, if it is.
     pub mfa_required_at: Option<Timestamp>,
     /// A random number.
-    pub lot: i64,
+    pub decoy_number: i64,
 }
 
 impl UseCase for AddUser {
@@ -96,7 +96,7 @@ impl UseCase for AddUser {
             scope_value(self.scope.as_ref()),
             roles_value(&self.roles),
             self.mfa_required_at.into(),
-            self.lot.into(),
+            self.decoy_number.into(),
         ];
         Ok(tx.execute(&sql::INSERT_USER, &values).await? == 1)
     }
@@ -115,7 +115,7 @@ impl UseCase for FindUser {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
         let username = self.username.clone();
-        Ok(FindUserOrOther { username: Some(username), lot: 0 }.run(tx).await?.user)
+        Ok(FindUserOrOther { username: Some(username), decoy_number: 0 }.run(tx).await?.user)
     }
 }
 
@@ -125,7 +125,7 @@ pub struct FindUserOrOther {
     /// Nothing for what no user can be called.
     pub username: Option<Username>,
     /// Chooses the other: a number that depends on the name, and that nobody can compute.
-    pub lot: i64,
+    pub decoy_number: i64,
 }
 
 /// What is there for a name.
@@ -145,7 +145,7 @@ impl UseCase for FindUserOrOther {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<UserOrOther, StoreError> {
         // Nobody has the empty name.
         let username = self.username.as_ref().map_or("", Username::as_str);
-        let values = [username.into(), self.lot.into()];
+        let values = [username.into(), self.decoy_number.into()];
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
@@ -156,23 +156,23 @@ impl UseCase for FindUserOrOther {
     }
 }
 
-/// Gives users a lot who have none, because a version added them that knew of none; returns how many.
+/// Gives users a decoy number who have none, because a version added them that knew of none; returns how many.
 #[derive(Clone, Debug)]
-pub struct DrawLots {
+pub struct DrawDecoyNumbers {
     /// Random numbers, one for each.
-    pub lots: Vec<i64>,
+    pub decoy_numbers: Vec<i64>,
 }
 
-impl UseCase for DrawLots {
+impl UseCase for DrawDecoyNumbers {
     type Outcome = u64;
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        let limit = i64::try_from(self.lots.len()).unwrap_or(i64::MAX);
-        let rows = tx.query(&sql::LIST_USERS_WITHOUT_LOT, &[limit.into()]).await?;
-        for (row, lot) in rows.iter().zip(&self.lots) {
+        let limit = i64::try_from(self.decoy_numbers.len()).unwrap_or(i64::MAX);
+        let rows = tx.query(&sql::LIST_USERS_WITHOUT_DECOY_NUMBER, &[limit.into()]).await?;
+        for (row, decoy_number) in rows.iter().zip(&self.decoy_numbers) {
             let user: UserId = row.get("user_id")?;
-            tx.execute(&sql::DRAW_LOT, &[(&user).into(), (*lot).into()]).await?;
+            tx.execute(&sql::SET_DECOY_NUMBER, &[(&user).into(), (*decoy_number).into()]).await?;
         }
         Ok(rows.len() as u64)
     }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use jeton_crypto::key_lifecycle::Schedule;
 use jeton_oauth::{Client, ClientId, ClientSettings, Reason, Seconds, Secret, Timestamp};
+use jeton_runtime::caller::Waiting;
 use jeton_runtime::clock::Clock;
-use jeton_runtime::presence::Waiting;
-use jeton_service::Trail;
+use jeton_service::AuditContext;
 use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::Keys;
-use jeton_service::keys::vault::KeyVault;
+use jeton_service::keys::key_store::KeyStore;
 use jeton_service::throttle::origin::{Origin, Source};
 use jeton_service::throttle::{Account, Throttle};
 use jeton_store::migration::{self, Run};
@@ -75,14 +75,14 @@ impl World {
         let store = Store::open(&place).await.expect("it opens");
         let run = Run::new("simulation".to_owned(), &clock);
         migration::migrate(&store, &run).await.expect("tables");
-        let vault = KeyVault {
+        let key_store = KeyStore {
             store: store.clone(),
             master_key_files: vec![folder.join("master.jwk")],
             bits: 2_048,
             schedule: Schedule::new(Seconds::new(30 * 86_400), Seconds::new(600)),
         };
         let agreed = AgreedClock::open(clock.clone(), store.clone()).await.expect("a clock");
-        let keys = Arc::new(Keys::load(vault, Arc::new(agreed)).await.expect("keys"));
+        let keys = Arc::new(Keys::load(key_store, Arc::new(agreed)).await.expect("keys"));
         let throttle = Throttle::new(store, keys, clock.clone(), Duration::from_secs(3));
         Self { throttle, clock, waiting: Waiting::default(), guesses: AtomicU64::new(0) }
     }
@@ -111,8 +111,7 @@ impl World {
         let source = Source { address: from, end_user: from, untold: None };
         let account = Account { name, password_changed_at: Timestamp::default() };
         let origin = Origin::new(&client, source);
-        let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.presence()).await
-        else {
+        let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.caller()).await else {
             return Outcome::Refused;
         };
         if right {
@@ -122,7 +121,7 @@ impl World {
             let made = self.guesses.fetch_add(1, Ordering::Relaxed).to_string();
             let guess = self.throttle.guess(None, &Secret::new(made));
             let refusal = Reason::WrongPassword.into();
-            attempt.failed(refusal, guess, &mut Trail::default()).await;
+            attempt.failed(refusal, guess, &mut AuditContext::default()).await;
         }
         Outcome::Tried
     }

@@ -191,8 +191,8 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
             Err(problem) => Err(problem),
         });
     }
-    let vault = key_vault(store, &settings.keys);
-    match Keys::try_open(&vault, Clock::System.now()).await {
+    let key_store = key_vault(store, &settings.keys);
+    match Keys::try_open(&key_store, Clock::System.now()).await {
         Ok(0) => look_at_master_key(settings, findings),
         Ok(count) => Findings::good(&format!("{count} keys open with the master key and work")),
         Err(error) => findings.problem(&error.to_string()),

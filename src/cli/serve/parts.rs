@@ -58,8 +58,8 @@ impl Parts {
         hashing: &HashingPool,
     ) -> Result<Self, Failure> {
         let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
-        let vault = key_vault(store.clone(), &settings.keys);
-        let keys = Arc::new(Keys::load(vault, Arc::clone(&agreed)).await?);
+        let key_store = key_vault(store.clone(), &settings.keys);
+        let keys = Arc::new(Keys::load(key_store, Arc::clone(&agreed)).await?);
         // Before anything is published: a key that another replica makes from now on waits for those who
         // cache what this one publishes. Those that were made until now are read once more; a failure is
         // logged when `Upkeep` looks again, in a moment.

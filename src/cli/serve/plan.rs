@@ -11,7 +11,7 @@ use jeton_crypto::key_lifecycle::Schedule;
 use jeton_http::server::memory_bound;
 use jeton_http::tls::Certificate;
 use jeton_oauth::{ClientId, Invalid, Issuer};
-use jeton_service::keys::vault::KeyVault;
+use jeton_service::keys::key_store::KeyStore;
 use jeton_store::replicas::ReplicaSettings;
 use jeton_store::{DatabaseLocation, Store};
 
@@ -128,8 +128,8 @@ pub(in crate::cli) async fn require_rights(
 }
 
 /// The keys of a database, as the settings have them.
-pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyVault {
-    KeyVault {
+pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyStore {
+    KeyStore {
         store,
         master_key_files: settings.master.master_key_file.clone(),
         bits: settings.key_bits,

@@ -12,7 +12,7 @@ use jeton_oauth::{Seconds, Timestamp};
 use jeton_runtime::supervision::{Health, supervise};
 use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::housekeeping::{
-    Pace, delete_expired_sessions, delete_expired_tallies, draw_lots,
+    Pace, delete_expired_counters, delete_expired_sessions, draw_decoy_numbers,
 };
 use jeton_service::keys::Keys;
 use jeton_service::metadata::Discovery;
@@ -130,14 +130,14 @@ impl Upkeep {
         }
     }
 
-    /// Deletes expired sessions, and counters that say nothing any more; sees that every user has a lot.
+    /// Deletes expired sessions, and counters that say nothing any more; sees that every user has a decoy number.
     /// Deletes nothing by a clock that is not proven.
     pub(super) async fn clean(&self) {
         if let Some(before) = self.clock.deletable_before() {
             self.delete(before).await;
         }
-        if let Err(error) = draw_lots(&self.store).await {
-            tracing::warn!("cannot draw lots for users now: {error}");
+        if let Err(error) = draw_decoy_numbers(&self.store).await {
+            tracing::warn!("cannot draw decoy numbers for users now: {error}");
         }
     }
 
@@ -151,7 +151,7 @@ impl Upkeep {
         {
             tracing::warn!("cannot delete expired sessions now: {error}");
         }
-        if let Err(error) = delete_expired_tallies(&self.store, before, Pace::Service).await {
+        if let Err(error) = delete_expired_counters(&self.store, before, Pace::Service).await {
             tracing::warn!("cannot delete old counters of failures now: {error}");
         }
     }

@@ -12,10 +12,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::columns::{Column, Columns};
-use super::cover::cover_weak;
 use super::lines::{Record, Records};
 use super::record::{Kind, Problem, read_user};
 use super::skipped::Skipped;
+use super::wrap::wrap_weak;
 use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::machine;
 use crate::config::HashingSettings;
@@ -42,7 +42,7 @@ pub(in crate::cli) struct Import {
     /// Leave out lines that cannot be taken, and write them to this new file
     #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
     skip_bad: Option<PathBuf>,
-    /// Cover hashes that take less than 16 MiB to compute with scrypt, so that none of them is stored as
+    /// Wrap hashes that take less than 16 MiB to compute in scrypt, so that none of them is stored as
     /// it is. Takes as long as a login each
     #[arg(long)]
     wrap: bool,
@@ -69,7 +69,7 @@ struct Report {
     updated: u64,
     /// Users who were there already, as the file has them or changed since.
     unchanged: u64,
-    /// Hashes that were covered.
+    /// Hashes that were wrapped.
     wrapped: u64,
     problems: Vec<BadLine>,
     #[serde(skip)]
@@ -315,7 +315,7 @@ impl Importing<'_> {
         let refused = bad > 0 && self.options.skip_bad.is_none();
         if let Some(store) = self.store.take().filter(|_| !refused && !self.options.dry_run) {
             if self.options.wrap {
-                self.report.wrapped = cover_weak(&self.staging, self.limits, self.weak)?;
+                self.report.wrapped = wrap_weak(&self.staging, self.limits, self.weak)?;
             }
             self.store_all(&store, now).await?;
         } else if self.options.wrap {
@@ -389,7 +389,7 @@ impl Report {
         let would = if self.dry_run { "would be " } else { "" };
         output::line(&format!(
             "Of {lines} lines: {added} {would}added, {updated} {would}given another hash, \
-             {unchanged} were there already; hashes {would}covered: {wrapped}.{}",
+             {unchanged} were there already; hashes {would}wrapped: {wrapped}.{}",
             if self.dry_run { " Nothing was stored: this was a dry run." } else { "" },
         ));
     }

@@ -1,7 +1,6 @@
 //! `jeton user`: who can log in.
 
 pub mod columns;
-mod cover;
 mod export;
 mod import;
 mod json;
@@ -12,6 +11,7 @@ mod set;
 mod skipped;
 mod spreadsheet;
 mod stats;
+mod wrap;
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -161,7 +161,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 roles: role,
                 now,
                 mfa_required_at: mfa_required.then_some(now),
-                lot: random::lot(),
+                decoy_number: random::decoy_number(),
             };
             add(&store, user, named.common.json).await
         }

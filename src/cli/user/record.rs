@@ -105,7 +105,7 @@ pub fn read_user(
         roles: values.words(Field::Role)?,
         disabled: values.truth(Field::Disabled)?,
         mfa_required: values.truth(Field::MfaRequired)?,
-        lot: random::lot(),
+        decoy_number: random::decoy_number(),
     };
     Ok((user, hash))
 }

@@ -9,7 +9,7 @@ use super::{HashingLimits, NotVerified, Verification};
 use crate::password::{Hashed, Hashing, HashingMemory, NewHash, PasswordHash, hash_together};
 use jeton_oauth::ScryptCost;
 use jeton_oauth::resource_owner::Password;
-use jeton_runtime::presence::Presence;
+use jeton_runtime::caller::CallerConnection;
 
 /// A password that is to be verified, and perhaps hashed anew then.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Job {
     /// Whether the stored hash may be replaced.
     pub(super) replace: bool,
     pub(super) asked_at: Instant,
-    pub(super) caller: Presence,
+    pub(super) caller: CallerConnection,
     pub(super) reply: oneshot::Sender<Result<Verification, NotVerified>>,
     pub(super) replacement: Option<Replacement>,
 }

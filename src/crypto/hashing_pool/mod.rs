@@ -29,12 +29,12 @@ use tokio::sync::oneshot;
 use super::password::{Hashed, HashingMemory, Kernel, PasswordHash, lanes};
 use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Seconds};
-use jeton_runtime::presence::Presence;
+use jeton_runtime::caller::CallerConnection;
 use jeton_runtime::supervision::{Health, supervise_thread};
 use job::{Batch, Job};
 pub use metrics::{FunctionLabels, HashingMetrics};
 use queue::Queue;
-pub use queue::Turn;
+pub use queue::Requester;
 
 /// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
 const ASSUMED_SPEED: f64 = 512e6;
@@ -173,13 +173,13 @@ impl HashingPool {
         password: Password,
         stored: Option<PasswordHash>,
         replace: bool,
-        turn: Turn,
-        caller: Presence,
+        requester: Requester,
+        caller: CallerConnection,
     ) -> Result<Verification, NotVerified> {
         let (reply, answer) = oneshot::channel();
         let asked_at = Instant::now();
         let job = Job { password, stored, replace, asked_at, caller, reply, replacement: None };
-        self.shared.admit(turn, job)?;
+        self.shared.admit(requester, job)?;
         answer.await.unwrap_or(Err(NotVerified::Failed))
     }
 }
@@ -216,21 +216,21 @@ impl Shared {
     }
 
     /// Puts a job into the queue, unless its turn would come too late.
-    fn admit(&self, turn: Turn, job: Job) -> Result<(), NotVerified> {
+    fn admit(&self, requester: Requester, job: Job) -> Result<(), NotVerified> {
         let deadline = self.limits.deadline.as_secs_f64();
         let mut state = self.lock();
         let is_full = |state: &State| state.jobs.len() >= QUEUE_LENGTH_MAX;
-        if state.predicted_wait(&turn, &self.limits) > deadline || is_full(&state) {
+        if state.predicted_wait(&requester, &self.limits) > deadline || is_full(&state) {
             // Those who hung up hold no place.
             for job in state.jobs.take_out(|waiting| waiting.caller.is_gone()) {
                 self.abandon(job);
             }
         }
-        let wait = state.predicted_wait(&turn, &self.limits);
+        let wait = state.predicted_wait(&requester, &self.limits);
         let mut has_room = wait <= deadline;
         if has_room && is_full(&state) {
-            // The client that is flooded gives way to the others.
-            let last = state.jobs.give_way(&turn);
+            // A job of the client that is flooded is evicted for those of others.
+            let last = state.jobs.evict(&requester);
             has_room = last.is_some();
             if let Some(last) = last {
                 self.refuse(last);
@@ -243,7 +243,7 @@ impl Shared {
             let retry_after = Seconds::new((wait.ceil() as i64).clamp(1, 60));
             return Err(NotVerified::Overloaded { retry_after });
         }
-        state.jobs.push(turn, job);
+        state.jobs.push(requester, job);
         self.metrics.queue_depth.set(as_gauge(state.jobs.len()));
         drop(state);
         self.work.notify_one();
@@ -399,9 +399,9 @@ impl State {
         self.jobs.is_empty() && self.to_replace.is_empty() && !self.closed
     }
 
-    /// How long a job that came now would wait for this turn, in seconds.
-    fn predicted_wait(&self, turn: &Turn, limits: &HashingLimits) -> f64 {
-        let ahead = self.to_replace.iter().chain(self.jobs.ahead(turn));
+    /// How long a job that came now of this requester would wait, in seconds.
+    fn predicted_wait(&self, requester: &Requester, limits: &HashingLimits) -> f64 {
+        let ahead = self.to_replace.iter().chain(self.jobs.ahead(requester));
         // It joins the last batch, unless that is full.
         let batches = ahead.map(|job| job.share(limits)).sum::<f64>().floor();
         #[expect(clippy::cast_precision_loss, reason = "both are small")]

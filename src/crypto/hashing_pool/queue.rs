@@ -10,9 +10,9 @@ use std::mem;
 
 use jeton_oauth::ClientId;
 
-/// In whose turn a password is verified.
+/// For whom a password is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct Requester {
     /// The client that asks.
     pub client: ClientId,
     /// Whether the account logged in from the same origin lately.
@@ -32,17 +32,17 @@ pub(super) struct Queue<J> {
 #[derive(Debug)]
 struct OfClient<J> {
     known: VecDeque<J>,
-    strangers: VecDeque<J>,
+    unknown: VecDeque<J>,
 }
 
 impl<J> OfClient<J> {
     fn len(&self) -> usize {
-        self.known.len() + self.strangers.len()
+        self.known.len() + self.unknown.len()
     }
 
     /// In the order in which they are served.
     fn iter(&self) -> impl Iterator<Item = &J> {
-        self.known.iter().chain(&self.strangers)
+        self.known.iter().chain(&self.unknown)
     }
 
     /// Takes the first that fits, and says whether it was the first of all.
@@ -51,14 +51,14 @@ impl<J> OfClient<J> {
         let known = self.known.len();
         let job = match place.checked_sub(known) {
             None => self.known.remove(place),
-            Some(place) => self.strangers.remove(place),
+            Some(place) => self.unknown.remove(place),
         };
         Some((job?, place == 0))
     }
 
-    /// The last that is served, so that it gives way first.
+    /// The last that is served, the first to be evicted.
     fn pop_last(&mut self) -> Option<J> {
-        self.strangers.pop_back().or_else(|| self.known.pop_back())
+        self.unknown.pop_back().or_else(|| self.known.pop_back())
     }
 }
 
@@ -76,23 +76,23 @@ impl<J> Queue<J> {
     }
 
     /// What would be served before one that came now, if no more came.
-    pub(super) fn ahead(&self, turn: &Turn) -> impl Iterator<Item = &J> {
-        let own = self.waiting.get(&turn.client);
-        let strangers = own.filter(|_| !turn.known).map(|own| &own.strangers);
-        let before = own.map_or(0, |own| own.known.len()) + strangers.map_or(0, VecDeque::len);
+    pub(super) fn ahead(&self, requester: &Requester) -> impl Iterator<Item = &J> {
+        let own = self.waiting.get(&requester.client);
+        let unknown = own.filter(|_| !requester.known).map(|own| &own.unknown);
+        let before = own.map_or(0, |own| own.known.len()) + unknown.map_or(0, VecDeque::len);
         let own = own.map(|own| own.known.iter()).into_iter().flatten();
-        let strangers = strangers.into_iter().flatten();
-        let others = self.waiting.iter().filter(|(client, _)| **client != turn.client);
-        own.chain(strangers).chain(others.flat_map(move |(_, other)| other.iter().take(before + 1)))
+        let unknown = unknown.into_iter().flatten();
+        let others = self.waiting.iter().filter(|(client, _)| **client != requester.client);
+        own.chain(unknown).chain(others.flat_map(move |(_, other)| other.iter().take(before + 1)))
     }
 
-    pub(super) fn push(&mut self, turn: Turn, job: J) {
-        let Turn { client, known } = turn;
+    pub(super) fn push(&mut self, requester: Requester, job: J) {
+        let Requester { client, known } = requester;
         let own = self.waiting.entry(client).or_insert_with_key(|client| {
             self.turns.push_back(client.clone());
-            OfClient { known: VecDeque::new(), strangers: VecDeque::new() }
+            OfClient { known: VecDeque::new(), unknown: VecDeque::new() }
         });
-        let line = if known { &mut own.known } else { &mut own.strangers };
+        let line = if known { &mut own.known } else { &mut own.unknown };
         line.push_back(job);
         self.length += 1;
     }
@@ -101,7 +101,7 @@ impl<J> Queue<J> {
     pub(super) fn pop(&mut self) -> Option<J> {
         let client = self.turns.pop_front()?;
         let own = self.waiting.get_mut(&client)?;
-        let job = own.known.pop_front().or_else(|| own.strangers.pop_front());
+        let job = own.known.pop_front().or_else(|| own.unknown.pop_front());
         self.length -= 1;
         if own.len() == 0 {
             self.waiting.remove(&client);
@@ -142,13 +142,13 @@ impl<J> Queue<J> {
 
     /// Takes the last of the client that has most, to make room for this turn; `None` if its own client has
     /// as many.
-    pub(super) fn give_way(&mut self, turn: &Turn) -> Option<J> {
-        let own = self.waiting.get(&turn.client).map_or(0, OfClient::len);
+    pub(super) fn evict(&mut self, requester: &Requester) -> Option<J> {
+        let own = self.waiting.get(&requester.client).map_or(0, OfClient::len);
         let (client, most) = self.waiting.iter_mut().max_by_key(|(_, other)| other.len())?;
         if most.len() <= own + 1 {
             return None;
         }
-        debug_assert!(*client != turn.client, "it has more than its own");
+        debug_assert!(*client != requester.client, "it has more than its own");
         self.length -= 1;
         most.pop_last()
     }
@@ -157,7 +157,7 @@ impl<J> Queue<J> {
     pub(super) fn take_out(&mut self, is_out: impl Fn(&J) -> bool) -> Vec<J> {
         let mut out = Vec::new();
         for own in self.waiting.values_mut() {
-            for line in [&mut own.known, &mut own.strangers] {
+            for line in [&mut own.known, &mut own.unknown] {
                 let (gone, waiting): (VecDeque<_>, _) = line.drain(..).partition(&is_out);
                 *line = waiting;
                 out.extend(gone);
@@ -174,8 +174,8 @@ impl<J> Queue<J> {
 mod tests {
     use super::*;
 
-    fn turn(client: &str, known: bool) -> Turn {
-        Turn { client: ClientId::parse(client).expect("a name"), known }
+    fn requester(client: &str, known: bool) -> Requester {
+        Requester { client: ClientId::parse(client).expect("a name"), known }
     }
 
     fn drain<J>(queue: &mut Queue<J>) -> Vec<J> {
@@ -186,32 +186,32 @@ mod tests {
     fn clients_take_turns_and_known_origins_go_first() {
         let mut queue = Queue::new();
         for job in ["a1", "a2", "a3"] {
-            queue.push(turn("a", false), job);
+            queue.push(requester("a", false), job);
         }
-        queue.push(turn("b", false), "b1");
-        queue.push(turn("a", true), "known");
-        queue.push(turn("b", false), "b2");
+        queue.push(requester("b", false), "b1");
+        queue.push(requester("a", true), "known");
+        queue.push(requester("b", false), "b2");
         assert_eq!(drain(&mut queue), ["known", "b1", "a1", "b2", "a2", "a3"]);
         assert!(queue.is_empty() && queue.waiting.is_empty() && queue.turns.is_empty());
     }
 
     /// However much one client is flooded, those of another wait for one of its logins each, and known
-    /// origins of the flooded one for none of its strangers.
+    /// origins of the flooded one for none of its unknown callers.
     #[test]
     fn a_flood_of_one_client_takes_no_turn_of_another() {
         for flood in [15, 50 * 15, 4_000] {
             let mut queue = Queue::new();
             for _ in 0..flood {
-                queue.push(turn("flooded", false), "stranger");
+                queue.push(requester("flooded", false), "unknown");
             }
             for place in 0..3 {
-                assert_eq!(queue.ahead(&turn("other", false)).count(), 2 * place + 1);
-                queue.push(turn("other", false), "other");
+                assert_eq!(queue.ahead(&requester("other", false)).count(), 2 * place + 1);
+                queue.push(requester("other", false), "other");
             }
-            assert_eq!(queue.ahead(&turn("flooded", true)).count(), 1);
-            queue.push(turn("flooded", true), "known");
+            assert_eq!(queue.ahead(&requester("flooded", true)).count(), 1);
+            queue.push(requester("flooded", true), "known");
             let served = drain(&mut queue);
-            assert_eq!(served[..6], ["known", "other", "stranger", "other", "stranger", "other"]);
+            assert_eq!(served[..6], ["known", "other", "unknown", "other", "unknown", "other"]);
             assert_eq!(served.len(), flood + 4);
         }
     }
@@ -223,11 +223,11 @@ mod tests {
             let mut queue = Queue::new();
             for (client, known, count) in [("a", false, 5), ("b", true, 2), ("b", false, 2)] {
                 for _ in 0..count {
-                    queue.push(turn(client, known), "other");
+                    queue.push(requester(client, known), "other");
                 }
             }
-            let ahead = queue.ahead(&turn(own, known)).count();
-            queue.push(turn(own, known), "own");
+            let ahead = queue.ahead(&requester(own, known)).count();
+            queue.push(requester(own, known), "own");
             let served = drain(&mut queue).iter().position(|job| *job == "own");
             assert!(served.is_some_and(|served| served <= ahead), "{own} {known}");
         }
@@ -250,7 +250,7 @@ mod tests {
     fn filled(jobs: &[(&str, bool, &'static str)]) -> Queue<&'static str> {
         let mut queue = Queue::new();
         for (client, known, job) in jobs {
-            queue.push(turn(client, *known), *job);
+            queue.push(requester(client, *known), *job);
         }
         queue
     }
@@ -298,11 +298,11 @@ mod tests {
     fn a_flood_of_equals_does_not_starve_another_kind() {
         let mut queue = Queue::new();
         for _ in 0..1_000 {
-            queue.push(turn("flooded", false), "x");
+            queue.push(requester("flooded", false), "x");
         }
         for _ in 0..3 {
-            queue.push(turn("other", false), "y");
-            queue.push(turn("other", false), "z");
+            queue.push(requester("other", false), "y");
+            queue.push(requester("other", false), "z");
         }
         let first: Vec<_> = (0..6).map(|_| batch(&mut queue, 8)[0]).collect();
         assert_eq!(first, ["x", "y", "x", "z", "x", "x"]);
@@ -314,10 +314,10 @@ mod tests {
     fn a_flood_takes_no_lane_of_another_client() {
         let mut queue = Queue::new();
         for _ in 0..1_000 {
-            queue.push(turn("flooded", false), "x flood");
+            queue.push(requester("flooded", false), "x flood");
         }
         for _ in 0..6 {
-            queue.push(turn("other", false), "x other");
+            queue.push(requester("other", false), "x other");
         }
         for _ in 0..2 {
             let of_other = batch(&mut queue, 6).iter().filter(|job| **job == "x other").count();
@@ -329,16 +329,16 @@ mod tests {
     #[test]
     fn the_client_with_most_gives_way_when_all_places_are_taken() {
         let mut queue = Queue::new();
-        queue.push(turn("a", true), "known");
+        queue.push(requester("a", true), "known");
         for job in ["a1", "a2"] {
-            queue.push(turn("a", false), job);
+            queue.push(requester("a", false), job);
         }
-        queue.push(turn("b", false), "b1");
-        assert_eq!(queue.give_way(&turn("a", true)), None);
-        assert_eq!(queue.give_way(&turn("b", false)), Some("a2"));
-        assert_eq!(queue.give_way(&turn("b", false)), None, "it would have more than the other");
-        assert_eq!(queue.give_way(&turn("c", false)), Some("a1"));
-        assert_eq!((queue.give_way(&turn("c", false)), queue.len()), (None, 2));
+        queue.push(requester("b", false), "b1");
+        assert_eq!(queue.evict(&requester("a", true)), None);
+        assert_eq!(queue.evict(&requester("b", false)), Some("a2"));
+        assert_eq!(queue.evict(&requester("b", false)), None, "it would have more than the other");
+        assert_eq!(queue.evict(&requester("c", false)), Some("a1"));
+        assert_eq!((queue.evict(&requester("c", false)), queue.len()), (None, 2));
         assert_eq!(queue.take_out(|job| *job == "b1"), ["b1"]);
         assert_eq!(drain(&mut queue), ["known"]);
     }

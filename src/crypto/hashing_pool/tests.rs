@@ -3,7 +3,7 @@
 use super::*;
 use crate::password;
 use jeton_oauth::{ClientId, Secret};
-use jeton_runtime::presence::Waiting;
+use jeton_runtime::caller::Waiting;
 
 const COST: ScryptCost = ScryptCost { ln: 12, r: 8, p: 1 };
 
@@ -26,12 +26,12 @@ fn verified(pool: &HashingPool) -> u64 {
     pool.metrics().verified.get_or_create(&FunctionLabels { function: "scrypt" }).get()
 }
 
-fn turn() -> Turn {
-    turn_of("client")
+fn requester() -> Requester {
+    requester_of("client")
 }
 
-fn turn_of(client: &str) -> Turn {
-    Turn { client: ClientId::parse(client).expect("a name"), known: false }
+fn requester_of(client: &str) -> Requester {
+    Requester { client: ClientId::parse(client).expect("a name"), known: false }
 }
 
 fn presented(text: &str) -> Password {
@@ -47,7 +47,7 @@ async fn an_outdated_hash_is_replaced_once_it_matched() {
     let caller = Waiting::default();
     let wrong = presented("Password");
     let verify = |password, replace| {
-        pool.verify(password, Some(stored.clone()), replace, turn(), caller.presence())
+        pool.verify(password, Some(stored.clone()), replace, requester(), caller.caller())
     };
     let verification = verify(wrong, true).await;
     assert!(verification.is_ok_and(|found| !found.matches && found.replacement.is_none()));
@@ -61,8 +61,8 @@ async fn an_outdated_hash_is_replaced_once_it_matched() {
 #[tokio::test]
 async fn a_caller_that_has_gone_costs_no_hash() {
     let pool = pool(Duration::from_mins(1));
-    let presence = Waiting::default().presence();
-    let outcome = pool.verify(presented("password"), None, true, turn(), presence).await;
+    let caller = Waiting::default().caller();
+    let outcome = pool.verify(presented("password"), None, true, requester(), caller).await;
     assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
     assert_eq!((pool.metrics().abandoned.get(), verified(&pool)), (1, 0));
 }
@@ -91,13 +91,13 @@ impl Threadless {
         client: &str,
         stored: Option<&PasswordHash>,
         password: &str,
-        caller: Presence,
+        caller: CallerConnection,
     ) -> Result<Answer, NotVerified> {
         let (reply, answer) = oneshot::channel();
         let (stored, asked_at) = (stored.cloned(), Instant::now());
         let (password, replace, replacement) = (presented(password), true, None);
         let job = Job { password, stored, replace, asked_at, caller, reply, replacement };
-        self.shared.admit(turn_of(client), job).map(|()| answer)
+        self.shared.admit(requester_of(client), job).map(|()| answer)
     }
 
     /// As if so many batches were being computed, and each took so many seconds.
@@ -107,7 +107,7 @@ impl Threadless {
     }
 
     fn ask(&self, client: &str, stored: Option<&PasswordHash>, password: &str) -> Answer {
-        self.admit(client, stored, password, self.waiting.presence()).expect("room")
+        self.admit(client, stored, password, self.waiting.caller()).expect("room")
     }
 
     /// Does what a thread does once; how many jobs were in its batch.
@@ -141,10 +141,10 @@ fn callers_that_have_gone_make_room_in_a_full_queue() {
     let pool = Threadless::new(Duration::from_secs(3));
     let lanes = pool.shared.limits.lanes(pool.shared.limits.cost);
     pool.set_busy(1, 1.0);
-    let gone = || Waiting::default().presence();
+    let gone = || Waiting::default().caller();
     let admit = |caller| pool.admit("client", None, "password", caller);
     let answers: Vec<_> = (0..3 * lanes).map(|_| admit(gone()).expect("room")).collect();
-    let _answer = admit(pool.waiting.presence()).expect("the room of those who have gone");
+    let _answer = admit(pool.waiting.caller()).expect("the room of those who have gone");
     for mut answer in answers {
         let outcome = answer.try_recv().expect("an answer");
         assert_eq!(outcome.err(), Some(NotVerified::CallerGone));
@@ -268,7 +268,7 @@ fn those_who_hang_up_or_come_too_late_take_no_lane() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let lanes = pool.shared.limits.lanes(COST);
     let mut first = pool.ask("client", None, "password");
-    let gone = Waiting::default().presence();
+    let gone = Waiting::default().caller();
     let mut gone = pool.admit("client", None, "password", gone).expect("room");
     let others: Vec<_> = (1..lanes).map(|_| pool.ask("client", None, "password")).collect();
     assert_eq!(pool.step(), lanes);
@@ -283,7 +283,7 @@ fn those_who_hang_up_or_come_too_late_take_no_lane() {
 fn full_batches_are_expected_to_take_as_long_as_full_ones() {
     let pool = Threadless::new(Duration::from_mins(1));
     let limits = &pool.shared.limits;
-    let predicted = || pool.shared.lock().predicted_wait(&turn(), limits);
+    let predicted = || pool.shared.lock().predicted_wait(&requester(), limits);
     pool.set_busy(0, 1.0);
     assert!(predicted() < 1e-9, "a thread is free");
     for _ in 0..100 {
@@ -306,14 +306,14 @@ fn admission_counts_batches() {
         let places = threads * limits.lanes(COST);
         let pool = Threadless { shared: Shared::new(limits), ..Threadless::new(limits.deadline) };
         pool.set_busy(threads, 1.0);
-        let admit = || pool.admit("client", None, "password", pool.waiting.presence());
+        let admit = || pool.admit("client", None, "password", pool.waiting.caller());
         let admitted = (0..50 * places).map_while(|_| admit().ok()).count();
         // One batch of each thread is under way; one waits for each second of the deadline.
         assert_eq!(admitted, 3 * places, "{threads}");
         let retry_after = Seconds::new(4);
         assert_eq!(admit().err(), Some(NotVerified::Overloaded { retry_after }));
         // Another client waits for its own turns alone.
-        let waiting = pool.admit("other", None, "password", pool.waiting.presence());
+        let waiting = pool.admit("other", None, "password", pool.waiting.caller());
         assert!(waiting.is_ok());
     }
 }
@@ -323,7 +323,8 @@ async fn a_wait_beyond_the_deadline_is_refused_at_once() {
     let pool = pool(Duration::ZERO);
     let caller = Waiting::default();
     pool.shared.lock().running = 1;
-    let outcome = pool.verify(presented("password"), None, true, turn(), caller.presence()).await;
+    let outcome =
+        pool.verify(presented("password"), None, true, requester(), caller.caller()).await;
     let retry_after = Seconds::new(1);
     assert_eq!(outcome.err(), Some(NotVerified::Overloaded { retry_after }));
     assert_eq!(verified(&pool), 0);

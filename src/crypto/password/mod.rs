@@ -1,7 +1,7 @@
 //! Stored password hashes: what they are, what they cost, how they are verified.
 //!
 //! New hashes are scrypt in the PHC string form. Those that users bring from elsewhere are verified as
-//! they are, inside the same bounds, and replaced at the next login. A weak one can be covered with
+//! they are, inside the same bounds, and replaced at the next login. A weak one can be wrapped with
 //! scrypt before that: what is hashed then is its output. Hashes of scrypt that cost the same are computed together
 //! (`together`).
 
@@ -27,9 +27,9 @@ pub use unknown::{describe as describe_unknown, looks_like_hash};
 
 /// How new hashes begin.
 const PHC: &str = "$scrypt$";
-/// How a hash begins that covers another: `$scrypt-over$cost$salt$output$` and the text of the other,
+/// How a hash begins that wraps another: `$scrypt-over$cost$salt$output$` and the text of the other,
 /// with nothing but the letter A for its output.
-const COVER: &str = "$scrypt-over$";
+const WRAPPER: &str = "$scrypt-over$";
 /// What a hash takes at least, in octets, that is not called weak: less is no obstacle for machines that
 /// do nothing but guess.
 const STRONG_MEMORY: u64 = 16 << 20;
@@ -41,7 +41,7 @@ pub struct PasswordHash {
     text: Secret,
     scheme: Scheme,
     /// scrypt over the output of the other.
-    cover: Option<Scheme>,
+    wrapper: Option<Scheme>,
     /// What the password must yield.
     output: Vec<u8>,
     /// How long the output of the scheme is.
@@ -98,9 +98,9 @@ impl fmt::Display for PasswordHashError {
 impl fmt::Display for PasswordHash {
     /// The function and its cost, and nothing that could be guessed at.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cover {
+        match &self.wrapper {
             None => self.scheme.fmt(formatter),
-            Some(cover) => write!(formatter, "{cover} over {}", self.scheme),
+            Some(wrapper) => write!(formatter, "{wrapper} over {}", self.scheme),
         }
     }
 }
@@ -133,24 +133,24 @@ impl PasswordHash {
     /// Whether a text is a hash of these, perhaps cut off, and not something that only begins like one.
     #[must_use]
     pub fn is_text_of_one(text: &str) -> bool {
-        text.len() >= 32 && (text.starts_with(COVER) || format::beginning(text).is_some())
+        text.len() >= 32 && (text.starts_with(WRAPPER) || format::beginning(text).is_some())
     }
 
     fn read(text: &str) -> Option<Self> {
         let stored = Secret::new(text.to_owned());
-        let Some(rest) = text.strip_prefix(COVER) else {
+        let Some(rest) = text.strip_prefix(WRAPPER) else {
             let Parts { scheme, output, .. } = format::read(text)?;
             let length = output.len();
-            return Some(Self { text: stored, scheme, cover: None, output, length });
+            return Some(Self { text: stored, scheme, wrapper: None, output, length });
         };
-        let (cover, other) = split_cover(rest)?;
-        let covered = format::read(other)?;
-        (blank(other, &covered) == other).then_some(Self {
+        let (wrapper, other) = split_wrapper(rest)?;
+        let inner = format::read(other)?;
+        (blank(other, &inner) == other).then_some(Self {
             text: stored,
-            scheme: covered.scheme,
-            cover: Some(cover.scheme),
-            output: cover.output,
-            length: covered.output.len(),
+            scheme: inner.scheme,
+            wrapper: Some(wrapper.scheme),
+            output: wrapper.output,
+            length: inner.output.len(),
         })
     }
 
@@ -160,9 +160,9 @@ impl PasswordHash {
         self.scheme.function()
     }
 
-    /// What is computed, cover and all.
+    /// What is computed, wrapper and all.
     fn schemes(&self) -> impl Iterator<Item = &Scheme> {
-        [Some(&self.scheme), self.cover.as_ref()].into_iter().flatten()
+        [Some(&self.scheme), self.wrapper.as_ref()].into_iter().flatten()
     }
 
     /// The work that it is taken to be, in octets that scrypt fills in the same time. It is bounded before
@@ -196,7 +196,7 @@ impl PasswordHash {
     fn in_lane(&self) -> Option<(ScryptCost, &[u8])> {
         match &self.scheme {
             Scheme::Scrypt { cost, salt }
-                if self.cover.is_none() && self.length <= OUTPUT_LENGTH =>
+                if self.wrapper.is_none() && self.length <= OUTPUT_LENGTH =>
             {
                 Some((*cost, salt))
             }
@@ -212,8 +212,8 @@ impl PasswordHash {
 
     fn matches(&self, form: &Secret, memory: &mut HashingMemory) -> bool {
         let mut computed = self.scheme.compute(form.expose().as_bytes(), self.length, memory);
-        if let Some(cover) = &self.cover {
-            computed = cover.compute(&computed, self.output.len(), memory);
+        if let Some(wrapper) = &self.wrapper {
+            computed = wrapper.compute(&computed, self.output.len(), memory);
         }
         computed.ct_eq(&self.output).into()
     }
@@ -229,7 +229,7 @@ impl PasswordHash {
     ) -> Option<NewHash> {
         let Some(prepared) = password.prepared() else {
             // It can be asked for again as it came, and in no other form.
-            return if self.is_current(cost) { None } else { self.covered(cost) };
+            return if self.is_current(cost) { None } else { self.wrapped(cost) };
         };
         let verified = match right {
             Form::Presented => &password.presented,
@@ -237,19 +237,19 @@ impl PasswordHash {
         };
         if self.scheme.ignores_some_of(verified.expose()) {
             // Nobody knows the rest of the password: only what was verified may be asked for again.
-            return self.covered(cost);
+            return self.wrapped(cost);
         }
         let is_to_stay = self.is_current(cost) && right == Form::Prepared;
         (!is_to_stay).then(|| NewHash::of(prepared))
     }
 
-    /// This hash under a cover of scrypt, for which nobody needs the password; `None` if it has one, or if both
+    /// This hash under a wrapper of scrypt, for which nobody needs the password; `None` if it has one, or if both
     /// together would be more than may be computed.
     #[must_use]
-    pub fn covered(&self, cost: ScryptCost) -> Option<NewHash> {
-        let cover = Scheme::Scrypt { cost, salt: Vec::new() };
-        let is_possible = self.work().saturating_add(cover.work()) <= ScryptCost::WORK_MAX;
-        let possible = self.cover.is_none() && is_possible;
+    pub fn wrapped(&self, cost: ScryptCost) -> Option<NewHash> {
+        let wrapper = Scheme::Scrypt { cost, salt: Vec::new() };
+        let is_possible = self.work().saturating_add(wrapper.work()) <= ScryptCost::WORK_MAX;
+        let possible = self.wrapper.is_none() && is_possible;
         possible.then(|| NewHash::of_octets(&self.output, Some(self.without_output())))
     }
 
@@ -269,25 +269,25 @@ impl PasswordHash {
     /// Whether machines that do nothing but guess have an easy time with it: it takes less than 16 MiB.
     #[must_use]
     pub fn is_weak(&self) -> bool {
-        self.scheme.memory() < STRONG_MEMORY && self.cover.is_none()
+        self.scheme.memory() < STRONG_MEMORY && self.wrapper.is_none()
     }
 
-    /// The text of the hash, or of the one that it covers, with the letter A for its output. Only hashes
-    /// of one password under one salt have the same, covered or not.
+    /// The text of the hash, or of the one that it wraps, with the letter A for its output. Only hashes
+    /// of one password under one salt have the same, wrapped or not.
     #[must_use]
     pub fn without_output(&self) -> String {
         let text = self.text.expose();
-        let covered = text.strip_prefix(COVER).and_then(split_cover);
-        let text = covered.map_or(text, |(_, other)| other);
+        let wrapped = text.strip_prefix(WRAPPER).and_then(split_wrapper);
+        let text = wrapped.map_or(text, |(_, other)| other);
         format::read(text).map_or_else(String::new, |parts| blank(text, &parts))
     }
 }
 
-/// The cover of a hash, and the text of what it covers, which has dollar signs of its own.
-fn split_cover(text: &str) -> Option<(Parts, &str)> {
+/// The wrapper of a hash, and the text of what it wraps, which has dollar signs of its own.
+fn split_wrapper(text: &str) -> Option<(Parts, &str)> {
     let (end, _) = text.match_indices('$').nth(2)?;
-    let (cover, other) = (text.get(..end)?, text.get(end + 1..)?);
-    Some((format::read(&format!("{PHC}{cover}"))?, other))
+    let (wrapper, other) = (text.get(..end)?, text.get(end + 1..)?);
+    Some((format::read(&format!("{PHC}{wrapper}"))?, other))
 }
 
 /// The text of a hash with the letter A for its output.
@@ -397,7 +397,7 @@ mod tests {
             // A tail that bcrypt never read was perhaps mistyped: it must not become the password.
             let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
             let kept = is_bcrypt && right.len() > 72 || presented.prepared().is_none();
-            assert_eq!(replacement.starts_with(COVER), kept, "{case} {replacement}");
+            assert_eq!(replacement.starts_with(WRAPPER), kept, "{case} {replacement}");
             for also in &also {
                 let verified = replaced.verify(&password(also), memory).is_some();
                 assert_eq!(verified, kept, "{case}: {also:?}");
@@ -411,23 +411,23 @@ mod tests {
         let cheap = |vector: &Vector| !vector.format.ends_with("default");
         for Vector { password: right, hash, also, .. } in vectors().into_iter().filter(cheap) {
             let stored = parse(&hash);
-            let text = stored.covered(CHEAP).expect("a cover").make(CHEAP, memory);
-            let covered = parse(&text);
+            let text = stored.wrapped(CHEAP).expect("a wrapper").make(CHEAP, memory);
+            let wrapped = parse(&text);
             let output = hash.rsplit('$').next().expect("a last part");
             assert!(!text.contains(&output[output.len() - 20..]), "{text}");
             assert_eq!(
-                covered.verify(&password(&right), memory),
+                wrapped.verify(&password(&right), memory),
                 stored.verify(&password(&right), memory)
             );
             for also in &also {
-                assert!(covered.verify(&password(also), memory).is_some(), "{text}");
+                assert!(wrapped.verify(&password(also), memory).is_some(), "{text}");
             }
-            assert_eq!(covered.verify(&password("wrong"), memory), None, "{text}");
-            assert!(covered.covered(CHEAP).is_none(), "one cover is enough");
+            assert_eq!(wrapped.verify(&password("wrong"), memory), None, "{text}");
+            assert!(wrapped.wrapped(CHEAP).is_none(), "one wrapper is enough");
             let dear = ScryptCost { ln: 17, r: 8, p: 17 };
-            assert!(stored.covered(dear).is_none(), "it could not be verified");
-            assert_eq!(covered.without_output(), stored.without_output());
-            assert!(!covered.is_weak() && !covered.is_current(CHEAP));
+            assert!(stored.wrapped(dear).is_none(), "it could not be verified");
+            assert_eq!(wrapped.without_output(), stored.without_output());
+            assert!(!wrapped.is_weak() && !wrapped.is_current(CHEAP));
         }
     }
 
@@ -437,9 +437,9 @@ mod tests {
         let (salt, output) = ("A".repeat(22), "A".repeat(43));
         let scrypt = |cost: &str| format!("$scrypt${cost}${salt}${output}");
         assert_eq!(refusal(&scrypt("ln=17,r=8,p=1")), None);
-        let cover = format!("$scrypt-over$ln=17,r=8,p=1${salt}${output}$");
+        let wrapper = format!("$scrypt-over$ln=17,r=8,p=1${salt}${output}$");
         let bcrypt = |cost: &str| format!("$2b${cost}${salt}{}", "A".repeat(31));
-        for good in [bcrypt("12"), bcrypt("04"), cover.clone() + &bcrypt("10")] {
+        for good in [bcrypt("12"), bcrypt("04"), wrapper.clone() + &bcrypt("10")] {
             assert_eq!(refusal(&good), None, "{good}");
         }
         for dear in [
@@ -455,7 +455,7 @@ mod tests {
             format!("$argon2id$v=19$m=131073,t=1,p=1${salt}${output}"),
             format!("$argon2id$v=19$m=4194304,t=4294967295,p=4${salt}${output}"),
             format!("scrypt:1099511627776:8:1$salt${}", "a".repeat(128)),
-            cover.clone() + &bcrypt("16"),
+            wrapper.clone() + &bcrypt("16"),
         ] {
             assert_eq!(refusal(&dear), Some(PasswordHashError::TooExpensive), "{dear}");
         }
@@ -481,9 +481,9 @@ mod tests {
             bcrypt("12").replace("2b", "2x"),
             bcrypt("12") + "A",
             bcrypt("12").replace("$12$", ":12$"),
-            cover.clone(),
-            format!("{cover}{cover}{}", bcrypt("12")),
-            cover.clone() + &bcrypt("12").replace("AAAA", "AAAB"),
+            wrapper.clone(),
+            format!("{wrapper}{wrapper}{}", bcrypt("12")),
+            wrapper.clone() + &bcrypt("12").replace("AAAA", "AAAB"),
             format!("$argon2d$v=19$m=64,t=1,p=1${salt}${output}"),
             format!("$argon2id$v=18$m=64,t=1,p=1${salt}${output}"),
             format!("$argon2id$v=19$m=64,t=0,p=1${salt}${output}"),

@@ -7,7 +7,7 @@ use jeton_scrypt::Input;
 use zeroize::Zeroizing;
 
 use super::memory::{HashingMemory, OUTPUT_LENGTH};
-use super::{COVER, Form, PHC, PasswordHash};
+use super::{Form, PHC, PasswordHash, WRAPPER};
 use crate::random;
 use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
@@ -99,8 +99,8 @@ pub fn hash_together(
 pub struct NewHash {
     octets: Zeroizing<Vec<u8>>,
     salt: [u8; SALT_LENGTH],
-    /// The text of the hash that it covers, without its output.
-    covered: Option<String>,
+    /// The text of the hash that it wraps, without its output.
+    wrapped: Option<String>,
 }
 
 impl std::fmt::Debug for NewHash {
@@ -117,8 +117,8 @@ impl NewHash {
         Self::of_octets(password.expose().as_bytes(), None)
     }
 
-    pub(super) fn of_octets(octets: &[u8], covered: Option<String>) -> Self {
-        Self { octets: Zeroizing::new(octets.to_vec()), salt: random::octets(), covered }
+    pub(super) fn of_octets(octets: &[u8], wrapped: Option<String>) -> Self {
+        Self { octets: Zeroizing::new(octets.to_vec()), salt: random::octets(), wrapped }
     }
 
     /// Computes it: the text to store. Takes as long as the hash costs.
@@ -134,9 +134,9 @@ impl NewHash {
 
     fn text(&self, cost: ScryptCost, output: &[u8; OUTPUT_LENGTH]) -> String {
         let (salt, output) = (STANDARD_NO_PAD.encode(self.salt), STANDARD_NO_PAD.encode(output));
-        match &self.covered {
+        match &self.wrapped {
             None => format!("{PHC}{cost}${salt}${output}"),
-            Some(covered) => format!("{COVER}{cost}${salt}${output}${covered}"),
+            Some(wrapped) => format!("{WRAPPER}{cost}${salt}${output}${wrapped}"),
         }
     }
 }

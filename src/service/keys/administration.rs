@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::error::KeyError;
-use super::vault::{
-    KeyVault, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
+use super::key_store::{
+    KeyStore, NewKey, REFRESH_KEY_LEAD, check_public_half, dates, is_for, next_generation,
     open_signing_key, opens, seal_anew,
 };
 use crate::replicas::{self, Publication};
@@ -65,7 +65,7 @@ pub enum Rotation {
 #[derive(Debug)]
 pub struct KeyAdministration {
     /// The keys.
-    pub vault: KeyVault,
+    pub key_store: KeyStore,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -83,9 +83,9 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence that says what is wrong.
     pub async fn go_by_replicas(&mut self) -> Result<Option<Publication>, KeyError> {
-        let publication = replicas::publication(&self.vault.store, self.now).await?;
+        let publication = replicas::publication(&self.key_store.store, self.now).await?;
         if let Some(Publication { jwks_max_age, key_rotation }) = publication {
-            self.vault.schedule = Schedule::new(key_rotation, jwks_max_age);
+            self.key_store.schedule = Schedule::new(key_rotation, jwks_max_age);
         }
         Ok(publication)
     }
@@ -95,7 +95,7 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence that says what is wrong.
     pub async fn list(&self) -> Result<Vec<ListedKey>, KeyError> {
-        let known = self.known(&self.vault.list().await?);
+        let known = self.known(&self.key_store.list().await?);
         let listed = |key: Known| ListedKey {
             kid: key.stored.id,
             state: if key.dates.revoked_at.is_some() { "revoked" } else { key.life.state.as_str() },
@@ -114,7 +114,7 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence that says what is wrong.
     pub async fn list_refresh(&self) -> Result<Vec<ListedKey>, KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let keys: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Refresh)).collect();
         let live = || keys.iter().filter(|key| key.revoked_at.is_none());
         let derives = live().map(|key| key.activates_at).filter(|at| *at <= self.now).max();
@@ -146,7 +146,7 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence if there is none, or one cannot be opened, or another stands in the database.
     pub async fn public(&self, kid: Option<&KeyId>) -> Result<Vec<PublicJwk>, KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let known = self.known(&stored);
         let wanted = |key: &&Known| match kid {
             Some(kid) => key.stored.id == *kid,
@@ -158,7 +158,7 @@ impl KeyAdministration {
             _ if wanted.is_empty() => return Ok(Vec::new()),
             _ => {}
         }
-        let masters = self.vault.masters(&stored)?;
+        let masters = self.key_store.masters(&stored)?;
         let derive = |key: &&Known| {
             let opened = open_signing_key(&key.stored, &masters)?;
             check_public_half(&key.stored, Some(opened.public()))?;
@@ -174,11 +174,11 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence if the database cannot be read.
     pub async fn replaced_public_halves(&self) -> Result<Vec<String>, KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         if stored.is_empty() {
             return Ok(Vec::new());
         }
-        let masters = self.vault.masters(&stored).ok();
+        let masters = self.key_store.masters(&stored).ok();
         let check = |key: &StoredKey| {
             let opened = masters.as_ref().and_then(|masters| open_signing_key(key, masters).ok());
             let checked = check_public_half(key, opened.as_ref().map(SigningKey::public));
@@ -196,11 +196,11 @@ impl KeyAdministration {
         emergency: bool,
         replaced: Option<&KeyId>,
     ) -> Result<Rotation, KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let masters = self.masters_to_seal(&stored, replaced)?;
         let known = self.known(&stored);
-        let max_age = self.vault.schedule.jwks_max_age;
-        let horizon = self.vault.schedule.horizon(self.now);
+        let max_age = self.key_store.schedule.jwks_max_age;
+        let horizon = self.key_store.schedule.horizon(self.now);
         // One that the master keys do not open could not sign where they are in use.
         let is_next = |key: &&Known| {
             key.life.state == KeyState::Published
@@ -220,7 +220,9 @@ impl KeyAdministration {
                 next.stored.id, next.dates.activates_at
             ))),
             None if emergency => Ok(Rotation::Sudden { unknown_for: max_age }),
-            None => Ok(Rotation::Announced { signs_at: self.now.after(self.vault.schedule.lead) }),
+            None => {
+                Ok(Rotation::Announced { signs_at: self.now.after(self.key_store.schedule.lead) })
+            }
         }
     }
 
@@ -235,9 +237,9 @@ impl KeyAdministration {
     ) -> Result<KeyId, KeyError> {
         match plan {
             Rotation::Promoted { kid, .. } => {
-                let now = unlike_others(&self.vault.list().await?, self.now);
+                let now = unlike_others(&self.key_store.list().await?, self.now);
                 let activate = ActivateKey { id: kid.clone(), now };
-                if !self.vault.store.perform(activate).await? {
+                if !self.key_store.store.perform(activate).await? {
                     return Err(KeyError::new(format!(
                         "the key {kid} was changed meanwhile: look again"
                     )));
@@ -256,10 +258,10 @@ impl KeyAdministration {
         activates_at: Timestamp,
         replaced: Option<&KeyId>,
     ) -> Result<KeyId, KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let dates = (self.now, unlike_others(&stored, activates_at));
-        let made = self.vault.make_signing_key(generation, replaced, || dates).await?;
+        let made = self.key_store.make_signing_key(generation, replaced, || dates).await?;
         made.ok_or_else(another_was_first)
     }
 
@@ -268,7 +270,7 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence that names the key that they do not open.
     pub async fn check_masters(&self) -> Result<(), KeyError> {
-        self.masters_to_seal(&self.vault.list().await?, None).map(|_| ())
+        self.masters_to_seal(&self.key_store.list().await?, None).map(|_| ())
     }
 
     /// The master keys to seal one more key; `None` if nothing is sealed, and none may have been made yet.
@@ -280,7 +282,7 @@ impl KeyAdministration {
         if stored.is_empty() {
             return Ok(None);
         }
-        self.vault.masters_to_seal(stored, replaced, self.now).map(Some)
+        self.key_store.masters_to_seal(stored, replaced, self.now).map(Some)
     }
 
     /// Adds a key that was made elsewhere. It is published now, and signs when every verifier can know
@@ -289,7 +291,7 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence that says what is wrong; nothing was changed then.
     pub async fn import(&self, key: NewSigningKey) -> Result<(KeyId, Timestamp), KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let kid = &key.public.kid;
         if stored.iter().any(|own| own.id == *kid) {
             return Err(KeyError::new(format!(
@@ -298,10 +300,10 @@ impl KeyAdministration {
         }
         let generation = next_generation(&stored, KeyPurpose::Signing);
         let is_first = generation == 1;
-        let lead = if is_first { Seconds::default() } else { self.vault.schedule.lead };
+        let lead = if is_first { Seconds::default() } else { self.key_store.schedule.lead };
         let signs_at = unlike_others(&stored, self.now.after(lead));
         let new = NewKey::signing(key);
-        let added = self.vault.add(new, generation, None, (self.now, signs_at)).await?;
+        let added = self.key_store.add(new, generation, None, (self.now, signs_at)).await?;
         Ok((added.ok_or_else(another_was_first)?, signs_at))
     }
 
@@ -311,7 +313,7 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence if there is no such key, or it is withdrawn.
     pub async fn is_in_use(&self, kid: &KeyId) -> Result<(KeyPurpose, bool), KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let key = stored.iter().find(|key| key.id == *kid).ok_or_else(|| unknown(kid))?;
         if let Some(at) = key.revoked_at {
             return Err(KeyError::new(format!(
@@ -348,7 +350,7 @@ impl KeyAdministration {
             (KeyPurpose::Throttle, _) | (_, false) => {}
         }
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
-        if !self.vault.store.perform(revoke).await? {
+        if !self.key_store.store.perform(revoke).await? {
             return Err(KeyError::new(format!(
                 "the key {kid} was revoked by another command meanwhile"
             )));
@@ -372,11 +374,11 @@ impl KeyAdministration {
         activates_at: Timestamp,
         replaced: Option<&KeyId>,
     ) -> Result<KeyId, KeyError> {
-        let stored = self.vault.list().await?;
+        let stored = self.key_store.list().await?;
         let purpose = KeyPurpose::Refresh;
         let generation = next_generation(&stored, purpose);
         let dates = (self.now, activates_at);
-        let made = self.vault.make_symmetric_key(purpose, generation, replaced, dates).await?;
+        let made = self.key_store.make_symmetric_key(purpose, generation, replaced, dates).await?;
         made.ok_or_else(another_was_first)
     }
 
@@ -388,8 +390,8 @@ impl KeyAdministration {
     pub async fn rewrap(&self) -> Result<(usize, String), KeyError> {
         let mut total = 0;
         loop {
-            let stored = self.vault.list().await?;
-            let masters = self.vault.masters_to_seal_anew(&stored)?;
+            let stored = self.key_store.list().await?;
+            let masters = self.key_store.masters_to_seal_anew(&stored)?;
             let keys = seal_anew(&stored, &masters)?;
             let (count, master) = (keys.len(), masters.first().to_owned());
             // A replica may have sealed a key under another master key meanwhile.
@@ -397,7 +399,7 @@ impl KeyAdministration {
                 return Ok((total, master));
             }
             let reseal = ResealKeys { keys };
-            self.vault.store.perform(reseal).await?;
+            self.key_store.store.perform(reseal).await?;
             total += count;
         }
     }
@@ -405,7 +407,7 @@ impl KeyAdministration {
     fn known(&self, stored: &[StoredKey]) -> Vec<Known> {
         let keys: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Signing)).collect();
         let all: Vec<KeyDates> = keys.iter().map(|key| dates(key)).collect();
-        let lives = key_lifecycle::lives(&all, self.now, &self.vault.schedule, None);
+        let lives = key_lifecycle::lives(&all, self.now, &self.key_store.schedule, None);
         let pairs = keys.into_iter().zip(all).zip(lives);
         pairs.map(|((stored, dates), life)| Known { stored: stored.clone(), dates, life }).collect()
     }

@@ -2,8 +2,8 @@
 //! opened if it can be.
 
 use super::error::KeyError;
+use super::key_store::{KeyStore, dates, is_for, next_generation};
 use super::opened::Opened;
-use super::vault::{KeyVault, dates, is_for, next_generation};
 use crate::agreed_clock::AgreedClock;
 use jeton_crypto::key_lifecycle::{self, KeyDates, Schedule};
 use jeton_crypto::sealing::KeyPurpose;
@@ -20,18 +20,18 @@ pub(super) struct Read {
 /// Reads the keys, makes those that are missing or due, and opens all that can be opened and were not
 /// before. `schedule` is the one before too.
 pub(super) async fn read_and_make(
-    vault: &KeyVault,
+    key_store: &KeyStore,
     clock: &AgreedClock,
     before: &Opened,
     schedule: Schedule,
 ) -> Result<Read, KeyError> {
-    let stored = vault.list().await?;
+    let stored = key_store.list().await?;
     // Where the table cannot be read, the warning comes when this replica records itself there.
-    let replicas = vault.schedule_among_replicas(clock.presumed_now()).await;
+    let replicas = key_store.schedule_among_replicas(clock.presumed_now()).await;
     let schedule = replicas.unwrap_or(schedule);
-    let made = make_what_is_due(vault, clock, &schedule, &stored).await;
-    let stored = if matches!(made, Ok(false)) { stored } else { vault.list().await? };
-    let opened = Opened::open(&stored, vault, before, &schedule, clock.presumed_now());
+    let made = make_what_is_due(key_store, clock, &schedule, &stored).await;
+    let stored = if matches!(made, Ok(false)) { stored } else { key_store.list().await? };
+    let opened = Opened::open(&stored, key_store, before, &schedule, clock.presumed_now());
     Ok(Read { opened, schedule, made: made.map(|_| ()) })
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn read_and_make(
 /// stay wrong. While there is a key that signs, the next is made only by a clock that is proven. The signing
 /// key comes first: which master key it is sealed under decides about all others.
 async fn make_what_is_due(
-    vault: &KeyVault,
+    key_store: &KeyStore,
     clock: &AgreedClock,
     schedule: &Schedule,
     stored: &[StoredKey],
@@ -65,20 +65,20 @@ async fn make_what_is_due(
     }
     if let Some(next) = due {
         // Before a key is made, which takes a while.
-        vault.masters_to_seal(stored, None, now)?;
+        key_store.masters_to_seal(stored, None, now)?;
         // The lead begins when the key is there.
         let moments = || {
             let created_at = clock.presumed_now();
             (created_at, next.after(created_at.since(now)))
         };
         let generation = next_generation(stored, KeyPurpose::Signing);
-        vault.make_signing_key(generation, None, moments).await?;
+        key_store.make_signing_key(generation, None, moments).await?;
     }
     for purpose in symmetric {
-        let stored = vault.list().await?;
+        let stored = key_store.list().await?;
         if is_missing(&stored, purpose) {
             let generation = next_generation(&stored, purpose);
-            vault.make_symmetric_key(purpose, generation, None, (now, now)).await?;
+            key_store.make_symmetric_key(purpose, generation, None, (now, now)).await?;
         }
     }
     Ok(true)

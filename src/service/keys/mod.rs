@@ -3,9 +3,9 @@
 
 pub mod administration;
 mod error;
+pub mod key_store;
 mod making;
 mod opened;
-pub mod vault;
 
 pub use error::KeyError;
 
@@ -20,16 +20,16 @@ use crate::Refusal;
 use crate::agreed_clock::AgreedClock;
 use crate::metadata::Document;
 use jeton_crypto::key_lifecycle::{self, KeyState, Schedule};
-use jeton_crypto::key_ring::{KeyRing, Signer, Verified};
+use jeton_crypto::key_set::{KeySet, Signer, Verified};
 use jeton_crypto::refresh_keys::RefreshKeys;
 use jeton_crypto::sealing::KeyPurpose;
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::access_token::AccessTokenClaims;
 use jeton_oauth::refresh_token::RefreshTokenClaims;
 use jeton_oauth::{Issuer, Seconds, Secret, SessionId, Timestamp};
+use key_store::KeyStore;
 use making::read_and_make;
 use opened::Opened;
-use vault::KeyVault;
 
 /// How long after a look at the database a token of an unknown key does not lead to another.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ pub enum GenuineToken {
 /// The keys in hand. They stay in hand when the database is gone.
 #[derive(Debug)]
 pub struct Keys {
-    vault: KeyVault,
+    key_store: KeyStore,
     clock: Arc<AgreedClock>,
     in_hand: ArcSwap<InHand>,
     signatures: SignatureCounters,
@@ -78,8 +78,8 @@ struct InHand {
     opened: Opened,
     /// When signing keys follow each other where these replicas are.
     schedule: Schedule,
-    ring: Arc<KeyRing>,
-    /// What is published of the ring.
+    key_set: Arc<KeySet>,
+    /// The JWKS of the key set.
     jwks: Arc<Document>,
     refresh: Arc<RefreshKeys>,
     /// When the database was last asked for them, as the clock has run.
@@ -125,25 +125,25 @@ impl Keys {
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
-    pub async fn load(vault: KeyVault, clock: Arc<AgreedClock>) -> Result<Self, KeyError> {
-        let nothing = InHand::nothing(vault.schedule);
+    pub async fn load(key_store: KeyStore, clock: Arc<AgreedClock>) -> Result<Self, KeyError> {
+        let nothing = InHand::nothing(key_store.schedule);
         let asked = clock.elapsed();
-        let read = read_and_make(&vault, &clock, &nothing.opened, nothing.schedule).await?;
+        let read = read_and_make(&key_store, &clock, &nothing.opened, nothing.schedule).await?;
         let in_hand = sort(read.opened, read.schedule, &clock, asked, None);
         in_hand.check_start(read.made)?;
         in_hand.opened.report(&nothing.opened);
         let in_hand = ArcSwap::from_pointee(in_hand);
         let looked = Mutex::new(Look { ended: Instant::now(), outcome: Ok(()) });
-        Ok(Self { vault, clock, in_hand, signatures: SignatureCounters::default(), looked })
+        Ok(Self { key_store, clock, in_hand, signatures: SignatureCounters::default(), looked })
     }
 
     /// Opens the keys that are stored, makes none, and says how many there are.
     ///
     /// # Errors
     /// A sentence that says which cannot be opened and what to do.
-    pub async fn try_open(vault: &KeyVault, now: Timestamp) -> Result<usize, KeyError> {
-        let stored = vault.list().await?;
-        let opened = Opened::open(&stored, vault, &Opened::default(), &vault.schedule, now);
+    pub async fn try_open(key_store: &KeyStore, now: Timestamp) -> Result<usize, KeyError> {
+        let stored = key_store.list().await?;
+        let opened = Opened::open(&stored, key_store, &Opened::default(), &key_store.schedule, now);
         let mut problems = opened.replaced.clone();
         problems.extend(Some(opened.problem(None)).filter(|problem| !problem.is_empty()));
         let count = opened.signing.len() + opened.refresh.len();
@@ -152,8 +152,8 @@ impl Keys {
 
     /// The signing keys as they stand.
     #[must_use]
-    pub fn ring(&self) -> Arc<KeyRing> {
-        Arc::clone(&self.in_hand.load().ring)
+    pub fn key_set(&self) -> Arc<KeySet> {
+        Arc::clone(&self.in_hand.load().key_set)
     }
 
     /// The published key set as it stands.
@@ -182,7 +182,7 @@ impl Keys {
             jwks_max_age: in_hand.jwks.max_age,
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
-            signs: in_hand.ring.signing().is_some(),
+            signs: in_hand.key_set.signing().is_some(),
             derives: in_hand.refresh.can_derive(),
             counts: in_hand.opened.throttle.is_some(),
             unusable: in_hand.opened.unusable.len(),
@@ -204,7 +204,7 @@ impl Keys {
     /// [`Refusal::Unavailable`] if there is none that can be opened here.
     pub fn signer(&self, now: Timestamp) -> Result<Signer, Refusal> {
         let in_hand = self.in_hand.load();
-        let signer = in_hand.ring.signing().cloned();
+        let signer = in_hand.key_set.signing().cloned();
         let signer = signer.filter(|signer| signer.gone_at.is_none_or(|at| now < at));
         signer.ok_or_else(|| no_key(&in_hand, KeyPurpose::Signing))
     }
@@ -237,7 +237,7 @@ impl Keys {
     #[must_use]
     pub fn recall(&self, token: &Secret, issuer: &Issuer, now: Timestamp) -> Option<GenuineToken> {
         if is_jws(token) {
-            let claims = self.in_hand.load().ring.recall(token.expose(), issuer, now)?;
+            let claims = self.in_hand.load().key_set.recall(token.expose(), issuer, now)?;
             self.signatures.remembered.inc();
             return Some(GenuineToken::Access(Box::new(claims)));
         }
@@ -275,7 +275,7 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Option<GenuineToken>, Refusal> {
         if is_jws(token) {
-            let verify = |in_hand: &InHand| in_hand.ring.verify(token.expose(), issuer, now);
+            let verify = |in_hand: &InHand| in_hand.key_set.verify(token.expose(), issuer, now);
             let claims = self.verify(verify(&self.in_hand.load_full()), verify).await?;
             self.signatures.verified.inc_by(u64::from(claims.is_some()));
             return Ok(claims.map(|claims| GenuineToken::Access(Box::new(claims))));
@@ -332,16 +332,18 @@ impl Keys {
     async fn look(&self) -> Result<(), KeyError> {
         let before = self.in_hand.load_full();
         let asked = self.clock.elapsed();
-        let read = read_and_make(&self.vault, &self.clock, &before.opened, before.schedule).await;
+        let read =
+            read_and_make(&self.key_store, &self.clock, &before.opened, before.schedule).await;
         let (opened, schedule, loaded, outcome) = match read {
             Ok(read) => (read.opened, read.schedule, asked, read.made),
             Err(problem) => (before.opened.clone(), before.schedule, before.loaded, Err(problem)),
         };
         opened.report(&before.opened);
-        let in_hand = sort(opened, schedule, &self.clock, loaded, Some(&before.ring));
-        let signs = |ring: &KeyRing| ring.signing().map(|signer| signer.key.public().kid.clone());
-        if signs(&in_hand.ring) != signs(&before.ring) {
-            let kid = signs(&in_hand.ring).map_or(String::new(), |kid| kid.to_string());
+        let in_hand = sort(opened, schedule, &self.clock, loaded, Some(&before.key_set));
+        let signs =
+            |key_set: &KeySet| key_set.signing().map(|signer| signer.key.public().kid.clone());
+        if signs(&in_hand.key_set) != signs(&before.key_set) {
+            let kid = signs(&in_hand.key_set).map_or(String::new(), |kid| kid.to_string());
             tracing::info!(target: "jeton::audit", event = "signing_key_changed", kid);
         }
         self.in_hand.store(Arc::new(in_hand));
@@ -360,18 +362,18 @@ fn sort(
     schedule: Schedule,
     clock: &AgreedClock,
     loaded: Seconds,
-    before: Option<&KeyRing>,
+    before: Option<&KeySet>,
 ) -> InHand {
     let (now, age) = (clock.presumed_now(), clock.elapsed().since(loaded));
-    let ring = KeyRing::new(&opened.signing, now, &schedule, before);
-    let jwks = published(&ring, schedule.vouched(age));
+    let key_set = KeySet::new(&opened.signing, now, &schedule, before);
+    let jwks = published(&key_set, schedule.vouched(age));
     let refresh = Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now));
-    InHand { opened, schedule, ring: Arc::new(ring), jwks, refresh, loaded }
+    InHand { opened, schedule, key_set: Arc::new(key_set), jwks, refresh, loaded }
 }
 
-/// The key set of a ring, which may be relied on for so long.
-fn published(ring: &KeyRing, max_age: Seconds) -> Arc<Document> {
-    Arc::new(Document { content: ring.jwks().to_vec().into(), max_age })
+/// The JWKS of a key set, which callers may cache for so long.
+fn published(key_set: &KeySet, max_age: Seconds) -> Arc<Document> {
+    Arc::new(Document { content: key_set.jwks().to_vec().into(), max_age })
 }
 
 fn of_closed_key() -> Refusal {
@@ -393,15 +395,15 @@ fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
 impl InHand {
     /// Nothing, before the first look.
     fn nothing(schedule: Schedule) -> Self {
-        let ring = Arc::new(KeyRing::new(&[], Timestamp::default(), &schedule, None));
-        let jwks = published(&ring, schedule.jwks_max_age);
+        let key_set = Arc::new(KeySet::new(&[], Timestamp::default(), &schedule, None));
+        let jwks = published(&key_set, schedule.jwks_max_age);
         let (opened, refresh) = (Opened::default(), Arc::default());
-        Self { opened, schedule, ring, jwks, refresh, loaded: Seconds::default() }
+        Self { opened, schedule, key_set, jwks, refresh, loaded: Seconds::default() }
     }
 
     /// Judges whether a service can start with these keys, after so much was made.
     fn check_start(&self, made: Result<(), KeyError>) -> Result<(), KeyError> {
-        let signs = self.ring.signing().is_some();
+        let signs = self.key_set.signing().is_some();
         // Whether another takes the place of a throttle key that is damaged is for the operator to say.
         let counts = self.opened.throttle.is_some()
             || self.opened.unusable.iter().any(|key| key.purpose == KeyPurpose::Throttle);

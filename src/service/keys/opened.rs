@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::error::KeyError;
-use super::vault::{
-    KeyVault, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
+use super::key_store::{
+    KeyStore, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
     open_signing_key, open_throttle_key,
 };
 use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
-use jeton_crypto::key_ring::{DatedKey, HeldKey};
+use jeton_crypto::key_set::{DatedKey, HeldKey};
 use jeton_crypto::refresh_keys::RefreshKey;
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
 use jeton_crypto::throttle_key::ThrottleKey;
@@ -42,12 +42,12 @@ impl Opened {
     /// later version knows are left alone.
     pub(super) fn open(
         stored: &[StoredKey],
-        vault: &KeyVault,
+        key_store: &KeyStore,
         before: &Self,
         schedule: &Schedule,
         now: Timestamp,
     ) -> Self {
-        let mut masters = Opener { vault, stored, masters: None, unusable: Vec::new() };
+        let mut masters = Opener { key_store, stored, masters: None, unusable: Vec::new() };
         let of_use: HashSet<&KeyId> =
             in_use(stored, schedule, now).into_iter().map(|key| &key.id).collect();
         let rows = |purpose| stored.iter().filter(is_for(purpose));
@@ -121,7 +121,7 @@ impl Opened {
 
 /// Opens keys, and notes those that it cannot open. The master keys are read when they are first needed.
 struct Opener<'a> {
-    vault: &'a KeyVault,
+    key_store: &'a KeyStore,
     stored: &'a [StoredKey],
     masters: Option<Result<MasterKeys, KeyError>>,
     unusable: Vec<Unusable>,
@@ -134,8 +134,8 @@ impl Opener<'_> {
         purpose: KeyPurpose,
         open: fn(&StoredKey, &MasterKeys) -> Result<T, KeyError>,
     ) -> Option<T> {
-        let (vault, stored) = (self.vault, self.stored);
-        let masters = self.masters.get_or_insert_with(|| vault.masters(stored));
+        let (key_store, stored) = (self.key_store, self.stored);
+        let masters = self.masters.get_or_insert_with(|| key_store.masters(stored));
         let opened = masters.as_ref().map_err(Clone::clone);
         match opened.and_then(|masters| open(row, masters)) {
             Ok(key) => Some(key),

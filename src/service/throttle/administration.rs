@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::keys::KeyError;
-use crate::keys::vault::{find_throttle_key, open_throttle_key};
+use crate::keys::key_store::{find_throttle_key, open_throttle_key};
 use jeton_crypto::sealing::MasterKeys;
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::Timestamp;
-use jeton_oauth::throttle::{Counted, CounterName, Tally, Verdict};
+use jeton_oauth::throttle::{Counted, CounterName, FailureCounter, Verdict};
 use jeton_store::Store;
 use jeton_store::keys::ListKeys;
-use jeton_store::throttle::{ListTalliesOfAccount, UnlockAccount};
+use jeton_store::throttle::{ListCountersOfAccount, UnlockAccount};
 use jeton_store::users::User;
 
 /// How an account is throttled.
@@ -60,25 +60,25 @@ pub async fn look(
     let Some(account) = counter(store, files, user).await? else {
         return Ok(AccountThrottle::default());
     };
-    let tallies = store.perform(ListTalliesOfAccount(account)).await?;
+    let counters = store.perform(ListCountersOfAccount(account)).await?;
     let mut found = AccountThrottle::default();
-    for (name, tally) in tallies {
-        let tally = tally.since(user.password_changed_at);
+    for (name, counter) in counters {
+        let counter = counter.since(user.password_changed_at);
         if name == account {
-            found.failures = tally.failures;
-            found.locked = tally.is_locked();
-            found.waits_until = waits_until(&tally, Counted::Account, now);
-        } else if tally.is_known(now) {
+            found.failures = counter.failures;
+            found.locked = counter.is_locked();
+            found.waits_until = waits_until(&counter, Counted::Account, now);
+        } else if counter.is_known(now) {
             found.known_origins += 1;
-            let waits = waits_until(&tally, Counted::AccountAtOrigin, now).is_some();
+            let waits = waits_until(&counter, Counted::AccountAtOrigin, now).is_some();
             found.known_origins_that_wait += usize::from(waits);
         }
     }
     Ok(found)
 }
 
-fn waits_until(tally: &Tally, counted: Counted, now: Timestamp) -> Option<Timestamp> {
-    match tally.verdict(counted, now) {
+fn waits_until(stored: &FailureCounter, counted: Counted, now: Timestamp) -> Option<Timestamp> {
+    match stored.verdict(counted, now) {
         Verdict::Wait(until) => Some(until),
         Verdict::Free(_) | Verdict::Once => None,
     }

@@ -1,7 +1,7 @@
 //! The counters that an attempt to log in may touch, and what they say of it together.
 
 use crate::Refusal;
-use jeton_oauth::throttle::{Counted, CounterName, Tally, Verdict};
+use jeton_oauth::throttle::{Counted, CounterName, FailureCounter, Verdict};
 use jeton_oauth::{Reason, Timestamp};
 use jeton_store::throttle::{Failure, Replacement};
 
@@ -29,18 +29,18 @@ impl Names {
 pub(super) struct Counter {
     pub(super) name: CounterName,
     pub(super) counted: Counted,
-    pub(super) tally: Tally,
+    pub(super) stored: FailureCounter,
 }
 
 impl Counter {
     pub(super) fn failure(&self, account: Option<CounterName>, since: Timestamp) -> Failure {
-        let kept_for = self.counted.kept_for(self.tally.failures + 1);
+        let kept_for = self.counted.kept_for(self.stored.failures + 1);
         Failure { counter: self.name, account, since, kept_for }
     }
 
     /// The counter as it is once the attempt that a wait allows counts as failed.
-    pub(super) fn claim(&self, now: Timestamp) -> Replacement {
-        let (from, to) = (self.tally, self.tally.and_failure(self.counted, now));
+    pub(super) fn count_in_advance(&self, now: Timestamp) -> Replacement {
+        let (from, to) = (self.stored, self.stored.and_failure(self.counted, now));
         let deletable_at = now.after(self.counted.kept_for(to.failures));
         Replacement { counter: self.name, from, to, deletable_at }
     }
@@ -50,7 +50,7 @@ impl Counter {
 pub(super) enum Decision {
     /// It may be made. First it is counted as failed where a wait was over, and has permits of the counters that
     /// allow failures: `strikes` says how many have failed there.
-    Admit { claims: Vec<Replacement>, strikes: Vec<(Counted, i64)> },
+    Admit { in_advance: Vec<Replacement>, strikes: Vec<(Counted, i64)> },
     /// It may not be made.
     Refuse(Refusal),
 }
@@ -66,10 +66,10 @@ pub(super) struct Counters {
 
 impl Counters {
     /// What was read, as far as it was counted since the password was changed.
-    pub(super) fn new(names: Names, tallies: [Tally; 4], since: Timestamp) -> Self {
-        let [at_origin, account, narrow, wide] = tallies;
-        let counter = |name, counted, tally| Counter { name, counted, tally };
-        let of_group = |(counted, name), tally| Counter { name, counted, tally };
+    pub(super) fn new(names: Names, stored: [FailureCounter; 4], since: Timestamp) -> Self {
+        let [at_origin, account, narrow, wide] = stored;
+        let counter = |name, counted, stored| Counter { name, counted, stored };
+        let of_group = |(counted, name), stored| Counter { name, counted, stored };
         Self {
             at_origin: counter(names.at_origin, Counted::AccountAtOrigin, at_origin.since(since)),
             account: counter(names.account, Counted::Account, account.since(since)),
@@ -85,8 +85,8 @@ impl Counters {
 
     /// The groups in which a failure counts. Where accounts are counted, one counts once.
     fn counting_groups(&self, now: Timestamp) -> impl Iterator<Item = Counter> {
-        let new_there = self.at_origin.tally.is_forgotten(now);
-        self.groups().filter(move |group| new_there || group.counted == Counted::Strangers)
+        let new_there = self.at_origin.stored.is_forgotten(now);
+        self.groups().filter(move |group| new_there || group.counted == Counted::UnknownCallers)
     }
 
     /// The counters that count a failure.
@@ -102,14 +102,14 @@ impl Counters {
     /// Decides about one more attempt. At an origin that the account knows nothing else counts. A wait of a
     /// group is told first, whoever the account is.
     pub(super) fn decide(&self, known: bool, now: Timestamp) -> Decision {
-        let (mut claims, mut strikes) = (Vec::new(), Vec::new());
+        let (mut in_advance, mut strikes) = (Vec::new(), Vec::new());
         for group in self.groups().filter(|_| !known) {
-            match group.tally.verdict(group.counted, now) {
+            match group.stored.verdict(group.counted, now) {
                 Verdict::Wait(until) => {
                     let (counted, retry_after) = (group.counted, until.since(now));
                     return Decision::Refuse(Refusal::Throttled { counted, retry_after });
                 }
-                Verdict::Once => claims.push(group.claim(now)),
+                Verdict::Once => in_advance.push(group.count_in_advance(now)),
                 Verdict::Free(left) => strikes.push((group.counted, group.counted.free() - left)),
             }
         }
@@ -118,13 +118,13 @@ impl Counters {
         strikes.retain(|(counted, _)| counts(*counted));
         let mut most = Some(0);
         for own in self.of_account(known) {
-            if own.counted == Counted::Account && own.tally.is_locked() {
+            if own.counted == Counted::Account && own.stored.is_locked() {
                 return Decision::Refuse(Reason::LockedAccount.into());
             }
-            match own.tally.verdict(own.counted, now) {
+            match own.stored.verdict(own.counted, now) {
                 Verdict::Wait(_) => return Decision::Refuse(Reason::ThrottledAccount.into()),
                 Verdict::Once => {
-                    claims.push(own.claim(now));
+                    in_advance.push(own.count_in_advance(now));
                     most = None;
                 }
                 Verdict::Free(left) => most = most.map(|most| most.max(own.counted.free() - left)),
@@ -133,6 +133,6 @@ impl Counters {
         let own = if known { Counted::AccountAtOrigin } else { Counted::Account };
         // In the order of `AttemptPermits`: all wait for permits in the same order.
         strikes.splice(0..0, most.map(|most| (own, most)));
-        Decision::Admit { claims, strikes }
+        Decision::Admit { in_advance, strikes }
     }
 }

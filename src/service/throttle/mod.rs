@@ -18,16 +18,16 @@ use tokio::time::timeout;
 
 use crate::incident::Incident;
 use crate::keys::Keys;
-use crate::{Refusal, Trail};
+use crate::{AuditContext, Refusal};
 use alarm::UnnamedEndUsers;
 use counters::{Counter, Counters, Decision, Names};
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
 use jeton_oauth::{Client, Seconds, Secret, Timestamp};
+use jeton_runtime::caller::CallerConnection;
 use jeton_runtime::clock::Clock;
-use jeton_runtime::presence::Presence;
 use jeton_store::Store;
 use jeton_store::throttle::{
-    CountFailures, FindTallies, RecordOrigin, ReplaceTallies, Replacement,
+    CountFailures, FindCounter, FindCounters, RecordOrigin, ReplaceCounters, Replacement,
 };
 use origin::{Group, Origin, Source, site};
 use permits::{AttemptPermits, HeldPermits, Permits};
@@ -70,7 +70,7 @@ pub struct Attempt<'a> {
     since: Timestamp,
     known: bool,
     /// What counts as failed already, until it is known to be right.
-    claims: Vec<Replacement>,
+    in_advance: Vec<Replacement>,
     permits: AttemptPermits,
     /// The permits that this attempt holds. They are given back when all is counted.
     _held: HeldPermits,
@@ -95,7 +95,7 @@ impl Throttle {
         &self,
         origin: Origin<'_>,
         account: Account<'_>,
-        caller: &Presence,
+        caller: &CallerConnection,
     ) -> Result<Attempt<'_>, Refusal> {
         let since = account.password_changed_at;
         let names = self.names(origin, account)?;
@@ -104,12 +104,12 @@ impl Throttle {
         for _ in 0..DECISIONS_MAX {
             let failures_before = permits.failures();
             let now = self.clock.now();
-            let tallies = self.store.perform(FindTallies(names.all())).await?;
-            let counters = Counters::new(names, tallies, since);
-            let known = counters.at_origin.tally.is_known(now);
-            let (claims, strikes) = match counters.decide(known, now) {
+            let stored = self.store.perform(FindCounters(names.all())).await?;
+            let counters = Counters::new(names, stored, since);
+            let known = counters.at_origin.stored.is_known(now);
+            let (in_advance, strikes) = match counters.decide(known, now) {
                 Decision::Refuse(refusal) => return Err(refusal),
-                Decision::Admit { claims, strikes } => (claims, strikes),
+                Decision::Admit { in_advance, strikes } => (in_advance, strikes),
             };
             let suffice = |held: &HeldPermits| permits.suffice(held, &strikes, &failures_before);
             let taken = || permits.try_take(&strikes).filter(suffice);
@@ -120,13 +120,15 @@ impl Throttle {
                 continue;
             };
             // Of all who waited for this moment one is first.
-            if claims.is_empty() || self.store.perform(ReplaceTallies(claims.clone())).await? {
+            if in_advance.is_empty()
+                || self.store.perform(ReplaceCounters(in_advance.clone())).await?
+            {
                 return Ok(Attempt {
                     throttle: self,
                     counters,
                     since,
                     known,
-                    claims,
+                    in_advance,
                     permits,
                     _held: held,
                 });
@@ -142,7 +144,7 @@ impl Throttle {
         permits: &AttemptPermits,
         strikes: &[(Counted, i64)],
         failures_before: &[u64],
-        caller: &Presence,
+        caller: &CallerConnection,
     ) -> Result<Option<HeldPermits>, Refusal> {
         let taken = timeout(self.patience, permits.take(strikes, failures_before)).await;
         if caller.is_gone() {
@@ -191,16 +193,16 @@ impl Throttle {
         for _ in 0..DECISIONS_MAX {
             let failures_before = permits.failures();
             let now = self.clock.now();
-            let [tally, ..] = self.store.perform(FindTallies([name; 4])).await?;
-            let tallied = Counter { name, counted, tally };
-            let strikes = match tally.verdict(counted, now) {
+            let stored = self.store.perform(FindCounter(name)).await?;
+            let own = Counter { name, counted, stored };
+            let strikes = match stored.verdict(counted, now) {
                 Verdict::Wait(until) => {
                     return Err(Refusal::Throttled { counted, retry_after: until.since(now) });
                 }
                 // Of all who waited for this moment one is first.
                 Verdict::Once => {
-                    let claim = ReplaceTallies(vec![tallied.claim(now)]);
-                    if self.store.perform(claim).await? {
+                    let in_advance = ReplaceCounters(vec![own.count_in_advance(now)]);
+                    if self.store.perform(in_advance).await? {
                         return Ok(());
                     }
                     continue;
@@ -210,7 +212,7 @@ impl Throttle {
             let taken = timeout(self.patience, permits.take(&strikes, &failures_before)).await;
             // If all is used up meanwhile, there is a wait.
             if let Some(_permit) = taken.map_err(|_| busy("too many fail at once"))? {
-                let failures = vec![tallied.failure(None, Timestamp::default())];
+                let failures = vec![own.failure(None, Timestamp::default())];
                 self.store.perform(CountFailures { failures, now }).await?;
                 permits.note_failure();
                 return Ok(());
@@ -234,16 +236,16 @@ impl Attempt<'_> {
 
     /// Counts the attempt as failed, and returns how that is to be answered. The same wrong password at
     /// once again is not counted: some client libraries try each twice (see `Repeats`).
-    pub async fn failed(self, refusal: Refusal, guess: Guess, trail: &mut Trail) -> Refusal {
+    pub async fn failed(self, refusal: Refusal, guess: Guess, audit: &mut AuditContext) -> Refusal {
         let (repeats, at_origin) = (&self.throttle.repeats, self.counters.at_origin.name);
         // The one attempt that a wait allows counts whatever it is.
-        if repeats.take(at_origin, guess) && self.claims.is_empty() {
+        if repeats.take(at_origin, guess) && self.in_advance.is_empty() {
             return refusal;
         }
         match self.count_failure().await {
             Ok(incident) => {
                 repeats.remember(at_origin, guess);
-                trail.incident = incident;
+                audit.incident = incident;
             }
             // What is not counted is not answered.
             Err(error) => return error,
@@ -254,17 +256,17 @@ impl Attempt<'_> {
     async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
         let now = self.throttle.clock.now();
         let Counters { account, at_origin, .. } = self.counters;
-        let is_claimed =
-            |counter: &Counter| self.claims.iter().any(|claim| claim.counter == counter.name);
+        let is_counted =
+            |counter: &Counter| self.in_advance.iter().any(|change| change.counter == counter.name);
         let uncounted = self.counters.of_failure(self.known, now);
-        let failures = uncounted.filter(|counter| !is_claimed(counter)).map(|counter| {
+        let failures = uncounted.filter(|counter| !is_counted(counter)).map(|counter| {
             let of_account = counter.name == at_origin.name;
             counter.failure(of_account.then_some(account.name), self.since)
         });
         let count = CountFailures { failures: failures.collect(), now };
         self.throttle.store.perform(count).await?;
         self.permits.note_failure();
-        let is_last = !self.known && account.tally.failures + 1 == FAILURES_MAX;
+        let is_last = !self.known && account.stored.failures + 1 == FAILURES_MAX;
         Ok(is_last.then_some(Incident::AccountLocked))
     }
 
@@ -273,9 +275,9 @@ impl Attempt<'_> {
     /// # Errors
     /// [`Refusal::Unavailable`] if that could not be stored: it counts as failed then.
     pub async fn not_made(self) -> Result<(), Refusal> {
-        if !self.claims.is_empty() {
+        if !self.in_advance.is_empty() {
             // Who was counted meanwhile has made the wait longer; that stays.
-            self.throttle.store.perform(ReplaceTallies::reversed(&self.claims)).await?;
+            self.throttle.store.perform(ReplaceCounters::reversed(&self.in_advance)).await?;
         }
         Ok(())
     }
@@ -290,8 +292,9 @@ impl Attempt<'_> {
         let Counters { account, at_origin, .. } = self.counters;
         self.throttle.repeats.forget(at_origin.name);
         let recorded = |at: Timestamp| now.since(at) < KNOWN_PRECISION;
-        let is_recorded = at_origin.tally.succeeded_at.is_some_and(recorded);
-        if self.known && is_recorded && at_origin.tally.failures == 0 && self.claims.is_empty() {
+        let is_recorded = at_origin.stored.succeeded_at.is_some_and(recorded);
+        if self.known && is_recorded && at_origin.stored.failures == 0 && self.in_advance.is_empty()
+        {
             return Ok(());
         }
         let record = RecordOrigin {
@@ -312,9 +315,10 @@ impl Attempt<'_> {
             return Vec::new();
         }
         let forgiven = self.counters.groups().map(|group| {
-            let claims = self.claims.iter().filter(|claim| claim.counter == group.name);
-            let claimed = claims.map(|claim| claim.to.forgotten_at.since(claim.from.forgotten_at));
-            let made_up = if group.counted == Counted::Strangers { 0 } else { FORGET.get() };
+            let in_advance = self.in_advance.iter().filter(|change| change.counter == group.name);
+            let claimed =
+                in_advance.map(|claim| claim.to.forgotten_at.since(claim.from.forgotten_at));
+            let made_up = if group.counted == Counted::UnknownCallers { 0 } else { FORGET.get() };
             let span = claimed.fold(made_up, |sum, span| sum + span.get());
             (group.name, Seconds::new(span))
         });

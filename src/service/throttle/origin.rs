@@ -72,7 +72,7 @@ impl<'a> Origin<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Group {
     /// All that log in through one client which does not say from where.
-    Strangers,
+    UnknownCallers,
     /// Those at an IPv4 address, or in a /64 of IPv6: a network gives its users 2^64 addresses each.
     Network(IpAddr),
     /// Those in a /48, which one site has (RFC 6177): 65,536 networks.
@@ -83,7 +83,7 @@ impl Group {
     /// What is counted in it.
     pub(super) fn counted(self) -> Counted {
         match self {
-            Self::Strangers => Counted::Strangers,
+            Self::UnknownCallers => Counted::UnknownCallers,
             Self::Network(_) => Counted::Origin,
             Self::Site(_) => Counted::Neighbours,
         }
@@ -92,7 +92,7 @@ impl Group {
     /// What it is told from others by.
     pub(super) fn octets(self) -> Vec<u8> {
         match self {
-            Self::Strangers => Vec::new(),
+            Self::UnknownCallers => Vec::new(),
             Self::Network(address) => prefix(address, 64),
             Self::Site(address) => prefix(address, 48),
         }
@@ -103,7 +103,7 @@ impl Origin<'_> {
     /// The narrowest group that it belongs to, and a wider one if there is one.
     pub(super) fn groups(&self) -> (Group, Option<Group>) {
         match self.address.map(translated) {
-            None => (Group::Strangers, None),
+            None => (Group::UnknownCallers, None),
             Some(address @ IpAddr::V4(_)) => (Group::Network(address), None),
             Some(address @ IpAddr::V6(_)) => (Group::Network(address), Some(Group::Site(address))),
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::throttle::Throttle;
 use crate::throttle::origin::Source;
-use crate::{Refusal, Trail};
+use crate::{AuditContext, Refusal};
 use jeton_crypto::digest::SecretDigest;
 use jeton_oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
@@ -36,12 +36,12 @@ pub struct ClientAuthentication {
 /// A session that is looked up together with the client, because the request is about it: so there is one way to the
 /// database and back instead of two. What is found is looked at when the client has proved who it is.
 #[derive(Debug, Default)]
-pub struct Beside {
+pub struct Prefetch {
     wanted: Option<SessionId>,
     found: Option<Result<Option<StoredSession>, StoreError>>,
 }
 
-impl Beside {
+impl Prefetch {
     /// Nothing, or the session of a token that is known to be genuine.
     #[must_use]
     pub fn new(wanted: Option<SessionId>) -> Self {
@@ -94,19 +94,19 @@ impl ClientAuthentication {
         &self,
         credentials: ClientCredentials,
         source: Source,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
         let client_id = match credentials {
             ClientCredentials::Authenticating { .. } => {
-                return self.authenticate(credentials, source, beside, trail).await;
+                return self.authenticate(credentials, source, prefetch, audit).await;
             }
             ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
             ClientCredentials::Nobody => {
                 Some(self.default_client.as_deref().ok_or(Reason::NoClient)?.clone())
             }
         };
-        let stored = self.find(client_id, beside, trail).await?;
+        let stored = self.find(client_id, prefetch, audit).await?;
         if !stored.client.settings.public {
             return Err(Reason::MissingClientSecret.into());
         }
@@ -121,13 +121,13 @@ impl ClientAuthentication {
         &self,
         credentials: ClientCredentials,
         source: Source,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
         match credentials {
             ClientCredentials::Authenticating { client_id, client_secret, method } => {
                 let secret = (&client_id, &client_secret, method);
-                self.verify(secret, source, beside, trail).await
+                self.verify(secret, source, prefetch, audit).await
             }
             // RFC 6749 §2.2: a name alone proves nothing.
             ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
@@ -138,19 +138,19 @@ impl ClientAuthentication {
     async fn find(
         &self,
         id: Option<ClientId>,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<StoredClient, Refusal> {
         let id = id.ok_or(Reason::UnknownClient)?;
-        let stored = if let Some(session) = beside.wanted.clone() {
+        let stored = if let Some(session) = prefetch.wanted.clone() {
             let (client, session) = self.store.find_client_and_session(id, session).await;
-            beside.found = Some(session);
+            prefetch.found = Some(session);
             client?
         } else {
             self.store.find_client(id).await?
         };
         let stored = stored.ok_or(Reason::UnknownClient)?;
-        trail.client = Some(stored.client.id.clone());
+        audit.client = Some(stored.client.id.clone());
         if stored.disabled_at.is_some() {
             return Err(Reason::DisabledClient.into());
         }
@@ -163,10 +163,10 @@ impl ClientAuthentication {
         &self,
         secret: PresentedSecret<'_>,
         source: Source,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
-        let outcome = self.compare(secret, beside, trail).await;
+        let outcome = self.compare(secret, prefetch, audit).await;
         if matches!(outcome, Err(Refusal::Protocol(Reason::UnknownClient))) {
             self.pretend(secret.1);
         }
@@ -186,10 +186,10 @@ impl ClientAuthentication {
     async fn compare(
         &self,
         (client_id, client_secret, method): PresentedSecret<'_>,
-        beside: &mut Beside,
-        trail: &mut Trail,
+        prefetch: &mut Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
-        let stored = self.find(ClientId::parse(client_id.expose()), beside, trail).await?;
+        let stored = self.find(ClientId::parse(client_id.expose()), prefetch, audit).await?;
         let settings = &stored.client.settings;
         // RFC 6749 §4.3.2: credentials that are there are checked, needed or not.
         if settings.public {

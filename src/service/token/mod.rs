@@ -8,8 +8,8 @@ pub mod refresh;
 use std::sync::Arc;
 
 use crate::agreed_clock::AgreedClock;
-use crate::{FormRequest, Refusal, Trail};
-use client_authentication::{Beside, ClientAuthentication};
+use crate::{AuditContext, FormRequest, Refusal};
+use client_authentication::{ClientAuthentication, Prefetch};
 use issuance::TokenResponse;
 use jeton_oauth::client::GrantType;
 use jeton_oauth::client_credentials::ClientCredentials;
@@ -40,7 +40,7 @@ impl TokenEndpoint {
     pub async fn respond(
         &self,
         request: &FormRequest,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         // 0. By a clock that is off nothing is decided.
         self.clock.now()?;
@@ -51,19 +51,20 @@ impl TokenEndpoint {
         // 3. Read the grant. What is wrong with it is told to the client once it has proved who it is.
         let grant = self.read_grant(&form);
         // 4. Authenticate the client (§3.2.1). The session of a genuine refresh token is read with it.
-        let mut beside = Beside::new(grant.as_ref().ok().and_then(Grant::session).cloned());
-        let client = self.clients.identify(credentials, request.source, &mut beside, trail).await?;
+        let mut prefetch = Prefetch::new(grant.as_ref().ok().and_then(Grant::session).cloned());
+        let client =
+            self.clients.identify(credentials, request.source, &mut prefetch, audit).await?;
         // 5. See that this client may use the grant (§5.2).
         let grant = grant?;
-        trail.grant = Some(grant.kind().as_str());
+        audit.grant = Some(grant.kind().as_str());
         client.require_grant(grant.kind())?;
         // 6. Decide on the grant.
         match grant {
             Grant::Password(grant) => {
-                self.password.decide(&client, &grant?, &form, request, trail).await
+                self.password.decide(&client, &grant?, &form, request, audit).await
             }
             Grant::RefreshToken(grant) => {
-                self.refresh.decide(&client, grant?, &form, request, beside, trail).await
+                self.refresh.decide(&client, grant?, &form, request, prefetch, audit).await
             }
         }
     }

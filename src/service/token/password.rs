@@ -6,8 +6,8 @@ use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::agreed_clock::AgreedClock;
 use crate::throttle::origin::Origin;
 use crate::throttle::{Account, Throttle};
-use crate::{FormRequest, Refusal, Trail};
-use jeton_crypto::hashing_pool::{HashingPool, Turn, Verification};
+use crate::{AuditContext, FormRequest, Refusal};
+use jeton_crypto::hashing_pool::{HashingPool, Requester, Verification};
 use jeton_crypto::password::PasswordHash;
 use jeton_crypto::random;
 use jeton_oauth::authorization::{Granted, Requested};
@@ -16,7 +16,7 @@ use jeton_oauth::resource_owner::{self, Password, Username};
 use jeton_oauth::session::{SessionDates, SessionLifetimes};
 use jeton_oauth::token_request::PasswordGrant;
 use jeton_oauth::{Client, Parameters, Reason, Secret, SessionId, Timestamp};
-use jeton_runtime::presence::Presence;
+use jeton_runtime::caller::CallerConnection;
 use jeton_store::Store;
 use jeton_store::sessions::OpenSession;
 use jeton_store::users::{FindUserOrOther, User, UserOrOther};
@@ -55,7 +55,7 @@ impl PasswordGrantEndpoint {
         grant: &PasswordGrant<'_>,
         form: &Parameters,
         request: &FormRequest,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         // 1. What is asked for, as far as the client may have it (§3.3, RFC 8707 §2).
         let requested = Requested::read(form, &client.settings)?;
@@ -63,7 +63,7 @@ impl PasswordGrantEndpoint {
         //    perhaps only because another login put a better hash there, it is decided again.
         let mut outcome = Err(Reason::ChangedMeanwhile.into());
         for _ in 0..ATTEMPTS_MAX {
-            outcome = self.attempt(client, grant, requested.clone(), request, trail).await;
+            outcome = self.attempt(client, grant, requested.clone(), request, audit).await;
             if !matches!(outcome, Err(Refusal::Protocol(Reason::ChangedMeanwhile))) {
                 break;
             }
@@ -77,38 +77,38 @@ impl PasswordGrantEndpoint {
         grant: &PasswordGrant<'_>,
         requested: Requested,
         request: &FormRequest,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         // 1. The user, in the one form in which names are stored.
         let typed = grant.username.expose();
         let username = Username::parse(typed);
         let name = username.as_ref().map_or(typed, Username::as_str);
         // For an unknown name, the same number chooses the same user's hash each time.
-        let lot = self.issuance.keys.throttle_key()?.lot(name);
-        let find = FindUserOrOther { username: username.clone(), lot };
+        let decoy_number = self.issuance.keys.throttle_key()?.decoy_number(name);
+        let find = FindUserOrOther { username: username.clone(), decoy_number };
         let UserOrOther { user, password_hash } = self.store.perform(find).await?;
-        trail.user = user.as_ref().map(|user| user.id.clone());
+        audit.user = user.as_ref().map(|user| user.id.clone());
         // 2. Whether one more attempt may be made. A name that no user has counts like any other.
         let account = Account {
             name,
             password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
         };
         let origin = Origin::new(client, request.source);
-        trail.unnamed_end_user = origin.lacks_end_user();
-        if trail.unnamed_end_user {
+        audit.unnamed_end_user = origin.lacks_end_user();
+        if audit.unnamed_end_user {
             self.throttle.warn_of_unnamed_end_users(client);
         }
         let attempt = self.throttle.admit(origin, account, &request.caller).await?;
         // 3. The password. No connection to the database is held meanwhile.
         let guess = self.throttle.guess(password_hash.as_ref(), grant.password);
-        let turn = Turn { client: client.id.clone(), known: attempt.is_known() };
+        let on_behalf_of = Requester { client: client.id.clone(), known: attempt.is_known() };
         let user = user.ok_or(if resource_owner::has_outer_blank(typed) {
             Reason::BlankInUsername
         } else {
             Reason::UnknownUser
         });
         let verified =
-            self.verify(user, password_hash, grant.password, turn, &request.caller).await;
+            self.verify(user, password_hash, grant.password, on_behalf_of, &request.caller).await;
         // 4. Count what came of it, before anyone is told.
         let (user, verification) = match verified {
             Ok(verified) => {
@@ -116,7 +116,7 @@ impl PasswordGrantEndpoint {
                 verified
             }
             Err(refusal @ Refusal::Protocol(_)) => {
-                return Err(attempt.failed(refusal, guess, trail).await);
+                return Err(attempt.failed(refusal, guess, audit).await);
             }
             Err(refusal) => {
                 attempt.not_made().await?;
@@ -127,8 +127,8 @@ impl PasswordGrantEndpoint {
         let granted = requested.limit_to(user.scope.as_ref())?;
         // 6. The tokens and their session.
         let id = random::session_id();
-        trail.session = Some(id.clone());
-        self.open_session(id, client, user, granted, verification.replacement, trail).await
+        audit.session = Some(id.clone());
+        self.open_session(id, client, user, granted, verification.replacement, audit).await
     }
 
     /// Verifies a password, or does the same work for a user that there is not: then the hash is another's.
@@ -138,8 +138,8 @@ impl PasswordGrantEndpoint {
         user: Result<User, Reason>,
         password_hash: Option<Secret>,
         password: &Secret,
-        turn: Turn,
-        caller: &Presence,
+        on_behalf_of: Requester,
+        caller: &CallerConnection,
     ) -> Result<(User, Verification), Refusal> {
         let memory_max = self.hashing.limits().memory_per_thread;
         let parse = |text: &Secret| PasswordHash::parse(text.expose(), memory_max);
@@ -155,7 +155,7 @@ impl PasswordGrantEndpoint {
             .is_ok_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
         let password = Password::new(password.clone());
         let verification =
-            self.hashing.verify(password, usable, may_log_in, turn, caller.clone()).await?;
+            self.hashing.verify(password, usable, may_log_in, on_behalf_of, caller.clone()).await?;
         match (user, stored) {
             (Err(reason), _) => Err(reason.into()),
             (_, None) => Err(Reason::UnknownUser.into()),
@@ -177,7 +177,7 @@ impl PasswordGrantEndpoint {
         user: User,
         granted: Granted,
         replacement_hash: Option<String>,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         let now = self.clock.now()?;
         // Without a refresh token a session is of use until its access token expires.
@@ -204,7 +204,7 @@ impl PasswordGrantEndpoint {
             can_be_refreshed,
             sessions_max: self.sessions_max,
         };
-        trail.ended = self.store.perform(open).await?.ok_or(Reason::ChangedMeanwhile)?;
+        audit.ended = self.store.perform(open).await?.ok_or(Reason::ChangedMeanwhile)?;
         Ok(answer)
     }
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client_authentication::Beside;
+use super::client_authentication::Prefetch;
 use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::agreed_clock::AgreedClock;
 use crate::incident::{Generations, Incident, Withheld};
 use crate::keys::Keys;
-use crate::{FormRequest, Refusal, Trail};
-use jeton_crypto::key_ring::Verified;
+use crate::{AuditContext, FormRequest, Refusal};
+use jeton_crypto::key_set::Verified;
 use jeton_oauth::refresh_token::RefreshTokenClaims;
 use jeton_oauth::session::{Presented, SessionLifetimes};
 use jeton_oauth::{Client, Parameter, Parameters, Reason, RetryWindow, Seconds, Secret, SessionId};
 use jeton_runtime::availability::Availability;
-use jeton_runtime::presence::Presence;
+use jeton_runtime::caller::CallerConnection;
 use jeton_store::sessions::{EndReusedSession, StoredSession};
 use jeton_store::{RefreshSession, Store};
 
@@ -74,9 +74,9 @@ struct Asked<'a> {
     client: &'a Client,
     claims: &'a RefreshTokenClaims,
     form: &'a Parameters,
-    caller: &'a Presence,
+    caller: &'a CallerConnection,
     /// The session as it was when the client was read.
-    beside: Beside,
+    prefetch: Prefetch,
     /// Whether the end of the caller's connection was given time to be seen.
     waited: bool,
 }
@@ -93,19 +93,19 @@ impl RefreshGrantEndpoint {
         grant: RefreshGrant<'_>,
         form: &Parameters,
         request: &FormRequest,
-        beside: Beside,
-        trail: &mut Trail,
+        prefetch: Prefetch,
+        audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         // 1. See that this service made the token; a forged one never gets to the database.
         let RefreshGrant { token, judged } = grant;
         let claims = self.issuance.keys.verify_refresh_token(token, judged).await?;
         let claims = &claims.ok_or(Reason::ForgedRefreshToken)?;
-        trail.session = Some(claims.session.clone());
+        audit.session = Some(claims.session.clone());
         // 2. All that follows from what is stored; again, if that changed meanwhile.
         let caller = &request.caller;
-        let mut asked = Asked { client, claims, form, caller, beside, waited: false };
+        let mut asked = Asked { client, claims, form, caller, prefetch, waited: false };
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(answer) = self.attempt(&mut asked, trail).await? {
+            if let Some(answer) = self.attempt(&mut asked, audit).await? {
                 return Ok(answer);
             }
         }
@@ -118,14 +118,14 @@ impl RefreshGrantEndpoint {
     async fn attempt(
         &self,
         asked: &mut Asked<'_>,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<Option<TokenResponse>, Refusal> {
         let Asked { client, claims, form, .. } = *asked;
         // 1. The session, which must be alive and the client's own (§6, §10.4).
-        let session = asked.beside.session(&claims.session, &self.store).await?;
-        trail.unknown_session = session.is_none();
+        let session = asked.prefetch.session(&claims.session, &self.store).await?;
+        audit.unknown_session = session.is_none();
         let session = session.ok_or(Reason::UnknownSession)?;
-        trail.user = Some(session.user_id.clone());
+        audit.user = Some(session.user_id.clone());
         let now = self.clock.now()?;
         if session.client_id != client.id {
             return Err(Reason::ForeignRefreshToken.into());
@@ -140,8 +140,8 @@ impl RefreshGrantEndpoint {
         let (stored, window) = (session.generation, client.retry_window(self.retry_window));
         let presented = Presented::judge(claims.generation, stored, elapsed, window);
         match presented {
-            Presented::Late => return Err(withhold(asked, stored, Withheld::LateTab, trail)),
-            Presented::Reused => return self.end_reused(asked, session, trail).await,
+            Presented::Late => return Err(withhold(asked, stored, Withheld::LateTab, audit)),
+            Presented::Reused => return self.end_reused(asked, session, audit).await,
             Presented::Current | Presented::Retry | Presented::Ahead => {}
         }
         // 3. What user and client may still have of what was granted.
@@ -163,7 +163,7 @@ impl RefreshGrantEndpoint {
         let answer = self.issuance.issue(client, &subject, &of_session, authorized, now)?;
         // 6. Compare and set: of all who got this far with one token, one goes on.
         if presented == Presented::Retry {
-            trail.retried_after = Some(age);
+            audit.retried_after = Some(age);
             return Ok(Some(answer));
         }
         let refresh =
@@ -173,7 +173,7 @@ impl RefreshGrantEndpoint {
         }
         if presented == Presented::Ahead {
             let generations = Generations { presented: claims.generation, stored };
-            trail.incident = Some(Incident::SessionCaughtUp(generations));
+            audit.incident = Some(Incident::SessionCaughtUp(generations));
         }
         Ok(Some(answer))
     }
@@ -185,11 +185,11 @@ impl RefreshGrantEndpoint {
         &self,
         asked: &mut Asked<'_>,
         session: StoredSession,
-        trail: &mut Trail,
+        audit: &mut AuditContext,
     ) -> Result<Option<TokenResponse>, Refusal> {
         let stored = session.generation;
         if let Some(why) = self.withheld(asked.caller) {
-            return Err(withhold(asked, stored, why, trail));
+            return Err(withhold(asked, stored, why, audit));
         }
         if !asked.waited {
             // A caller that hung up long ago is known to have when its connection is read again.
@@ -202,12 +202,12 @@ impl RefreshGrantEndpoint {
             return Ok(None);
         }
         let generations = Generations { presented: asked.claims.generation, stored };
-        trail.incident = Some(Incident::RefreshTokenReused { generations, withheld: None });
+        audit.incident = Some(Incident::RefreshTokenReused { generations, withheld: None });
         Err(Reason::RefreshTokenReused.into())
     }
 
     /// Why no session is ended at this moment, if it is not.
-    fn withheld(&self, caller: &Presence) -> Option<Withheld> {
+    fn withheld(&self, caller: &CallerConnection) -> Option<Withheld> {
         if caller.is_gone() {
             Some(Withheld::CallerGone)
         } else if self.availability.is_waking() {
@@ -219,8 +219,8 @@ impl RefreshGrantEndpoint {
 }
 
 /// Refuses a reused token, and notes why its session is not ended.
-fn withhold(asked: &Asked<'_>, stored: i64, why: Withheld, trail: &mut Trail) -> Refusal {
+fn withhold(asked: &Asked<'_>, stored: i64, why: Withheld, audit: &mut AuditContext) -> Refusal {
     let generations = Generations { presented: asked.claims.generation, stored };
-    trail.incident = Some(Incident::RefreshTokenReused { generations, withheld: Some(why) });
+    audit.incident = Some(Incident::RefreshTokenReused { generations, withheld: Some(why) });
     Reason::ReuseWithheld.into()
 }

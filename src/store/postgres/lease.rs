@@ -47,7 +47,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How statements are held together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cover {
+enum Framing {
     /// Each is a transaction of its own: what reads only, and what PostgreSQL runs in no other.
     Nothing,
     /// Each is sent between the begin and the end of a transaction, in one go.
@@ -74,7 +74,7 @@ pub(crate) struct Lease {
     /// There until this is dropped.
     object: Option<Object<Manager>>,
     hosts: Arc<Hosts>,
-    cover: Cover,
+    framing: Framing,
     phase: Phase,
     remedy: Option<Remedy>,
     /// Whether an error says that the connection, or its server, is not fit for the next use case, or a request
@@ -90,15 +90,15 @@ impl Lease {
         access: Access,
         given_up: Counter,
     ) -> Self {
-        let cover = match access {
-            Access::Read | Access::Statement => Cover::Nothing,
-            Access::Definition => Cover::All(BEGIN_DEFINITION),
-            Access::Write => Cover::Each,
-            Access::Transaction => Cover::All(BEGIN_LONGER),
-            Access::LongTransaction => Cover::All(BEGIN_UNLIMITED),
+        let framing = match access {
+            Access::Read | Access::Statement => Framing::Nothing,
+            Access::Definition => Framing::All(BEGIN_DEFINITION),
+            Access::Write => Framing::Each,
+            Access::Transaction => Framing::All(BEGIN_LONGER),
+            Access::LongTransaction => Framing::All(BEGIN_UNLIMITED),
         };
         let (object, phase) = (Some(object), Phase::Nothing);
-        Self { object, hosts, cover, phase, remedy: None, is_unfit: false, given_up }
+        Self { object, hosts, framing, phase, remedy: None, is_unfit: false, given_up }
     }
 
     /// What helps against the error of the last statement, if that is certain to have done nothing.
@@ -122,13 +122,13 @@ impl Lease {
         values: &[Value],
     ) -> Result<Vec<Row>, StoreError> {
         let prepared = self.prepare(statement, values).await?;
-        let cover = self.begin();
+        let framing = self.begin();
         let client = self.client();
         let answers = if let Some(prepared) = prepared {
-            cover.send(client, client.query(&prepared, &untyped(values))).await
+            framing.send(client, client.query(&prepared, &untyped(values))).await
         } else {
             let (text, values) = (&statement.postgres, typed(values));
-            cover.send(client, client.query_typed(text, &values)).await
+            framing.send(client, client.query_typed(text, &values)).await
         };
         let rows = self.judge(answers)?;
         let Some(first) = rows.first() else { return Ok(Vec::new()) };
@@ -149,13 +149,13 @@ impl Lease {
         values: &[Value],
     ) -> Result<u64, StoreError> {
         let prepared = self.prepare(statement, values).await?;
-        let cover = self.begin();
+        let framing = self.begin();
         let client = self.client();
         let answers = if let Some(prepared) = prepared {
-            cover.send(client, client.execute(&prepared, &untyped(values))).await
+            framing.send(client, client.execute(&prepared, &untyped(values))).await
         } else {
             let (text, values) = (&statement.postgres, typed(values));
-            cover.send(client, client.execute_typed(text, &values)).await
+            framing.send(client, client.execute_typed(text, &values)).await
         };
         self.judge(answers)
     }
@@ -166,11 +166,11 @@ impl Lease {
         stop: &Stop,
         statement: &str,
     ) -> Result<(), StoreError> {
-        let cover = self.begin();
+        let framing = self.begin();
         let mut cancelled = false;
         let answers = {
             let client = self.client();
-            let mut running = pin!(cover.send(client, client.batch_execute(statement)));
+            let mut running = pin!(framing.send(client, client.batch_execute(statement)));
             tokio::select! {
                 answers = &mut running => answers,
                 () = stopped(stop) => {
@@ -187,7 +187,7 @@ impl Lease {
 
     /// Ends the transaction of a use case: takes effect if it has an outcome.
     pub(super) async fn end(&mut self, has_outcome: bool) -> Result<(), StoreError> {
-        if self.cover != Cover::Begun {
+        if self.framing != Framing::Begun {
             return Ok(());
         }
         if !has_outcome {
@@ -228,25 +228,25 @@ impl Lease {
     }
 
     /// Notes that something is about to be sent.
-    fn begin(&mut self) -> Cover {
-        let cover = self.cover;
-        if cover == Cover::Each {
+    fn begin(&mut self) -> Framing {
+        let framing = self.framing;
+        if framing == Framing::Each {
             self.phase = Phase::Committing;
             self.session().take_warning();
         } else {
             self.phase = Phase::Open;
         }
-        if matches!(cover, Cover::All(_)) {
-            self.cover = Cover::Begun;
+        if matches!(framing, Framing::All(_)) {
+            self.framing = Framing::Begun;
         }
-        cover
+        framing
     }
 
     /// What came of a statement, or of a commit.
     fn judge<T>(&mut self, answers: Answers<T>) -> Result<T, StoreError> {
         let Answers { begun, done, committed } = answers;
         let was_sent_alone = committed.is_none();
-        if self.cover != Cover::Begun || committed.is_some() {
+        if self.framing != Framing::Begun || committed.is_some() {
             self.phase = Phase::Nothing;
         }
         // Until the server was told to commit nothing is done; and if it says why it did not begin, or why
@@ -284,7 +284,7 @@ impl Lease {
     }
 }
 
-impl Cover {
+impl Framing {
     /// Sends a statement with what goes before and after it, in one go.
     async fn send<T>(
         self,

@@ -8,8 +8,8 @@ mod backend;
 mod failure;
 mod hosts;
 mod lease;
+mod row_locks;
 mod session;
-mod turns;
 mod value;
 
 use std::fmt;
@@ -26,8 +26,8 @@ use super::{Access, EngineConnection, OpenProblem, PoolUse, StoreError, Tx, UseC
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
 pub(crate) use lease::Lease;
+use row_locks::RowLocks;
 use session::Manager;
-use turns::Turns;
 
 /// The most connections of one replica: those of what reads only, so that it never waits behind changes
 /// that wait for a lock or for a standby, and those of everything else.
@@ -48,7 +48,7 @@ pub(super) struct Postgres {
     readers: Pool<Manager>,
     writers: Pool<Manager>,
     hosts: Arc<Hosts>,
-    turns: Turns,
+    row_locks: RowLocks,
     statements: Counter,
     given_up: Counter,
 }
@@ -77,7 +77,7 @@ impl Postgres {
         };
         let (readers, writers) = (pool(READING_CONNECTIONS_MAX)?, pool(WRITING_CONNECTIONS_MAX)?);
         let postgres =
-            Self { readers, writers, hosts, turns: Turns::default(), statements, given_up };
+            Self { readers, writers, hosts, row_locks: RowLocks::default(), statements, given_up };
         // A wrong address or password shows now, not at the first login.
         postgres.lease(Access::Read).await.map_err(|error| match error {
             StoreError::Unavailable(detail) => OpenProblem::Unreachable(detail),
@@ -89,7 +89,7 @@ impl Postgres {
     pub(super) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
         let _turn = match use_case.contended_row() {
             Some(row) => {
-                Some(timeout(WAIT_TIMEOUT, self.turns.wait_for(row)).await.map_err(|_| {
+                Some(timeout(WAIT_TIMEOUT, self.row_locks.wait_for(row)).await.map_err(|_| {
                     StoreError::Unavailable("others wait for the same row".to_owned())
                 })?)
             }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
-use jeton_crypto::key_ring::{DatedKey, HeldKey, KeyRing, Verified};
+use jeton_crypto::key_set::{DatedKey, HeldKey, KeySet, Verified};
 use jeton_crypto::signing::{self, SigningKey};
 use jeton_oauth::access_token::{AccessTokenClaims, UnverifiedToken, attach_signature};
 use jeton_oauth::{Issuer, Seconds, Timestamp, access_token};
@@ -18,7 +18,7 @@ const NOW: Timestamp = Timestamp(1_000_000);
 /// A service of one key that is made anew at each start.
 struct Service {
     key: Arc<SigningKey>,
-    ring: KeyRing,
+    ring: KeySet,
     issuer: Issuer,
     genuine: String,
 }
@@ -29,7 +29,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
     let dates = KeyDates { created_at: NOW, activates_at: NOW, revoked_at: None };
     let keys = [DatedKey { key: HeldKey::Whole(Arc::clone(&key)), dates }];
     let schedule = Schedule::new(Seconds::new(86_400), Seconds::new(600));
-    let ring = KeyRing::new(&keys, NOW, &schedule, None);
+    let ring = KeySet::new(&keys, NOW, &schedule, None);
     let claims = r#"{"iss":"https://i","sub":"s","aud":"a","client_id":"c","iat":1000000,
         "exp":1000300,"jti":"j","auth_time":1000000,"scope":"read","sid":"d"}"#;
     let claims: AccessTokenClaims = serde_json::from_str(claims).expect("claims");

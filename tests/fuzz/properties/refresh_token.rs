@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use jeton_crypto::key_lifecycle::KeyDates;
-use jeton_crypto::key_ring::Verified;
+use jeton_crypto::key_set::Verified;
 use jeton_crypto::refresh_keys::{RefreshKey, RefreshKeys};
 use jeton_oauth::refresh_token::{RefreshTokenClaims, UnverifiedRefreshToken, encode};
 use jeton_oauth::{Secret, Timestamp};

@@ -49,7 +49,7 @@ pub(super) fn check(input: &[u8]) {
                 assert!(
                     (1..=255).contains(&sub.len()) && sub.bytes().all(|o| o.is_ascii_graphic())
                 );
-                assert!(user.scope.is_none_or(|scope| !scope.is_empty()) && user.lot > 0);
+                assert!(user.scope.is_none_or(|scope| !scope.is_empty()) && user.decoy_number > 0);
                 let is_word = |role: &String| !role.is_empty();
                 assert!(
                     user.roles.iter().all(is_word) || value("role").is_some_and(Value::is_array)

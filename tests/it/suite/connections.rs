@@ -90,7 +90,7 @@ fn times_told(begun: Instant) -> u64 {
 }
 
 /// ASVS 5.0 §13.1.3, §15.2.2: when all connections are taken, by callers that say nothing, or never
-/// come to an end of what they say, the one that has waited longest for its caller gives way to the
+/// come to an end of what they say, the one that has waited longest for its caller is evicted to the
 /// next, and the others stay.
 #[tokio::test]
 async fn the_connection_that_waited_longest_gives_way() {
@@ -270,7 +270,7 @@ async fn ask_over_http2(connection: &mut Http2, stream: u32) -> bool {
 
 /// RFC 9112 §9.8, RFC 9113 §9.1; README.md, «Behind a proxy»: a connection without a request is closed after
 /// `--connection-idle`, one from a trusted proxy after `--proxy-connection-idle`, in both versions of HTTP; and one
-/// that a proxy may keep for long gives way like any other when all are taken.
+/// that a proxy may keep for long is evicted like any other when all are taken.
 #[tokio::test]
 async fn proxies_may_keep_connections_for_longer_than_others() {
     const PROXY: &str = "127.0.0.2";

@@ -201,7 +201,7 @@ async fn futures(all: impl Iterator<Item = impl Future<Output = ()>>) {
     .await;
 }
 
-/// ASVS 5.0 §15.2.2: callers that are refused and go on sending give way before those that wait for their next
+/// ASVS 5.0 §15.2.2: callers that are refused and go on sending are evicted before those that wait for their next
 /// request, at once.
 #[tokio::test]
 async fn refused_callers_give_way_first() {

@@ -57,17 +57,17 @@ pub(super) fn bound(connections: usize) -> usize {
 
 /// The room of one request; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct RequestMemory {
     slot: Arc<Slot>,
     /// What it has of the budget; nothing if it has the connection's own.
     shared: Option<AtomicUsize>,
 }
 
-impl Room {
+impl RequestMemory {
     /// Room for a request with this head; none if it is not the only one of its connection and the budget is used
     /// up.
     pub(super) fn new<C>(slot: &Arc<Slot>, request: &http::Request<C>) -> Option<Arc<Self>> {
-        if slot.take_own_room() {
+        if slot.take_own_memory() {
             return Some(Arc::new(Self { slot: Arc::clone(slot), shared: None }));
         }
         let fields = request.headers().iter();
@@ -75,7 +75,7 @@ impl Room {
             fields.map(|(name, value)| FIELD + COPIES * (name.as_str().len() + value.len()));
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         let octets = REQUEST + COPIES * target + fields.sum::<usize>();
-        let shared = slot.take_shared_room(octets).then(|| AtomicUsize::new(octets))?;
+        let shared = slot.take_shared_memory(octets).then(|| AtomicUsize::new(octets))?;
         Some(Arc::new(Self { slot: Arc::clone(slot), shared: Some(shared) }))
     }
 
@@ -83,7 +83,7 @@ impl Room {
     pub(super) fn grow(&self, length: usize) -> bool {
         let Some(shared) = &self.shared else { return true };
         let octets = COPIES * length;
-        let grown = self.slot.take_shared_room(octets);
+        let grown = self.slot.take_shared_memory(octets);
         if grown {
             shared.fetch_add(octets, Ordering::Relaxed);
         }
@@ -91,13 +91,13 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for RequestMemory {
     fn drop(&mut self) {
         match &self.shared {
             Some(shared) => {
-                self.slot.free_shared_room(shared.load(Ordering::Relaxed));
+                self.slot.free_shared_memory(shared.load(Ordering::Relaxed));
             }
-            None => self.slot.free_own_room(),
+            None => self.slot.free_own_memory(),
         }
     }
 }

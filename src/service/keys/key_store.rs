@@ -21,7 +21,7 @@ pub(super) const REFRESH_KEY_LEAD: Seconds = Seconds::new(60);
 
 /// The keys in the database, and the files of the master keys that open them.
 #[derive(Clone, Debug)]
-pub struct KeyVault {
+pub struct KeyStore {
     /// The database.
     pub store: Store,
     /// The files of the master keys: the first seals, all open. Read whenever something is to be
@@ -70,7 +70,7 @@ pub(super) fn dates(key: &StoredKey) -> KeyDates {
     }
 }
 
-impl KeyVault {
+impl KeyStore {
     /// Every key, sealed.
     pub(super) async fn list(&self) -> Result<Vec<StoredKey>, KeyError> {
         Ok(self.store.perform(ListKeys).await?)
@@ -155,7 +155,7 @@ impl KeyVault {
         }
     }
 
-    /// Makes a signing key, seals and stores it, as [`KeyVault::add`] does. Never on the async runtime: it
+    /// Makes a signing key, seals and stores it, as [`KeyStore::add`] does. Never on the async runtime: it
     /// takes up to seconds.
     pub(super) async fn make_signing_key(
         &self,
@@ -172,7 +172,7 @@ impl KeyVault {
         self.add(NewKey::signing(made), generation, replaced, dates()).await
     }
 
-    /// Makes a key without a public half, seals and stores it, as [`KeyVault::add`] does.
+    /// Makes a key without a public half, seals and stores it, as [`KeyStore::add`] does.
     pub(super) async fn make_symmetric_key(
         &self,
         purpose: KeyPurpose,
@@ -292,10 +292,10 @@ pub(super) fn check_public_half(
     stored: &StoredKey,
     derived: Option<&PublicJwk>,
 ) -> Result<(), KeyError> {
-    let beside = serde_json::from_str::<PublicJwk>(&stored.public_jwk).ok();
-    let is_right = beside.is_some_and(|beside| match derived {
-        Some(derived) => beside == *derived,
-        None => beside.kid == stored.id && beside.is_named_by_its_thumbprint(),
+    let stored_half = serde_json::from_str::<PublicJwk>(&stored.public_jwk).ok();
+    let is_right = stored_half.is_some_and(|half| match derived {
+        Some(derived) => half == *derived,
+        None => half.kid == stored.id && half.is_named_by_its_thumbprint(),
     });
     if is_right {
         return Ok(());

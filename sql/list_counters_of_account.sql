@@ -1,3 +1,3 @@
-SELECT {tally}
+SELECT {counter}
 FROM login_throttle
 WHERE counter = $1 OR account = $1

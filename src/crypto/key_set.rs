@@ -117,7 +117,7 @@ impl<T> Verified<T> {
 
 /// The keys as they stand at one moment.
 #[derive(Debug)]
-pub struct KeyRing {
+pub struct KeySet {
     /// Signs; one of those that are published.
     signing: Option<Signer>,
     published: HashMap<KeyId, PublishedKey>,
@@ -138,8 +138,8 @@ struct JwkSet<'a> {
     keys: Vec<&'a PublicJwk>,
 }
 
-impl KeyRing {
-    /// Sorts the keys by what they are good for at this moment. `before` is the ring of this process until now.
+impl KeySet {
+    /// Sorts the keys by what they are good for at this moment. `before` is the key set of this process until now.
     ///
     /// If the key whose turn it is to sign cannot be opened here, the one before it that can be signs on
     /// while it is published: verifiers have it. A key that was withdrawn never does.

@@ -11,7 +11,7 @@ pub struct Waiting(watch::Sender<()>);
 
 /// Tells a long piece of work whether anyone still waits for it.
 #[derive(Clone, Debug)]
-pub struct Presence(watch::Receiver<()>);
+pub struct CallerConnection(watch::Receiver<()>);
 
 impl Default for Waiting {
     fn default() -> Self {
@@ -22,12 +22,12 @@ impl Default for Waiting {
 impl Waiting {
     /// What to hand to the work.
     #[must_use]
-    pub fn presence(&self) -> Presence {
-        Presence(self.0.subscribe())
+    pub fn caller(&self) -> CallerConnection {
+        CallerConnection(self.0.subscribe())
     }
 }
 
-impl Presence {
+impl CallerConnection {
     /// Whether the caller has hung up.
     #[must_use]
     pub fn is_gone(&self) -> bool {
@@ -57,13 +57,13 @@ mod tests {
     #[tokio::test]
     async fn a_caller_is_gone_when_nobody_waits() {
         let waiting = Waiting::default();
-        let presence = waiting.presence();
-        assert!(!presence.is_gone());
-        assert!(!presence.is_gone_within(Duration::ZERO).await);
-        let (gone, ()) = tokio::join!(presence.is_gone_within(Duration::from_hours(1)), async {
+        let caller = waiting.caller();
+        assert!(!caller.is_gone());
+        assert!(!caller.is_gone_within(Duration::ZERO).await);
+        let (gone, ()) = tokio::join!(caller.is_gone_within(Duration::from_hours(1)), async {
             tokio::task::yield_now().await;
             drop(waiting);
         });
-        assert!(gone && presence.is_gone());
+        assert!(gone && caller.is_gone());
     }
 }

@@ -6,40 +6,40 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{Mutex as Turnstile, OwnedMutexGuard};
+use tokio::sync::{Mutex as RowMutex, OwnedMutexGuard};
 
 /// The rows that are being changed.
 #[derive(Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<HashMap<String, Arc<Turnstile<()>>>>>);
+pub(super) struct RowLocks(Arc<Mutex<HashMap<String, Arc<RowMutex<()>>>>>);
 
 /// The right to change a row, until it is dropped.
-pub(super) struct Turn {
-    turns: Turns,
+pub(super) struct RowLock {
+    row_locks: RowLocks,
     row: String,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
-impl Turns {
+impl RowLocks {
     /// Waits for the turn of one who wants to change this row.
-    pub(super) async fn wait_for(&self, row: String) -> Turn {
-        let turnstile = self.with_rows(|rows| Arc::clone(rows.entry(row.clone()).or_default()));
+    pub(super) async fn wait_for(&self, row: String) -> RowLock {
+        let lock = self.with_rows(|rows| Arc::clone(rows.entry(row.clone()).or_default()));
         // Made before it waits: who gives up leaves nothing behind either.
-        let mut turn = Turn { turns: self.clone(), row, guard: None };
-        turn.guard = Some(turnstile.lock_owned().await);
+        let mut turn = RowLock { row_locks: self.clone(), row, guard: None };
+        turn.guard = Some(lock.lock_owned().await);
         turn
     }
 
-    fn with_rows<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<Turnstile<()>>>) -> T) -> T {
+    fn with_rows<T>(&self, act: impl FnOnce(&mut HashMap<String, Arc<RowMutex<()>>>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Drop for Turn {
+impl Drop for RowLock {
     fn drop(&mut self) {
         self.guard = None;
-        self.turns.with_rows(|rows| {
+        self.row_locks.with_rows(|rows| {
             // Who waits holds it too.
-            if rows.get(&self.row).is_some_and(|turnstile| Arc::strong_count(turnstile) == 1) {
+            if rows.get(&self.row).is_some_and(|lock| Arc::strong_count(lock) == 1) {
                 rows.remove(&self.row);
             }
         });
@@ -56,8 +56,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_at_a_time_changes_a_row_and_nothing_is_left_of_it() {
-        let turns = Turns::default();
-        let wait = |row: &str| turns.wait_for(row.to_owned());
+        let row_locks = RowLocks::default();
+        let wait = |row: &str| row_locks.wait_for(row.to_owned());
         let first = wait("a").await;
         drop(wait("b").await);
         {
@@ -74,6 +74,6 @@ mod tests {
         assert!(matches!(poll, Poll::Pending));
         drop(held);
         drop(given_up);
-        assert!(turns.with_rows(|rows| rows.is_empty()));
+        assert!(row_locks.with_rows(|rows| rows.is_empty()));
     }
 }

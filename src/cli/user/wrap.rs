@@ -1,4 +1,4 @@
-//! Weak hashes under a cover of scrypt, before they are stored.
+//! Weak hashes under a wrapper of scrypt, before they are stored.
 
 use std::time::Instant;
 
@@ -11,22 +11,22 @@ use jeton_store::import::{StagedUser, Staging};
 /// How many staged users are read at once.
 const PAGE: i64 = 1_000;
 
-/// Covers the hashes of staged users that are weak, so many, on all threads; returns how many that were. If
+/// Wraps the hashes of staged users that are weak, so many, on all threads; returns how many that were. If
 /// a thread fails nothing may be stored.
-pub(super) fn cover_weak(
+pub(super) fn wrap_weak(
     staging: &Staging,
     limits: HashingLimits,
     weak: u64,
 ) -> Result<u64, Failure> {
     let HashingLimits { threads, cost, kernel, memory_per_thread, .. } = limits;
     let at_once = threads * limits.lanes(cost);
-    let mut covered = 0;
+    let mut wrapped = 0;
     let reserve = |_| HashingMemory::reserve_for(kernel, memory_per_thread);
     let mut memories = (0..threads).map(reserve).collect::<Result<Vec<_>, _>>()?;
     for memory in &mut memories {
         memory.test()?;
     }
-    output::error_line(&format!("Covering {weak} hashes, {at_once} at once"));
+    output::error_line(&format!("Wrapping {weak} hashes, {at_once} at once"));
     let started = Instant::now();
     let mut after = 0;
     loop {
@@ -35,29 +35,29 @@ pub(super) fn cover_weak(
         after = *last;
         // Few enough at a time that progress is seen.
         for users in page.chunks(at_once * 4) {
-            for (number, hash) in cover(users, &limits, &mut memories) {
+            for (number, hash) in wrap(users, &limits, &mut memories) {
                 staging.replace_hash(number, &hash)?;
-                covered += 1;
+                wrapped += 1;
             }
-            let (done, all) = (covered.max(1), weak);
+            let (done, all) = (wrapped.max(1), weak);
             let left = started.elapsed().as_secs() * all.saturating_sub(done) / done;
-            let what = format!("Covering, {} min left", left.div_ceil(60));
+            let what = format!("Wrapping, {} min left", left.div_ceil(60));
             output::progress_bar(&what, done, all);
         }
     }
     output::end_progress();
-    if covered < weak {
+    if wrapped < weak {
         return Err(
-            "not every hash could be covered, so nothing was imported: choose a lower --scrypt, \
+            "not every hash could be wrapped, so nothing was imported: choose a lower --scrypt, \
                     or import without --wrap"
                 .into(),
         );
     }
-    Ok(covered)
+    Ok(wrapped)
 }
 
-/// Covers the weak hashes of some users, each thread in memory of its own.
-fn cover(
+/// Wraps the weak hashes of some users, each thread in memory of its own.
+fn wrap(
     users: &[(i64, StagedUser)],
     limits: &HashingLimits,
     memories: &mut [HashingMemory],
@@ -72,11 +72,11 @@ fn cover(
                     let weak = users.iter().filter_map(|(number, user)| {
                         let text = user.password_hash.expose();
                         let hash = PasswordHash::parse(text, u64::MAX).ok()?;
-                        let cover = hash.is_weak().then(|| hash.covered(limits.cost))??;
-                        Some((*number, cover))
+                        let wrapper = hash.is_weak().then(|| hash.wrapped(limits.cost))??;
+                        Some((*number, wrapper))
                     });
-                    let (numbers, covers): (Vec<_>, Vec<_>) = weak.unzip();
-                    let made = make_together(&covers, limits.cost, memory);
+                    let (numbers, wrappers): (Vec<_>, Vec<_>) = weak.unzip();
+                    let made = make_together(&wrappers, limits.cost, memory);
                     numbers.into_iter().zip(made.into_iter().map(Secret::new)).collect::<Vec<_>>()
                 })
             })

@@ -1,3 +1,3 @@
-SELECT {tally}
+SELECT {counter}
 FROM login_throttle
 WHERE counter IN ($1, $2, $3, $4)

@@ -1,0 +1,3 @@
+SELECT {counter}
+FROM login_throttle
+WHERE counter = $1
