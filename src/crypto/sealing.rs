@@ -19,13 +19,11 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{digest, random};
 use jeton_oauth::KeyId;
 
-/// Octets of a master key.
+/// The lengths in octets of a master key, and of nonce and authentication tag of A256GCM.
 const MASTER_KEY_LENGTH: usize = 32;
 
-/// Octets of the nonce of A256GCM.
 const NONCE_LENGTH: usize = 12;
 
-/// Octets of the authentication tag of A256GCM.
 const TAG_LENGTH: usize = 16;
 
 /// What a sealed key is for.
@@ -58,8 +56,7 @@ impl KeyPurpose {
     }
 }
 
-/// A master key cannot be read or made, or a sealed key cannot be opened. The text names the setting and the file, and
-/// says what to do.
+/// A master key cannot be read or made, or a sealed key not opened. The text names setting, file and remedy.
 #[derive(Debug, Error)]
 pub enum SealingError {
     /// No file is named.
@@ -395,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_without_hard_links_has_one_winner_too() {
+    fn one_process_makes_the_file_even_without_hard_links() {
         let no_links = |_: &Path, _: &Path| Err(io::Error::from_raw_os_error(1));
         let folder = std::env::temp_dir().join(format!("jeton-links-{}", random::request_id()));
         std::fs::create_dir(&folder).expect("a folder");
