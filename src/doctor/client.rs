@@ -54,7 +54,10 @@ pub(super) struct Answer {
 pub(super) enum Trouble {
     Name(String),
     Connection(String),
-    Certificate { code: i32, what: String },
+    Certificate {
+        code: i32,
+        what: String,
+    },
     Handshake(String),
     /// Something came back that is not HTTP, or too long.
     Protocol(String),

@@ -93,7 +93,11 @@ fn werkzeug_scrypt(rest: &str) -> Option<Parts> {
     let cost = scrypt_cost_of(n, u32::try_from(r).ok()?, u32::try_from(p).ok()?)?;
     let scheme = Scheme::Scrypt { cost, salt: salt_of(salt.into())? };
     let ends = numbers.next().is_none();
-    ends.then_some(Parts { scheme, output: mixed::decode_vec(output).ok()?, output_characters: output.len() })
+    ends.then_some(Parts {
+        scheme,
+        output: mixed::decode_vec(output).ok()?,
+        output_characters: output.len(),
+    })
 }
 
 /// `N$salt$r$p$output`, the salt as text.
