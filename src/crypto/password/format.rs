@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use argon2::{Algorithm, Params, Version};
+use base16ct::mixed;
 use base64::alphabet::BCRYPT;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -90,7 +91,11 @@ fn werkzeug_scrypt(rest: &str) -> Option<Parts> {
     let cost = scrypt_cost_of(n, u32::try_from(r).ok()?, u32::try_from(p).ok()?)?;
     let scheme = Scheme::Scrypt { cost, salt: salt_of(salt.into())? };
     let ends = numbers.next().is_none();
-    ends.then_some(Parts { scheme, output: hexadecimal(output)?, output_characters: output.len() })
+    ends.then_some(Parts {
+        scheme,
+        output: mixed::decode_vec(output).ok()?,
+        output_characters: output.len(),
+    })
 }
 
 /// `N$salt$r$p$output`, the salt as text.
@@ -160,7 +165,7 @@ fn werkzeug_pbkdf2(rest: &str) -> Option<Parts> {
         ("sha512", iterations) => (Sha2::Sha512, iterations),
         _ => return None,
     };
-    pbkdf2(hash, iterations, salt.into(), hexadecimal(output)?, output.len())
+    pbkdf2(hash, iterations, salt.into(), mixed::decode_vec(output).ok()?, output.len())
 }
 
 fn pbkdf2(
@@ -230,13 +235,4 @@ fn salt_of(octets: Vec<u8>) -> Option<Vec<u8>> {
 
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
     STANDARD_NO_PAD.decode(text)
-}
-
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let octet = |pair: &[u8; 2]| {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        Some(digit(pair[0])? << 4 | digit(pair[1])?)
-    };
-    rest.is_empty().then(|| pairs.iter().map(octet).collect()).flatten()
 }

@@ -142,11 +142,7 @@ impl Before {
                 let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length");
                 STANDARD.encode(mac.chain_update(password).finalize().into_bytes())
             }
-            Self::HexDigest => {
-                let digest = Sha256::digest(password);
-                let digits = digest.iter().flat_map(|octet| [octet >> 4, octet & 15]);
-                digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-            }
+            Self::HexDigest => base16ct::lower::encode_string(&Sha256::digest(password)),
         };
         Zeroizing::new(text.into_bytes())
     }
