@@ -52,10 +52,7 @@ pub(super) struct Answer {
 pub(super) enum RequestError {
     Name(String),
     Connection(String),
-    Certificate {
-        code: i32,
-        what: String,
-    },
+    Certificate { code: i32, what: String },
     Handshake(String),
     Protocol(String),
     Timeout(Duration),
