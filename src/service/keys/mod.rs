@@ -1,5 +1,5 @@
-//! The keys of this replica: read from the database, opened, made when they are due. One kind signs
-//! access tokens, the other derives refresh tokens.
+//! The keys of this replica. They are read from the database, opened, and made when they are due. Signing keys sign
+//! access tokens, refresh keys derive refresh tokens, the throttle key names failure counters.
 
 pub mod administration;
 mod error;
@@ -31,10 +31,9 @@ use key_store::KeyStore;
 use making::read_and_make;
 use opened::Opened;
 
-/// How long after a look at the database a token of an unknown key does not lead to another.
+/// After a look at the database, how long a token of an unknown key causes no other.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// When a caller is to come back for whom a key is needed that cannot be opened here. Another replica may be
-/// able to answer it at once.
+/// `Retry-After` if a key cannot be opened here. Another replica may be able to answer.
 const CLOSED_KEY_RETRY: Seconds = Seconds::new(5);
 
 /// A token that this service made.
@@ -46,27 +45,27 @@ pub enum GenuineToken {
     Refresh(RefreshTokenClaims),
 }
 
-/// The keys in hand. They stay in hand when the database is gone.
+/// The keys in memory. They stay there while the database is unavailable.
 #[derive(Debug)]
 pub struct Keys {
     key_store: KeyStore,
     clock: Arc<AgreedClock>,
     in_hand: ArcSwap<InHand>,
     signatures: SignatureCounters,
-    /// One look at the database at a time: what an earlier one read never replaces what a later one did.
+    /// One look at a time, so that an earlier one never overwrites the result of a later one.
     looked: Mutex<Look>,
 }
 
-/// How access tokens were found to be genuine.
+/// How access tokens were verified.
 #[derive(Debug, Default)]
 pub struct SignatureCounters {
-    /// Those whose signature was verified.
+    /// Tokens whose signature was computed.
     pub verified: Counter,
-    /// Those whose signature had been verified before.
+    /// Tokens whose signature was remembered as good.
     pub remembered: Counter,
 }
 
-/// A look at the database: when it was over, and what came of it.
+/// The last look at the database: when it ended, and its outcome.
 #[derive(Debug)]
 struct Look {
     ended: Instant,
@@ -76,25 +75,23 @@ struct Look {
 #[derive(Debug)]
 struct InHand {
     opened: Opened,
-    /// When signing keys follow each other where these replicas are.
     schedule: Schedule,
     key_set: Arc<KeySet>,
-    /// The JWKS of the key set.
     jwks: Arc<Document>,
     refresh: Arc<RefreshKeys>,
-    /// When the database was last asked for them, as the clock has run.
+    /// When the database was last asked for them, by the steady clock.
     loaded: Seconds,
 }
 
-/// How the keys of a replica stand, for health and metrics.
+/// The state of a replica's keys, for health and metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyHealth {
-    /// How long ago the database was last asked for keys.
+    /// How long ago the keys were last read from the database.
     pub age: Seconds,
-    /// For how long the key set may still be cached: nothing once the database could not be asked for
-    /// so long that a key may sign which this replica does not publish.
+    /// For how long the key set may be cached. It is 0 once the database was unavailable for so long that a key may
+    /// sign which this replica does not publish.
     pub jwks_max_age: Seconds,
-    /// When the next key is to be published, unless it is already.
+    /// When the next key is due to be published; `None` if it is published already.
     pub next_published_at: Option<Timestamp>,
     /// When the next key begins to sign.
     pub next_signs_at: Option<Timestamp>,
@@ -102,14 +99,14 @@ pub struct KeyHealth {
     pub signs: bool,
     /// Whether refresh tokens can be derived.
     pub derives: bool,
-    /// Whether failures to log in can be counted, without which nobody may try.
+    /// Whether failures to log in can be counted. Without this, no login is attempted.
     pub counts: bool,
-    /// How many keys are of use and cannot be opened here.
+    /// How many needed keys cannot be opened here.
     pub unusable: usize,
 }
 
 impl GenuineToken {
-    /// The session that it belongs to.
+    /// The session that the token belongs to.
     #[must_use]
     pub fn session(&self) -> &SessionId {
         match self {
@@ -120,8 +117,8 @@ impl GenuineToken {
 }
 
 impl Keys {
-    /// Loads the keys, after making what is missing or due. Every signing key signs and verifies once. One
-    /// that cannot be opened is reported in the log, and stops the start if none can stand in for it.
+    /// Makes what is missing or due, and loads the keys. Every signing key signs and verifies once. A key that cannot
+    /// be opened is logged. It stops the start only if no other can do its work.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
@@ -137,7 +134,7 @@ impl Keys {
         Ok(Self { key_store, clock, in_hand, signatures: SignatureCounters::default(), looked })
     }
 
-    /// Opens the keys that are stored, makes none, and says how many there are.
+    /// Opens the stored keys, and returns how many there are. Makes none.
     ///
     /// # Errors
     /// A sentence that says which cannot be opened and what to do.
@@ -150,19 +147,19 @@ impl Keys {
         if problems.is_empty() { Ok(count) } else { Err(KeyError::new(problems.join("; "))) }
     }
 
-    /// The signing keys as they stand.
+    /// The current signing keys.
     #[must_use]
     pub fn key_set(&self) -> Arc<KeySet> {
         Arc::clone(&self.in_hand.load().key_set)
     }
 
-    /// The published key set as it stands.
+    /// The current JWKS.
     #[must_use]
     pub fn jwks(&self) -> Arc<Document> {
         Arc::clone(&self.in_hand.load().jwks)
     }
 
-    /// How the keys stand.
+    /// The state of the keys.
     #[must_use]
     pub fn health(&self) -> KeyHealth {
         let in_hand = self.in_hand.load();
@@ -189,19 +186,19 @@ impl Keys {
         }
     }
 
-    /// The key that names counters.
+    /// The key that names failure counters.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is none that can be opened here.
+    /// [`Refusal::Unavailable`] if no such key can be opened here.
     pub fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
         let in_hand = self.in_hand.load();
         in_hand.opened.throttle.clone().ok_or_else(|| no_key(&in_hand, KeyPurpose::Throttle))
     }
 
-    /// The key that signs.
+    /// The key that signs now.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is none that can be opened here.
+    /// [`Refusal::Unavailable`] if no such key can be opened here.
     pub fn signer(&self, now: Timestamp) -> Result<Signer, Refusal> {
         let in_hand = self.in_hand.load();
         let signer = in_hand.key_set.signing().cloned();
@@ -209,10 +206,10 @@ impl Keys {
         signer.ok_or_else(|| no_key(&in_hand, KeyPurpose::Signing))
     }
 
-    /// Derives the refresh token of a session that got to this generation at this moment.
+    /// Derives the refresh token of a session's generation. `refreshed_at` chooses the key.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is no key that can be opened here.
+    /// [`Refusal::Unavailable`] if no refresh key can be opened here; [`Refusal::Fault`] if deriving fails.
     pub fn derive_refresh_token(
         &self,
         claims: &RefreshTokenClaims,
@@ -226,14 +223,14 @@ impl Keys {
         derived.map_err(|error| Refusal::Fault(error.to_string()))
     }
 
-    /// How access tokens were found to be genuine.
+    /// How access tokens were verified.
     #[must_use]
     pub fn signatures(&self) -> &SignatureCounters {
         &self.signatures
     }
 
-    /// A token of either kind that memory alone tells to be genuine: a refresh token, or an access token whose
-    /// signature was verified before. `None` says nothing of any other.
+    /// Verifies a token from memory alone: a refresh token, or an access token whose signature was verified before.
+    /// `None` says nothing about the token.
     #[must_use]
     pub fn recall(&self, token: &Secret, issuer: &Issuer, now: Timestamp) -> Option<GenuineToken> {
         if is_jws(token) {
@@ -244,18 +241,18 @@ impl Keys {
         self.judge_refresh_token(token).genuine().map(GenuineToken::Refresh)
     }
 
-    /// What a presented refresh token is by the keys in hand.
+    /// Verifies a refresh token with the keys in memory.
     #[must_use]
     pub fn judge_refresh_token(&self, token: &Secret) -> Verified<RefreshTokenClaims> {
         self.in_hand.load().refresh.verify(token)
     }
 
-    /// What a refresh token says that was judged; `None` if nobody made it. Only one that names a key which is
-    /// not in hand makes this replica look at the database, and no more than once a second.
+    /// Returns the claims of a refresh token that was judged; `None` if it is not genuine. Only a token that names an
+    /// unknown key makes this replica look at the database, at most once a second.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if the database cannot tell whether there is such a key, or the key cannot
-    /// be opened here: `None` would make a client throw a good token away.
+    /// [`Refusal::Unavailable`] if the database cannot be asked for that key, or the key cannot be opened here. `None`
+    /// would make a client discard a good token.
     pub async fn verify_refresh_token(
         &self,
         token: &Secret,
@@ -264,7 +261,7 @@ impl Keys {
         self.verify(judged, |in_hand| in_hand.refresh.verify(token)).await
     }
 
-    /// Verifies a token of either kind; `None` if it is none. Sessions are not looked at.
+    /// Verifies a token of either kind; `None` if it is not genuine. Sessions are not checked.
     ///
     /// # Errors
     /// As [`Keys::verify_refresh_token`].
@@ -284,8 +281,8 @@ impl Keys {
         Ok(self.verify_refresh_token(token, judged).await?.map(GenuineToken::Refresh))
     }
 
-    /// What a token says that was judged by the keys in hand. It is verified once more after a look at the database
-    /// if a key was missing that another replica or the command line may just have made.
+    /// Returns the claims of a judged token. If its key was unknown, looks at the database and verifies it once more,
+    /// since another replica or the command line may just have made the key.
     async fn verify<T>(
         &self,
         judged: Verified<T>,
@@ -308,8 +305,8 @@ impl Keys {
         }
     }
 
-    /// Looks at the database again, and makes the next signing key if it is due. Whatever fails, the
-    /// keys in hand stay, and go on through their lives.
+    /// Reads the keys again, and makes the next signing key if it is due. After a failure the keys in memory stay, and
+    /// their states still follow from their dates.
     ///
     /// # Errors
     /// A sentence for the log.
@@ -317,8 +314,8 @@ impl Keys {
         self.look_again_after(Duration::ZERO).await
     }
 
-    /// Looks again, unless that was done so short a time ago: then what came of that counts, so that a
-    /// flood of forged tokens does not queue before a database that is gone.
+    /// Looks at the database, unless the last look was less than `interval` ago. Then that one's outcome counts, so a
+    /// flood of forged tokens does not queue for a database that is unavailable.
     async fn look_again_after(&self, interval: Duration) -> Result<(), KeyError> {
         let mut last = self.looked.lock().await;
         if last.ended.elapsed() < interval {
@@ -351,12 +348,12 @@ impl Keys {
     }
 }
 
-/// Whether a token is an access token, if it is one of this service: only a JWS has dots.
+/// Whether a token of this service is an access token: only a JWS contains dots.
 fn is_jws(token: &Secret) -> bool {
     token.expose().contains('.')
 }
 
-/// Sorts keys that were read at this moment by what they are good for now.
+/// Sorts the keys that were read at `loaded` by their state now.
 fn sort(
     opened: Opened,
     schedule: Schedule,
@@ -371,7 +368,7 @@ fn sort(
     InHand { opened, schedule, key_set: Arc::new(key_set), jwks, refresh, loaded }
 }
 
-/// The JWKS of a key set, which callers may cache for so long.
+/// The JWKS of a key set, cacheable for `max_age`.
 fn published(key_set: &KeySet, max_age: Seconds) -> Arc<Document> {
     Arc::new(Document { content: key_set.jwks().to_vec().into(), max_age })
 }
@@ -383,7 +380,6 @@ fn of_closed_key() -> Refusal {
     }
 }
 
-/// The refusal where no key of a purpose can be used.
 fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
     let problem = in_hand.opened.problem(Some(purpose));
     Refusal::Unavailable {
@@ -393,7 +389,7 @@ fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
 }
 
 impl InHand {
-    /// Nothing, before the first look.
+    /// No keys, before the first look.
     fn nothing(schedule: Schedule) -> Self {
         let key_set = Arc::new(KeySet::new(&[], Timestamp::default(), &schedule, None));
         let jwks = published(&key_set, schedule.jwks_max_age);
@@ -401,10 +397,10 @@ impl InHand {
         Self { opened, schedule, key_set, jwks, refresh, loaded: Seconds::default() }
     }
 
-    /// Judges whether a service can start with these keys, after so much was made.
+    /// Checks whether a service can start with these keys. `made` is the outcome of making the missing ones.
     fn check_start(&self, made: Result<(), KeyError>) -> Result<(), KeyError> {
         let signs = self.key_set.signing().is_some();
-        // Whether another takes the place of a throttle key that is damaged is for the operator to say.
+        // A damaged throttle key does not stop the start: only the operator may decide to replace it.
         let counts = self.opened.throttle.is_some()
             || self.opened.unusable.iter().any(|key| key.purpose == KeyPurpose::Throttle);
         if signs && self.refresh.can_derive() && counts {
