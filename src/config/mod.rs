@@ -1,8 +1,8 @@
-//! Every setting: its name, its meaning, its default and what it may be.
+//! Every setting: its name, meaning, default and bounds.
 //!
-//! A setting is a flag and an environment variable `JETON_…` of the same name. Values are parsed
-//! into types that cannot hold a wrong one; what settings must satisfy together, and with the
-//! machine, is checked where the parts are put together (`cli/serve/`).
+//! A setting is a flag and an environment variable `JETON_…` of the same name. Values are parsed into types that cannot
+//! hold a wrong one. What settings must satisfy together, and on this machine, is checked in `cli/serve/`. The comments
+//! of fields with `#[arg]` are the text of `--help`.
 
 mod byte_size;
 mod log_filter;
@@ -20,7 +20,7 @@ use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
 use jeton_store::DatabaseLocation;
 pub use log_filter::{AUDIT_TARGET, LogFilter};
 
-/// Where the data is; common to all commands.
+/// The database, a setting of all commands.
 #[derive(Args, Clone, Debug)]
 pub struct DatabaseSettings {
     /// The database: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/NAME` with sslmode,
@@ -80,8 +80,7 @@ pub struct ServeSettings {
     )]
     pub refresh_token_idle: Seconds,
 
-    /// How long a session lives however often it is refreshed, at most 365d; clients can have
-    /// their own
+    /// How long a session lives however often it is refreshed, at most 365d; clients can have their own
     #[arg(
         long,
         env = "JETON_SESSION_LIFETIME",
@@ -116,8 +115,7 @@ pub struct ServeSettings {
     #[command(flatten)]
     pub hashing: HashingSettings,
 
-    /// The longest wait for a password to be verified, 1s to 1m; a login that would wait longer is
-    /// answered 503 at once
+    /// The longest wait for a password to be verified, 1s to 1m; a login that would wait longer is answered 503 at once
     #[arg(
         long,
         env = "JETON_LOGIN_DEADLINE",
@@ -211,14 +209,14 @@ pub struct ServeSettings {
 }
 
 impl ServeSettings {
-    /// How long the service serves on when it is told to stop, at most: unless it was set, long enough for a
-    /// login that waits for its turn and is then hashed.
+    /// How long the service goes on serving when told to stop, at most. The default suffices for a login that waits for
+    /// its turn and is then hashed.
     #[must_use]
     pub fn drain(&self) -> Seconds {
         self.drain.unwrap_or(Seconds::new(self.login_deadline.get() + 7))
     }
 
-    /// What is wrong with `--drain`, if anything: the service runs with it nevertheless.
+    /// What is wrong with `--drain`, if anything. The service starts nevertheless.
     #[must_use]
     pub fn drain_problem(&self) -> Option<String> {
         let (drain, deadline) = (self.drain(), self.login_deadline);
@@ -231,12 +229,10 @@ impl ServeSettings {
     }
 }
 
-/// What password hashes cost, and what they may take: for `serve`, and for commands that look at the hashes
-/// it will verify.
+/// The settings of password hashing, for `serve` and for commands that check hashes.
 #[derive(Args, Clone, Debug)]
 pub struct HashingSettings {
-    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent, and at most 16
-    /// times its work
+    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent, and at most 16 times its work
     #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
     pub scrypt: ScryptCost,
 
@@ -252,7 +248,7 @@ pub struct HashingSettings {
     pub hash_memory: Option<ByteSize>,
 }
 
-/// The settings that decide about keys; the same for `jeton serve` on every replica and for `jeton key`.
+/// The settings of keys. They must be the same for `jeton serve` on every replica and for `jeton key`.
 #[derive(Args, Clone, Debug)]
 pub struct KeySettings {
     /// The master key.
@@ -279,8 +275,7 @@ pub struct KeySettings {
     )]
     pub key_bits: u32,
 
-    /// How long verifiers may cache the JWKS, 1s to 1h; a new key is published 2 x this + 1m before it
-    /// signs
+    /// How long verifiers may cache the JWKS, 1s to 1h; a new key is published 2 x this + 1m before it signs
     #[arg(
         long,
         env = "JETON_JWKS_MAX_AGE",
@@ -291,7 +286,7 @@ pub struct KeySettings {
     pub jwks_max_age: Seconds,
 }
 
-/// Where the master keys are.
+/// The settings of the master key.
 #[derive(Args, Clone, Debug)]
 pub struct MasterKeySettings {
     /// A file with a key that seals the private keys in the database; repeatable: the first
@@ -337,7 +332,6 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Parses a duration between two bounds.
 fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, Invalid> {
     let span: Seconds = text.parse()?;
     if span < least || span > most {
@@ -350,7 +344,7 @@ fn access_token_lifetime(text: &str) -> Result<Seconds, Invalid> {
     duration(text, Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX)
 }
 
-/// Reads how long a session may live, or live without being refreshed.
+/// Parses how long a session may live, or live without being refreshed.
 ///
 /// # Errors
 /// What is wrong with the text.
@@ -395,10 +389,10 @@ fn key_bits(text: &str) -> Result<u32, Invalid> {
     }
 }
 
-/// Reads whether something is on: `1`, `true`, `yes` or `on`, in any case; or `0`, `false`, `no` or `off`.
+/// Parses a switch: `1`, `true`, `yes` or `on`, or `0`, `false`, `no` or `off`, in any case.
 ///
 /// # Errors
-/// What would be right.
+/// What may be written.
 pub fn switch(text: &str) -> Result<bool, Invalid> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -407,7 +401,6 @@ pub fn switch(text: &str) -> Result<bool, Invalid> {
     }
 }
 
-/// Parses a number between two bounds.
 fn number(text: &str, least: usize, most: usize) -> Result<usize, Invalid> {
     match text.parse() {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
