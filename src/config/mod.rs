@@ -90,14 +90,13 @@ pub struct ServeSettings {
     )]
     pub session_lifetime: Seconds,
 
-    /// For how long an exchanged refresh token is answered with the same successor again, while that
-    /// was not used: 0s to 10m, or until-used; clients can have their own [default: until-used for
-    /// confidential clients, 2m for public ones]
+    /// How long an exchanged refresh token gets the same successor again, while that was not used: 0s to 10m, or
+    /// until-used; clients can have their own [default: until-used for confidential clients, 2m for public ones]
     #[arg(long, env = "JETON_REFRESH_RETRY_WINDOW", value_name = "DURATION|until-used")]
     pub refresh_retry_window: Option<RetryWindow>,
 
-    /// How many sessions a user has at once through one client; one more ends the oldest. Those that cannot be
-    /// refreshed end by themselves: of them there may be 10000
+    /// How many sessions a user may have through one client; one more ends the oldest. Of sessions that cannot be
+    /// refreshed there may be 10000
     #[arg(
         long,
         env = "JETON_SESSIONS_PER_USER_AND_CLIENT",
@@ -125,8 +124,8 @@ pub struct ServeSettings {
     )]
     pub login_deadline: Seconds,
 
-    /// How long the service serves on when it is told to stop, 0s to 10m: until then requests are finished, and
-    /// what is left is answered 503 [default: --login-deadline + 7s]
+    /// How long the service goes on serving when it is told to stop, 0s to 10m; requests that are left then are
+    /// answered 503 [default: --login-deadline + 7s]
     #[arg(long, env = "JETON_DRAIN", value_parser = drain, value_name = "DURATION")]
     pub drain: Option<Seconds>,
 
@@ -162,8 +161,8 @@ pub struct ServeSettings {
     #[arg(long, env = "JETON_TLS_KEY", requires = "tls_certificate", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
 
-    /// Tell browsers to speak TLS to this host alone, and not to its subdomains too (HSTS without
-    /// includeSubDomains); it is told where Jeton speaks TLS itself
+    /// Tell browsers to use TLS for this host but not for its subdomains (HSTS without includeSubDomains); browsers are
+    /// told if Jeton speaks TLS itself
     #[arg(long, env = "JETON_HSTS_HOST_ONLY", value_parser = switch)]
     pub hsts_host_only: bool,
 
@@ -181,8 +180,7 @@ pub struct ServeSettings {
     )]
     pub max_connections: usize,
 
-    /// How long a connection is kept that has no request under way, 1s to 1h; one that is needed for another
-    /// caller is closed before that
+    /// How long a connection without a request is kept, 1s to 1h; it is closed earlier if another caller needs it
     #[arg(
         long,
         env = "JETON_CONNECTION_IDLE",
@@ -192,8 +190,8 @@ pub struct ServeSettings {
     )]
     pub connection_idle: Seconds,
 
-    /// The same for connections from --trusted-proxy: longer than the proxy itself keeps them, so that it is the proxy
-    /// who closes, and sends no request into one that was just closed
+    /// The same for connections from --trusted-proxy; set it longer than the proxy keeps them, so that the proxy closes
+    /// them and never sends a request into one that was just closed
     #[arg(
         long,
         env = "JETON_PROXY_CONNECTION_IDLE",
@@ -241,9 +239,9 @@ pub struct HashingSettings {
     #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
     pub hash_threads: Option<usize>,
 
-    /// The memory that password hashing may use, all threads together; `jeton bench hash` says what more of it
-    /// gives [default: what makes most logins, at most a quarter of the memory limit of the cgroup or machine;
-    /// one hash in each thread up to half of it]
+    /// The memory that password hashing may use, all threads together; `jeton bench hash` measures what more memory
+    /// gives [default: what makes most logins, at most a quarter of the memory limit of the cgroup or machine; one hash
+    /// in each thread up to half of it]
     #[arg(long, env = "JETON_HASH_MEMORY", value_name = "SIZE")]
     pub hash_memory: Option<ByteSize>,
 }

@@ -48,15 +48,15 @@ struct Content {
     incoming: Option<Incoming>,
     under_way: Arc<RequestUnderWay>,
     memory: Arc<RequestMemory>,
-    course: Arc<Course>,
+    state: Arc<ContentState>,
 }
 
 #[derive(Default)]
-struct Course {
+struct ContentState {
     /// What the routes did not read.
     unread: Mutex<Option<Incoming>>,
     /// Notified when the request memory is used up. Then no more content is read.
-    no_room: Notify,
+    out_of_memory: Notify,
 }
 
 impl Content {
@@ -65,13 +65,13 @@ impl Content {
         incoming: Incoming,
         under_way: &Arc<RequestUnderWay>,
         memory: &Arc<RequestMemory>,
-        course: &Arc<Course>,
+        state: &Arc<ContentState>,
     ) -> Self {
         let mut content = Self {
             incoming: Some(incoming),
             under_way: Arc::clone(under_way),
             memory: Arc::clone(memory),
-            course: Arc::clone(course),
+            state: Arc::clone(state),
         };
         if content.is_end_stream() {
             content.end();
@@ -99,7 +99,7 @@ impl Body for Content {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && !self.memory.grow(frame.data_ref().map_or(0, Bytes::len))
         {
-            self.course.no_room.notify_one();
+            self.state.out_of_memory.notify_one();
             return Poll::Pending;
         }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.is_end_stream() {
@@ -120,12 +120,12 @@ impl Body for Content {
 impl Drop for Content {
     fn drop(&mut self) {
         if let Some(rest) = self.incoming.take() {
-            *self.course.unread() = Some(rest);
+            *self.state.unread() = Some(rest);
         }
     }
 }
 
-impl Course {
+impl ContentState {
     fn unread(&self) -> MutexGuard<'_, Option<Incoming>> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,8 +223,8 @@ where
         // warp panics at a target that is a host only, as of CONNECT.
         *request.uri_mut() = Uri::from_static("/");
     }
-    let course = Arc::new(Course::default());
-    let content = |incoming| Content::new(incoming, &under_way, &memory, &course);
+    let state = Arc::new(ContentState::default());
+    let content = |incoming| Content::new(incoming, &under_way, &memory, &state);
     let mut response = {
         let mut answer = pin!(routes.call(request.map(content)));
         if too_many_fields {
@@ -233,23 +233,23 @@ where
         } else if connection.is_at(Stage::Over) {
             // Requests in progress are answered, but none is begun this late.
             reply::unavailable(Seconds::new(1))
-        } else if let Poll::Ready(Ok(response)) = at_once(answer.as_mut()).await {
+        } else if let Poll::Ready(Ok(response)) = poll_once(answer.as_mut()).await {
             // Usually a document: it is ready without waiting.
             response
         } else {
             tokio::select! {
                 biased;
                 () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
-                () = course.no_room.notified() => return Err(refused()),
+                () = state.out_of_memory.notified() => return Err(refused()),
                 Ok(response) = answer => response,
             }
         }
     };
-    let rest = course.unread().take();
+    let rest = state.unread().take();
     let headers = response.headers_mut();
     headers.insert(reply::REQUEST_ID, reply::text_value(&request_id));
-    let said = headers.contains_key(CONNECTION);
-    if !framing.is_stream && closes(framing, said, rest, &connection).await {
+    let is_closing = headers.contains_key(CONNECTION);
+    if !framing.is_stream && closes(framing, is_closing, rest, &connection).await {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(policy) = connection.strict_transport {
@@ -262,7 +262,7 @@ where
 }
 
 /// Polls a future once.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
@@ -270,16 +270,16 @@ async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 /// closes after the answer.
 async fn closes(
     framing: Framing,
-    said: bool,
+    is_closing: bool,
     rest: Option<Incoming>,
     connection: &Connection,
 ) -> bool {
-    if said || framing.chunked || connection.is_at(Stage::Draining) {
+    if is_closing || framing.chunked || connection.is_at(Stage::Draining) {
         return true;
     }
     match rest {
         None => false,
-        Some(_) if framing.asks => true,
+        Some(_) if framing.expects_continue => true,
         Some(rest) => {
             connection.slot.evict_first();
             !discard(rest).await
@@ -295,7 +295,7 @@ struct Framing {
     chunked: bool,
     /// RFC 9110 §10.1.1: the caller waits for `100 Continue`. After a refusal it may send the content or not, so nobody
     /// knows where the next request begins.
-    asks: bool,
+    expects_continue: bool,
     /// In HTTP/2 a request is a stream, which ends without its connection.
     is_stream: bool,
 }
@@ -304,7 +304,7 @@ impl Framing {
     fn of(request: &http::Request<Incoming>) -> Self {
         Self {
             chunked: request.headers().contains_key(TRANSFER_ENCODING),
-            asks: request.headers().contains_key(EXPECT),
+            expects_continue: request.headers().contains_key(EXPECT),
             is_stream: request.version() > Version::HTTP_11,
         }
     }

@@ -1,8 +1,8 @@
 //! HTTP: connections, paths, headers, status codes, metrics.
 //!
-//! This package never decides whether a request is right: it hands the form to an endpoint of `jeton-service` and turns
-//! the answer into a response. Only here is warp known. Start with [`public_routes`] and [`management_routes`], the
-//! tables of paths.
+//! This package must never know whether a request is right: it hands the form to an endpoint of `jeton-service` and
+//! turns the answer into a response. Only here is warp known. Start with [`public_routes`] and [`management_routes`],
+//! the tables of paths.
 
 mod connection;
 mod cors;

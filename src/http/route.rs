@@ -134,7 +134,7 @@ impl Table {
                 let id = arrival.map_or_else(|| "".into(), |arrival| arrival.request_id);
                 let untold =
                     source.untold.filter(|_| route.is_some_and(|route| route.is_form(&method)));
-                self.notice(untold, source, &id);
+                self.count_unnamed_caller(untold, source, &id);
                 let mut response = match route {
                     Some(route) => route.answer(&method, headers, content, id, source).await,
                     None => reply::not_found(),
@@ -157,7 +157,7 @@ impl Table {
 
     /// Counts a form whose caller a trusted proxy should have named, and logs a warning once. Documents do not count:
     /// they are the same for everyone, and health checks ask for them without the field.
-    fn notice(&self, untold: Option<Untold>, source: Source, request_id: &str) {
+    fn count_unnamed_caller(&self, untold: Option<Untold>, source: Source, request_id: &str) {
         if let (Some(untold @ (Untold::Missing | Untold::Unreadable)), Some(proxy)) =
             (untold, source.address)
         {
@@ -342,7 +342,7 @@ async fn read(
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
             return Err(NotReceived::TooLarge);
         }
-        evict_one(&mut whole, chunk.remaining());
+        reserve(&mut whole, chunk.remaining());
         while chunk.has_remaining() {
             let part = chunk.chunk();
             whole.extend_from_slice(part);
@@ -355,7 +355,7 @@ async fn read(
 
 /// Reserves capacity. A vector that grows by itself would leave passwords in the memory that it moves from, so this one
 /// is copied and wiped.
-fn evict_one(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
+fn reserve(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = octets.len() + more;
     if needed > octets.capacity() {
         let mut roomier = Vec::with_capacity(needed.next_power_of_two());
@@ -388,7 +388,7 @@ mod tests {
     }
 
     /// Panics at every second request, with or without having waited before.
-    fn moody(waits: bool) -> FormHandler {
+    fn panics_at_every_second(waits: bool) -> FormHandler {
         let count = AtomicUsize::new(0);
         Box::new(move |request| {
             let turn = count.fetch_add(1, Ordering::Relaxed);
@@ -412,7 +412,10 @@ mod tests {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         let headers = Arc::new(HeaderMap::from_iter([(CONTENT_TYPE, form)]));
         for waits in [false, true] {
-            for handler in [Handler::Query(moody(waits)), Handler::Command(moody(waits))] {
+            for handler in [
+                Handler::Query(panics_at_every_second(waits)),
+                Handler::Command(panics_at_every_second(waits)),
+            ] {
                 let route = Route { name: "moody", cors: CorsPolicy::Nobody, handler };
                 for status in [200, 500, 200, 500] {
                     let content = Once(Some(b"a=b"));

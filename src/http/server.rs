@@ -90,14 +90,14 @@ pub fn memory_bound(max_connections: usize) -> usize {
 
 /// Logs that something is short, at most once in `SHORTAGE_INTERVAL`.
 #[derive(Default)]
-struct Shortage {
-    told: Option<Instant>,
+struct RareWarning {
+    logged: Option<Instant>,
 }
 
-impl Shortage {
-    fn tell(&mut self, what: impl FnOnce()) {
-        if self.told.is_none_or(|told| told.elapsed() >= SHORTAGE_INTERVAL) {
-            self.told = Some(Instant::now());
+impl RareWarning {
+    fn log(&mut self, what: impl FnOnce()) {
+        if self.logged.is_none_or(|logged| logged.elapsed() >= SHORTAGE_INTERVAL) {
+            self.logged = Some(Instant::now());
             what();
         }
     }
@@ -194,20 +194,20 @@ impl Server {
         routes: BoxedFilter<(Response,)>,
         stage: &watch::Receiver<Stage>,
     ) {
-        let (mut no_descriptor, mut no_slot) = (Shortage::default(), Shortage::default());
+        let (mut no_descriptor, mut no_slot) = (RareWarning::default(), RareWarning::default());
         loop {
             let (stream, address) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    no_descriptor.tell(|| tracing::warn!("cannot accept connections: {error}"));
+                    no_descriptor.log(|| tracing::warn!("cannot accept connections: {error}"));
                     slots.evict_one();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let most = self.max_connections;
-            let full = || tracing::warn!("all {most} connections are taken: idle ones be evicted");
-            let slot = slots.take(|| no_slot.tell(full)).await;
+            let full = || tracing::warn!("all {most} connections are taken: idle ones are evicted");
+            let slot = slots.take(|| no_slot.log(full)).await;
             let (peer, stage) = (address.ip().to_canonical(), stage.clone());
             let (idle_time, strict_transport) = (self.idle_times.of(peer), self.strict_transport());
             let connection = Connection { peer, idle_time, strict_transport, slot, stage };

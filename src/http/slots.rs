@@ -28,7 +28,7 @@ pub(super) struct Slots {
     free: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
     /// How many connections and requests have come.
-    come: AtomicU64,
+    arrived: AtomicU64,
     /// How many requests are in progress, from the end of their heads until their answers.
     under_way: AtomicUsize,
     budget: Budget,
@@ -56,13 +56,13 @@ impl Waiting {
     /// Evicts the first connection of a rank, if it has waited long enough. Returns whether it did.
     fn evict(&mut self, rank: Rank) -> bool {
         let mut of_rank = self.connections.range((rank, 0)..=(rank, u64::MAX));
-        let Some((&key, (since, told))) = of_rank.next() else { return false };
-        let tells = rank == Rank::Refused || since.elapsed() >= PATIENCE;
-        if tells {
-            told.notify_one();
+        let Some((&key, (since, evicted_signal))) = of_rank.next() else { return false };
+        let is_due = rank == Rank::Refused || since.elapsed() >= PATIENCE;
+        if is_due {
+            evicted_signal.notify_one();
             self.connections.remove(&key);
         }
-        tells
+        is_due
     }
 }
 
@@ -75,9 +75,9 @@ impl Slots {
     pub(super) fn new(most: usize) -> Arc<Self> {
         let most = most.min(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(most));
-        let (come, under_way) = Default::default();
+        let (arrived, under_way) = Default::default();
         let budget = Budget::new(most);
-        Arc::new(Self { most, free, waiting: Mutex::default(), come, under_way, budget })
+        Arc::new(Self { most, free, waiting: Mutex::default(), arrived, under_way, budget })
     }
 
     /// Takes a slot. If none is free, calls `when_full` and evicts another connection.
@@ -104,12 +104,12 @@ impl Slots {
 
     /// Waits until no request is in progress, and for a while neither a connection nor a request has come.
     pub(super) async fn quiet(&self) {
-        let (mut come, mut since) = (self.come.load(Ordering::Relaxed), Instant::now());
+        let (mut arrived, mut since) = (self.arrived.load(Ordering::Relaxed), Instant::now());
         while since.elapsed() < QUIET {
             sleep(LOOK_AGAIN).await;
-            let now = self.come.load(Ordering::Relaxed);
-            if now != come || self.under_way.load(Ordering::Relaxed) > 0 {
-                (come, since) = (now, Instant::now());
+            let now = self.arrived.load(Ordering::Relaxed);
+            if now != arrived || self.under_way.load(Ordering::Relaxed) > 0 {
+                (arrived, since) = (now, Instant::now());
             }
         }
     }
@@ -129,7 +129,7 @@ impl Slots {
 pub(super) struct Slot {
     slots: Arc<Slots>,
     state: Mutex<State>,
-    told: Arc<Notify>,
+    evicted_signal: Arc<Notify>,
     /// Whether a request uses the memory that each connection has of its own.
     own_memory_taken: AtomicBool,
     /// How many octets of the shared budget its other requests have.
@@ -154,7 +154,7 @@ struct State {
 
 impl Slot {
     fn new(slots: &Arc<Slots>, permit: OwnedSemaphorePermit) -> Arc<Self> {
-        slots.come.fetch_add(1, Ordering::Relaxed);
+        slots.arrived.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let state = State {
             answering: 0,
@@ -168,7 +168,7 @@ impl Slot {
         let slot = Self {
             slots: Arc::clone(slots),
             state: Mutex::new(state),
-            told: Arc::default(),
+            evicted_signal: Arc::default(),
             own_memory_taken: AtomicBool::new(false),
             shared: AtomicUsize::new(0),
             _permit: permit,
@@ -184,7 +184,7 @@ impl Slot {
         let mut waiting = lock(&self.slots.waiting);
         waiting.turns += 1;
         state.turn = waiting.turns;
-        let entry = (state.since, Arc::clone(&self.told));
+        let entry = (state.since, Arc::clone(&self.evicted_signal));
         waiting.connections.insert((state.rank, state.turn), entry);
     }
 
@@ -199,7 +199,7 @@ impl Slot {
         let mut state = lock(&self.state);
         state.refused = true;
         drop(state);
-        self.settle();
+        self.update_rank();
     }
 
     /// Takes the connection's own memory, if no request has it.
@@ -217,7 +217,7 @@ impl Slot {
         let taken = self.slots.budget.take(octets);
         if taken {
             self.shared.fetch_add(octets, Ordering::Relaxed);
-            self.settle();
+            self.update_rank();
         } else {
             lock(&self.slots.waiting).evict(Rank::Sharing);
         }
@@ -227,11 +227,11 @@ impl Slot {
     pub(super) fn free_shared_memory(&self, octets: usize) {
         self.slots.budget.give_back(octets);
         self.shared.fetch_sub(octets, Ordering::Relaxed);
-        self.settle();
+        self.update_rank();
     }
 
     /// Updates its rank, if it waits for its caller.
-    fn settle(&self) {
+    fn update_rank(&self) {
         let mut state = lock(&self.state);
         if state.answering == 0 && state.rank != self.rank(&state) {
             self.wait_no_more(&state);
@@ -248,7 +248,7 @@ impl Slot {
     }
 
     pub(super) async fn evicted(&self) {
-        self.told.notified().await;
+        self.evicted_signal.notified().await;
     }
 
     /// Since when no request is in progress; `None` while one is.
@@ -281,7 +281,7 @@ pub(super) struct RequestUnderWay {
 impl RequestUnderWay {
     /// A request whose head has arrived.
     pub(super) fn new(slot: &Arc<Slot>) -> Self {
-        slot.slots.come.fetch_add(1, Ordering::Relaxed);
+        slot.slots.arrived.fetch_add(1, Ordering::Relaxed);
         slot.slots.under_way.fetch_add(1, Ordering::Relaxed);
         lock(&slot.state).requests += 1;
         Self { slot: Arc::clone(slot), begun: AtomicBool::new(false) }

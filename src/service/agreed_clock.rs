@@ -20,21 +20,21 @@ use jeton_store::{Store, StoreError};
 /// How far the clock may be from the second one. The life cycle of keys allows for this much (`crypto/key_lifecycle`).
 const OFFSET_MAX: i64 = 30_000;
 /// The offset from which on a warning is logged.
-const OFFSET_WORTH_A_WORD: i64 = 5_000;
+const OFFSET_LOGGED: i64 = 5_000;
 /// A slower answer of the database says too little about its clock, so it is not used.
 const ROUND_TRIP_MAX: i64 = 2_000;
 /// How long a clock without a second one must run evenly after it was set, before it is believed.
 const BELIEVED_AFTER: i64 = 5 * 60_000;
 /// The same for a small change, which does little harm if it is wrong: after a suspension, or a correction by NTP.
-const BELIEVED_SOON_AFTER: i64 = 10_000;
+const SMALL_CHANGE_BELIEVED_AFTER: i64 = 10_000;
 /// The small changes, from one hour back to twelve hours forward.
-const LITTLE: std::ops::RangeInclusive<i64> = -3_600_000..=12 * 3_600_000;
+const SMALL_CHANGE: std::ops::RangeInclusive<i64> = -3_600_000..=12 * 3_600_000;
 /// The same if the clock shows an earlier date than the recorded one: then one of the two is wrong.
 const BELIEVED_AGAINST_RECORD_AFTER: i64 = 60 * 60_000;
 /// How far a clock may drift meanwhile and count as running evenly.
 const DRIFT_MAX: i64 = 2_000;
-/// How long a clock must have agreed before rows are deleted or keys made by it. It is longer than the hour after which
-/// a wrong clock is believed.
+/// How long a clock must have agreed before rows are deleted or keys made by it. It is longer than the hour for which a
+/// clock may be wrong unnoticed.
 const PROVEN_AFTER: i64 = 70 * 60_000;
 /// A clock that shows a date so soon after the recorded one is taken for the clock that recorded it.
 const PROVEN_WITHIN: Seconds = Seconds::new(12 * 3_600);
@@ -68,22 +68,22 @@ struct State {
     /// When this replica last recorded a date, by the steady clock.
     recorded: Option<i64>,
     /// The distance that was last logged.
-    said: Distance,
+    logged: Distance,
 }
 
 /// How far the clock is from the second one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Distance {
     Near,
-    WorthAWord,
+    WorthLogging,
     Off,
 }
 
 impl Distance {
     fn of(ahead: i64) -> Self {
         match ahead.abs() {
-            0..=OFFSET_WORTH_A_WORD => Self::Near,
-            ..=OFFSET_MAX => Self::WorthAWord,
+            0..=OFFSET_LOGGED => Self::Near,
+            ..=OFFSET_MAX => Self::WorthLogging,
             _ => Self::Off,
         }
     }
@@ -151,20 +151,20 @@ impl State {
     /// Takes the time of the database as the reference. `steady` is when the database read it.
     fn compare(&mut self, reading: Reading, database: i64, steady: i64) {
         (self.reference, self.at_least) = (database - steady, false);
-        self.note(reading);
+        self.update_agreement(reading);
     }
 
     /// Compares the clock with its own past. A clock that was set is believed once it has run evenly for long enough.
-    fn go_on(&mut self, reading: Reading) -> Finding {
+    fn compare_with_past(&mut self, reading: Reading) -> Finding {
         let (own, ahead) = (reading.shown - reading.steady, self.ahead(reading));
         if self.agrees(reading) {
             // The reference follows, so the small corrections of NTP do not add up.
             (self.reference, self.at_least, self.set_to) = (own, false, None);
-            self.note(reading);
+            self.update_agreement(reading);
             let near = Distance::of(ahead) == Distance::Near;
             return if near { Finding::Nothing } else { Finding::WasSet(ahead) };
         }
-        self.note(reading);
+        self.update_agreement(reading);
         let (shown, since) = match self.set_to {
             Some((shown, since)) if (own - shown).abs() <= DRIFT_MAX => (shown, since),
             _ => (own, reading.steady),
@@ -173,7 +173,7 @@ impl State {
         let against_record =
             self.seen_at.is_some_and(|at| reading.shown < at.0 * 1_000 - OFFSET_MAX);
         let patience = match ahead {
-            _ if LITTLE.contains(&ahead) => BELIEVED_SOON_AFTER,
+            _ if SMALL_CHANGE.contains(&ahead) => SMALL_CHANGE_BELIEVED_AFTER,
             _ if against_record => BELIEVED_AGAINST_RECORD_AFTER,
             _ => BELIEVED_AFTER,
         };
@@ -181,11 +181,11 @@ impl State {
             return Finding::Nothing;
         }
         (self.reference, self.at_least, self.set_to) = (own, false, None);
-        self.note(reading);
+        self.update_agreement(reading);
         Finding::Believed(ahead)
     }
 
-    fn note(&mut self, reading: Reading) {
+    fn update_agreement(&mut self, reading: Reading) {
         self.agreed_since = match self.agreed_since {
             _ if !self.agrees(reading) => None,
             None => Some(reading.steady),
@@ -211,7 +211,7 @@ impl AgreedClock {
             set_to: None,
             seen_at,
             recorded: None,
-            said: Distance::Near,
+            logged: Distance::Near,
         };
         let agreed = Self { clock, store, state: Mutex::new(state) };
         agreed.compare().await?;
@@ -310,18 +310,18 @@ impl AgreedClock {
         let reading = self.clock.reading();
         let round_trip = reading.steady - before.steady;
         let finding = match answer {
-            Ok(None) => self.state().go_on(reading),
+            Ok(None) => self.state().compare_with_past(reading),
             Ok(Some(shown)) if round_trip <= ROUND_TRIP_MAX => {
                 let steady = before.steady + round_trip / 2;
                 self.state().compare(reading, self.clock.beside(shown, steady), steady);
                 Finding::Nothing
             }
             Ok(Some(_)) | Err(_) => {
-                self.state().note(reading);
+                self.state().update_agreement(reading);
                 Finding::Nothing
             }
         };
-        self.say(reading);
+        self.log_distance(reading);
         if let Finding::WasSet(by) = finding {
             tracing::warn!("the clock of this machine was set by {} s", by / 1_000);
         }
@@ -357,18 +357,18 @@ impl AgreedClock {
     }
 
     /// Logs the distance when it enters another class.
-    fn say(&self, reading: Reading) {
+    fn log_distance(&self, reading: Reading) {
         let has_second = self.store.has_clock();
         let (ahead, before) = {
             let mut state = self.state();
             let ahead = state.ahead(reading);
-            (ahead, std::mem::replace(&mut state.said, Distance::of(ahead)))
+            (ahead, std::mem::replace(&mut state.logged, Distance::of(ahead)))
         };
         let off = ClockOff { ahead, has_second };
         match Distance::of(ahead) {
             distance if distance == before => {}
             Distance::Near => tracing::info!("the clock of this machine agrees again"),
-            Distance::WorthAWord => tracing::warn!("{off}"),
+            Distance::WorthLogging => tracing::warn!("{off}"),
             Distance::Off => tracing::error!("not ready: {off}"),
         }
     }
@@ -395,14 +395,15 @@ mod tests {
             set_to: None,
             seen_at: seen_at.map(|at| Timestamp(at / 1_000)),
             recorded: None,
-            said: Distance::Near,
+            logged: Distance::Near,
         }
     }
 
     /// Runs the clock from one moment to another, set by `set_by`. Returns whether it was believed.
     fn run(state: &mut State, from: i64, to: i64, set_by: i64) -> bool {
         let mut moments = (from..=to).step_by(2_000);
-        moments.any(|run| matches!(state.go_on(after(run, set_by)), Finding::Believed(_)))
+        moments
+            .any(|run| matches!(state.compare_with_past(after(run, set_by)), Finding::Believed(_)))
     }
 
     #[test]
@@ -474,8 +475,8 @@ mod tests {
     fn a_word_is_said_from_five_seconds_on() {
         for (ahead, distance) in [
             (5_000, Distance::Near),
-            (5_001, Distance::WorthAWord),
-            (-30_000, Distance::WorthAWord),
+            (5_001, Distance::WorthLogging),
+            (-30_000, Distance::WorthLogging),
             (-30_001, Distance::Off),
         ] {
             assert_eq!(Distance::of(ahead), distance, "{ahead} ms");

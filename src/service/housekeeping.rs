@@ -116,8 +116,8 @@ pub async fn end_sessions_of_client(store: &Store, id: &ClientId) -> Result<u64,
     in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
 }
 
-/// Ends sessions of a user, or those through one client, except the newest `but`. Returns how many. Sessions that are
-/// opened meanwhile are included.
+/// Ends sessions of a user, or those through one client, but leaves `but` of them, whichever these are. Returns how
+/// many. Sessions that are opened meanwhile are included.
 ///
 /// # Errors
 /// [`StoreError`]; sessions that were ended stay ended.

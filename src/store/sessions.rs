@@ -220,7 +220,8 @@ impl UseCase for EndSession {
     }
 }
 
-/// Ends some sessions of a user, or of those through one client, except the newest. Returns how many it ended.
+/// Ends some sessions of a user, or of those through one client, but leaves some, whichever these are. Returns how many
+/// it ended.
 #[derive(Clone, Debug)]
 pub struct EndSessionsOfUser {
     /// The user.

@@ -12,7 +12,7 @@ use jeton_oauth::ScryptCost;
 
 /// The length of the longest bar, so that lines have less than 80 columns.
 const BAR: f64 = 50.0;
-/// By which factor more memory must be faster to be recommended.
+/// More memory is recommended only if it is faster by this factor.
 const WORTHWHILE: f64 = 1.05;
 
 /// The measurements, and what follows from them.

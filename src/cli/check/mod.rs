@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::ArgMatches;
 use rustix::fs::{Access, access};
 
-use super::serve::{Plan, bind, check_default_client, key_vault, require_rights};
+use super::serve::{Plan, bind, check_default_client, key_store, require_rights};
 use super::{Failure, healthcheck, in_database, output, unknown_variables};
 use crate::config::{ByteSize, ServeSettings};
 use jeton_crypto::random;
@@ -191,7 +191,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
             Err(problem) => Err(problem),
         });
     }
-    let key_store = key_vault(store, &settings.keys);
+    let key_store = key_store(store, &settings.keys);
     match Keys::try_open(&key_store, Clock::System.now()).await {
         Ok(0) => look_at_master_key(settings, findings),
         Ok(count) => Findings::good(&format!("{count} keys open with the master key and work")),

@@ -57,7 +57,8 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
     let standard_error = File::from(standard_error.map_err(|error| failed(&error))?);
     let queue = QUEUE.get_or_init(|| Arc::new(Queue::new(LINES_DROPPED.clone())));
-    let mut writer = Writer::new(Arc::clone(queue), standard_error, move |lost| tell(lost, format));
+    let mut writer =
+        Writer::new(Arc::clone(queue), standard_error, move |lost| format_lost(lost, format));
     let thread = supervise_thread("log", &Health::default(), move || {
         loop {
             writer.write_next();
@@ -110,7 +111,7 @@ where
 }
 
 /// A line that says how many are missing, in the same form as the others.
-fn tell(lost: Lost, format: LogFormat) -> Vec<u8> {
+fn format_lost(lost: Lost, format: LogFormat) -> Vec<u8> {
     let line = Kept::default();
     let log = registry().with(lines(format, line.clone())).with(LevelFilter::WARN);
     with_default(log, || {

@@ -17,9 +17,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::config::AUDIT_TARGET;
 
 /// How many octets may wait.
-const ROOM: usize = 1 << 20;
+const LENGTH_MAX: usize = 1 << 20;
 /// How many of them may be lines that are no audit events, so that a flood of these leaves room for audit events.
-const ROOM_OF_OTHERS: usize = ROOM / 2;
+const OTHERS_LENGTH_MAX: usize = LENGTH_MAX / 2;
 /// How long to wait if standard error is full and in non-blocking mode.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -70,7 +70,7 @@ struct State {
     /// The octets of all lines, including the one being written.
     octets: usize,
     /// The octets of the line being written; `None` while none is.
-    in_hand: Option<usize>,
+    in_progress: Option<usize>,
 }
 
 impl Queue {
@@ -88,12 +88,12 @@ impl Queue {
 
     /// Adds a whole line, or counts it as dropped. Never waits for standard error.
     pub(super) fn push(&self, kind: Kind, line: &[u8]) {
-        let room = match kind {
-            Kind::Audit => ROOM,
-            Kind::Other => ROOM_OF_OTHERS,
+        let length_max = match kind {
+            Kind::Audit => LENGTH_MAX,
+            Kind::Other => OTHERS_LENGTH_MAX,
         };
         let mut state = self.lock();
-        if state.octets + line.len() > room {
+        if state.octets + line.len() > length_max {
             let lost = self.count(kind);
             match state.entries.back_mut() {
                 Some(Entry::Gap(gap)) => gap.add(lost),
@@ -109,17 +109,17 @@ impl Queue {
 
     /// Waits until everything is written, at most this long.
     pub(super) fn wait_until_empty(&self, at_most: Duration) {
-        let is_busy = |state: &mut State| !state.entries.is_empty() || state.in_hand.is_some();
+        let is_busy = |state: &mut State| !state.entries.is_empty() || state.in_progress.is_some();
         drop(self.emptied.wait_timeout_while(self.lock(), at_most, is_busy));
     }
 
     /// Waits for the next entry. Calling it means that the previous one is done.
     fn next(&self) -> Entry {
         let mut state = self.lock();
-        state.octets -= state.in_hand.take().unwrap_or_default();
+        state.octets -= state.in_progress.take().unwrap_or_default();
         loop {
             if let Some(entry) = state.entries.pop_front() {
-                state.in_hand = Some(entry.octets());
+                state.in_progress = Some(entry.octets());
                 return entry;
             }
             self.emptied.notify_all();
@@ -157,16 +157,16 @@ pub(super) struct Writer<O, T> {
     queue: Arc<Queue>,
     out: O,
     /// Makes the line that says how many are missing.
-    tell: T,
+    format_lost: T,
     /// What is missing and was not reported yet.
     lost: Lost,
     /// Whether the last line was written only in part.
-    torn: bool,
+    incomplete: bool,
 }
 
 impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
-    pub(super) fn new(queue: Arc<Queue>, out: O, tell: T) -> Self {
-        Self { queue, out, tell, lost: Lost::default(), torn: false }
+    pub(super) fn new(queue: Arc<Queue>, out: O, format_lost: T) -> Self {
+        Self { queue, out, format_lost, lost: Lost::default(), incomplete: false }
     }
 
     /// Waits for the next line and writes it. If that fails, the line is dropped.
@@ -175,10 +175,10 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
         match queue.next() {
             Entry::Gap(lost) => {
                 self.lost.add(lost);
-                self.tell_lost();
+                self.report_lost();
             }
             Entry::Line(kind, line) => {
-                if !self.tell_lost() || self.write(&line).is_err() {
+                if !self.report_lost() || self.write(&line).is_err() {
                     self.lost.add(queue.count(kind));
                 }
             }
@@ -186,9 +186,9 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
     }
 
     /// Reports what is missing. Returns whether nothing is left to report.
-    fn tell_lost(&mut self) -> bool {
+    fn report_lost(&mut self) -> bool {
         if self.lost != Lost::default() {
-            let line = (self.tell)(self.lost);
+            let line = (self.format_lost)(self.lost);
             if self.write(&line).is_err() {
                 return false;
             }
@@ -199,9 +199,9 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
 
     /// Writes a line, after ending one that was written only in part.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.torn {
+        if self.incomplete {
             self.write_octets(b"\n")?;
-            self.torn = false;
+            self.incomplete = false;
         }
         self.write_octets(line)
     }
@@ -212,7 +212,7 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(length) => {
                     octets = octets.get(length..).unwrap_or_default();
-                    self.torn = !octets.is_empty();
+                    self.incomplete = !octets.is_empty();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Another program that shares the pipe may have made it non-blocking.

@@ -30,7 +30,7 @@ use jeton_runtime::supervision::{Health, supervise};
 use jeton_store::migration::MigrationError;
 use jeton_store::{Stop, Store};
 use parts::Parts;
-pub(super) use plan::{Plan, issuer, key_vault, require_rights};
+pub(super) use plan::{Plan, issuer, key_store, require_rights};
 use upkeep::Upkeep;
 
 const MANAGEMENT_CONNECTIONS_MAX: usize = 64;

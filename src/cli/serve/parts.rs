@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::super::{Failure, log};
-use super::plan::{key_vault, replica_settings};
+use super::plan::{key_store, replica_settings};
 use super::upkeep::{self, Upkeep};
 use crate::config::ServeSettings;
 use jeton_crypto::hashing_pool::HashingPool;
@@ -57,7 +57,7 @@ impl Parts {
         hashing: &HashingPool,
     ) -> Result<Self, Failure> {
         let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
-        let key_store = key_vault(store.clone(), &settings.keys);
+        let key_store = key_store(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(key_store, Arc::clone(&agreed)).await?);
         // Recorded before anything is published: a key that another replica makes from now on waits for verifiers that
         // cache this replica's key set. Keys made before are read once more. A failure is logged when `Upkeep` reloads,
@@ -172,7 +172,7 @@ impl Parts {
             certificate,
             metrics: Arc::clone(&self.metrics),
             replica: Arc::clone(&self.replica),
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 
@@ -203,7 +203,7 @@ impl Parts {
             writes,
             health: health.clone(),
             draining,
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 

@@ -127,7 +127,7 @@ pub(in crate::cli) async fn require_rights(
 }
 
 /// The key store of a database, with these settings.
-pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyStore {
+pub(in crate::cli) fn key_store(store: Store, settings: &KeySettings) -> KeyStore {
     KeyStore {
         store,
         master_key_files: settings.master.master_key_file.clone(),

@@ -28,7 +28,7 @@ const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
 /// How often the service records that it runs.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a service that stops tries to record that.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+const STOP_RECORD_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often it is logged that the certificate cannot be read.
 const UNREADABLE_INTERVAL: Seconds = Seconds::new(3_600);
 /// How often it is logged that clients refuse the certificate because of its dates.
@@ -44,12 +44,12 @@ pub(super) struct Upkeep {
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) replica: Arc<Replica>,
-    pub(super) told: Mutex<Told>,
+    pub(super) logged: Mutex<Logged>,
 }
 
 /// What was last logged about the certificate, and when.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct Logged {
     /// Why it could not be read.
     unreadable: Option<(String, Seconds)>,
     /// That clients refuse it.
@@ -95,36 +95,36 @@ impl Upkeep {
     /// Loads a renewed certificate. A lasting problem is logged once an hour, bad dates once a day.
     fn look_at(&self, certificate: &Certificate) {
         let elapsed = self.clock.elapsed();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match certificate.reload() {
             Ok(taken) => {
-                let was_unreadable = told.unreadable.take().is_some();
+                let was_unreadable = logged.unreadable.take().is_some();
                 if taken || was_unreadable {
                     let Validity { not_before, not_after } = certificate.validity();
                     tracing::info!(%not_before, %not_after, "the certificate was read again");
-                    told.refused = None;
+                    logged.refused = None;
                 }
             }
             Err(error) => {
                 self.metrics.reload_failures.inc();
                 let problem = error.to_string();
-                let is_new = told.unreadable.as_ref().is_none_or(|(last, at)| {
+                let is_new = logged.unreadable.as_ref().is_none_or(|(last, at)| {
                     *last != problem || elapsed.since(*at) >= UNREADABLE_INTERVAL
                 });
                 if is_new {
                     tracing::warn!("going on with the certificate in use: {problem}");
-                    told.unreadable = Some((problem, elapsed));
+                    logged.unreadable = Some((problem, elapsed));
                 }
             }
         }
-        let is_due = told.refused.is_none_or(|at| elapsed.since(at) >= REFUSED_INTERVAL);
+        let is_due = logged.refused.is_none_or(|at| elapsed.since(at) >= REFUSED_INTERVAL);
         // Without the right time nothing can be said about dates.
         if is_due
             && let Ok(now) = self.clock.now()
             && let Some(problem) = certificate.validity().problem(now)
         {
             tracing::warn!("{problem}");
-            told.refused = Some(elapsed);
+            logged.refused = Some(elapsed);
         }
     }
 
@@ -156,7 +156,7 @@ impl Upkeep {
 
     /// Records that this replica has stopped, after its last answer.
     pub(super) async fn end(&self) {
-        let said = tokio::time::timeout(FAREWELL_TIMEOUT, self.replica.stop()).await;
+        let said = tokio::time::timeout(STOP_RECORD_TIMEOUT, self.replica.stop()).await;
         let problem = match said {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),

@@ -50,7 +50,7 @@ pub enum GenuineToken {
 pub struct Keys {
     key_store: KeyStore,
     clock: Arc<AgreedClock>,
-    in_hand: ArcSwap<InHand>,
+    current: ArcSwap<CurrentKeys>,
     signatures: SignatureCounters,
     /// One look at a time, so that an earlier one never overwrites the result of a later one.
     looked: Mutex<Look>,
@@ -73,7 +73,7 @@ struct Look {
 }
 
 #[derive(Debug)]
-struct InHand {
+struct CurrentKeys {
     opened: Opened,
     schedule: Schedule,
     key_set: Arc<KeySet>,
@@ -123,15 +123,15 @@ impl Keys {
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub async fn load(key_store: KeyStore, clock: Arc<AgreedClock>) -> Result<Self, KeyError> {
-        let nothing = InHand::nothing(key_store.schedule);
+        let nothing = CurrentKeys::nothing(key_store.schedule);
         let asked = clock.elapsed();
         let read = read_and_make(&key_store, &clock, &nothing.opened, nothing.schedule).await?;
-        let in_hand = sort(read.opened, read.schedule, &clock, asked, None);
-        in_hand.check_start(read.made)?;
-        in_hand.opened.report(&nothing.opened);
-        let in_hand = ArcSwap::from_pointee(in_hand);
+        let current = sort(read.opened, read.schedule, &clock, asked, None);
+        current.check_start(read.made)?;
+        current.opened.report(&nothing.opened);
+        let current = ArcSwap::from_pointee(current);
         let looked = Mutex::new(Look { ended: Instant::now(), outcome: Ok(()) });
-        Ok(Self { key_store, clock, in_hand, signatures: SignatureCounters::default(), looked })
+        Ok(Self { key_store, clock, current, signatures: SignatureCounters::default(), looked })
     }
 
     /// Opens the stored keys, and returns how many there are. Makes none.
@@ -150,21 +150,21 @@ impl Keys {
     /// The current signing keys.
     #[must_use]
     pub fn key_set(&self) -> Arc<KeySet> {
-        Arc::clone(&self.in_hand.load().key_set)
+        Arc::clone(&self.current.load().key_set)
     }
 
     /// The current JWKS.
     #[must_use]
     pub fn jwks(&self) -> Arc<Document> {
-        Arc::clone(&self.in_hand.load().jwks)
+        Arc::clone(&self.current.load().jwks)
     }
 
     /// The state of the keys.
     #[must_use]
     pub fn health(&self) -> KeyHealth {
-        let in_hand = self.in_hand.load();
+        let current = self.current.load();
         let now = self.clock.presumed_now();
-        let (dates, schedule) = (in_hand.opened.signing_dates(), &in_hand.schedule);
+        let (dates, schedule) = (current.opened.signing_dates(), &current.schedule);
         let lives = key_lifecycle::lives(&dates, now, schedule, None);
         let of = |wanted| {
             let pairs = dates.iter().zip(&lives).filter(move |(_, life)| life.state == wanted);
@@ -175,14 +175,14 @@ impl Keys {
         let to_come = planned.filter(|_| next_signs_at.is_none());
         let published = |at: Timestamp| Timestamp(at.0.saturating_sub(schedule.lead.get()));
         KeyHealth {
-            age: self.clock.elapsed().since(in_hand.loaded),
-            jwks_max_age: in_hand.jwks.max_age,
+            age: self.clock.elapsed().since(current.loaded),
+            jwks_max_age: current.jwks.max_age,
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
-            signs: in_hand.key_set.signing().is_some(),
-            derives: in_hand.refresh.can_derive(),
-            counts: in_hand.opened.throttle.is_some(),
-            unusable: in_hand.opened.unusable.len(),
+            signs: current.key_set.signing().is_some(),
+            derives: current.refresh.can_derive(),
+            counts: current.opened.throttle.is_some(),
+            unusable: current.opened.unusable.len(),
         }
     }
 
@@ -191,8 +191,8 @@ impl Keys {
     /// # Errors
     /// [`Refusal::Unavailable`] if no such key can be opened here.
     pub fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
-        let in_hand = self.in_hand.load();
-        in_hand.opened.throttle.clone().ok_or_else(|| no_key(&in_hand, KeyPurpose::Throttle))
+        let current = self.current.load();
+        current.opened.throttle.clone().ok_or_else(|| no_key(&current, KeyPurpose::Throttle))
     }
 
     /// The key that signs now.
@@ -200,10 +200,10 @@ impl Keys {
     /// # Errors
     /// [`Refusal::Unavailable`] if no such key can be opened here.
     pub fn signer(&self, now: Timestamp) -> Result<Signer, Refusal> {
-        let in_hand = self.in_hand.load();
-        let signer = in_hand.key_set.signing().cloned();
+        let current = self.current.load();
+        let signer = current.key_set.signing().cloned();
         let signer = signer.filter(|signer| signer.gone_at.is_none_or(|at| now < at));
-        signer.ok_or_else(|| no_key(&in_hand, KeyPurpose::Signing))
+        signer.ok_or_else(|| no_key(&current, KeyPurpose::Signing))
     }
 
     /// Derives the refresh token of a session's generation. `refreshed_at` chooses the key.
@@ -215,11 +215,11 @@ impl Keys {
         claims: &RefreshTokenClaims,
         refreshed_at: Timestamp,
     ) -> Result<Secret, Refusal> {
-        let in_hand = self.in_hand.load();
-        if !in_hand.refresh.can_derive() {
-            return Err(no_key(&in_hand, KeyPurpose::Refresh));
+        let current = self.current.load();
+        if !current.refresh.can_derive() {
+            return Err(no_key(&current, KeyPurpose::Refresh));
         }
-        let derived = in_hand.refresh.derive(claims, refreshed_at);
+        let derived = current.refresh.derive(claims, refreshed_at);
         derived.map_err(|error| Refusal::Fault(error.to_string()))
     }
 
@@ -234,7 +234,7 @@ impl Keys {
     #[must_use]
     pub fn recall(&self, token: &Secret, issuer: &Issuer, now: Timestamp) -> Option<GenuineToken> {
         if is_jws(token) {
-            let claims = self.in_hand.load().key_set.recall(token.expose(), issuer, now)?;
+            let claims = self.current.load().key_set.recall(token.expose(), issuer, now)?;
             self.signatures.remembered.inc();
             return Some(GenuineToken::Access(Box::new(claims)));
         }
@@ -244,7 +244,7 @@ impl Keys {
     /// Verifies a refresh token with the keys in memory.
     #[must_use]
     pub fn judge_refresh_token(&self, token: &Secret) -> Verified<RefreshTokenClaims> {
-        self.in_hand.load().refresh.verify(token)
+        self.current.load().refresh.verify(token)
     }
 
     /// Returns the claims of a refresh token that was judged; `None` if it is not genuine. Only a token that names an
@@ -258,7 +258,7 @@ impl Keys {
         token: &Secret,
         judged: Verified<RefreshTokenClaims>,
     ) -> Result<Option<RefreshTokenClaims>, Refusal> {
-        self.verify(judged, |in_hand| in_hand.refresh.verify(token)).await
+        self.verify(judged, |current| current.refresh.verify(token)).await
     }
 
     /// Verifies a token of either kind; `None` if it is not genuine. Sessions are not checked.
@@ -272,8 +272,9 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Option<GenuineToken>, Refusal> {
         if is_jws(token) {
-            let verify = |in_hand: &InHand| in_hand.key_set.verify(token.expose(), issuer, now);
-            let claims = self.verify(verify(&self.in_hand.load_full()), verify).await?;
+            let verify =
+                |current: &CurrentKeys| current.key_set.verify(token.expose(), issuer, now);
+            let claims = self.verify(verify(&self.current.load_full()), verify).await?;
             self.signatures.verified.inc_by(u64::from(claims.is_some()));
             return Ok(claims.map(|claims| GenuineToken::Access(Box::new(claims))));
         }
@@ -286,7 +287,7 @@ impl Keys {
     async fn verify<T>(
         &self,
         judged: Verified<T>,
-        verify: impl Fn(&InHand) -> Verified<T>,
+        verify: impl Fn(&CurrentKeys) -> Verified<T>,
     ) -> Result<Option<T>, Refusal> {
         match judged {
             Verified::Genuine(claims) => return Ok(Some(claims)),
@@ -298,7 +299,7 @@ impl Keys {
             retry_after: Seconds::new(1),
             detail: format!("a token of an unknown key, and no look at the keys: {problem}"),
         })?;
-        match verify(&self.in_hand.load_full()) {
+        match verify(&self.current.load_full()) {
             Verified::Genuine(claims) => Ok(Some(claims)),
             Verified::OfClosedKey => Err(of_closed_key()),
             Verified::OfUnknownKey | Verified::Forged => Ok(None),
@@ -327,7 +328,7 @@ impl Keys {
     }
 
     async fn look(&self) -> Result<(), KeyError> {
-        let before = self.in_hand.load_full();
+        let before = self.current.load_full();
         let asked = self.clock.elapsed();
         let read =
             read_and_make(&self.key_store, &self.clock, &before.opened, before.schedule).await;
@@ -336,14 +337,14 @@ impl Keys {
             Err(problem) => (before.opened.clone(), before.schedule, before.loaded, Err(problem)),
         };
         opened.report(&before.opened);
-        let in_hand = sort(opened, schedule, &self.clock, loaded, Some(&before.key_set));
+        let current = sort(opened, schedule, &self.clock, loaded, Some(&before.key_set));
         let signs =
             |key_set: &KeySet| key_set.signing().map(|signer| signer.key.public().kid.clone());
-        if signs(&in_hand.key_set) != signs(&before.key_set) {
-            let kid = signs(&in_hand.key_set).map_or(String::new(), |kid| kid.to_string());
+        if signs(&current.key_set) != signs(&before.key_set) {
+            let kid = signs(&current.key_set).map_or(String::new(), |kid| kid.to_string());
             tracing::info!(target: "jeton::audit", event = "signing_key_changed", kid);
         }
-        self.in_hand.store(Arc::new(in_hand));
+        self.current.store(Arc::new(current));
         outcome
     }
 }
@@ -360,12 +361,12 @@ fn sort(
     clock: &AgreedClock,
     loaded: Seconds,
     before: Option<&KeySet>,
-) -> InHand {
+) -> CurrentKeys {
     let (now, age) = (clock.presumed_now(), clock.elapsed().since(loaded));
     let key_set = KeySet::new(&opened.signing, now, &schedule, before);
     let jwks = published(&key_set, schedule.vouched(age));
     let refresh = Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now));
-    InHand { opened, schedule, key_set: Arc::new(key_set), jwks, refresh, loaded }
+    CurrentKeys { opened, schedule, key_set: Arc::new(key_set), jwks, refresh, loaded }
 }
 
 /// The JWKS of a key set, cacheable for `max_age`.
@@ -380,15 +381,15 @@ fn of_closed_key() -> Refusal {
     }
 }
 
-fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
-    let problem = in_hand.opened.problem(Some(purpose));
+fn no_key(current: &CurrentKeys, purpose: KeyPurpose) -> Refusal {
+    let problem = current.opened.problem(Some(purpose));
     Refusal::Unavailable {
         retry_after: CLOSED_KEY_RETRY,
         detail: format!("there is no {} key that can be used here: {problem}", purpose.as_str()),
     }
 }
 
-impl InHand {
+impl CurrentKeys {
     /// No keys, before the first look.
     fn nothing(schedule: Schedule) -> Self {
         let key_set = Arc::new(KeySet::new(&[], Timestamp::default(), &schedule, None));

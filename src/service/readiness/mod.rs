@@ -26,7 +26,7 @@ pub struct Readiness {
     /// Whether the service was told to stop.
     pub draining: Stop,
     /// The causes that were last logged.
-    pub told: Mutex<Vec<String>>,
+    pub logged: Mutex<Vec<String>>,
 }
 
 /// The answer of `/readyz`.
@@ -86,7 +86,7 @@ impl Readiness {
         for part in &parts_down {
             found.push((part, format!("the part {part} failed and is started again")));
         }
-        self.tell(&found);
+        self.log_changes(&found);
         let stopping = *self.draining.borrow();
         if stopping {
             found.push(("stopping", "the service was told to stop".to_owned()));
@@ -115,10 +115,10 @@ impl Readiness {
     }
 
     /// Logs when the causes change, and when there are none any more.
-    fn tell(&self, found: &[(&str, String)]) {
+    fn log_changes(&self, found: &[(&str, String)]) {
         let subjects: Vec<_> = found.iter().map(|(subject, _)| (*subject).to_owned()).collect();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told == subjects {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged == subjects {
             return;
         }
         if found.is_empty() {
@@ -127,6 +127,6 @@ impl Readiness {
             let reasons: Vec<_> = found.iter().map(|(_, reason)| reason.as_str()).collect();
             tracing::warn!("not ready: {}", reasons.join("; "));
         }
-        *told = subjects;
+        *logged = subjects;
     }
 }

@@ -1,6 +1,6 @@
 //! Notices clients that present many tokens which this service never made, and clients that do not send their end
-//! users' addresses although they should. Such tokens are refused like any other bad token and never throttled: a
-//! gateway passes on what it is sent, so anyone could lock it out.
+//! users' addresses although they should. This only raises an alarm: a gateway passes on what it is sent, so if it were
+//! throttled, anyone could lock it out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};

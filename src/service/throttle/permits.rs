@@ -50,7 +50,7 @@ impl CounterPermits {
     }
 
     /// Whether at least as many permits are free as have failed recently. Permits that are held are not free.
-    fn has_room(&self, strikes: i64, before: u64) -> bool {
+    fn has_enough_free(&self, strikes: i64, before: u64) -> bool {
         // Read in this order, neither misses a failure in between.
         let free = self.permits.available_permits() as u64;
         free >= self.failed(strikes, before)
@@ -130,7 +130,7 @@ impl AttemptPermits {
                 let failed = u32::try_from(failed).unwrap_or(0);
                 let permits = Arc::clone(&counter.permits).acquire_many_owned(1 + failed).await;
                 let permit = keep_one(permits.expect("the semaphore is never closed"), failed);
-                if counter.has_room(*strikes, *before) {
+                if counter.has_enough_free(*strikes, *before) {
                     held.push((*counted, permit));
                     break;
                 }
@@ -152,7 +152,8 @@ impl AttemptPermits {
             Some((counted, counter, strikes, before))
         });
         wanted.all(|(counted, counter, strikes, before)| {
-            counter.has_room(*strikes, *before) && held.0.iter().any(|(own, _)| own == counted)
+            counter.has_enough_free(*strikes, *before)
+                && held.0.iter().any(|(own, _)| own == counted)
         })
     }
 

@@ -69,7 +69,7 @@ impl<'a> RefreshGrant<'a> {
 }
 
 /// A request, and how far its decision has come.
-struct Asked<'a> {
+struct Decision<'a> {
     client: &'a Client,
     claims: &'a RefreshTokenClaims,
     form: &'a Parameters,
@@ -102,9 +102,9 @@ impl RefreshGrantEndpoint {
         audit.session = Some(claims.session.clone());
         // 2. Decide by what is stored, and decide again if that changed meanwhile.
         let caller = &request.caller;
-        let mut asked = Asked { client, claims, form, caller, prefetch, waited: false };
+        let mut decision = Decision { client, claims, form, caller, prefetch, waited: false };
         for _ in 0..ATTEMPTS_MAX {
-            if let Some(answer) = self.attempt(&mut asked, audit).await? {
+            if let Some(answer) = self.attempt(&mut decision, audit).await? {
                 return Ok(answer);
             }
         }
@@ -116,12 +116,12 @@ impl RefreshGrantEndpoint {
     /// more.
     async fn attempt(
         &self,
-        asked: &mut Asked<'_>,
+        decision: &mut Decision<'_>,
         audit: &mut AuditContext,
     ) -> Result<Option<TokenResponse>, Refusal> {
-        let Asked { client, claims, form, .. } = *asked;
+        let Decision { client, claims, form, .. } = *decision;
         // 1. Find the session. It must be alive and belong to the client (§6, §10.4).
-        let session = asked.prefetch.session(&claims.session, &self.store).await?;
+        let session = decision.prefetch.session(&claims.session, &self.store).await?;
         audit.unknown_session = session.is_none();
         let session = session.ok_or(Reason::UnknownSession)?;
         audit.user = Some(session.user_id.clone());
@@ -138,8 +138,8 @@ impl RefreshGrantEndpoint {
         let (stored, window) = (session.generation, client.retry_window(self.retry_window));
         let presented = Presented::judge(claims.generation, stored, elapsed, window);
         match presented {
-            Presented::Late => return Err(withhold(asked, stored, Withheld::LateTab, audit)),
-            Presented::Reused => return self.end_reused(asked, session, audit).await,
+            Presented::Late => return Err(withhold(decision, stored, Withheld::LateTab, audit)),
+            Presented::Reused => return self.end_reused(decision, session, audit).await,
             Presented::Current | Presented::Retry | Presented::Ahead => {}
         }
         // 3. Reduce scope and audience to what user and client still may have of what was granted.
@@ -181,25 +181,25 @@ impl RefreshGrantEndpoint {
     /// read and judged twice. `None` asks for the second time.
     async fn end_reused(
         &self,
-        asked: &mut Asked<'_>,
+        decision: &mut Decision<'_>,
         session: StoredSession,
         audit: &mut AuditContext,
     ) -> Result<Option<TokenResponse>, Refusal> {
         let stored = session.generation;
-        if let Some(why) = self.withheld(asked.caller) {
-            return Err(withhold(asked, stored, why, audit));
+        if let Some(why) = self.withheld(decision.caller) {
+            return Err(withhold(decision, stored, why, audit));
         }
-        if !asked.waited {
+        if !decision.waited {
             // A connection that ended long ago may only be noticed at the next read.
-            asked.caller.is_gone_within(HANG_UP_PATIENCE).await;
-            asked.waited = true;
+            decision.caller.is_gone_within(HANG_UP_PATIENCE).await;
+            decision.waited = true;
             return Ok(None);
         }
         let end = EndReusedSession { id: session.id, generation: stored };
         if !self.store.perform(end).await? {
             return Ok(None);
         }
-        let generations = Generations { presented: asked.claims.generation, stored };
+        let generations = Generations { presented: decision.claims.generation, stored };
         audit.incident = Some(Incident::RefreshTokenReused { generations, withheld: None });
         Err(Reason::RefreshTokenReused.into())
     }
@@ -217,8 +217,13 @@ impl RefreshGrantEndpoint {
 }
 
 /// Refuses a reused token, and records why its session is not ended.
-fn withhold(asked: &Asked<'_>, stored: i64, why: Withheld, audit: &mut AuditContext) -> Refusal {
-    let generations = Generations { presented: asked.claims.generation, stored };
+fn withhold(
+    decision: &Decision<'_>,
+    stored: i64,
+    why: Withheld,
+    audit: &mut AuditContext,
+) -> Refusal {
+    let generations = Generations { presented: decision.claims.generation, stored };
     audit.incident = Some(Incident::RefreshTokenReused { generations, withheld: Some(why) });
     Reason::ReuseWithheld.into()
 }

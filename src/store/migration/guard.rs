@@ -23,7 +23,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the run that holds the guard changes its row.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
 /// The holder of a free guard.
-const NOBODY: &str = "guard";
+const FREE: &str = "guard";
 
 /// How far the next migration is. Version 0 is the beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn is_free(&self) -> bool {
-        self.holder == NOBODY
+        self.holder == FREE
     }
 }
 

@@ -329,20 +329,20 @@ impl Drop for Lease {
             self.given_up.inc();
         }
         if self.phase != Phase::Nothing || is_spent {
-            let winding_up = wind_up(object, self.phase, Arc::clone(&self.hosts));
+            let finishing = finish_abandoned(object, self.phase, Arc::clone(&self.hosts));
             // Without a runtime the program is ending, and its connections with it.
-            Handle::try_current().map(|runtime| runtime.spawn(winding_up)).ok();
+            Handle::try_current().map(|runtime| runtime.spawn(finishing)).ok();
         }
     }
 }
 
 /// Waits for the end of what nobody waits for any more. The connection counts in the pool until then.
-async fn wind_up(object: Object<Manager>, phase: Phase, hosts: Arc<Hosts>) {
+async fn finish_abandoned(object: Object<Manager>, phase: Phase, hosts: Arc<Hosts>) {
     match phase {
         Phase::Nothing => {}
-        Phase::Open => call_off(&object, &hosts).await,
+        Phase::Open => cancel_statement(&object, &hosts).await,
         Phase::Committing => {
-            if see_through(&object, &hosts).await {
+            if wait_for_commit(&object, &hosts).await {
                 // The connection is as good as before.
                 return;
             }
@@ -355,7 +355,7 @@ async fn wind_up(object: Object<Manager>, phase: Phase, hosts: Arc<Hosts>) {
 
 /// Cancels what is running, and waits for its end for a limited time. The connection must be closed afterwards, because
 /// a cancellation that arrives late would hit the next statement.
-async fn call_off(session: &Session, hosts: &Hosts) {
+async fn cancel_statement(session: &Session, hosts: &Hosts) {
     let cancel = session.client.cancel_token();
     let ended = async {
         cancel.cancel_query(hosts.tls.clone()).await.ok();
@@ -365,7 +365,7 @@ async fn call_off(session: &Session, hosts: &Hosts) {
 }
 
 /// Waits until a commit is answered. Returns `false` if it never will be, because the connection or its server is gone.
-async fn see_through(session: &Session, hosts: &Hosts) -> bool {
+async fn wait_for_commit(session: &Session, hosts: &Hosts) -> bool {
     // An empty request is answered after everything before it. TCP notices a dead peer.
     let mut answer = pin!(session.client.check_connection());
     loop {

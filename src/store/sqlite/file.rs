@@ -45,12 +45,12 @@ impl DatabaseFile {
         let before = identity(path, "");
         let mut connection = open_file(path).map_err(OpenProblem::File)?;
         set_up(&connection).map_err(classify).map_err(OpenProblem::File)?;
-        let left_clean = if is_new {
-            say_that_it_is_clean(&connection)
+        let cleaned = if is_new {
+            mark_clean(&connection)
         } else {
-            leave_nothing_behind(&mut connection, path)
+            rewrite_unless_clean(&mut connection, path)
         };
-        left_clean.map_err(OpenProblem::File)?;
+        cleaned.map_err(OpenProblem::File)?;
         // Takes and releases the write lock, so that a read-only file or folder is noticed now, not at the first login.
         run_script(&mut connection, "BEGIN IMMEDIATE; COMMIT")?;
         let opened = SUFFIXES.map(|suffix| identity(path, suffix));
@@ -114,7 +114,7 @@ fn create_for_owner(path: &Path) -> bool {
 /// Rewrites the file if it may still contain what was replaced or deleted: it is from a version that did not overwrite
 /// such data, its tables were changed, or users were imported. Nobody waits for this: if another process has the file
 /// open nothing is done, and the next one to open it tries again. A failure is only logged.
-fn leave_nothing_behind(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+fn rewrite_unless_clean(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     if version.is_ok_and(|version| version == IS_CLEAN) {
         return Ok(());
@@ -122,7 +122,7 @@ fn leave_nothing_behind(connection: &mut Connection, path: &Path) -> Result<(), 
     // Only a process that is alone with a file can remove its log.
     connection.busy_timeout(Duration::ZERO).map_err(classify)?;
     if connection.pragma_update(None, "journal_mode", "DELETE").is_ok() {
-        match run_script(connection, "VACUUM").and_then(|()| say_that_it_is_clean(connection)) {
+        match run_script(connection, "VACUUM").and_then(|()| mark_clean(connection)) {
             Ok(()) => tracing::info!("the file of the database was written anew"),
             Err(problem) => tracing::warn!(
                 "what was replaced or deleted in {} may still be readable there, because the file could not be \
@@ -135,7 +135,7 @@ fn leave_nothing_behind(connection: &mut Connection, path: &Path) -> Result<(), 
     set_up(connection).map_err(classify)
 }
 
-fn say_that_it_is_clean(connection: &Connection) -> Result<(), StoreError> {
+fn mark_clean(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "user_version", IS_CLEAN).map_err(classify)
 }
 

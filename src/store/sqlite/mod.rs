@@ -121,11 +121,11 @@ impl Sqlite {
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
-        let (in_hand, waiting) = self.open.writes.length();
+        let (in_progress, waiting) = self.open.writes.length();
         PoolUse {
             capacity: 1,
-            in_use: in_hand.min(1),
-            waiting: waiting + in_hand.saturating_sub(1),
+            in_use: in_progress.min(1),
+            waiting: waiting + in_progress.saturating_sub(1),
         }
     }
 

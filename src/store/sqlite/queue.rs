@@ -24,7 +24,7 @@ pub(super) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<T>,
     /// How many were taken and are not finished.
-    in_hand: usize,
+    in_progress: usize,
     /// How many threads have nothing to do.
     idle: usize,
     closed: bool,
@@ -32,16 +32,16 @@ struct State<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let state = State { waiting: VecDeque::new(), in_hand: 0, idle: 0, closed: false };
+        let state = State { waiting: VecDeque::new(), in_progress: 0, idle: 0, closed: false };
         Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (in_hand, waiting) = self.length();
+        let (in_progress, waiting) = self.length();
         let mut shown = formatter.debug_struct("Queue");
-        shown.field("in_hand", &in_hand).field("waiting", &waiting).finish()
+        shown.field("in_hand", &in_progress).field("waiting", &waiting).finish()
     }
 }
 
@@ -76,19 +76,19 @@ impl<T> Queue<T> {
             state.idle -= 1;
         }
         let count = state.waiting.len().div_ceil(threads).min(most);
-        state.in_hand += count;
+        state.in_progress += count;
         state.waiting.drain(..count).collect()
     }
 
     /// Reports that so many jobs are finished.
     pub(super) fn done(&self, count: usize) {
-        self.state().in_hand -= count;
+        self.state().in_progress -= count;
     }
 
     /// How many jobs were taken and are not finished, and how many wait.
     pub(super) fn length(&self) -> (usize, usize) {
         let state = self.state();
-        (state.in_hand, state.waiting.len())
+        (state.in_progress, state.waiting.len())
     }
 
     /// Accepts no more jobs. The threads finish those that wait.

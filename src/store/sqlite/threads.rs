@@ -20,10 +20,10 @@ use jeton_runtime::supervision::panic_text;
 
 /// How many writes share one commit.
 const WRITES_MAX: usize = 64;
-/// After a commit of at least `COMPANY_MIN` writes, the thread waits this long for more: the more writes share a flush
-/// to the disk, the less each of them costs. A write that is alone never waits.
-const COMPANY_MIN: usize = 4;
-const COMPANY_PAUSE: Duration = Duration::from_millis(1);
+/// After a commit of at least `SHARED_WRITES_MIN` writes, the thread waits this long for more: the more writes share a
+/// flush to the disk, the less each of them costs. A write that is alone never waits.
+const SHARED_WRITES_MIN: usize = 4;
+const SHARED_WRITES_PAUSE: Duration = Duration::from_millis(1);
 /// How many reads a thread takes together. One that waits for the disk delays the others.
 const READS_MAX: usize = 16;
 /// The write-ahead log is copied into the database when it has this many pages of 4 KiB.
@@ -81,15 +81,15 @@ fn read_together(
         answer_all(batch, &begun);
         return true;
     }
-    let mut trouble = false;
+    let mut failed = false;
     for mut job in batch {
         if !job.is_given_up() {
             let read = job.run(connection);
-            trouble |= read.is_err();
+            failed |= read.is_err();
             job.answer(read);
         }
     }
-    trouble || run(connection, "COMMIT").is_err()
+    failed || run(connection, "COMMIT").is_err()
 }
 
 /// Writes until the queue is closed, and wakes the keeper when the log is long.
@@ -106,8 +106,8 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
     };
     let mut copied = 0;
     work_until_closed(connect, jobs, (1, WRITES_MAX), |connection, batch| {
-        let company = batch.len();
-        let trouble = write_together(connection, batch, file);
+        let shared = batch.len();
+        let failed = write_together(connection, batch, file);
         let length = pages.load(Ordering::Relaxed);
         copied = copied.min(length);
         if length >= LOG_PAGES {
@@ -117,10 +117,10 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
             copy_log(connection);
             copied = length;
         }
-        if company >= COMPANY_MIN && jobs.length().1 < company {
-            thread::park_timeout(COMPANY_PAUSE);
+        if shared >= SHARED_WRITES_MIN && jobs.length().1 < shared {
+            thread::park_timeout(SHARED_WRITES_PAUSE);
         }
-        trouble
+        failed
     });
 }
 
@@ -234,9 +234,9 @@ fn write_together(
             break effect;
         }
     };
-    let trouble = effect.is_err();
+    let failed = effect.is_err();
     answer_all(batch, &effect);
-    trouble
+    failed
 }
 
 /// Runs these jobs in one transaction. `None`, and nothing committed, if one was given up meanwhile: then the others
