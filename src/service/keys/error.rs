@@ -1,5 +1,3 @@
-//! Why something about keys cannot be done.
-
 use std::error::Error;
 use std::sync::Arc;
 
@@ -8,13 +6,12 @@ use jeton_crypto::sealing::SealingError;
 use jeton_crypto::signing::SigningKeyError;
 use jeton_store::StoreError;
 
-/// Something about keys cannot be done: a sentence that says what is wrong and what to do. Nobody decides by what it
-/// was, so it is of one kind.
+/// Something about keys cannot be done: a sentence that says what is wrong and what to do. No code decides by its
+/// cause, so there is one kind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct KeyError {
     sentence: String,
-    /// What it was found by, if that was an error.
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -23,12 +20,12 @@ impl KeyError {
         Self { sentence: sentence.into(), source: None }
     }
 
-    /// This sentence, because of an error.
+    /// A sentence that explains an error.
     pub(super) fn because(sentence: String, source: impl Error + Send + Sync + 'static) -> Self {
         Self { sentence, source: Some(Arc::new(source)) }
     }
 
-    /// The same with more behind it.
+    /// Appends a clause.
     pub(super) fn and(mut self, more: &str) -> Self {
         self.sentence.push_str("; ");
         self.sentence.push_str(more);
@@ -36,7 +33,7 @@ impl KeyError {
     }
 }
 
-/// For errors whose text says already what is to be done.
+/// For errors whose text already says what to do.
 macro_rules! causes {
     ($($error:ty),+) => {
         $(impl From<$error> for KeyError {
