@@ -37,12 +37,11 @@ COPY --from=files /image /
 USER 65532:65532
 WORKDIR /data
 VOLUME /data
+# Database and master key are in the working folder, /data, unless settings name others.
 # The management listener is for probes and Prometheus, which ask from outside the container: do not publish 8081.
 # SQLite writes its temporary files beside the database, because the rest may be read-only.
 # josekit takes a backtrace for every bad signature if it is let to.
-ENV JETON_DATABASE=sqlite:/data/jeton.db \
-    JETON_MASTER_KEY_FILE=/data/keys/master.jwk \
-    JETON_LISTEN=0.0.0.0:8080 \
+ENV JETON_LISTEN=0.0.0.0:8080 \
     JETON_MANAGEMENT_LISTEN=0.0.0.0:8081 \
     SQLITE_TMPDIR=/data \
     RUST_LIB_BACKTRACE=0
