@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::serve::key_vault;
 use super::{Failure, key_picture, open_existing_store, open_store, output, prompt};
-use crate::config::{DatabaseSettings, KeySettings};
-use jeton_crypto::sealing::KeyPurpose;
+use crate::config::{DatabaseSettings, KeySettings, MasterKeySettings};
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
@@ -40,6 +40,14 @@ pub(super) struct Asking {
 /// The commands of `jeton key`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Make the master key before the first start: the first --master-key-file, which must not exist
+    Init {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        master: MasterKeySettings,
+    },
     /// List the keys, with a picture of their lives
     List {
         /// The keys that refresh tokens are derived with, instead of those that sign
@@ -107,6 +115,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Init { json, master } => init(&master, json),
         Command::List { refresh, json, common } => {
             let keys = administration_by_replicas(&common, Intent::Look).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
@@ -126,6 +135,23 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Rewrap { asking } => rewrap(&asking).await,
     }
+}
+
+/// Makes the master key, which needs no database.
+fn init(settings: &MasterKeySettings, json: bool) -> Result<(), Failure> {
+    let file = settings.master_key_file.first().ok_or(SealingError::NoFile)?;
+    let kid = MasterKeys::make(file)?;
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    if json {
+        output::json(&serde_json::json!({ "kid": kid, "file": path }));
+        return Ok(());
+    }
+    output::line(&format!("The master key {kid} was made: {}", path.display()));
+    output::line(
+        "Back this file up, apart from the database. Nothing else decrypts the keys in the database. Each \
+         replica needs a copy before its first start.",
+    );
+    Ok(())
 }
 
 /// What a command is about to do with the keys.

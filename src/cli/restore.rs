@@ -43,7 +43,8 @@ again, and so are users and clients that were disabled; sessions that were opene
 tokens that were exchanged since are good again, whoever has them.";
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let Options { file, end_all_sessions, yes, database: DatabaseSettings { database } } = options;
+    let Options { file, end_all_sessions, yes, database } = options;
+    let DatabaseSettings { database, .. } = database;
     let DatabaseLocation::Sqlite(path) = &database else {
         return Err("PostgreSQL has its own programs for that: `pg_restore` reads what `pg_dump` \
                     wrote, and recovery to a point in time loses the least"

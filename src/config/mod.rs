@@ -5,6 +5,7 @@
 //! machine, is checked where the parts are put together (`cli/serve/`).
 
 mod byte_size;
+mod database;
 mod log_filter;
 
 use std::fmt;
@@ -14,26 +15,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use byte_size::ByteSize;
+pub use database::DatabaseSettings;
 use jeton_http::TrustedProxy;
 use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
-use jeton_store::DatabaseLocation;
 pub use log_filter::{AUDIT_TARGET, LogFilter};
-
-/// Where the data is; common to all commands.
-#[derive(Args, Clone, Debug)]
-pub struct DatabaseSettings {
-    /// The database: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/NAME` with sslmode,
-    /// sslrootcert, `target_session_attrs` and several hosts as libpq knows them
-    #[arg(
-        long,
-        env = "JETON_DATABASE",
-        default_value = "sqlite:jeton.db",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub database: DatabaseLocation,
-}
 
 /// The settings of `jeton serve`.
 #[derive(Args, Clone, Debug)]

@@ -77,6 +77,13 @@ pub enum SealingError {
         /// What the system says.
         source: io::Error,
     },
+    /// A master key was to be made where a file exists already.
+    #[error(
+        "{} (--master-key-file) exists, so no master key was made: a database may need the one that is \
+         there; name another file",
+        .0.display()
+    )]
+    Exists(PathBuf),
     /// A file cannot be read.
     #[error(
         "cannot read the master key {} (--master-key-file): {source}; without it the keys in the \
@@ -186,6 +193,18 @@ impl MasterKeys {
         Ok(Self { keys, first_file: first_file.clone() })
     }
 
+    /// Makes a master key in a new file with mode 0600, and returns its name. A file that exists is left as
+    /// it is.
+    ///
+    /// # Errors
+    /// [`SealingError`], which names the file and what to do.
+    pub fn make(file: &Path) -> Result<String, SealingError> {
+        if !create(file)? {
+            return Err(SealingError::Exists(file.to_owned()));
+        }
+        Ok(read(file)?.id)
+    }
+
     /// The name of the first, which seals.
     #[must_use]
     pub fn first(&self) -> &str {
@@ -277,8 +296,9 @@ pub fn sealed_under(sealed: &str) -> Option<String> {
     Header::read(sealed).map(|header| header.kid)
 }
 
-/// Makes a master key file that appears whole or not at all; another process may win.
-fn create(path: &Path) -> Result<(), SealingError> {
+/// Makes a master key file that appears whole or not at all. If the file exists, or another process makes it
+/// first, that one stays; whether this call made it.
+fn create(path: &Path) -> Result<bool, SealingError> {
     let octets: Zeroizing<[u8; MASTER_KEY_LENGTH]> = Zeroizing::new(random::octets());
     let k = URL_SAFE_NO_PAD.encode(*octets);
     let file = MasterKeyFile { kty: "oct".to_owned(), kid: thumbprint(&k), k };
@@ -296,8 +316,9 @@ fn create(path: &Path) -> Result<(), SealingError> {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         out.write_all(&text)?;
         out.sync_all()?;
-        publish(&draft, path, |draft, path| std::fs::hard_link(draft, path))?;
-        File::open(folder)?.sync_all()
+        let is_own = publish(&draft, path, |draft, path| std::fs::hard_link(draft, path))?;
+        File::open(folder)?.sync_all()?;
+        Ok(is_own)
     };
     let written = write();
     std::fs::remove_file(&draft).ok();
@@ -305,17 +326,17 @@ fn create(path: &Path) -> Result<(), SealingError> {
     written.map_err(failed)
 }
 
-/// Gives a file its name, unless another process gave it to one of its own. Where the file system has no hard
+/// Gives a file its name, unless there is a file of that name; whether it did. Where the file system has no hard
 /// links (FAT, some network and FUSE file systems), one process at a time may rename: the one that could
 /// make a file beside.
 fn publish(
     draft: &Path,
     path: &Path,
     link: impl Fn(&Path, &Path) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     match link(draft, path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         Err(_) => {}
     }
     let mut claim = path.as_os_str().to_owned();
@@ -328,7 +349,8 @@ fn publish(
         let sentence = format!("another process makes it, as {} says", claim.display());
         io::Error::new(ErrorKind::WouldBlock, sentence)
     })?;
-    let renamed = if path.exists() { Ok(()) } else { std::fs::rename(draft, path) };
+    let renamed =
+        if path.exists() { Ok(false) } else { std::fs::rename(draft, path).map(|()| true) };
     std::fs::remove_file(claim).ok();
     renamed
 }
@@ -414,8 +436,8 @@ mod tests {
         assert!(error.to_string().contains("master.jwk.being-made"), "{error}");
         assert!(!path.exists());
         std::fs::remove_file(&claim).expect("a file");
-        publish("one").expect("the first");
-        publish("two").expect("another won");
+        assert!(publish("one").expect("the first"));
+        assert!(!publish("two").expect("another won"));
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "one");
         assert!(!claim.exists());
         std::fs::remove_dir_all(&folder).expect("a folder");

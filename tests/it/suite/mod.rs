@@ -69,6 +69,7 @@ mod reuse_verdict;
 mod revocation;
 mod revocation_form;
 mod scope;
+mod secret_files;
 mod secrets;
 mod security;
 mod service_commands;
