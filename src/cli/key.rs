@@ -74,8 +74,12 @@ pub(super) enum Command {
     Revoke {
         /// The key, as `jeton key list` has it
         // One of 64 begins with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        kid: KeyId,
+        #[arg(allow_hyphen_values = true, required_unless_present = "lost")]
+        kid: Option<KeyId>,
+        /// Instead of one key: every key whose master key is lost, which no --master-key-file opens. All tokens
+        /// that they made are refused
+        #[arg(long, conflicts_with = "kid")]
+        lost: bool,
         #[command(flatten)]
         asking: Asking,
     },
@@ -123,7 +127,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,
         Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
-        Command::Revoke { kid, asking } => revoke(kid, &asking).await,
+        Command::Revoke { kid: Some(kid), asking, .. } => revoke(kid, &asking).await,
+        Command::Revoke { kid: None, asking, .. } => revoke_lost(&asking).await,
         Command::Import { file, asking } => import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
             export(&administration(&common, Intent::Look).await?, kid, pem).await
@@ -325,6 +330,32 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
     ask(asking, &consequence)?;
     keys.revoke(&kid).await?;
     output::line(&format!("The key {kid} was revoked."));
+    Ok(())
+}
+
+/// Withdraws what was sealed under a master key of which no copy is left, so that the service can start under
+/// another one.
+async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
+    let keys = administration(&asking.common, Intent::Change).await?;
+    let lost = keys.sealed_elsewhere().await?;
+    if lost.is_empty() {
+        return Err("every key that is not revoked is sealed under a --master-key-file: nothing was changed"
+            .into());
+    }
+    ask(
+        asking,
+        &format!(
+            "{} keys are sealed under a master key that is no --master-key-file. If a copy of it is left, name \
+             it as a second one instead. Otherwise these keys are of no use and can be revoked: every access and \
+             refresh token that they made is refused then, and everybody logs in again. Stop every replica \
+             first. The next start makes new keys.",
+            lost.len()
+        ),
+    )?;
+    for kid in &lost {
+        keys.withdraw(kid).await?;
+        output::line(&format!("The key {kid} was revoked."));
+    }
     Ok(())
 }
 

@@ -113,7 +113,8 @@ pub enum SealingError {
     /// A key is sealed under a master key that is missing.
     #[error(
         "the {} key {id} is sealed under the master key {master}, which is not in {} \
-         (--master-key-file): put that key's file back, or name it as a second --master-key-file",
+         (--master-key-file): put that key's file back, or name it as a second --master-key-file; only \
+         if no copy of it is left, `jeton key revoke --lost`",
         purpose.as_str(), first_file.display()
     )]
     MasterMissing {

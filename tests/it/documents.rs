@@ -41,7 +41,7 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 30] = [
+const DOCUMENTS: [&str; 32] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -63,6 +63,7 @@ const DOCUMENTS: [&str; 30] = [
     "docs/reliability.md",
     "docs/restore.md",
     "docs/retry-window.md",
+    "docs/runbooks.md",
     "docs/security.md",
     "docs/settings.md",
     "docs/verify-java.md",
@@ -72,6 +73,7 @@ const DOCUMENTS: [&str; 30] = [
     "docs/verify.md",
     "examples/fastapi/README.md",
     "keys/README.md",
+    "packaging/kubernetes/README.md",
 ];
 
 /// Those that name tests, files and rows as evidence.

@@ -79,9 +79,10 @@ impl KeyStore {
         let loaded = MasterKeys::load(&self.master_key_files, !stored.is_empty());
         let needed = || stored.first().and_then(|key| sealing::sealed_under(&key.sealed_key));
         loaded.map_err(|error| match needed() {
-            Some(id) => {
-                KeyError::from(error).and(&format!("the key that is needed is the master key {id}"))
-            }
+            Some(id) => KeyError::from(error).and(&format!(
+                "the key that is needed is the master key {id}; only if no copy of it is left, \
+                     `jeton key init` and then `jeton key revoke --lost`"
+            )),
             None => error.into(),
         })
     }
