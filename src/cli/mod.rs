@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod client;
 mod client_decisions;
+mod confirmation;
 mod database;
 pub mod demo;
 mod doctor;

@@ -14,6 +14,7 @@ mod client_names;
 mod client_registration;
 mod clock;
 mod command_line;
+mod confirmation;
 mod connections;
 mod cors;
 mod doctor;
