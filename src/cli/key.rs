@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::confirmation::Confirmation;
-use super::serve::key_vault;
+use super::serve::key_store;
 use super::{Failure, key_picture, open_existing_store, open_store, output};
 use crate::config::{DatabaseSettings, KeySettings};
 use jeton_crypto::sealing::KeyPurpose;
@@ -152,7 +152,7 @@ async fn administer(
             clock.presumed_now()
         }
     };
-    let key_store = key_vault(store, &common.keys);
+    let key_store = key_store(store, &common.keys);
     key_store.schedule.check()?;
     Ok(KeyAdministration { key_store, now })
 }
