@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::confirmation::Confirmation;
 use super::serve::key_store;
-use super::{Failure, key_picture, open_existing_store, open_store, output, prompt};
+use super::{Failure, key_picture, open_existing_store, open_store, output};
 use crate::config::{DatabaseSettings, KeySettings, MasterKeySettings};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
@@ -30,9 +31,8 @@ pub(super) struct Common {
 /// What commands take that ask before they act.
 #[derive(Args, Debug)]
 pub(super) struct Asking {
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     common: Common,
 }
@@ -176,7 +176,7 @@ async fn administer(
     let now = match clock.now() {
         Ok(now) => now,
         Err(off) if intent == Intent::Change => {
-            return Err(Failure(format!("{off}; nothing was changed")));
+            return Err(Failure::failed(format!("{off}; nothing was changed")));
         }
         Err(off) => {
             output::error_line(&format!("note: {off}"));
@@ -290,7 +290,7 @@ fn describe(plan: &Rotation, max_age: Seconds) -> String {
 async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
     let keys = administration_by_replicas(&asking.common, Intent::Change).await?;
     let plan = keys.plan_rotation(emergency, None).await?;
-    ask(asking, &describe(&plan, keys.key_store.schedule.jwks_max_age))?;
+    asking.confirmation.ask(&describe(&plan, keys.key_store.schedule.jwks_max_age))?;
     let kid = keys.rotate(&plan, None).await?;
     output::line(&match plan {
         Rotation::Announced { signs_at } => format!("The key {kid} signs from {signs_at} on."),
@@ -327,7 +327,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
                 .to_owned()
         }
     };
-    ask(asking, &consequence)?;
+    asking.confirmation.ask(&consequence)?;
     keys.revoke(&kid).await?;
     output::line(&format!("The key {kid} was revoked."));
     Ok(())
@@ -342,8 +342,7 @@ async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
         return Err("every key that is not revoked is sealed under a --master-key-file: nothing was changed"
             .into());
     }
-    ask(
-        asking,
+    asking.confirmation.ask(
         &format!(
             "{} keys are sealed under a master key that is no --master-key-file. If a copy of it is left, name \
              it as a second one instead. Otherwise these keys are of no use and can be revoked: every access and \
@@ -374,8 +373,7 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     let keys = by_replicas(keys).await?;
     keys.check_masters().await?;
     let lead = keys.key_store.schedule.lead;
-    ask(
-        asking,
+    asking.confirmation.ask(
         &format!(
             "The key {} will be published now and sign in {lead}, when verifiers that honour the \
              Cache-Control of the JWKS know it; at once if there is no key yet. Destroy other copies \
@@ -405,8 +403,7 @@ async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Resu
 async fn rewrap(asking: &Asking) -> Result<(), Failure> {
     // It writes no date, so the clock does not matter.
     let keys = administration(&asking.common, Intent::Look).await?;
-    ask(
-        asking,
+    asking.confirmation.ask(
         "All keys in the database will be sealed under the first --master-key-file. Replicas that run \
          keep what they have opened; give them the new master key before they next start or make a \
          key. Verifiers notice nothing.",
@@ -414,13 +411,4 @@ async fn rewrap(asking: &Asking) -> Result<(), Failure> {
     let (count, master) = keys.rewrap().await?;
     output::line(&format!("{count} keys were sealed anew; all are under the master key {master}."));
     Ok(())
-}
-
-/// Says what will happen, and asks whether it may.
-fn ask(asking: &Asking, consequence: &str) -> Result<(), Failure> {
-    output::error_line(consequence);
-    if asking.yes || prompt::confirm()? {
-        return Ok(());
-    }
-    Err("nothing was changed".into())
 }

@@ -91,7 +91,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_SESSIONS_PER_USER_AND_CLIENT",
         default_value = "50",
-        value_parser = number(1, 10_000),
+        value_parser = number(1_i64, 10_000),
         value_name = "NUMBER"
     )]
     pub sessions_per_user_and_client: i64,
@@ -165,7 +165,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_MAX_CONNECTIONS",
         default_value = "10000",
-        value_parser = number(1, 1_000_000),
+        value_parser = number(1_usize, 1_000_000),
         value_name = "NUMBER"
     )]
     pub max_connections: usize,
@@ -226,7 +226,7 @@ pub struct HashingSettings {
 
     /// How many threads hash passwords, each several at once if it has memory for them [default: what makes most
     /// logins with the memory, at most one a core]
-    #[arg(long, env = "JETON_HASH_THREADS", value_parser = number(1, 1_024), value_name = "NUMBER")]
+    #[arg(long, env = "JETON_HASH_THREADS", value_parser = number(1_usize, 1_024), value_name = "NUMBER")]
     pub hash_threads: Option<usize>,
 
     /// The memory that password hashing may use, all threads together; `jeton bench hash` measures what more memory
