@@ -1,7 +1,7 @@
 //! How many attempts may fail, and how long the next must wait (RFC 6749 §4.3.2, §10.10; NIST SP 800-63B-4 §3.2.2).
 //! These are pure rules; `service/throttle/` counts.
 //!
-//! A counter forgets one failure every [`FORGET`]. So it is stored as one timestamp: when it will have forgotten all.
+//! A counter forgets one failure every [`FORGET`]. So its main value is a timestamp: when it will have forgotten all.
 
 use crate::{Seconds, Timestamp};
 
