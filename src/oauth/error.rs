@@ -105,6 +105,8 @@ reasons! {
     DisabledUser = "disabled_user", InvalidGrant;
     /// The user must use a second factor, which this grant cannot carry.
     SecondFactorRequired = "second_factor_required", InvalidGrant;
+    /// The password is right, and one that must be changed before it can be used.
+    TemporaryPassword = "temporary_password", InvalidGrant;
     /// The account had too many failures lately.
     ThrottledAccount = "throttled_account", InvalidGrant;
     /// The account had so many failures in a row that only origins which it knows are served.

@@ -142,7 +142,8 @@ impl FailureCounter {
     }
 
     /// The failures that are not forgotten at a moment.
-    fn strikes(&self, at: Timestamp) -> i64 {
+    #[must_use]
+    pub fn strikes(&self, at: Timestamp) -> i64 {
         let left = self.forgotten_at.since(at).get();
         (left + FORGET.get() - 1) / FORGET.get()
     }

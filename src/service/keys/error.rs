@@ -19,7 +19,7 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
         Self { sentence: sentence.into(), source: None }
     }
 

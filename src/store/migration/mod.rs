@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
 use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
+use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use run::{Trouble, Worker};
 use step::Step;
@@ -67,7 +68,11 @@ const MIGRATIONS: &[Migration] = migrations! {
     4 "lots" "0004_lots",
     5 "replicas" "0005_replicas",
     6 "clock" "0006_clock",
+    7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
 };
+
+/// The migration that made the column for the use of clients.
+const USES_RECORDED: i64 = 7;
 
 /// Who brings the tables up to date, and how.
 pub struct Run<'a> {
@@ -239,6 +244,30 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Migra
                 () = stopped(&run.stop) => {}
             }
         }
+    }
+}
+
+/// Since when the use of clients is recorded: when the migration was applied that made the column for it.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot tell.
+pub async fn uses_recorded_since(store: &Store) -> Result<Timestamp, StoreError> {
+    store.perform(FindMigration { version: USES_RECORDED }).await
+}
+
+/// Finds when a migration was applied.
+#[derive(Debug)]
+struct FindMigration {
+    version: i64,
+}
+
+impl UseCase for FindMigration {
+    type Outcome = Timestamp;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
+        let rows = tx.query(&sql::FIND_MIGRATION, &[self.version.into()]).await?;
+        rows.first().map_or(Ok(Timestamp::default()), |row| row.get("applied_at"))
     }
 }
 
