@@ -143,7 +143,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let store = open_existing_store(&named.common.database).await?;
             let remove = RemoveClientSecret { id: named.id.clone(), number };
             if !store.perform(remove).await? {
-                return Err(Failure(format!(
+                return Err(Failure::not_found(format!(
                     "the client {} has no secret {number}: see `jeton client show {}`",
                     named.id, named.id
                 )));
@@ -191,10 +191,10 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
         NewClient::Added => {}
         NewClient::Taken => {
             let problem = format!("there is a client {} already: nothing was changed", named.id);
-            return Err(Failure(problem));
+            return Err(Failure::conflict(problem));
         }
         NewClient::IsUser => {
-            return Err(Failure(format!(
+            return Err(Failure::conflict(format!(
                 "{} is the sub of a user, and a client of that name could pass for the user: nothing was \
                  changed, choose another name",
                 named.id
@@ -251,7 +251,7 @@ async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failur
     let store = open_existing_store(&named.common.database).await?;
     // RFC 6749 §10.1: what can keep no secret is given none.
     if find(&store, &named.id).await?.client.settings.public {
-        return Err(Failure(format!(
+        return Err(Failure::refused(format!(
             "the client {} is public and can keep no secret: add a confidential client instead",
             named.id
         )));
@@ -312,5 +312,5 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
 }
 
 fn unknown(id: &ClientId) -> Failure {
-    Failure(format!("there is no client {id}: see `jeton client list`"))
+    Failure::not_found(format!("there is no client {id}: see `jeton client list`"))
 }

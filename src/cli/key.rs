@@ -152,7 +152,7 @@ async fn administer(
     let now = match clock.now() {
         Ok(now) => now,
         Err(off) if intent == Intent::Change => {
-            return Err(Failure(format!("{off}; nothing was changed")));
+            return Err(Failure::failed(format!("{off}; nothing was changed")));
         }
         Err(off) => {
             output::error_line(&format!("note: {off}"));

@@ -10,7 +10,7 @@ use jeton_oauth::resource_owner::prepare_password;
 pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
     let password = if from_stdin { read_line()? } else { ask_twice()? };
     prepare_password(&password).ok_or_else(|| {
-        Failure::from(
+        Failure::refused(
             "the password is empty, or has control or invisible characters: use letters of any \
              script, digits, signs and spaces",
         )
@@ -25,7 +25,9 @@ pub(super) fn password(from_stdin: bool) -> Result<Secret, Failure> {
 /// Asks whether to go on.
 pub(super) fn confirm() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
-        return Err("there is nobody to ask: say --yes to go on, nothing was changed".into());
+        return Err(Failure::usage(
+            "there is nobody to ask: say --yes to go on, nothing was changed",
+        ));
     }
     let ask = || -> io::Result<String> {
         write!(io::stderr().lock(), "Go on? [y/N] ")?;
@@ -51,7 +53,7 @@ fn read_line() -> Result<Secret, Failure> {
 fn ask(prompt: &str) -> Result<Secret, Failure> {
     rpassword::prompt_password(prompt).map(Secret::new).map_err(|error| {
         let remedy = "use --password-stdin without a terminal";
-        Failure(format!("cannot ask for the password: {error}; {remedy}"))
+        Failure::usage(format!("cannot ask for the password: {error}; {remedy}"))
     })
 }
 

@@ -93,7 +93,7 @@ async fn revoke(store: &Store, which: Which, yes: bool) -> Result<(), Failure> {
         Which { client: Some(client), .. } => {
             if store.find_client(client.clone()).await?.is_none() {
                 let problem = format!("there is no client {client}: see `jeton client list`");
-                return Err(Failure(problem));
+                return Err(Failure::not_found(problem));
             }
             let whose = format!("of the client {client}");
             revoke_many(store, Some(&client), &whose, yes).await
@@ -109,7 +109,7 @@ async fn revoke_one(store: &Store, id: &str) -> Result<(), Failure> {
         Err(_) => None,
     };
     if ended.is_none() {
-        return Err(Failure(format!(
+        return Err(Failure::not_found(format!(
             "there is no session {id}: it has ended, or `jeton session list` has its id"
         )));
     }
@@ -140,7 +140,9 @@ async fn revoke_many(
     };
     output::end_progress();
     let ended = ended.map_err(|error| {
-        format!("{error}. What was ended stays ended; to finish, repeat the command")
+        Failure::from(error).reworded(|text| {
+            format!("{text}. What was ended stays ended; to finish, repeat the command")
+        })
     })?;
     output::line(&format!("Ended {ended} sessions {whose}."));
     Ok(())
@@ -148,8 +150,9 @@ async fn revoke_many(
 
 async fn find_user(store: &Store, username: &Username) -> Result<UserId, Failure> {
     let found = store.perform(FindUser { username: username.clone() }).await?;
-    let user = found
-        .ok_or_else(|| Failure(format!("there is no user {username}: see `jeton user list`")))?;
+    let user = found.ok_or_else(|| {
+        Failure::not_found(format!("there is no user {username}: see `jeton user list`"))
+    })?;
     Ok(user.id)
 }
 

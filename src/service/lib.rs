@@ -95,6 +95,7 @@ impl From<StoreError> for Refusal {
                 Self::Unavailable { retry_after: Seconds::new(1), detail: error.to_string() }
             }
             StoreError::Corrupt(_)
+            | StoreError::Conflict(_)
             | StoreError::Refused(_)
             | StoreError::NoTable(_)
             | StoreError::Forbidden(_) => Self::Fault(error.to_string()),

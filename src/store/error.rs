@@ -18,6 +18,9 @@ pub enum StoreError {
     /// A row is not what this version writes.
     #[error("a row cannot be understood: {0}")]
     Corrupt(String),
+    /// What is there is not what it was, or stands in the way. Nothing was changed.
+    #[error("{0}: nothing was changed")]
+    Conflict(String),
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(String),
@@ -44,6 +47,19 @@ pub struct OpenError {
     pub(super) location: String,
     /// Why not.
     pub(super) source: OpenProblem,
+}
+
+impl OpenError {
+    /// Whether the database cannot be reached or is too busy, so that later is better.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            &self.source,
+            OpenProblem::Unreachable(_)
+                | OpenProblem::Replaced
+                | OpenProblem::Database(StoreError::Unavailable(_))
+        )
+    }
 }
 
 /// Why a database cannot be opened.

@@ -232,7 +232,7 @@ impl UseCase for ImportUsers {
         let ids = self.users.iter().map(|user| (&user.id).into()).collect();
         if let Some(client) = tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await?.first() {
             let name: ClientId = client.get("client_id")?;
-            return Err(StoreError::Refused(format!(
+            return Err(StoreError::Conflict(format!(
                 "the client {name} is named like the sub of a user, and the one could pass for the other (RFC 9068 §5)"
             )));
         }

@@ -131,9 +131,7 @@ impl UseCase for ResealKeys {
         for (id, before, after) in &self.keys {
             let values = [id.into(), before.into(), after.into()];
             if tx.execute(&sql::RESEAL_KEY, &values).await? != 1 {
-                let detail =
-                    format!("the key {id} was changed meanwhile: nothing was changed here");
-                return Err(StoreError::Refused(detail));
+                return Err(StoreError::Conflict(format!("the key {id} was changed meanwhile")));
             }
         }
         Ok(())

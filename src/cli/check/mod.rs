@@ -48,7 +48,7 @@ impl Findings {
     fn take(&mut self, outcome: Result<String, Failure>) {
         match outcome {
             Ok(text) => Self::good(&text),
-            Err(problem) => self.problem(&problem.0),
+            Err(problem) => self.problem(&problem.to_string()),
         }
     }
 }
@@ -82,7 +82,7 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
         (0, false) => output::line("The service can start."),
         (0, true) => output::line("The service can start, once the one that runs is stopped."),
         (1, _) => return Err("mend the problem above".into()),
-        (count, _) => return Err(Failure(format!("mend the {count} problems above"))),
+        (count, _) => return Err(Failure::failed(format!("mend the {count} problems above"))),
     }
     Ok(())
 }
@@ -140,7 +140,7 @@ async fn look_at_addresses(settings: &ServeSettings, findings: &mut Findings) ->
     findings.take(if answer.is_ready {
         Ok("the service that runs is ready".to_owned())
     } else {
-        Err(Failure(format!("the service that runs is not ready: {}", answer.report)))
+        Err(Failure::failed(format!("the service that runs is not ready: {}", answer.report)))
     });
     true
 }
@@ -163,7 +163,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
     let (store, status) = match opened {
         Ok((Ok(status), store)) => (store, status),
         Ok((Err(problem), _)) => {
-            findings.problem(&in_database(&settings.database, &problem).to_string());
+            findings.problem(&in_database(&settings.database, problem).to_string());
             return Findings::unseen("tables, keys and clock, which are in the database");
         }
         Err(problem) => {
@@ -209,7 +209,7 @@ async fn look_at_writes(store: &Store, settings: &ServeSettings) -> Result<Strin
             }
             _ => "see what the database says",
         };
-        Failure(format!("no write to {location} (--database) succeeds: {error}; {remedy}"))
+        Failure::failed(format!("no write to {location} (--database) succeeds: {error}; {remedy}"))
     })
 }
 
@@ -218,7 +218,7 @@ async fn look_for_standby(store: &Store, settings: &ServeSettings) -> Result<Str
     if !store.is_read_only().await? {
         return Ok("it is no standby".to_owned());
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "the server of {} (--database) that was asked is a standby, or read-only: name the one that takes writes, or \
          all of them",
         settings.database.database
@@ -228,7 +228,7 @@ async fn look_for_standby(store: &Store, settings: &ServeSettings) -> Result<Str
 async fn look_at_clock(store: &Store) -> Result<String, Failure> {
     let clock = AgreedClock::open(Clock::System, store.clone()).await?;
     let agrees = clock.now();
-    agrees.map(|_| "the clock agrees".to_owned()).map_err(|off| Failure(off.to_string()))
+    agrees.map(|_| "the clock agrees".to_owned()).map_err(|off| Failure::failed(off.to_string()))
 }
 
 /// Looks whether the first keys can be made.
@@ -253,7 +253,7 @@ fn can_be_made(path: &Path, what: &str) -> Result<String, Failure> {
     if folder.is_dir() && access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
         return Ok(format!("{what} will be made at the first start"));
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "cannot make {what}: {} is not a folder that this process can write to; make it writable, \
          or name a file elsewhere",
         folder.display()

@@ -35,7 +35,7 @@ pub(super) fn look(settings: &ServeSettings) -> Result<Vec<String>, Failure> {
     for file in &settings.keys.master.master_key_file {
         let master = Kept::new("the master key", "--master-key-file", file);
         if let Some(problem) = master.replaceable_by(OTHERS_WRITE) {
-            return Err(Failure(problem));
+            return Err(Failure::failed(problem));
         }
         warnings.extend(master.warnings());
     }

@@ -57,7 +57,7 @@ pub struct Service {
 /// Takes an address, before anything else is touched.
 pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     server::listen(address).map_err(|error| {
-        Failure(format!(
+        Failure::failed(format!(
             "cannot listen on {address} ({setting}): {error}; stop what uses the address, or name \
              another"
         ))
@@ -72,11 +72,11 @@ pub(super) async fn check_default_client(
     let Some(id) = id else { return Ok(()) };
     match store.find_client(id.clone()).await? {
         Some(found) if found.client.settings.public => Ok(()),
-        Some(_) => Err(Failure(format!(
+        Some(_) => Err(Failure::failed(format!(
             "--default-client {id} is confidential, so nobody could be it without its secret: name \
              a client that was added with --public"
         ))),
-        None => Err(Failure(format!(
+        None => Err(Failure::failed(format!(
             "--default-client {id} does not exist: add it with `jeton client add {id} --public …`"
         ))),
     }
@@ -173,7 +173,7 @@ impl Service {
     pub async fn start(settings: ServeSettings, clock: Clock) -> Result<Self, Failure> {
         let (_told, stop) = watch::channel(false);
         let started = Self::start_unless(stop, settings, clock).await?;
-        started.ok_or_else(|| Failure("nobody told it to stop".to_owned()))
+        started.ok_or_else(|| Failure::failed("nobody told it to stop".to_owned()))
     }
 
     /// The same; but if the process is told to stop while the tables are brought up to date, which may take
@@ -198,7 +198,9 @@ impl Service {
         let hashing = tokio::task::spawn_blocking(move || HashingPool::start(limits, &of_hashing));
 
         let location = &settings.database.database;
-        let in_database = |error: MigrationError| format!("the database {location}: {error}");
+        let in_database = |error: MigrationError| {
+            Failure::from(error).reworded(|text| format!("the database {location}: {text}"))
+        };
         let availability = Availability::new(clock.clone());
         let store = Store::open(location).await?.telling(availability.clone());
         say_if_new(&store);

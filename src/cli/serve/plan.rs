@@ -42,7 +42,7 @@ impl Plan {
         };
         let protected = certificate.is_some() || settings.behind_tls_proxy;
         if !protected && !settings.listen.ip().is_loopback() {
-            return Err(Failure(format!(
+            return Err(Failure::failed(format!(
                 "--listen {} would carry passwords in the clear: name --tls-certificate and \
                  --tls-key, or say --behind-tls-proxy if a proxy speaks TLS before it",
                 settings.listen
@@ -52,7 +52,7 @@ impl Plan {
         schedule(&settings.keys).check()?;
         let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
         if idle > lifetime {
-            return Err(Failure(format!(
+            return Err(Failure::failed(format!(
                 "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
                  session lives that long; shorten the first or lengthen the second"
             )));
@@ -88,7 +88,7 @@ fn trusted_proxies(settings: &ServeSettings) -> Result<(), Failure> {
         "name the addresses that the proxies connect from, which are of the family of the listener's"
             .to_owned()
     };
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "--trusted-proxy can never match: nobody there reaches --listen {}; {remedy}, or listen elsewhere",
         settings.listen
     )))
@@ -120,7 +120,7 @@ pub(in crate::cli) async fn require_rights(
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "the role of the database {location} (--database) lacks {}: grant that to it, or let a role that \
          has it run `jeton db migrate`",
         missing.join(", ")

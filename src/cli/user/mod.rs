@@ -225,7 +225,9 @@ fn join(scopes: &[Scope]) -> Scope {
 async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     let (username, id) = (user.username.clone(), user.id.clone());
     if !store.perform(user).await? {
-        return Err(Failure(format!("there is a user {username} already: nothing was changed")));
+        return Err(Failure::conflict(format!(
+            "there is a user {username} already: nothing was changed"
+        )));
     }
     if json {
         output::json(&Added { username: username.as_str(), sub: id.as_str() });
@@ -283,10 +285,13 @@ fn is_barred(user: &User) -> bool {
 async fn end_dead_sessions(store: &Store, user: &User) -> Result<(), Failure> {
     let ended = end_sessions_of_user(store, &user.id, None, 0).await;
     ended.map(drop).map_err(|error| {
-        Failure(format!(
-            "{error}. The user {} cannot log in and has no session that can be used; to finish, repeat the command",
-            user.username
-        ))
+        Failure::from(error).reworded(|text| {
+            format!(
+                "{text}. The user {} cannot log in and has no session that can be used; to finish, repeat the \
+                 command",
+                user.username
+            )
+        })
     })
 }
 
@@ -301,5 +306,5 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
 }
 
 fn unknown(name: &Username) -> Failure {
-    Failure(format!("there is no user {name}: see `jeton user list`"))
+    Failure::not_found(format!("there is no user {name}: see `jeton user list`"))
 }

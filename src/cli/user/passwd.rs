@@ -65,14 +65,16 @@ pub(super) async fn run(options: Passwd, now: Timestamp) -> Result<(), Failure> 
     };
     // The sessions that are left end in the transaction that sets the password.
     let ended = end_sessions_of_user(&store, &user.id, None, SESSIONS_AT_ONCE).await;
-    ended.map_err(|error| format!("{error}. The password was not changed"))?;
+    ended.map_err(|error| {
+        Failure::from(error).reworded(|text| format!("{text}. The password was not changed"))
+    })?;
     let verified_hash = present.current_stdin.then_some(user.password_hash);
     let username = named.name.clone();
     let change = ChangePassword { username, password_hash, verified_hash, temporary, now };
     let changed = store.perform(change).await?;
     if !changed && present.current_stdin {
         let problem = "the password was changed at the same moment by another: nothing was changed";
-        return Err(problem.into());
+        return Err(Failure::conflict(problem));
     }
     let done = if temporary {
         "given a temporary password, to be changed before the next login; all sessions have ended"
@@ -99,7 +101,9 @@ async fn verify(
     let client = match &present.client {
         Some(id) => {
             let found = store.find_client(id.clone()).await?;
-            Some(found.ok_or_else(|| format!("there is no client {id}: see `jeton client list`"))?)
+            Some(found.ok_or_else(|| {
+                Failure::not_found(format!("there is no client {id}: see `jeton client list`"))
+            })?)
         }
         None => None,
     };
@@ -110,19 +114,22 @@ async fn verify(
         .map_or_else(Origin::of_command, |stored| Origin::new(&stored.client, source));
     let verified = present_password::verify(&throttle, origin, user, current).await;
     verified.map_err(|refusal| match refusal {
-        Refusal::Throttled { retry_after, .. } => Failure(format!(
+        Refusal::Throttled { retry_after, .. } => Failure::unavailable(format!(
             "too many failed from there: nothing was changed, try again in {retry_after}"
         )),
-        Refusal::Protocol(Reason::UnusablePasswordHash) => {
-            Failure("the stored hash cannot be used: set a password without --current-stdin".into())
-        }
-        Refusal::Protocol(_) | Refusal::Forbidden(_) => Failure(format!(
+        Refusal::Protocol(Reason::UnusablePasswordHash) => Failure::failed(
+            "the stored hash cannot be used: set a password without --current-stdin",
+        ),
+        Refusal::Protocol(_) | Refusal::Forbidden(_) => Failure::refused(format!(
             "the present password is wrong, or the account is disabled or held back: nothing was changed; see \
              `jeton user show {}`",
             user.username
         )),
-        Refusal::Unavailable { detail, .. } | Refusal::Fault(detail) => {
-            Failure(format!("the password cannot be verified now: {detail}"))
+        Refusal::Unavailable { detail, .. } => {
+            Failure::unavailable(format!("the password cannot be verified now: {detail}"))
+        }
+        Refusal::Fault(detail) => {
+            Failure::failed(format!("the password cannot be verified: {detail}"))
         }
     })
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Failure, Named, find, open_existing_store, say, unknown};
 use jeton_oauth::resource_owner::Username;
 use jeton_store::StoreError;
-use jeton_store::users::{FindUser, RenameUser, Renamed};
+use jeton_store::users::{RenameUser, Renamed};
 
 /// What `jeton user rename` takes.
 #[derive(Args, Debug)]
@@ -26,7 +26,7 @@ pub(super) async fn run(options: Rename) -> Result<(), Failure> {
     let rename = RenameUser { username: named.name.clone(), new_name: new_name.clone() };
     let renamed = match store.perform(rename).await {
         // Another user has got the name at the same moment, which PostgreSQL refuses.
-        Err(StoreError::Refused(_)) if is_taken(&store, &new_name).await? => Renamed::Taken,
+        Err(StoreError::Conflict(_)) => Renamed::Taken,
         renamed => renamed?,
     };
     match renamed {
@@ -34,13 +34,9 @@ pub(super) async fn run(options: Rename) -> Result<(), Failure> {
             let done = format!("renamed to {new_name}; the sub and all sessions stay");
             say(true, &named, &done)
         }
-        Renamed::Taken => {
-            Err(Failure(format!("there is a user {new_name} already: nothing was changed")))
-        }
+        Renamed::Taken => Err(Failure::conflict(format!(
+            "there is a user {new_name} already: nothing was changed"
+        ))),
         Renamed::Unknown => Err(unknown(&named.name)),
     }
-}
-
-async fn is_taken(store: &jeton_store::Store, name: &Username) -> Result<bool, Failure> {
-    Ok(store.perform(FindUser { username: name.clone() }).await?.is_some())
 }

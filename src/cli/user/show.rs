@@ -73,7 +73,9 @@ async fn find(store: &Store, text: &str) -> Result<User, Failure> {
         output::error_line(&note);
     }
     named.or(known).ok_or_else(|| {
-        Failure(format!("there is no user with the name or sub {text}: see `jeton user list`"))
+        Failure::not_found(format!(
+            "there is no user with the name or sub {text}: see `jeton user list`"
+        ))
     })
 }
 

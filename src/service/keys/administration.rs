@@ -214,7 +214,7 @@ impl KeyAdministration {
                 let kid = next.stored.id.clone();
                 Ok(Rotation::Promoted { kid, unknown_for: max_age.since(known_for) })
             }
-            Some(next) => Err(KeyError::new(format!(
+            Some(next) => Err(KeyError::conflict(format!(
                 "the next key {} is published already and signs from {} on: nothing was changed \
                  (`rotate --emergency` lets it sign now)",
                 next.stored.id, next.dates.activates_at
@@ -240,7 +240,7 @@ impl KeyAdministration {
                 let now = unlike_others(&self.key_store.list().await?, self.now);
                 let activate = ActivateKey { id: kid.clone(), now };
                 if !self.key_store.store.perform(activate).await? {
-                    return Err(KeyError::new(format!(
+                    return Err(KeyError::conflict(format!(
                         "the key {kid} was changed meanwhile: look again"
                     )));
                 }
@@ -294,7 +294,7 @@ impl KeyAdministration {
         let stored = self.key_store.list().await?;
         let kid = &key.public.kid;
         if stored.iter().any(|own| own.id == *kid) {
-            return Err(KeyError::new(format!(
+            return Err(KeyError::conflict(format!(
                 "the key {kid} is there already: nothing was changed"
             )));
         }
@@ -316,7 +316,7 @@ impl KeyAdministration {
         let stored = self.key_store.list().await?;
         let key = stored.iter().find(|key| key.id == *kid).ok_or_else(|| unknown(kid))?;
         if let Some(at) = key.revoked_at {
-            return Err(KeyError::new(format!(
+            return Err(KeyError::conflict(format!(
                 "the key {kid} was revoked {at}: nothing was changed"
             )));
         }
@@ -351,7 +351,7 @@ impl KeyAdministration {
         }
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
         if !self.key_store.store.perform(revoke).await? {
-            return Err(KeyError::new(format!(
+            return Err(KeyError::conflict(format!(
                 "the key {kid} was revoked by another command meanwhile"
             )));
         }
@@ -431,11 +431,11 @@ fn unlike_others(stored: &[StoredKey], mut activates_at: Timestamp) -> Timestamp
 }
 
 fn unknown(kid: &KeyId) -> KeyError {
-    KeyError::new(format!("there is no key {kid}: see `jeton key list`"))
+    KeyError::not_found(format!("there is no key {kid}: see `jeton key list`"))
 }
 
 fn another_was_first() -> KeyError {
-    KeyError::new(
+    KeyError::conflict(
         "another key was made at the same moment: nothing was changed here, see `jeton key list`",
     )
 }

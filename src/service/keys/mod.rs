@@ -7,7 +7,7 @@ pub mod key_store;
 mod making;
 mod opened;
 
-pub use error::KeyError;
+pub use error::{KeyError, KeyProblem};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -218,7 +218,7 @@ async fn a_sub_cannot_be_chosen_and_is_no_client_id() {
 
     let add = ["client", "add", "--database", &jeton.database.url, "--public", "--", &sub];
     let output = run(&add);
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     let rows = jeton.database.query("SELECT client_id FROM clients").await;
     assert!(!rows.contains(&vec![Some(sub)]));
 }

@@ -160,14 +160,14 @@ async fn a_public_client_is_given_no_secret() {
     for id in ["page", "spa"] {
         let arguments = ["client", "secret", "add", id, "--database", &jeton.database.url];
         let output = run(&arguments);
-        assert_eq!(output.status.code(), Some(1), "{id}");
+        assert_eq!(output.status.code(), Some(5), "{id}");
         assert!(output.stdout.is_empty(), "{id}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("public"), "{id}");
     }
     for method in ["client_secret_basic", "client_secret_post"] {
         let arguments = ["client", "set", "spa", "--authentication-method", method];
         let output = run(&[&arguments, ["--database", &jeton.database.url].as_slice()].concat());
-        assert_eq!(output.status.code(), Some(1), "{method}");
+        assert_eq!(output.status.code(), Some(2), "{method}");
     }
     assert_eq!(jeton.database.query(count).await, before);
     let form = login_form("alice", PASSWORD) + "&client_id=page";

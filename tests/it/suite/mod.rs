@@ -18,6 +18,7 @@ mod connections;
 mod cors;
 mod doctor;
 mod doctor_proxies;
+mod exit_codes;
 mod exposure;
 mod failures;
 mod foreign_hashes;

@@ -119,7 +119,7 @@ async fn an_idle_time_beyond_the_lifetime_is_refused() {
     ] {
         let output = run(&[command, &further, &["--database", &database.url]].concat());
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
         for name in ["--refresh-token-idle", "--session-lifetime"] {
             assert!(errors.contains(name), "{command:?}: {errors}");
         }
