@@ -107,7 +107,7 @@ pub(super) fn print<const N: usize>(columns: [Column; N], rows: &[[String; N]], 
 /// Prints a short table, of which nothing is cut.
 pub(super) fn table<const N: usize>(heading: [&'static str; N], rows: &[[String; N]]) {
     let lines = lay_out(heading.map(Column::whole), rows, Width { wide: true }, None);
-    lines.iter().for_each(|line| output::line(line));
+    print_lines(&lines);
 }
 
 /// Prints what is known of one thing: names, and values that continue below themselves where the line ends.
@@ -223,7 +223,13 @@ fn show(lines: &[String], screen: Option<Screen>) {
     {
         return;
     }
-    lines.iter().for_each(|line| output::line(line));
+    print_lines(lines);
+}
+
+fn print_lines(lines: &[String]) {
+    for line in lines {
+        output::line(line);
+    }
 }
 
 /// Hands lines to a pager, and waits until its reader has seen enough.

@@ -1,4 +1,4 @@
-//! What is asked of every answer: who gave it, and whether it came as Jeton sent it.
+//! What is checked in every answer: who gave it, and whether it arrived as Jeton sent it.
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION, SERVER,
@@ -10,7 +10,7 @@ use super::client::{Answer, Trouble};
 use super::report::{Fault, fault, quote};
 
 impl Answer {
-    /// The lines of a field, as one text; empty if there is none.
+    /// The lines of a field, joined; empty if there are none.
     pub(super) fn field(&self, name: &HeaderName) -> String {
         let lines = self.headers.get_all(name).iter();
         let lines: Vec<_> =
@@ -34,13 +34,13 @@ impl Answer {
         Some(self.object()?.get("error")?.as_str()?.to_owned())
     }
 
-    /// The seconds of a directive of `Cache-Control`.
+    /// `max-age` of `Cache-Control`, in seconds.
     pub(super) fn max_age(&self) -> Option<i64> {
         let field = self.field(&CACHE_CONTROL).to_ascii_lowercase();
         field.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
     }
 
-    /// Status and, if it says what went wrong, the code.
+    /// The status, with the error code or else the media type.
     pub(super) fn summary(&self) -> String {
         match self.error_code() {
             Some(code) => format!("{} {}", self.status.as_u16(), quote(&code)),
@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// What is wrong with an answer: that there is none, that Jeton did not give it, or what `judge` says.
+/// What is wrong with an answer: it is missing, Jeton did not give it, or what `judge` finds.
 pub(super) fn faults_of(
     path: &str,
     answer: &Result<Answer, Trouble>,
@@ -63,7 +63,7 @@ pub(super) fn faults_of(
     }
 }
 
-/// The fault of having no answer.
+/// The fault of a missing answer.
 pub(super) fn unanswered(trouble: &Trouble) -> Fault {
     let remedy = match trouble {
         Trouble::Silence(_) => {
@@ -77,7 +77,7 @@ pub(super) fn unanswered(trouble: &Trouble) -> Fault {
     fault(trouble.to_string(), remedy)
 }
 
-/// What shows that somebody else than Jeton answered, or changed the answer on its way.
+/// The fault of an answer that somebody else gave, or changed on its way.
 pub(super) fn foreign_answer(path: &str, answer: &Answer) -> Option<Fault> {
     let status = answer.status.as_u16();
     if answer.status.is_redirection() && status != 304 {
@@ -130,7 +130,7 @@ fn redirected(path: &str, answer: &Answer) -> Fault {
     fault(format!("{path} is redirected ({status}) to {}", quote(target)), remedy)
 }
 
-/// What shows that Jeton did not come to look at the request.
+/// The fault of an answer that Jeton gave without looking at the request.
 fn undecided(path: &str, answer: &Answer) -> Option<Fault> {
     let remedy = match answer.status.as_u16() {
         404 => "let the proxy pass the path on as it is, with nothing added and nothing taken away",
@@ -181,7 +181,7 @@ pub(super) fn get_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     Vec::new()
 }
 
-/// What is wrong with the fields of an answer that may hold tokens: whether it may be kept.
+/// The faults of an answer that may contain tokens, if caches may keep it.
 pub(super) fn storing_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !answer.field(&CACHE_CONTROL).to_ascii_lowercase().contains("no-store") {
@@ -208,7 +208,6 @@ pub(super) mod tests {
     use super::*;
     use jeton_oauth::{SecretOctets, Timestamp};
 
-    /// An answer with these fields.
     pub(in super::super) fn answer(
         status: u16,
         fields: &[(&'static str, &'static str)],

@@ -1,5 +1,5 @@
-//! The HTTP client of the doctor: a connection for each request, no redirect is followed, and an answer is
-//! shown as it came.
+//! The HTTP client of the doctor. It opens a connection for each request, follows no redirect, and shows answers as
+//! they came.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -27,15 +27,14 @@ use jeton_oauth::{Issuer, SecretOctets, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_runtime::system_roots::SYSTEM_ROOTS;
 
-/// The most octets of an answer that are read.
+/// The most octets that are read of an answer.
 const CONTENT_LENGTH_MAX: usize = 1_024 * 1_024;
 
-/// Asks one service.
 pub(super) struct Client {
     host: String,
     port: u16,
     authority: HeaderValue,
-    /// What speaks TLS, if the service does.
+    /// For TLS, if the service speaks it.
     tls: Option<SslConnector>,
     timeout: Duration,
 }
@@ -44,26 +43,24 @@ pub(super) struct Client {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Tokens may be in it.
+    /// It may contain tokens.
     pub(super) content: SecretOctets,
-    /// When it was there, by our clock.
+    /// When it was complete, by the local clock.
     pub(super) at: Timestamp,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// The name has no address.
     Name(String),
-    /// Nobody listens there.
     Connection(String),
-    /// The certificate does not prove that it is the service.
-    Certificate { code: i32, what: String },
-    /// No common protocol.
+    Certificate {
+        code: i32,
+        what: String,
+    },
     Handshake(String),
-    /// What came back is not HTTP, or is too long.
+    /// Something came back that is not HTTP, or too long.
     Protocol(String),
-    /// Nothing came back.
     Silence(Duration),
 }
 
@@ -80,18 +77,17 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// What was agreed when connecting.
+/// What is known of a connection that was made.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) address: SocketAddr,
     pub(super) tls: Option<Tls>,
 }
 
-/// A handshake that succeeded.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     pub(super) version: &'static str,
-    /// When the first certificate of the chain to expire does.
+    /// When the first certificate of the chain expires.
     pub(super) expires_at: Option<Timestamp>,
 }
 
@@ -101,7 +97,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Client {
-    /// A client for a service; `ca` is the file of an authority that is trusted beside the system's.
+    /// A client of this service. `ca` is a file with certificates that are trusted beside the system's.
     pub(super) fn new(
         issuer: &Issuer,
         ca: Option<&Path>,
@@ -120,12 +116,11 @@ impl Client {
         })
     }
 
-    /// The name or address in the URL.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Connects, and hangs up.
+    /// Connects, and closes the connection.
     pub(super) async fn look(&self) -> Result<Link, Trouble> {
         let addresses = self.resolve().await?;
         let connecting = timeout(self.timeout, self.connect(addresses)).await;
@@ -133,14 +128,12 @@ impl Client {
         Ok(link)
     }
 
-    /// Sends a request, and reads the answer.
     pub(super) async fn send(&self, request: Request<String>) -> Result<Answer, Trouble> {
         let addresses = self.resolve().await?;
         let answering = timeout(self.timeout, self.exchange(addresses, request)).await;
         answering.map_err(|_| Trouble::Silence(self.timeout))?
     }
 
-    /// The addresses of the name.
     async fn resolve(&self) -> Result<Vec<SocketAddr>, Trouble> {
         let resolving = tokio::net::lookup_host((self.host.as_str(), self.port));
         match timeout(self.timeout, resolving).await {
@@ -163,7 +156,7 @@ impl Client {
         let broken = |error: hyper::Error| Trouble::Protocol(error.to_string());
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // It ends with the answer, or with the runtime.
+        // The task ends with the answer, or with the runtime.
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(broken)?;
         let (head, body) = response.into_parts();
@@ -197,7 +190,6 @@ impl Client {
     }
 }
 
-/// Tries addresses in turn.
 async fn connect_plainly(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Trouble> {
     let mut last = Trouble::Name("there is none".to_owned());
     for address in addresses {
@@ -211,7 +203,7 @@ async fn connect_plainly(addresses: Vec<SocketAddr>) -> Result<(TcpStream, Socke
 
 fn connector(ca: Option<&Path>) -> Result<SslConnector, CannotBegin> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    // The vendored OpenSSL has no folder of its own: take the system's.
+    // The vendored OpenSSL has no certificates of its own, so the system's are used.
     for path in SYSTEM_ROOTS {
         builder.set_ca_file(path).ok();
     }
@@ -223,7 +215,6 @@ fn connector(ca: Option<&Path>) -> Result<SslConnector, CannotBegin> {
     Ok(builder.build())
 }
 
-/// A date of a certificate.
 fn date(time: &Asn1TimeRef) -> Option<Timestamp> {
     let span = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     Some(Timestamp(i64::from(span.days) * 86_400 + i64::from(span.secs)))

@@ -1,20 +1,20 @@
-//! Whether the service can be reached, and whether the way to it is protected.
+//! Whether the service can be reached, and whether the connection to it is protected.
 
 use super::client::{Link, Trouble};
 use super::report::{Finding, quote};
 use jeton_oauth::{Seconds, Timestamp};
 
-/// A certificate that expires sooner should have been renewed.
+/// How long before its expiry a certificate should be renewed.
 const RENEWAL: Seconds = Seconds::new(14 * 86_400);
 
-/// The codes of OpenSSL that call for different remedies (`x509_vfy.h`).
+/// The codes of OpenSSL that need different remedies (`x509_vfy.h`).
 const NOT_YET_VALID: i32 = 9;
 const EXPIRED: i32 = 10;
 const SELF_SIGNED: [i32; 2] = [18, 19];
 const UNKNOWN_ISSUER: [i32; 3] = [2, 20, 21];
 const OTHER_NAME: [i32; 2] = [62, 64];
 
-/// What there is to say of a URL whose scheme protects nothing.
+/// The finding for a URL whose scheme protects nothing.
 pub(super) fn in_the_clear(url: &str) -> Vec<Finding> {
     let found = format!("{} sends passwords and tokens over the network in the clear", quote(url));
     let remedy = "use https: a certificate (`jeton serve --tls-certificate`), or a proxy that has one; \
@@ -22,7 +22,6 @@ pub(super) fn in_the_clear(url: &str) -> Vec<Finding> {
     vec![Finding::wrong("connection.scheme", found, remedy)]
 }
 
-/// What came of connecting.
 pub(super) fn judge_link(host: &str, link: &Result<Link, Trouble>, now: Timestamp) -> Vec<Finding> {
     let link = match link {
         Ok(link) => link,

@@ -1,5 +1,5 @@
-//! A login, as client and resource server live through it: tokens, introspection, refresh, revocation.
-//! Whatever comes of it, the session is ended.
+//! A login as client and resource server see it: tokens, introspection, refresh, revocation. The session is always
+//! ended.
 
 use serde_json::{Map, Value};
 
@@ -14,10 +14,9 @@ use super::visit::{Caller, Pair, User, Visit};
 use jeton_oauth::metadata::{REVOCATION_PATH, TOKEN_PATH};
 use jeton_oauth::{AccessTokenClaims, Secret, Timestamp};
 
-/// A password that nobody should have.
+/// A password that nobody has.
 const WRONG_PASSWORD: &str = "jeton doctor: a wrong password";
 
-/// Who logs in where.
 struct Login<'a> {
     visit: &'a Visit,
     caller: &'a Caller,
@@ -27,7 +26,6 @@ struct Login<'a> {
     path: String,
 }
 
-/// What a login gave.
 struct Tokens {
     access_token: Secret,
     refresh_token: Option<Secret>,
@@ -80,7 +78,7 @@ impl Login<'_> {
         }
     }
 
-    /// What is wrong with an answer that should be `invalid_grant`.
+    /// The faults of an answer that should be `invalid_grant`.
     fn grant_faults(&self, answer: &Result<Answer, Trouble>) -> Vec<Fault> {
         faults_of(&self.path, answer, |answer| {
             error_faults(&self.path, answer, 400, "invalid_grant")
@@ -139,7 +137,7 @@ impl Login<'_> {
         (findings, Some(tokens), claims)
     }
 
-    /// Asks about the token as a resource server.
+    /// Introspects the token as a resource server.
     async fn introspection(&self, tokens: &Tokens, claims: &AccessTokenClaims) -> Vec<Finding> {
         let Some(introspector) = self.introspector else { return Vec::new() };
         let check = "introspection.active";
@@ -158,7 +156,7 @@ impl Login<'_> {
         judge(check, "the token is active, and introspection says what it says", faults)
     }
 
-    /// Exchanges the refresh token, and presents the old one again.
+    /// Exchanges the refresh token, then presents the old one again.
     async fn refresh(&self, tokens: &mut Tokens) -> Vec<Finding> {
         let Some(old) = tokens.refresh_token.clone() else {
             let found = "left out: the client gets no refresh token";
@@ -220,7 +218,7 @@ impl Login<'_> {
         judge(check, "", faults)
     }
 
-    /// Ends the session, and sees that it has ended.
+    /// Ends the session, and checks that it has ended.
     async fn log_out(&self, tokens: &Tokens) -> Vec<Finding> {
         let path = self.visit.issuer.endpoint_path(REVOCATION_PATH);
         let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
@@ -262,7 +260,7 @@ fn judge_clock(iat: Timestamp, at: Timestamp) -> Vec<Finding> {
     judge("clock.token", "iat agrees with the clock here", faults)
 }
 
-/// Why there are no tokens in an answer, if there are none. An `invalid_grant` is for the caller to explain.
+/// Why an answer has no tokens; `None` if it has some. `why` is the remedy for an `invalid_grant`.
 fn refusal(path: &str, answer: &Answer, login: &Login<'_>, why: &str) -> Option<Fault> {
     if let Some(fault) = foreign_answer(path, answer) {
         return Some(fault);
@@ -287,7 +285,7 @@ fn refusal(path: &str, answer: &Answer, login: &Login<'_>, why: &str) -> Option<
     Some(fault(format!("{path} answers {}", answer.summary()), remedy))
 }
 
-/// The tokens of a successful answer (RFC 6749 §5.1), and what is wrong with its form.
+/// The tokens of a successful answer (RFC 6749 §5.1), and the faults of its form.
 fn read_tokens(
     check: &'static str,
     path: &str,

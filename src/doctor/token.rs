@@ -1,5 +1,5 @@
-//! The endpoints as a client meets them that has no tokens yet: errors have the form of RFC 6749 §5.2,
-//! credentials arrive, and nothing is kept.
+//! The endpoints as a client without tokens sees them: errors have the form of RFC 6749 §5.2, credentials arrive, and
+//! nobody keeps answers.
 
 use std::collections::HashSet;
 
@@ -15,19 +15,18 @@ use super::visit::{Caller, Visit, basic, request};
 use jeton_oauth::client::ClientAuthenticationMethod::{ClientSecretBasic, ClientSecretPost};
 use jeton_oauth::metadata::{INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH};
 
-/// Names of clients that nobody has.
+/// Identifiers that no client has.
 const NOBODY: &str = "jeton-doctor-nobody";
 const NOBODY_ELSE: &str = "jeton-doctor-nobody-else";
-/// Where the service says that it does not know the address of a caller: see `http/forwarded.rs`.
+/// In this field the service says that it does not know the address of a caller: see `http/forwarded.rs`.
 const UNTOLD_FIELD: &str = "x-jeton-forwarded";
 
-/// What was found, with the client as it can be authenticated, if it can.
+/// The findings, and the client if it can authenticate.
 pub(super) struct Met {
     pub(super) findings: Vec<Finding>,
     pub(super) caller: Option<Caller>,
 }
 
-/// Looks at the errors of the endpoints.
 pub(super) async fn examine(visit: &Visit) -> Met {
     let mut findings = Vec::new();
     let mut wire = Wire::default();
@@ -73,8 +72,8 @@ pub(super) async fn examine(visit: &Visit) -> Met {
         faults_of(&path, &answer, |answer| error_faults(&path, answer, 401, "invalid_client"))
     }));
 
-    // Two names that contradict each other are seen before either is looked up: so it shows whether
-    // the header arrives, and nothing is counted as a failure.
+    // The service notices contradictory identifiers before it looks either up. So this shows whether the header
+    // arrives, and no failure is counted.
     let contradiction = [(AUTHORIZATION, basic(NOBODY_ELSE, ""))];
     let answer = wire.note(&path, visit.post_with(&path, None, &nobody, &contradiction).await);
     let authorization = faults_of(&path, &answer, |answer| authorization_faults(&path, answer));
@@ -105,7 +104,7 @@ fn authorization_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     error_faults(path, answer, 400, "invalid_request")
 }
 
-/// Has the client prove who it is, without a login; in the body too, if that does not succeed.
+/// Authenticates the client without a login. If that fails, it also tries the secret in the body.
 async fn authenticate(
     visit: &Visit,
     path: &str,
@@ -204,20 +203,20 @@ async fn unsupported_grant(
     })
 }
 
-/// What all answers of the token endpoint must have.
+/// What all answers of the token endpoint must have in common.
 #[derive(Default)]
 struct Wire {
     storing: Vec<Fault>,
-    /// The answers' names, each of which Jeton gives once.
+    /// The request ids. Jeton gives each only once.
     request_ids: HashSet<HeaderValue>,
     anonymous: bool,
     repeated: bool,
-    /// What the service says of the address that it saw: see `http/forwarded.rs`.
+    /// The last value of [`UNTOLD_FIELD`].
     untold: Option<String>,
 }
 
 impl Wire {
-    /// Looks at one answer, and hands it on.
+    /// Looks at an answer, and returns it.
     fn note(&mut self, path: &str, answer: Result<Answer, Trouble>) -> Result<Answer, Trouble> {
         if let Ok(answer) = &answer
             && foreign_answer(path, answer).is_none()
@@ -261,7 +260,7 @@ impl Wire {
     }
 }
 
-/// What a service said of the address that a request came from, which it says only when something is wrong.
+/// The finding for what the service says about the caller's address. It says something only if something is wrong.
 fn address_finding(untold: &str) -> Finding {
     let (found, remedy) = match untold {
         "missing" => (

@@ -127,10 +127,10 @@ pub(super) async fn run(options: List, now: Timestamp) -> Result<(), Failure> {
         Ok(ControlFlow::Continue(()))
     };
     for_each(&store, filter, options.after.clone(), list).await?;
-    let last = listed.last().map(|last| last.user.username.clone()).filter(|_| is_cut);
+    let end = listed.last().map(|end| end.user.username.clone()).filter(|_| is_cut);
     print(listed, options.locked, common.json, *width);
-    if let Some(last) = last {
-        output::error_line(&format!("There are more: --after {last}"));
+    if let Some(end) = end {
+        output::error_line(&format!("There are more: --after {end}"));
     }
     Ok(())
 }

@@ -42,11 +42,7 @@ impl Migration {
 
     /// What is recorded with it: SHA-256 of its script.
     fn checksum(&self) -> String {
-        use fmt::Write;
-        Sha256::digest(self.script).iter().fold(String::new(), |mut text, octet| {
-            write!(text, "{octet:02x}").ok();
-            text
-        })
+        base16ct::lower::encode_string(&Sha256::digest(self.script))
     }
 }
 
