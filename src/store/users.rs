@@ -240,8 +240,7 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     }
 }
 
-/// Sets a password and ends the user's sessions (RFC 9700 §4.14.2), of which there should be few. `false` if there is
-/// no such user.
+/// Sets a password and ends the user's few sessions (RFC 9700 §4.14.2). `false` if there is no such user.
 #[derive(Debug)]
 pub struct ChangePassword {
     /// The prepared name.

@@ -6,8 +6,7 @@ use jeton_crypto::sealing::SealingError;
 use jeton_crypto::signing::SigningKeyError;
 use jeton_store::StoreError;
 
-/// Something about keys cannot be done: a sentence that says what is wrong and what to do. No code decides by its
-/// cause, so there is one kind.
+/// A sentence that says what about keys is wrong and what to do. No code decides by its cause, so there is one kind.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct KeyError {

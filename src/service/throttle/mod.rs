@@ -85,8 +85,7 @@ impl Throttle {
         Self { store, keys, clock, patience, permits, repeats, unnamed }
     }
 
-    /// Decides whether a login may be attempted. On one replica, attempts in parallel can fail no more often than
-    /// attempts one after another.
+    /// Decides about a login. On one replica, parallel attempts can fail no more often than sequential ones.
     ///
     /// # Errors
     /// [`Reason::ThrottledAccount`](jeton_oauth::Reason) and `LockedAccount`, which look like a wrong password;
@@ -180,8 +179,7 @@ impl Throttle {
         })
     }
 
-    /// Counts a failure of an address. On one replica, failures in parallel get no further than failures one after
-    /// another.
+    /// Counts a failure of an address. On one replica, parallel failures get no further than sequential ones.
     ///
     /// # Errors
     /// [`Refusal::Throttled`] if the address has too many failures; [`Refusal::Unavailable`] if this cannot be decided
