@@ -7,9 +7,10 @@
 mod byte_size;
 mod log_filter;
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 
@@ -19,6 +20,9 @@ use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
 use jeton_store::DatabaseLocation;
 pub use log_filter::{AUDIT_TARGET, LogFilter};
+
+const HOUR: Seconds = Seconds::new(3_600);
+const YEAR: Seconds = Seconds::new(365 * 86_400);
 
 /// The database, a setting of all commands.
 #[derive(Args, Clone, Debug)]
@@ -65,7 +69,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_ACCESS_TOKEN_LIFETIME",
         default_value = "10m",
-        value_parser = access_token_lifetime,
+        value_parser = duration(Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX),
         value_name = "DURATION"
     )]
     pub access_token_lifetime: Seconds,
@@ -101,7 +105,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_SESSIONS_PER_USER_AND_CLIENT",
         default_value = "50",
-        value_parser = sessions_per_user_and_client,
+        value_parser = number(1, 10_000),
         value_name = "NUMBER"
     )]
     pub sessions_per_user_and_client: i64,
@@ -119,14 +123,14 @@ pub struct ServeSettings {
         long,
         env = "JETON_LOGIN_DEADLINE",
         default_value = "3s",
-        value_parser = login_deadline,
+        value_parser = duration(Seconds::new(1), Seconds::new(60)),
         value_name = "DURATION"
     )]
     pub login_deadline: Seconds,
 
     /// How long the service goes on serving when it is told to stop, 0s to 10m; requests that are left then are
     /// answered 503 [default: --login-deadline + 7s]
-    #[arg(long, env = "JETON_DRAIN", value_parser = drain, value_name = "DURATION")]
+    #[arg(long, env = "JETON_DRAIN", value_parser = duration(Seconds::new(0), Seconds::new(600)), value_name = "DURATION")]
     pub drain: Option<Seconds>,
 
     /// How long a hashing thread without work keeps its memory before it gives it back to the system, 1s to
@@ -135,7 +139,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_HASH_MEMORY_IDLE",
         default_value = "30s",
-        value_parser = hash_memory_idle,
+        value_parser = duration(Seconds::new(1), YEAR),
         value_name = "DURATION"
     )]
     pub hash_memory_idle: Seconds,
@@ -175,7 +179,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_MAX_CONNECTIONS",
         default_value = "10000",
-        value_parser = max_connections,
+        value_parser = number(1, 1_000_000),
         value_name = "NUMBER"
     )]
     pub max_connections: usize,
@@ -185,7 +189,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_CONNECTION_IDLE",
         default_value = "1m",
-        value_parser = connection_idle,
+        value_parser = duration(Seconds::new(1), HOUR),
         value_name = "DURATION"
     )]
     pub connection_idle: Seconds,
@@ -196,7 +200,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_PROXY_CONNECTION_IDLE",
         default_value = "620s",
-        value_parser = connection_idle,
+        value_parser = duration(Seconds::new(1), HOUR),
         value_name = "DURATION"
     )]
     pub proxy_connection_idle: Seconds,
@@ -236,7 +240,7 @@ pub struct HashingSettings {
 
     /// How many threads hash passwords, each several at once if it has memory for them [default: what makes most
     /// logins with the memory, at most one a core]
-    #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
+    #[arg(long, env = "JETON_HASH_THREADS", value_parser = number(1, 1_024), value_name = "NUMBER")]
     pub hash_threads: Option<usize>,
 
     /// The memory that password hashing may use, all threads together; `jeton bench hash` measures what more memory
@@ -258,7 +262,7 @@ pub struct KeySettings {
         long,
         env = "JETON_KEY_ROTATION",
         default_value = "30d",
-        value_parser = key_rotation,
+        value_parser = duration(Seconds::new(1), YEAR),
         value_name = "DURATION"
     )]
     pub key_rotation: Seconds,
@@ -278,7 +282,7 @@ pub struct KeySettings {
         long,
         env = "JETON_JWKS_MAX_AGE",
         default_value = "10m",
-        value_parser = jwks_max_age,
+        value_parser = duration(Seconds::new(1), HOUR),
         value_name = "DURATION"
     )]
     pub jwks_max_age: Seconds,
@@ -321,7 +325,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl fmt::Display for LogFormat {
+impl Display for LogFormat {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Text => "text",
@@ -330,16 +334,18 @@ impl fmt::Display for LogFormat {
     }
 }
 
-fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, Invalid> {
-    let span: Seconds = text.parse()?;
-    if span < least || span > most {
-        return Err(Invalid::new(format!("it must be {least} to {most}")));
+/// Reads a duration between two bounds.
+fn duration(
+    least: Seconds,
+    most: Seconds,
+) -> impl Fn(&str) -> Result<Seconds, Invalid> + Clone + Send + Sync {
+    move |text| {
+        let span: Seconds = text.parse()?;
+        if span < least || span > most {
+            return Err(Invalid::new(format!("it must be {least} to {most}")));
+        }
+        Ok(span)
     }
-    Ok(span)
-}
-
-fn access_token_lifetime(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX)
 }
 
 /// Parses how long a session may live, or live without being refreshed.
@@ -347,35 +353,18 @@ fn access_token_lifetime(text: &str) -> Result<Seconds, Invalid> {
 /// # Errors
 /// What is wrong with the text.
 pub fn session_lifetime(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), SESSION_LIFETIME_MAX)
+    duration(Seconds::new(1), SESSION_LIFETIME_MAX)(text)
 }
 
-fn sessions_per_user_and_client(text: &str) -> Result<i64, Invalid> {
-    Ok(i64::try_from(number(text, 1, 10_000)?).unwrap_or(i64::MAX))
-}
-
-fn jwks_max_age(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(3_600))
-}
-
-fn key_rotation(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
-}
-
-fn login_deadline(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(60))
-}
-
-fn drain(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(0), Seconds::new(600))
-}
-
-fn hash_memory_idle(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
-}
-
-fn connection_idle(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(3_600))
+/// Reads a number between two bounds.
+fn number<T: FromStr + PartialOrd + Display + Copy + Send + Sync>(
+    least: T,
+    most: T,
+) -> impl Fn(&str) -> Result<T, Invalid> + Clone + Send + Sync {
+    move |text| match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
+    }
 }
 
 fn key_bits(text: &str) -> Result<u32, Invalid> {
@@ -397,19 +386,4 @@ pub fn switch(text: &str) -> Result<bool, Invalid> {
         "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(Invalid::new("write true, yes, on or 1, or false, no, off or 0")),
     }
-}
-
-fn number(text: &str, least: usize, most: usize) -> Result<usize, Invalid> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
-    }
-}
-
-fn hash_threads(text: &str) -> Result<usize, Invalid> {
-    number(text, 1, 1_024)
-}
-
-fn max_connections(text: &str) -> Result<usize, Invalid> {
-    number(text, 1, 1_000_000)
 }

@@ -40,11 +40,7 @@ impl Migration {
 
     /// The checksum that is recorded: SHA-256 of the script.
     fn checksum(&self) -> String {
-        use fmt::Write;
-        Sha256::digest(self.script).iter().fold(String::new(), |mut text, octet| {
-            write!(text, "{octet:02x}").ok();
-            text
-        })
+        base16ct::lower::encode_string(&Sha256::digest(self.script))
     }
 }
 
