@@ -83,8 +83,7 @@ impl Handler {
     }
 }
 
-/// The routes by path, and what they share. Paths are compared exactly: a redirect would make a client send its
-/// credentials again.
+/// The routes by path. They are compared exactly: after a redirect a client would send its credentials again.
 pub(super) struct Table {
     pub(super) routes: HashMap<String, Route>,
     /// Who may read the 404 of other paths.
@@ -353,8 +352,7 @@ async fn read(
     Ok(SecretOctets::new(whole))
 }
 
-/// Reserves capacity. A vector that grows by itself would leave passwords in the memory that it moves from, so this one
-/// is copied and wiped.
+/// Reserves capacity. A vector that grows by itself would leave passwords in its old memory, so it is copied and wiped.
 fn reserve(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = octets.len() + more;
     if needed > octets.capacity() {
@@ -405,8 +403,7 @@ mod tests {
         })
     }
 
-    /// ASVS 16.5.4: no input is known to make a handler panic. If one does, its request gets a 500, and the next one is
-    /// served. [S-26]
+    /// ASVS 16.5.4: no input is known to make a handler panic. If one does, only its request gets a 500. [S-26]
     #[tokio::test]
     async fn a_panic_ends_its_own_request_only() {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");

@@ -1,5 +1,4 @@
-//! Adds, changes or deletes many rows, in batches with pauses between them: a login or refresh never waits for more
-//! than one batch.
+//! Changes many rows in batches with pauses between them: a login or refresh never waits for more than one batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,8 +21,8 @@ const TRIES: u32 = 5;
 pub enum Pace {
     /// The service, whose logins and refreshes wait in the same queue.
     Service,
-    /// A command beside a service. On SQLite a process that waits for another polls, at least every 0.1 s: it could
-    /// miss a shorter pause.
+    /// A command beside a service. On SQLite other processes poll, at least every 0.1 s, and could miss a shorter
+    /// pause.
     OtherProcess,
 }
 
@@ -195,8 +194,7 @@ async fn in_batches<U: UseCase<Outcome = u64> + Clone>(
     }
 }
 
-/// Runs a batch, and again if the database was too busy. Although an attempt that failed may have been committed,
-/// running it twice does no harm.
+/// Runs a batch, and again if the database was too busy. Running it twice does no harm.
 async fn perform<U: UseCase + Clone>(
     store: &Store,
     pace: Pace,

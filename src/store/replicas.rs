@@ -128,8 +128,7 @@ impl UseCase for ListReplicas {
     }
 }
 
-/// Deletes replicas that were last seen before this moment, and returns how many. One that still runs records itself
-/// again.
+/// Deletes replicas last seen before this moment, and returns how many. One that still runs records itself again.
 #[derive(Debug)]
 pub struct ForgetReplicas {
     /// When a replica must have been seen to stay.

@@ -95,8 +95,7 @@ impl UseCase for OpenSession {
     }
 }
 
-/// A stored session, whose user may log in with a password and whose client is neither disabled nor deleted. It may
-/// have expired.
+/// A stored session, perhaps expired, of a user who may log in and a client that is neither disabled nor deleted.
 #[derive(Clone, Debug)]
 pub struct StoredSession {
     /// `sid`.
@@ -180,8 +179,7 @@ impl LookUp for FindSession {
     }
 }
 
-/// Ends a session whose refresh token was reused. `false`, and nothing changed, if it was refreshed or ended since it
-/// was read.
+/// Ends a session whose refresh token was reused; `false`, and no change, if it changed since it was read.
 #[derive(Debug)]
 pub struct EndReusedSession {
     /// The session.
@@ -220,8 +218,7 @@ impl UseCase for EndSession {
     }
 }
 
-/// Ends some sessions of a user, or of those through one client, but leaves some, whichever these are. Returns how many
-/// it ended.
+/// Ends some sessions of a user, perhaps only through one client. Leaves others, whichever. Returns how many it ended.
 #[derive(Clone, Debug)]
 pub struct EndSessionsOfUser {
     /// The user.

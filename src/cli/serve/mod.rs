@@ -172,8 +172,7 @@ impl Service {
         started.ok_or_else(|| Failure::failed("nobody told it to stop".to_owned()))
     }
 
-    /// The same. Returns `None` if the process is told to stop while the tables are brought up to date, which may take
-    /// long.
+    /// The same. `None` if the process is told to stop while the tables are brought up to date, which may take long.
     async fn start_unless(
         stop: Stop,
         settings: ServeSettings,

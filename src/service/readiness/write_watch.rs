@@ -17,8 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long one attempt may take: a little longer than SQLite waits for another process. The next attempt follows
 /// immediately, so the end of a fault is noticed within three seconds.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_millis(2_500);
-/// After how long without a success a fault is reported. It is longer than the time between two successes with one
-/// abandoned attempt between them.
+/// After how long without a success a fault is reported: longer than one abandoned attempt between two successes.
 const FAULT_AFTER: Duration = Duration::from_secs(4);
 /// How long attempts go on after the last question.
 const ASKED_WITHIN: Duration = Duration::from_mins(1);

@@ -154,8 +154,7 @@ impl Throttle {
         }
     }
 
-    /// Lets an attempt to log in be made, or not. Of those that are made at the same time on this replica
-    /// no more can fail than of those that follow each other.
+    /// Decides about a login. On one replica, parallel attempts can fail no more often than sequential ones.
     ///
     /// # Errors
     /// [`Reason::ThrottledAccount`](jeton_oauth::Reason) and `LockedAccount`, which look like a wrong password;
@@ -249,8 +248,7 @@ impl Throttle {
         })
     }
 
-    /// Counts a failure of an address. On one replica, failures in parallel get no further than failures one after
-    /// another.
+    /// Counts a failure of an address. On one replica, parallel failures get no further than sequential ones.
     ///
     /// # Errors
     /// [`Refusal::Throttled`] if the address has too many failures; [`Refusal::Unavailable`] if this cannot be decided

@@ -127,8 +127,7 @@ pub(super) fn site(address: Option<IpAddr>) -> Vec<u8> {
     address.map(|address| prefix(translated(address), 48)).unwrap_or_default()
 }
 
-/// The IPv4 address of a caller behind a translator; otherwise all such callers would share one IPv6 network (RFC 6052
-/// §2.1).
+/// The IPv4 address of a caller behind a translator; all such callers share one IPv6 network (RFC 6052 §2.1).
 fn translated(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {

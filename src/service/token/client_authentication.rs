@@ -48,8 +48,7 @@ impl Prefetch {
         Self { wanted, found: None }
     }
 
-    /// Returns the session that was read with the client, if it has this id and was not taken before. Otherwise reads
-    /// it.
+    /// Returns the session that was read with the client, if it has this id and was not yet taken. Otherwise reads it.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.

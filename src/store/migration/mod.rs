@@ -208,8 +208,7 @@ async fn sees_all_tables(store: &Store) -> Result<bool, StoreError> {
     }
 }
 
-/// Brings the tables up to date without a time limit. Returns the status, which is not the newest version if the run
-/// was stopped.
+/// Brings the tables up to date without a time limit. Returns the status, which is older if the run was stopped.
 ///
 /// # Errors
 /// [`MigrationError`], which says what is wrong with the database and what to do. What was done stays done.
