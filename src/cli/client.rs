@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::client_decisions::{Decisions, differing};
+use super::confirmation::Confirmation;
 use super::listing::Width;
 use super::{Failure, client_view, open_existing_store, open_store, output};
 use crate::config::DatabaseSettings;
@@ -76,7 +77,12 @@ pub(super) enum Command {
     /// Accept a disabled client again
     Enable(Named),
     /// Delete a client, its secrets and its sessions
-    Delete(Named),
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
     /// Add and remove secrets
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -129,8 +135,14 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Set { named, decisions } => set(named, decisions).await,
         Command::Disable(named) => set_disabled(named, true).await,
         Command::Enable(named) => set_disabled(named, false).await,
-        Command::Delete(named) => {
+        Command::Delete { named, confirmation } => {
             let store = open_existing_store(&named.common.database).await?;
+            find(&store, &named.id).await?;
+            confirmation.ask(&format!(
+                "The client {} will be deleted, with its settings and secrets. Whoever is logged in through it must \
+                 log in through another. It can be added again, with another secret.",
+                named.id
+            ))?;
             // First no new session, then none at all, then no client.
             let now = Clock::System.now();
             store.perform(SetClientDisabled { id: named.id.clone(), disabled: true, now }).await?;

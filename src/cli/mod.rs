@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod client_decisions;
 mod client_view;
+mod confirmation;
 mod database;
 pub mod demo;
 mod doctor;
@@ -64,7 +65,7 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
-    /// List, rotate, revoke, import, export and rewrap keys
+    /// Make the master key; list, rotate, revoke, import, export and rewrap keys
     #[command(subcommand)]
     Key(Box<key::Command>),
     /// Migrate the tables, show where they stand, delete what has expired, back up and restore

@@ -1,10 +1,14 @@
 //! What is asked of the person at the terminal: secrets, never shown, and whether to go on.
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::Failure;
 use jeton_oauth::Secret;
 use jeton_oauth::resource_owner::prepare_password;
+
+/// The terminal of this process.
+const TERMINAL: &str = "/dev/tty";
 
 /// Reads a new password: from a prompt, twice, or as the first line of standard input.
 pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
@@ -14,6 +18,20 @@ pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
             "the password is empty, or has control or invisible characters: use letters of any \
              script, digits, signs and spaces",
         )
+    })
+}
+
+/// Requires that there is a terminal to ask for a password.
+///
+/// # Errors
+/// There is none, and what to do without.
+pub(super) fn require_terminal() -> Result<(), Failure> {
+    let terminal = File::open(TERMINAL);
+    terminal.map(drop).map_err(|error| {
+        Failure::usage(format!(
+            "there is no terminal to ask for the password ({error}): use --password-stdin, which reads it from \
+             standard input"
+        ))
     })
 }
 

@@ -10,7 +10,8 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 
 use super::backup::{Unfinished, is_same_file, with_suffix};
-use super::{Failure, output, prompt};
+use super::confirmation::Confirmation;
+use super::{Failure, output};
 use crate::config::DatabaseSettings;
 use jeton_runtime::clock::Clock;
 use jeton_store::sessions::EndAllSessions;
@@ -25,9 +26,8 @@ pub(super) struct Options {
     /// End all sessions that the copy has: everybody must log in again
     #[arg(long)]
     end_all_sessions: bool,
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     database: DatabaseSettings,
 }
@@ -43,7 +43,8 @@ again, and so are users and clients that were disabled; sessions that were opene
 tokens that were exchanged since are good again, whoever has them.";
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let Options { file, end_all_sessions, yes, database: DatabaseSettings { database } } = options;
+    let Options { file, end_all_sessions, confirmation, database } = options;
+    let DatabaseSettings { database, .. } = database;
     let DatabaseLocation::Sqlite(path) = &database else {
         return Err("PostgreSQL has its own programs for that: `pg_restore` reads what `pg_dump` \
                     wrote, and recovery to a point in time loses the least"
@@ -60,14 +61,11 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let locked = lock(&path)?;
     let unfinished = copy_of(&file, &path).await?;
     output::error_line(CONSEQUENCES);
-    output::error_line(if end_all_sessions {
+    confirmation.ask(if end_all_sessions {
         "All sessions of the copy will be ended: everybody must log in again."
     } else {
         "With --end-all-sessions nobody goes on with a session of the copy."
-    });
-    if !(yes || prompt::confirm()?) {
-        return Err("nothing was changed".into());
-    }
+    })?;
     if end_all_sessions {
         let store = Store::open(&DatabaseLocation::Sqlite(unfinished.path.clone())).await?;
         let ended = store.perform(EndAllSessions).await?;

@@ -23,8 +23,7 @@ const ONLY_PUBLIC: &str =
 /// Why a key is not accepted.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// It is something else. The sentence says what it is and which command converts it, and contains nothing of the
-    /// key.
+    /// It is something else. The sentence says what and which command converts it, and contains nothing of the key.
     #[error("{0}")]
     Refused(String),
     /// It is an RSA key, but cannot be used.
@@ -127,7 +126,7 @@ impl Declared {
         let problem = match self.kty.as_deref() {
             Some("RSA") if self.d.is_none() => return Err(refused(ONLY_PUBLIC)),
             Some("RSA") if self.oth.is_some() => {
-                "it has more than two primes, as few programs know"
+                "it has more than two primes, which few programs support"
             }
             Some("RSA") if self.alg.as_ref().is_some_and(|alg| alg != "RS256") => {
                 "its alg says that it is for another algorithm than RS256"
@@ -158,7 +157,7 @@ fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
         [block] => block,
         _ => {
             return Err(refused(format!(
-                "it has {} private keys, and nobody knows which is meant: leave one in the file",
+                "it has {} private keys, and it is unclear which one is meant: leave one in the file",
                 private.len()
             )));
         }
@@ -184,7 +183,7 @@ fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
                 "it is a key on a curve, and RS256 takes an RSA key: {MAKE}"
             )));
         }
-        _ => return Err(refused(format!("it is no RSA key, as RS256 takes it: {MAKE}"))),
+        _ => return Err(refused(format!("it is not an RSA key, which RS256 needs: {MAKE}"))),
     }
     let Ok(key) = PKey::private_key_from_pem(block.text.as_bytes()) else {
         return Err(refused("it is not a private RSA key: its PEM is damaged or was cut off"));
@@ -201,7 +200,7 @@ fn describe_kind(kind: Id) -> Option<String> {
         Id::EC | Id::ED25519 | Id::ED448 | Id::X25519 | Id::X448 => {
             "is a key on a curve, and RS256 takes an RSA key"
         }
-        _ => "is no RSA key, as RS256 takes it",
+        _ => "is not an RSA key, which RS256 needs",
     };
     Some(format!("it {name}: {MAKE}"))
 }

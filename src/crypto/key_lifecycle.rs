@@ -4,18 +4,16 @@
 //! created ── published ──> activates ── signs ──> successor activates ── verifies ──> gone
 //! ```
 //!
-//! The rules are pure, so replicas that share the rows and a clock agree without talking to each other. The slack in
-//! [`Schedule::lead`] and [`Schedule::retention`] lets their clocks differ by half a minute, jump forward by half the
-//! time for which verifiers may cache the key set, and jump back by any amount. `tests/it/key_simulation.rs` tests that
-//! over ten years.
+//! The rules are pure, so replicas that share rows and clock agree without talking. The slack in [`Schedule::lead`] and
+//! [`Schedule::retention`] lets their clocks differ by half a minute, jump forward by half the time for which verifiers
+//! may cache the key set, and jump back by any amount. `tests/it/key_simulation.rs` tests that over ten years.
 
 use std::fmt;
 
 use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
 use jeton_oauth::{Seconds, Timestamp};
 
-/// How far the clocks of this service and its verifiers may differ, plus the time until every replica has read a new
-/// row.
+/// How far the clocks of this service and its verifiers may differ, plus the time until each replica reads a new row.
 const CLOCK_SKEW: Seconds = Seconds::new(60);
 
 /// When keys follow each other, and how long verifiers may cache the key set.
@@ -58,8 +56,7 @@ impl Schedule {
         Seconds::new(lead.get() - slack - age.get()).min(self.jwks_max_age)
     }
 
-    /// How long a key is published after its successor began to sign: until the last token that it can have signed has
-    /// expired.
+    /// How long a key is published after its successor began to sign: until its last possible token has expired.
     #[must_use]
     pub fn retention(&self) -> Seconds {
         let last_token = ACCESS_TOKEN_LIFETIME_MAX.get() + CLOCK_SKEW.get();
@@ -72,8 +69,7 @@ impl Schedule {
         now.after(self.rotation.max(self.lead))
     }
 
-    /// Checks that there is time to announce and to retire a key before the next one. So at most three keys are
-    /// published.
+    /// Checks that a key can be announced and retired before the next one. So at most three keys are published.
     ///
     /// # Errors
     /// [`RotationTooShort`], which names the settings and shows the arithmetic.
@@ -168,8 +164,7 @@ pub struct Life {
     pub gone_at: Option<Timestamp>,
 }
 
-/// Derives the life of every key, in the given order. The signing key is always in the key set, because no state lies
-/// between.
+/// Derives the life of each key, in the given order. The signing key is always in the key set: no state lies between.
 ///
 /// `signed_last` is the activation of the key with which this process signed last. If the clock jumps back, the process
 /// does not return to an older key, which others may have forgotten.

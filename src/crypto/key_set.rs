@@ -1,5 +1,4 @@
-//! The signing keys that a replica has in memory: one that signs, those that verify, and the published key set (RFC
-//! 7517 §5) as octets.
+//! The signing keys in memory: one that signs, those that verify, and the published set (RFC 7517 §5) as octets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,8 +16,7 @@ use jeton_oauth::{Issuer, KeyId, Timestamp};
 pub enum HeldKey {
     /// Both halves.
     Whole(Arc<SigningKey>),
-    /// Its name. The public half beside it in the database is not trusted: only the master key proves that a key is
-    /// this service's.
+    /// Its name. The public half in the database is not trusted: only the master key proves whose key it is.
     Name(KeyId),
 }
 
@@ -123,8 +121,8 @@ pub struct KeySet {
     jwks: Vec<u8>,
 }
 
-/// A published key, with the tokens whose signature it was seen to have made. They are forgotten with it, when it is
-/// revoked or its life has ended.
+/// A published key, and the tokens that it was seen to have signed. They are forgotten with the key, when it is revoked
+/// or its life has ended.
 #[derive(Debug)]
 struct PublishedKey {
     key: HeldKey,
@@ -212,7 +210,7 @@ impl KeySet {
         good_claims(&read, issuer, now).map_or(Verified::Forged, Verified::Genuine)
     }
 
-    /// Does the same for a token whose good signature is remembered. `None` says nothing about any other token.
+    /// Like [`Self::verify`], if the token's signature is remembered as good. `None` says nothing about any other.
     #[must_use]
     pub fn recall(
         &self,

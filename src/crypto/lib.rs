@@ -1,8 +1,7 @@
 //! Everything that needs a key, a hash or randomness: signing and verifying tokens, the life of keys, password hashes
 //! and the threads that compute them, and sealing keys for the database.
 //!
-//! This package never stores anything, and it knows neither endpoints nor HTTP. Only this package uses josekit, scrypt
-//! and rand, apart from tests.
+//! It never stores anything, and knows neither endpoints nor HTTP. Tests apart, only it uses josekit, scrypt and rand.
 
 pub mod digest;
 pub mod hashing_pool;

@@ -64,8 +64,8 @@ fn is_repetition(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| !word.is_empty() && text.replace(&word.to_lowercase(), "").is_empty())
 }
 
-/// Whether the whole password is an entry in a dictionary of zxcvbn, a repeated entry or ASCII character, or one run
-/// along the keyboard or alphabet.
+/// Whether the password is one entry of a dictionary of zxcvbn, a repeated entry or ASCII character, or one run along
+/// the keyboard or the alphabet.
 fn is_listed(password: &str) -> bool {
     let estimate = zxcvbn::zxcvbn(password, &[]);
     match estimate.sequence() {

@@ -66,8 +66,7 @@ pub fn replica_id() -> String {
     text::<12>()
 }
 
-/// A new client secret: 256 random bits in `[A-Za-z0-9_-]`. Both spellings of Basic are the same for these characters
-/// (RFC 6749 §2.3.1, §10.10).
+/// A new client secret: 256 random bits in characters that both forms of Basic spell alike (RFC 6749 §2.3.1, §10.10).
 #[must_use]
 pub fn client_secret() -> Secret {
     Secret::new(text::<32>())

@@ -16,7 +16,6 @@ use jeton_oauth::lifetime::SESSION_LIFETIME_MAX;
 use jeton_oauth::refresh_token::{self, Message, RefreshTokenClaims, UnverifiedRefreshToken};
 use jeton_oauth::{KeyId, Secret, Timestamp};
 
-/// Octets of a refresh key.
 const KEY_LENGTH: usize = 32;
 
 /// A secret has the wrong length for a refresh key.
@@ -141,8 +140,7 @@ impl RefreshKeys {
     }
 
     /// Derives the token of a session that reached this generation at `refreshed_at`. If the key of that time cannot be
-    /// opened here, the newest older key that can be opened derives it. The token is as good, but a retry at another
-    /// replica gets another text.
+    /// opened here, the newest older key that can be is used: as good, but a retry elsewhere gets another text.
     ///
     /// # Errors
     /// There is no key, or the session's identifier is not of this service's form.

@@ -97,8 +97,7 @@ pub struct NewSigningKey {
     pub secret: Zeroizing<Vec<u8>>,
 }
 
-/// Makes a key of 2048, 3072 or 4096 bits with the exponent 65537. It can take seconds, so it must not run on the async
-/// runtime.
+/// Makes a key of 2048, 3072 or 4096 bits with exponent 65537. It can take seconds: never on the async runtime.
 ///
 /// # Errors
 /// OpenSSL cannot make the key.

@@ -24,7 +24,7 @@ impl std::fmt::Debug for ThrottleKey {
 }
 
 impl ThrottleKey {
-    /// Builds a key from its secret form.
+    /// Builds a key from its secret.
     ///
     /// # Errors
     /// The secret cannot be a key.
@@ -45,8 +45,7 @@ impl ThrottleKey {
         CounterName(self.code(counted.as_str(), parts))
     }
 
-    /// The decoy number for a user name, not negative. If nobody has that name, it chooses the user whose hash is
-    /// verified instead.
+    /// The decoy number for a user name, not negative. If the name is unknown, it chooses whose hash is verified.
     #[must_use]
     pub fn decoy_number(&self, username: &str) -> i64 {
         let code: [u8; 8] = self.code("lot", &[username.as_bytes()]);

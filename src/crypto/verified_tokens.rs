@@ -1,8 +1,7 @@
 //! Which tokens of a key were recently seen to have a good signature. Such a signature need not be verified again.
 //!
 //! Only the digest of a whole token is kept, so a token that differs in one bit is not found. That a signature is good
-//! never changes. Whether key, client, user and session are good may change at any time, and is checked elsewhere each
-//! time.
+//! never changes. Whether key, client, user and session are good may change at any time, and is checked elsewhere.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_stays() {
+    fn a_token_that_is_looked_up_stays() {
         let tokens = VerifiedTokens::default();
         for number in 0..4 * TOKENS_MAX {
             tokens.remember(token(number));

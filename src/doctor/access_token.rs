@@ -61,7 +61,7 @@ fn verify(token: &str, keys: &KeySet) -> Result<AccessTokenClaims, Fault> {
     }
     unverified.claims().ok_or_else(|| {
         let remedy = "see that this jeton is of the version that serves";
-        fault("the access token lacks claims of RFC 9068, or has others of their names", remedy)
+        fault("the access token lacks claims of RFC 9068, or has them in another form", remedy)
     })
 }
 

@@ -6,7 +6,7 @@ use http::header::{
 };
 use serde_json::{Map, Value};
 
-use super::client::{Answer, Trouble};
+use super::client::{Answer, RequestError};
 use super::report::{Fault, fault, quote};
 
 impl Answer {
@@ -52,11 +52,11 @@ impl Answer {
 /// What is wrong with an answer: it is missing, Jeton did not give it, or what `judge` finds.
 pub(super) fn faults_of(
     path: &str,
-    answer: &Result<Answer, Trouble>,
+    answer: &Result<Answer, RequestError>,
     judge: impl FnOnce(&Answer) -> Vec<Fault>,
 ) -> Vec<Fault> {
     match answer {
-        Err(trouble) => vec![unanswered(trouble)],
+        Err(error) => vec![unanswered(error)],
         Ok(answer) => {
             foreign_answer(path, answer).map_or_else(|| judge(answer), |fault| vec![fault])
         }
@@ -64,17 +64,17 @@ pub(super) fn faults_of(
 }
 
 /// The fault of a missing answer.
-pub(super) fn unanswered(trouble: &Trouble) -> Fault {
-    let remedy = match trouble {
-        Trouble::Silence(_) => {
+pub(super) fn unanswered(error: &RequestError) -> Fault {
+    let remedy = match error {
+        RequestError::Timeout(_) => {
             "look at the log of the service and of the proxy; --timeout waits longer"
         }
-        Trouble::Protocol(_) => {
+        RequestError::Protocol(_) => {
             "see what listens there, and whether it speaks TLS: then the URL begins with https"
         }
         _ => "it answered before: see whether the service or the proxy limits connections",
     };
-    fault(trouble.to_string(), remedy)
+    fault(error.to_string(), remedy)
 }
 
 /// The fault of an answer that somebody else gave, or changed on its way.
@@ -111,7 +111,7 @@ pub(super) fn foreign_answer(path: &str, answer: &Answer) -> Option<Fault> {
             remedy,
         ));
     }
-    undecided(path, answer)
+    unexamined(path, answer)
 }
 
 fn redirected(path: &str, answer: &Answer) -> Fault {
@@ -131,7 +131,7 @@ fn redirected(path: &str, answer: &Answer) -> Fault {
 }
 
 /// The fault of an answer that Jeton gave without looking at the request.
-fn undecided(path: &str, answer: &Answer) -> Option<Fault> {
+fn unexamined(path: &str, answer: &Answer) -> Option<Fault> {
     let remedy = match answer.status.as_u16() {
         404 => "let the proxy pass the path on as it is, with nothing added and nothing taken away",
         429 => "too much has failed from here lately: wait for as long as Retry-After says",
@@ -227,7 +227,7 @@ pub(super) mod tests {
     const JSON: (&str, &str) = ("content-type", "application/json");
 
     #[test]
-    fn who_answered_is_told_by_the_answer() {
+    fn an_answer_shows_who_gave_it() {
         let html = [("content-type", "text/html; charset=utf-8"), ("server", "nginx")];
         for (answer, says, remedy) in [
             (answer(502, &html, "<html>"), "not Jeton", "that the proxy reaches it"),

@@ -24,7 +24,7 @@ pub(super) async fn introspect(visit: &Visit, introspector: &Caller, token: &Sec
     let form = [("token", token.expose())];
     match visit.post(&path, Some(introspector), &form).await {
         Ok(answer) => read(&path, &answer, introspector),
-        Err(trouble) => Said::Nothing(unanswered(&trouble)),
+        Err(error) => Said::Nothing(unanswered(&error)),
     }
 }
 
@@ -72,6 +72,6 @@ pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, Option<&Caller>) {
         }
         Said::Nothing(fault) => return (judge(check, "", vec![fault]), None),
     };
-    let good = "a token that there is not is inactive, and nothing more is said of it";
+    let good = "an unknown token is inactive, and the answer says nothing else of it";
     (judge(check, good, faults), Some(introspector))
 }

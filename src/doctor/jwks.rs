@@ -30,8 +30,8 @@ pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, KeySet) {
     let path = visit.issuer.endpoint_path(JWKS_PATH);
     let answer = match visit.get(&path).await {
         Ok(answer) => answer,
-        Err(trouble) => {
-            let findings = judge("jwks.document", "", vec![unanswered(&trouble)]);
+        Err(error) => {
+            let findings = judge("jwks.document", "", vec![unanswered(&error)]);
             return (findings, KeySet::default());
         }
     };
@@ -41,7 +41,7 @@ pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, KeySet) {
     };
     let again = visit.get_with(&path, &[(IF_NONE_MATCH, etag.clone())]).await;
     let faults = faults_of(&path, &again, |again| published::not_modified_faults(&path, again));
-    findings.extend(judge("jwks.not_modified", "who has it already gets 304", faults));
+    findings.extend(judge("jwks.not_modified", "a caller that has it already gets 304", faults));
     (findings, keys)
 }
 

@@ -1,5 +1,5 @@
-//! `jeton doctor`: checks a running service over the network, as client, browser and resource server do, and says what
-//! is wrong and how to mend it.
+//! `jeton doctor`: checks a running service over the network, as client, browser and resource server, and says what is
+//! wrong and how to mend it.
 //!
 //! This package never opens the database or the keys, and knows nothing of how the service is built. Asking and judging
 //! are apart: every judgement is a function of an answer. Only `client` speaks HTTP.
@@ -190,8 +190,7 @@ impl Options {
     }
 }
 
-/// Checks a service. `ask_password` is called at most once, before the service is asked anything, and only if a user is
-/// to log in.
+/// Checks a service. `ask_password` is called at most once, before the first request, and only if a user logs in.
 ///
 /// # Errors
 /// [`CannotBegin`], or the error of `ask_password`. What is wrong with the service is a finding.
@@ -280,11 +279,11 @@ async fn examine(visit: &Visit) -> Vec<Finding> {
         findings.push(Finding::note("token.get", "left out, and all that follows", remedy));
         return findings;
     }
-    let met = token::examine(visit).await;
-    findings.extend(met.findings);
+    let of_clients = token::examine(visit).await;
+    findings.extend(of_clients.findings);
     findings.extend(cors::examine(visit).await);
     let (of_introspection, introspector) = introspection::examine(visit).await;
     findings.extend(of_introspection);
-    findings.extend(login::examine(visit, met.caller.as_ref(), introspector, &keys).await);
+    findings.extend(login::examine(visit, of_clients.caller.as_ref(), introspector, &keys).await);
     findings
 }

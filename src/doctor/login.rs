@@ -1,11 +1,10 @@
-//! A login as client and resource server see it: tokens, introspection, refresh, revocation. The session is always
-//! ended.
+//! A login, as client and resource server see it: tokens, introspection, refresh, and always revocation.
 
 use serde_json::{Map, Value};
 
 use super::access_token::{Expected, contradictions, judge_token};
 use super::answer::{error_faults, faults_of, foreign_answer, storing_faults, unanswered};
-use super::client::{Answer, Trouble};
+use super::client::{Answer, RequestError};
 use super::introspection::{Said, introspect};
 use super::jwks::KeySet;
 use super::published::offset_fault;
@@ -31,7 +30,6 @@ struct Tokens {
     refresh_token: Option<Secret>,
 }
 
-/// Logs in, uses the tokens, and logs out.
 pub(super) async fn examine(
     visit: &Visit,
     caller: Option<&Caller>,
@@ -64,7 +62,7 @@ pub(super) async fn examine(
 }
 
 impl Login<'_> {
-    async fn ask(&self, form: &[Pair<'_>]) -> Result<Answer, Trouble> {
+    async fn ask(&self, form: &[Pair<'_>]) -> Result<Answer, RequestError> {
         self.visit.post(&self.path, Some(self.caller), form).await
     }
 
@@ -79,13 +77,13 @@ impl Login<'_> {
     }
 
     /// The faults of an answer that should be `invalid_grant`.
-    fn grant_faults(&self, answer: &Result<Answer, Trouble>) -> Vec<Fault> {
+    fn grant_faults(&self, answer: &Result<Answer, RequestError>) -> Vec<Fault> {
         faults_of(&self.path, answer, |answer| {
             error_faults(&self.path, answer, 400, "invalid_grant")
         })
     }
 
-    async fn password_request(&self, password: &str) -> Result<Answer, Trouble> {
+    async fn password_request(&self, password: &str) -> Result<Answer, RequestError> {
         let mut form = vec![
             ("grant_type", "password"),
             ("username", self.user.name.as_str()),
@@ -109,8 +107,8 @@ impl Login<'_> {
     async fn log_in(&self) -> (Vec<Finding>, Option<Tokens>, Option<AccessTokenClaims>) {
         let answer = match self.password_request(self.user.password.expose()).await {
             Ok(answer) => answer,
-            Err(trouble) => {
-                return (judge("login.answer", "", vec![unanswered(&trouble)]), None, None);
+            Err(error) => {
+                return (judge("login.answer", "", vec![unanswered(&error)]), None, None);
             }
         };
         let why = format!(
@@ -137,7 +135,6 @@ impl Login<'_> {
         (findings, Some(tokens), claims)
     }
 
-    /// Introspects the token as a resource server.
     async fn introspection(&self, tokens: &Tokens, claims: &AccessTokenClaims) -> Vec<Finding> {
         let Some(introspector) = self.introspector else { return Vec::new() };
         let check = "introspection.active";
@@ -153,7 +150,7 @@ impl Login<'_> {
             )],
             Said::Nothing(fault) => vec![fault],
         };
-        judge(check, "the token is active, and introspection says what it says", faults)
+        judge(check, "the token is active, and introspection agrees with it", faults)
     }
 
     /// Exchanges the refresh token, then presents the old one again.
@@ -168,7 +165,7 @@ impl Login<'_> {
         };
         let answer = match self.refresh_request(&old).await {
             Ok(answer) => answer,
-            Err(trouble) => return judge("refresh.answer", "", vec![unanswered(&trouble)]),
+            Err(error) => return judge("refresh.answer", "", vec![unanswered(&error)]),
         };
         let why =
             "see that all replicas use one database and one master key, and the reason in the log";
@@ -190,12 +187,12 @@ impl Login<'_> {
         findings
     }
 
-    async fn refresh_request(&self, token: &Secret) -> Result<Answer, Trouble> {
+    async fn refresh_request(&self, token: &Secret) -> Result<Answer, RequestError> {
         let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         self.ask(&form).await
     }
 
-    fn judge_retry(&self, again: &Result<Answer, Trouble>, new: &Secret) -> Vec<Finding> {
+    fn judge_retry(&self, again: &Result<Answer, RequestError>, new: &Secret) -> Vec<Finding> {
         let check = "refresh.rotation";
         if let Ok(answer) = again
             && answer.status.is_success()
@@ -243,7 +240,7 @@ impl Login<'_> {
             let faults = match said {
                 Said::Inactive => Vec::new(),
                 Said::Active(_) => vec![fault(
-                    "introspection says active of a token whose session was revoked",
+                    "introspection says that a token of a revoked session is active",
                     "see that no cache answers, and that all replicas use one database",
                 )],
                 Said::Nothing(fault) => vec![fault],

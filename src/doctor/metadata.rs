@@ -23,7 +23,7 @@ pub(super) async fn examine(visit: &Visit) -> Vec<Finding> {
     let path = visit.issuer.well_known_path("oauth-authorization-server");
     let answer = match visit.get(&path).await {
         Ok(answer) => answer,
-        Err(trouble) => return judge("metadata.document", "", vec![unanswered(&trouble)]),
+        Err(error) => return judge("metadata.document", "", vec![unanswered(&error)]),
     };
     let mut findings = judge_document(&visit.issuer, &path, &answer);
     findings.extend(judge("clock.date", "Date agrees with the clock here", {
@@ -32,7 +32,7 @@ pub(super) async fn examine(visit: &Visit) -> Vec<Finding> {
     let other_path = visit.issuer.well_known_path("openid-configuration");
     let faults = match visit.get(&other_path).await {
         Ok(other) => other_faults(&other_path, &other, &answer),
-        Err(trouble) => vec![unanswered(&trouble)],
+        Err(error) => vec![unanswered(&error)],
     };
     let good = format!("{other_path} has the same document");
     findings.extend(judge("metadata.openid_document", &good, faults));

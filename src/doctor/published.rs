@@ -63,7 +63,7 @@ fn caching_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     if max_age <= 0 {
         faults.push(fault(
             format!("{path} may not be kept at all"),
-            "ask /readyz: a replica that cannot reach its database vouches for its keys ever shorter; or \
+            "ask /readyz: a replica that cannot reach its database shortens max-age; or \
              let the proxy leave Cache-Control as it is",
         ));
     }
@@ -89,7 +89,7 @@ pub(super) fn not_modified_faults(path: &str, answer: &Answer) -> Vec<Fault> {
         return Vec::new();
     }
     vec![fault(
-        format!("who has {path} already gets {} instead of 304", answer.summary()),
+        format!("a caller that has {path} already gets {} instead of 304", answer.summary()),
         "let the proxy pass If-None-Match on, and leave ETag in answers as it is",
     )]
 }

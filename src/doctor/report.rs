@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stranger_wrote_commands_no_terminal() {
+    fn foreign_text_does_not_control_a_terminal() {
         assert_eq!(quote("\u{1b}[2J\"x\""), r#""\u{1b}[2J\"x\"""#);
         assert_eq!(quote(&"é".repeat(101)), format!("\"{}…\"", "é".repeat(100)));
     }

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, Request};
 
-use super::client::{Answer, Client, Trouble};
+use super::client::{Answer, Client, RequestError};
 use jeton_oauth::client::ClientAuthenticationMethod::{self, ClientSecretBasic, ClientSecretPost};
 use jeton_oauth::{Issuer, Secret};
 
@@ -42,7 +42,7 @@ pub(super) struct User {
 pub(super) type Pair<'a> = (&'a str, &'a str);
 
 impl Visit {
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, Trouble> {
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, RequestError> {
         self.get_with(path, &[]).await
     }
 
@@ -50,7 +50,7 @@ impl Visit {
         &self,
         path: &str,
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         self.client.send(request(Method::GET, path, fields, String::new())).await
     }
 
@@ -60,7 +60,7 @@ impl Visit {
         path: &str,
         caller: Option<&Caller>,
         form: &[Pair<'_>],
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         self.post_with(path, caller, form, &[]).await
     }
 
@@ -70,7 +70,7 @@ impl Visit {
         caller: Option<&Caller>,
         form: &[Pair<'_>],
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         let mut form = form.to_vec();
         let mut fields = fields.to_vec();
         match caller {

@@ -77,8 +77,7 @@ impl AudienceClaim {
     }
 }
 
-/// The JOSE header. A header with another member is refused, so that a token cannot choose a key or an algorithm (RFC
-/// 8725 §3.10).
+/// The JOSE header. Other members are refused, so that a token cannot choose a key or algorithm (RFC 8725 §3.10).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<'a> {
@@ -108,9 +107,8 @@ pub struct UnverifiedToken<'a> {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Decodes a compact serialisation. `None` for anything that this service cannot have made: another number of
-    /// parts, padding, white space, non-canonical base64url, or a header with other members or values (RFC 7515 §5.2,
-    /// RFC 9068 §4).
+    /// Decodes a compact serialisation. `None` for what this service cannot have made: wrong number of parts, padding,
+    /// white space, non-canonical base64url, other header members or values (RFC 7515 §5.2, RFC 9068 §4).
     #[must_use]
     pub fn read(token: &'a str) -> Option<Self> {
         let (signing_input, signature) = token.rsplit_once('.')?;

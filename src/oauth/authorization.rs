@@ -151,8 +151,7 @@ fn read_resources(form: &Parameters) -> Result<Vec<Audience>, Reason> {
     Ok(resources)
 }
 
-/// Leaves out every scope token that does not mean something at every audience (RFC 9068 §2.2.3). The response tells
-/// the client which scope remains.
+/// Leaves out scope tokens that do not mean something at every audience (RFC 9068 §2.2.3). The response says so.
 fn authorize(
     scope: &Scope,
     audiences: &[Audience],
@@ -166,8 +165,7 @@ fn authorize(
     Ok(Authorized { scope, audiences: audiences.to_vec() })
 }
 
-/// The client's first audience at which every scope token means something (RFC 9068 §3). It is the default audience if
-/// no token is bound to one.
+/// The first audience at which every scope token means something (RFC 9068 §3): the default one for unbound tokens.
 fn derive_audience(scope: &Scope, client: &ClientSettings) -> Result<Audience, Reason> {
     client
         .audiences

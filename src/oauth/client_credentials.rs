@@ -15,8 +15,7 @@ use crate::Secret;
 pub enum ClientCredentials {
     /// No client is named. A lone colon in Basic also means this: API explorers send it when their fields are empty.
     Nobody,
-    /// A client is named without a secret (RFC 6749 §3.2.1). An empty secret counts as none (§2.3.1), in header and
-    /// form.
+    /// A client is named without a secret (RFC 6749 §3.2.1). An empty secret counts as none (§2.3.1).
     Identified {
         /// The given identifier; it may belong to no client.
         client_id: Secret,
@@ -79,8 +78,7 @@ impl ClientCredentials {
     }
 }
 
-/// Reads `Basic` credentials: decodes base64, splits at the first colon, then form-decodes both halves (RFC 7617 §2,
-/// RFC 6749 §2.3.1).
+/// Reads Basic: decodes base64, splits at the first colon, form-decodes both halves (RFC 7617 §2, RFC 6749 §2.3.1).
 fn read_basic(field: &str) -> Result<ClientCredentials, Reason> {
     let (scheme, encoded) = field.trim().split_once(' ').unwrap_or((field.trim(), ""));
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -180,9 +180,9 @@ pub enum ErrorCode {
 }
 
 impl Reason {
-    /// What the caller is told. Only `invalid_request` and [`Self::NoClient`] have sentences of their own: they speak
-    /// of the request, never of what is stored. The text is ASCII without `"` and `\` (RFC 6749 Appendix A.8) and
-    /// repeats no input.
+    /// What the caller is told. Only `invalid_request` and [`Self::NoClient`] say more than the code: they speak of the
+    /// request, never of stored data. The text is ASCII without `"` and `\` (RFC 6749 Appendix A.8), and repeats no
+    /// input.
     #[must_use]
     pub fn description(self) -> Cow<'static, str> {
         let sentence = self.sentence().unwrap_or_else(|| self.code().description());
@@ -211,8 +211,7 @@ impl ErrorCode {
         }
     }
 
-    /// The sentence of the code, whatever the reason is. So unknown user, wrong password and disabled user cannot
-    /// differ on the wire.
+    /// The sentence of the code. So unknown user, wrong password and disabled user cannot differ on the wire.
     fn description(self) -> &'static str {
         match self {
             Self::InvalidRequest => "The request is malformed.",

@@ -1,9 +1,8 @@
 //! The vocabulary and the rules of OAuth 2.0, as pure types: what is requested, what is granted, when a session ends,
 //! and how many attempts may fail.
 //!
-//! This package never waits, logs, reads a clock or stores anything, and it knows nothing of HTTP but URIs. Its
-//! manifest has no crate for the rest. A value that exists is valid: parsers return a [`Reason`] or [`Invalid`] for
-//! what they refuse.
+//! This package never waits, logs, reads a clock or stores anything, and of HTTP it knows only URIs: its manifest has
+//! no crate for more. A value that exists is valid. Parsers return a [`Reason`] or [`Invalid`] for what they refuse.
 
 pub mod access_token;
 pub mod authorization;

@@ -16,9 +16,8 @@ pub const REVOCATION_PATH: &str = "/revoke";
 /// The path of the key set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
-/// The document. Empty members are left out (§3.2). So is `response_types_supported`, because there is no authorization
-/// endpoint. `subject_types_supported` is of `OpenID` Connect Discovery 1.0 §3: parsers that read that document's
-/// address insist on it.
+/// The document. Empty members are left out (§3.2), and `response_types_supported`, because there is no authorization
+/// endpoint. `subject_types_supported` is in for parsers of `OpenID` Connect Discovery 1.0 §3, which insist on it.
 #[derive(Debug, Serialize)]
 pub struct Metadata {
     issuer: String,

@@ -2,8 +2,7 @@
 
 use super::identifier::CLIENT_ID_LENGTH_MAX;
 
-/// A parameter of some endpoint. Every endpoint recognises all of them, so each may occur only once wherever it is
-/// sent.
+/// A parameter of some endpoint. Every endpoint recognises all of them, so each may occur only once in any request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
     /// RFC 6749 §4.3.2.
@@ -67,9 +66,8 @@ impl Parameter {
         }
     }
 
-    /// The longest value, in octets of UTF-8. A longer value is refused, never cut. `token` may be as long as the
-    /// content: a resource server passes on what others send it, and a value that is no token is not an error (RFC 7662
-    /// §2.2, RFC 7009 §2.2).
+    /// The longest value, in octets of UTF-8. A longer one is refused, never cut. `token` has no limit: a resource
+    /// server passes on what it is sent, and a value that is no token is no error (RFC 7662 §2.2, RFC 7009 §2.2).
     #[must_use]
     pub fn length_max(self) -> usize {
         match self {

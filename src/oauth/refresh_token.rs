@@ -1,5 +1,4 @@
-//! The form of a refresh token. It is opaque to clients (RFC 6749 §1.5), derived and never stored. `crypto/`
-//! authenticates it.
+//! The form of a refresh token: opaque to clients (RFC 6749 §1.5), derived, never stored. `crypto/` authenticates it.
 //!
 //! ```text
 //! version (1) ‖ key id (9) ‖ session id (16) ‖ generation (8, big endian) ‖ MAC (32)
@@ -104,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_reads_back_as_what_it_was_made_of_and_in_no_other_spelling() {
+    fn a_token_is_read_back_unchanged_and_has_one_text_only() {
         let key = KeyId::from_octets(&[7; KEY_ID_LENGTH]);
         let session = SessionId::from_octets(&[9; SESSION_ID_LENGTH]);
         let claims = RefreshTokenClaims { session, generation: 258 };

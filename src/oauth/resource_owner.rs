@@ -49,8 +49,8 @@ impl Username {
     }
 }
 
-/// Whether a typed user name begins or ends with a blank; the keyboards of phones add one after a completed word. No
-/// user name has a blank (RFC 8265 §3.1). Jeton does not remove it, because that would be another mapping.
+/// Whether a typed user name begins or ends with a blank; phones add one after a completed word. No user name has a
+/// blank (RFC 8265 §3.1), and Jeton removes none, because that would be another mapping.
 #[must_use]
 pub fn has_outer_blank(typed: &str) -> bool {
     typed.starts_with(char::is_whitespace) || typed.ends_with(char::is_whitespace)
@@ -123,9 +123,8 @@ impl Password {
 }
 
 /// Prepares a password: the `OpaqueString` form (RFC 8265 §4.2) is NFC with every other space turned into U+0020;
-/// nothing is trimmed, cut or case-mapped. `None` if the password is empty, has control characters, ignorable or
-/// unassigned code points, or if its form would be changed again (RFC 8264 §7): a keyboard that normalises could not
-/// repeat it.
+/// nothing is trimmed, cut or case-mapped. `None` if it is empty, has control characters, ignorable or unassigned code
+/// points, or if its form would change again (RFC 8264 §7): a keyboard that normalises could not repeat it.
 #[must_use]
 pub fn prepare_password(password: &Secret) -> Option<Secret> {
     let enforce = |password: &Secret| {
@@ -140,8 +139,7 @@ pub fn prepare_password(password: &Secret) -> Option<Secret> {
 mod tests {
     use super::*;
 
-    /// RFC 8265 §3.1, §3.3: width, case, NFC and allowed characters. A name that maps to nothing is refused, and so is
-    /// one with blanks. [W-30] [W-32] [W-33]
+    /// RFC 8265 §3.1, §3.3: width, case, NFC, allowed characters; no blanks, and not empty. [W-30] [W-32] [W-33]
     #[test]
     fn names_are_mapped_to_one_form() {
         for (presented, mapped) in [
@@ -203,8 +201,7 @@ mod tests {
         }
     }
 
-    /// The profile reads the whole name for each character with a contextual rule. A name of quadratic cost is refused
-    /// before that, but none that a user can have.
+    /// A name whose mapping would take quadratic time is refused before. No name that a user can have is.
     #[test]
     fn the_cost_of_a_name_is_bounded_before_it_is_mapped() {
         // Ten million characters: in quadratic time they would take days.

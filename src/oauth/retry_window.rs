@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, Seconds};
 
-/// How long an exchanged refresh token is answered with the same successor again, while that is unused. On the command
-/// line and in the database it is `2m` or `until-used`.
+/// How long an exchanged refresh token is answered with the same successor again, while that is unused. Written as `2m`
+/// or `until-used` on the command line and in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RetryWindow {
@@ -21,8 +21,7 @@ pub enum RetryWindow {
 impl RetryWindow {
     /// The default for confidential clients, whose secret constrains the token (RFC 9700 §4.14.2).
     pub const OF_CONFIDENTIAL_CLIENTS: Self = Self::UntilUsed;
-    /// The default for public clients. When the window has ended, a thief is noticed. `docs/retry-window.md` explains
-    /// the number.
+    /// The default for public clients: a thief is noticed after it. `docs/retry-window.md` explains the number.
     pub const OF_PUBLIC_CLIENTS: Self = Self::For(Seconds::new(120));
     /// The longest limited window: as long as access tokens usually live. With a longer one, a thief who refreshes as
     /// often as the client would be noticed no sooner than with `until-used` (`docs/retry-window.md`).

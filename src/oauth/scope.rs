@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Reason;
 use crate::Invalid;
 
-/// A set of scope tokens in the order in which they were first named. It is empty only where nothing is allowed, never
-/// in a token.
+/// A set of scope tokens in the order of their first naming. Empty only where nothing is allowed, never in a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(Vec<String>);

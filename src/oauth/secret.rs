@@ -1,5 +1,4 @@
-//! Values that nobody may see: passwords, client secrets, tokens. The types keep them out of logs and freed memory;
-//! `crypto` verifies them.
+//! Values that nobody may see: passwords, client secrets, tokens. They stay out of logs and freed memory.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The life of a session: when it ends, and what a presented refresh token means (RFC 6749 §6, RFC 9700 §4.14.2). The
-//! rules are pure, so every replica decides alike.
+//! The life of a session: when it ends, and what a refresh token means (RFC 6749 §6, RFC 9700 §4.14.2). Rules are pure,
+//! so every replica decides alike.
 
 use serde::Serialize;
 
@@ -73,8 +73,7 @@ pub enum Presented {
     /// It was issued, but the database does not know it yet: it was restored from, or failed over to, a copy without
     /// the last refresh. The session catches up.
     Ahead,
-    /// It was exchanged, and another tab of the same client has just exchanged its successor too. The token is refused,
-    /// and the session goes on.
+    /// It was exchanged, and another tab has just exchanged its successor too. It is refused, and the session goes on.
     Late,
     /// It was exchanged before, so somebody has a copy of it.
     Reused,

@@ -1,7 +1,7 @@
 //! How many attempts may fail, and how long the next must wait (RFC 6749 §4.3.2, §10.10; NIST SP 800-63B-4 §3.2.2).
 //! These are pure rules; `service/throttle/` counts.
 //!
-//! A counter forgets one failure every [`FORGET`]. So it is stored as one timestamp: when it will have forgotten all.
+//! A counter forgets one failure every [`FORGET`]. So its main value is a timestamp: when it will have forgotten all.
 
 use crate::{Seconds, Timestamp};
 
@@ -32,8 +32,7 @@ pub enum Counted {
     Origin,
     /// The same for all networks of one site together (an IPv6 /48), each of which is an origin.
     Neighbours,
-    /// Failed logins through a client that does not tell the end user's address, of accounts that never logged in
-    /// through it.
+    /// Failed logins through a client that tells no end user's address, of accounts that never logged in through it.
     UnknownCallers,
     /// Wrong client secrets from one address.
     ClientSecrets,
@@ -68,8 +67,7 @@ impl Counted {
         }
     }
 
-    /// Whether the wait is always the same. It is where unrelated users share the counter, so that an attack delays
-    /// them no longer than that.
+    /// Whether the wait is always the same. It is where unrelated users share the counter, to delay them no longer.
     fn is_paced(self) -> bool {
         matches!(self, Self::Neighbours | Self::UnknownCallers)
     }
@@ -102,8 +100,7 @@ impl Counted {
     }
 }
 
-/// The name of a counter: 128 bits of a keyed hash of what it counts. So nobody who reads the database learns what was
-/// typed as a user name.
+/// The name of a counter: 128 bits of a keyed hash. Readers of the database do not learn what was typed as a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterName(pub [u8; 16]);
 
@@ -255,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn where_many_are_counted_together_the_pace_stays_and_an_attack_is_soon_forgotten() {
+    fn a_shared_counter_has_a_constant_wait_and_soon_forgets_an_attack() {
         for (counted, free) in [(Counted::UnknownCallers, 30), (Counted::Neighbours, 60)] {
             let (mut counter, mut now) = (FailureCounter::default(), START);
             let mut attempts = 0;
@@ -278,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_the_password_was_changed_is_void() {
+    fn failures_before_a_change_of_password_do_not_count() {
         let locked = FailureCounter { succeeded_at: Some(START), ..after(100, START) };
         assert!(locked.is_locked() && !locked.is_known(START));
         assert_eq!(locked.since(START), locked);

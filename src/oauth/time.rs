@@ -42,7 +42,9 @@ impl TryFrom<i64> for Seconds {
 
     fn try_from(seconds: i64) -> Result<Self, Invalid> {
         if seconds < 0 {
-            return Err(Invalid::new(format!("{seconds} seconds are no span")));
+            return Err(Invalid::new(format!(
+                "{seconds} seconds are negative, and no duration is"
+            )));
         }
         Ok(Self(seconds))
     }
@@ -97,8 +99,8 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     /// The time as RFC 3339 in UTC, for people.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Converts days to a date of the proleptic Gregorian calendar. It counts in eras of 400 years that begin on 1
-        // March, so that the leap day is the last day of its year.
+        // Days to a date of the proleptic Gregorian calendar, in eras of 400 years that begin on 1 March, so that the
+        // leap day is the last of its year.
         let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -135,7 +137,7 @@ mod tests {
 
     /// A computed duration ends at zero; a stored one must not be negative.
     #[test]
-    fn no_span_is_negative() {
+    fn no_duration_is_negative() {
         assert_eq!(Seconds::new(-1), Seconds::default());
         let read = |json: &str| serde_json::from_str::<Seconds>(json).ok().map(Seconds::get);
         assert_eq!([read("0"), read("5"), read("-1")], [Some(0), Some(5), None]);
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_written_as_people_write_them() {
+    fn times_are_written_as_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),

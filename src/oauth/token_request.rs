@@ -12,8 +12,7 @@ pub const SUPPORTED_GRANTS: [GrantType; 2] = [GrantType::Password, GrantType::Re
 /// Reads `grant_type`, which is compared exactly.
 ///
 /// # Errors
-/// [`Reason::MissingParameter`] if it is absent, [`Reason::UnsupportedGrantType`] if [`SUPPORTED_GRANTS`] has no such
-/// grant.
+/// [`Reason::MissingParameter`] if it is absent, [`Reason::UnsupportedGrantType`] if this service does not have it.
 pub fn read_grant_type(form: &Parameters) -> Result<GrantType, Reason> {
     let text = form.require(Parameter::GrantType)?;
     SUPPORTED_GRANTS

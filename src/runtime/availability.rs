@@ -18,7 +18,7 @@ use jeton_oauth::Seconds;
 const TICK: Duration = Duration::from_millis(500);
 /// How late a check must be to count as a standstill.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
-/// How long the process counts as waking after a standstill. It first answers requests that waited in its sockets,
+/// How long the process counts as waking after a standstill: it first answers requests that waited in its sockets,
 /// whose callers may have hung up long ago.
 const WAKING: Seconds = Seconds::new(10);
 
@@ -91,8 +91,7 @@ impl Availability {
         }
     }
 
-    /// Notes a standstill if the last check is too long ago. Ticks and requests check, so whichever comes first notices
-    /// it.
+    /// Notes a standstill if the last check is too long ago. Ticks and requests check; the first of them notices it.
     fn look(&self) {
         let state = &self.0;
         let now = milliseconds(state.clock.timers());

@@ -1,5 +1,4 @@
-//! The one place that reads the wall clock. All other code is given a [`Clock`], so that a test decides what time it
-//! is.
+//! The one place that reads the wall clock. Other code is given a [`Clock`], so that a test decides what time it is.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};

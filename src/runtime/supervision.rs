@@ -1,5 +1,4 @@
-//! Supervision of the parts that run as long as the service does. A part that panics is logged and started again.
-//! Unsupervised, a task or thread that panics would disappear silently.
+//! Restarts parts of the service that panic or fail, and logs that. Unsupervised, such a task or thread ends silently.
 
 use std::any::Any;
 use std::collections::BTreeMap;

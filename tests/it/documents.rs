@@ -57,7 +57,7 @@ fn the_table_of_exit_codes_is_that_of_the_program() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 31] = [
+const DOCUMENTS: [&str; 33] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -80,6 +80,7 @@ const DOCUMENTS: [&str; 31] = [
     "docs/reliability.md",
     "docs/restore.md",
     "docs/retry-window.md",
+    "docs/runbooks.md",
     "docs/security.md",
     "docs/settings.md",
     "docs/verify-java.md",
@@ -89,6 +90,7 @@ const DOCUMENTS: [&str; 31] = [
     "docs/verify.md",
     "examples/fastapi/README.md",
     "keys/README.md",
+    "packaging/kubernetes/README.md",
 ];
 
 /// Those that name tests, files and rows as evidence.

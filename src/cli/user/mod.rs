@@ -22,6 +22,7 @@ use std::ops::ControlFlow;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::confirmation::Confirmation;
 use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::config::{DatabaseSettings, MasterKeySettings};
@@ -122,7 +123,12 @@ pub(super) enum Command {
     /// Accept a disabled user again
     Enable(Named),
     /// Delete a user and all sessions
-    Delete(Named),
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
 }
 
 /// Reads a role, which is shown where users are listed.
@@ -143,7 +149,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let now = Clock::System.now();
     match command {
         Command::Add { named, password, role, scope, mfa_required } => {
+            password.require_source()?;
             let store = open_store(&named.common.database).await?;
+            // Before the password is asked for. Whoever adds the name meanwhile is found when it is stored.
+            if store.perform(FindUser { username: named.name.clone() }).await?.is_some() {
+                return Err(taken(&named.name));
+            }
             let password_hash = password.read(&named.name)?;
             let user = AddUser {
                 id: random::user_id(),
@@ -173,9 +184,14 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Passwd(options) => passwd::run(*options, now).await,
         Command::Disable(named) => set_disabled(named, true, now).await,
         Command::Enable(named) => set_disabled(named, false, now).await,
-        Command::Delete(named) => {
+        Command::Delete { named, confirmation } => {
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
+            confirmation.ask(&format!(
+                "The user {} will be deleted, and all sessions will end. Whoever gets the name later is another user, \
+                 with another sub; to keep a user out for a while, there is `jeton user disable`.",
+                named.name
+            ))?;
             // First no new session, then none at all, then no user.
             let username = named.name.clone();
             store.perform(SetUserDisabled { username, disabled: true, now }).await?;
@@ -187,6 +203,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 impl NewPassword {
+    /// Requires that there is somebody to ask, or that the password comes from standard input.
+    fn require_source(&self) -> Result<(), Failure> {
+        if self.password_stdin { Ok(()) } else { prompt::require_terminal() }
+    }
+
     /// Reads, checks and hashes a password.
     fn read(&self, username: &Username) -> Result<Secret, Failure> {
         let password = prompt::new_password(self.password_stdin)?;
@@ -225,9 +246,7 @@ fn join(scopes: &[Scope]) -> Scope {
 async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     let (username, id) = (user.username.clone(), user.id.clone());
     if !store.perform(user).await? {
-        return Err(Failure::conflict(format!(
-            "there is a user {username} already: nothing was changed"
-        )));
+        return Err(taken(&username));
     }
     if json {
         output::json(&Added { username: username.as_str(), sub: id.as_str() });
@@ -303,6 +322,10 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
     }
     output::outcome(common.json, ("user", "username"), name.as_str(), done);
     Ok(())
+}
+
+fn taken(name: &Username) -> Failure {
+    Failure::conflict(format!("there is a user {name} already: nothing was changed"))
 }
 
 fn unknown(name: &Username) -> Failure {

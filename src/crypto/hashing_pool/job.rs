@@ -104,33 +104,31 @@ impl Job {
 pub(super) struct Batch {
     pub(super) jobs: Vec<Job>,
     kind: Kind,
-    /// How many lanes are free.
-    room: usize,
+    free_lanes: usize,
     new: ScryptCost,
 }
 
 impl Batch {
-    /// A batch that begins with this job.
     pub(super) fn of(first: Job, limits: &HashingLimits) -> Self {
         let kind = first.kind(limits.cost);
         let lanes = match kind {
             Kind::Lanes(cost) => limits.lanes(cost),
             Kind::Alone => 0,
         };
-        let room = lanes.saturating_sub(first.hashing().lanes());
-        Self { jobs: vec![first], kind, room, new: limits.cost }
+        let free_lanes = lanes.saturating_sub(first.hashing().lanes());
+        Self { jobs: vec![first], kind, free_lanes, new: limits.cost }
     }
 
     /// Whether the job can be computed in this batch. If so, its lanes are reserved.
     pub(super) fn has_room_for(&mut self, job: &Job) -> bool {
         let lanes = job.hashing().lanes();
-        let has_room = lanes <= self.room && job.kind(self.new) == self.kind;
-        self.room -= if has_room { lanes } else { 0 };
+        let has_room = lanes <= self.free_lanes && job.kind(self.new) == self.kind;
+        self.free_lanes -= if has_room { lanes } else { 0 };
         has_room
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.room == 0
+        self.free_lanes == 0
     }
 
     /// Takes jobs from the front for as long as they fit.

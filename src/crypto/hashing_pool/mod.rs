@@ -9,8 +9,8 @@
 //! Clients take turns (`queue`), so a flood of one client does not take the turns of another. The first job in the
 //! queue decides what a batch computes. Later jobs of the same cost join it, in their turns.
 //!
-//! Each thread reserves its memory when it starts, so the total is known beforehand. It gives back what it used when it
-//! had no work for a while.
+//! Each thread reserves its memory when it starts, so the total is known beforehand. After a while without work it
+//! gives back what it used.
 
 mod job;
 mod metrics;
@@ -40,8 +40,8 @@ const NEWEST_WEIGHT: f64 = 0.2;
 /// The longest queue, whatever wait is predicted.
 const QUEUE_LENGTH_MAX: usize = 4_096;
 
-/// How soon a thread without work wipes its memory. It does not wipe at once, because callers that it has just answered
-/// may come back, and the next hash overwrites the same memory.
+/// How long an idle thread waits before it wipes its memory. The callers that it has answered may come back sooner, and
+/// the next hash overwrites the same memory.
 const WIPED_AFTER: Duration = Duration::from_millis(50);
 /// How long replacements of hashes gather while passwords wait to be verified. Together they fill a batch; one by one,
 /// each would take as long as a batch.
@@ -206,8 +206,7 @@ impl Shared {
         }
     }
 
-    /// The queue and its state. A thread panics only while it does not hold the lock, so the state is never
-    /// half-changed.
+    /// The queue and its state. Threads panic only outside of this lock, so the state is never half-changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,7 +252,6 @@ impl Shared {
         }
     }
 
-    /// Computes a batch and answers its jobs.
     fn run(&self, batch: Batch, memory: &mut HashingMemory) {
         let running = Running(self);
         let started = Instant::now();
@@ -269,8 +267,7 @@ impl Shared {
         }
     }
 
-    /// Answers the jobs of a batch. Jobs whose hash is to be replaced wait for another batch, after the others were
-    /// answered.
+    /// Answers the jobs of a batch, except those whose hash is to be replaced. They wait for another batch.
     fn go_on(&self, batch: Batch, hashed: Vec<Hashed>) {
         let cost = self.limits.cost;
         let jobs = batch.jobs.into_iter().zip(hashed);
@@ -303,7 +300,6 @@ impl Shared {
         (!waited.timed_out()).then_some(state)
     }
 
-    /// Answers a job whose caller hung up.
     fn abandon(&self, job: Job) {
         self.metrics.abandoned.inc();
         job.answer(Err(NotVerified::CallerGone));
@@ -334,8 +330,7 @@ impl Shared {
         Some(job)
     }
 
-    /// Waits for the next job, makes a batch of it and of jobs that can be computed with it, and counts the batch as
-    /// running. `None` when the pool is closed.
+    /// Waits for the next job, batches others with it, and counts the batch as running. `None` when the pool is closed.
     fn next(&self, memory: &mut HashingMemory) -> Option<Batch> {
         let mut state = self.wait_for_work(memory);
         loop {
@@ -356,8 +351,7 @@ impl Shared {
         }
     }
 
-    /// The first job of the next batch. Replacements of hashes gather while passwords wait to be verified, but not for
-    /// long.
+    /// The first job of the next batch. Replacements gather while passwords wait to be verified, but not for long.
     fn first(&self, state: &mut State) -> Option<Job> {
         let is_full = state.to_replace.len() >= self.limits.lanes(self.limits.cost);
         let longest = state.to_replace.front().and_then(|job| job.replacement.as_ref());

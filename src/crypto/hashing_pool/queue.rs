@@ -1,8 +1,7 @@
 //! The order of jobs. Clients take turns, and within a client, logins from known origins go first. So a flood of one
 //! client delays only that client's logins, and of those only the ones from unknown origins.
 //!
-//! Jobs that are computed together are taken in the same turns. A job that does not fit stays where it is, and its
-//! client keeps its turn.
+//! Jobs of a batch are taken in the same turns. A job that does not fit stays, and its client keeps its turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -91,8 +90,8 @@ impl<J> Queue<J> {
             self.turns.push_back(client.clone());
             OfClient { known: VecDeque::new(), unknown: VecDeque::new() }
         });
-        let line = if known { &mut own.known } else { &mut own.unknown };
-        line.push_back(job);
+        let jobs = if known { &mut own.known } else { &mut own.unknown };
+        jobs.push_back(job);
         self.length += 1;
     }
 
@@ -138,8 +137,7 @@ impl<J> Queue<J> {
         taken
     }
 
-    /// Takes the last job of the client with the most jobs, to make room for this turn. `None` if the turn's own client
-    /// would then have as many.
+    /// Takes the last job of the client with the most jobs. `None` if the requester's client would then have as many.
     pub(super) fn evict(&mut self, requester: &Requester) -> Option<J> {
         let own = self.waiting.get(&requester.client).map_or(0, OfClient::len);
         let (client, most) = self.waiting.iter_mut().max_by_key(|(_, other)| other.len())?;
@@ -151,13 +149,12 @@ impl<J> Queue<J> {
         most.pop_last()
     }
 
-    /// Takes out the jobs for which `is_out` is true.
     pub(super) fn take_out(&mut self, is_out: impl Fn(&J) -> bool) -> Vec<J> {
         let mut out = Vec::new();
         for own in self.waiting.values_mut() {
-            for line in [&mut own.known, &mut own.unknown] {
-                let (gone, waiting): (VecDeque<_>, _) = line.drain(..).partition(&is_out);
-                *line = waiting;
+            for jobs in [&mut own.known, &mut own.unknown] {
+                let (gone, waiting): (VecDeque<_>, _) = jobs.drain(..).partition(&is_out);
+                *jobs = waiting;
                 out.extend(gone);
             }
         }
@@ -193,8 +190,8 @@ mod tests {
         assert!(queue.is_empty() && queue.waiting.is_empty() && queue.turns.is_empty());
     }
 
-    /// However large the flood of one client is, a login of another client waits for one login of it at a time. A login
-    /// from a known origin of the flooded client waits for none from unknown origins.
+    /// However large the flood of one client is, a login of another client waits for one login of the flood at a time.
+    /// A login from a known origin waits for none from unknown origins.
     #[test]
     fn a_flood_of_one_client_takes_no_turn_of_another() {
         for flood in [15, 50 * 15, 4_000] {
@@ -216,7 +213,7 @@ mod tests {
 
     /// The jobs that are said to be ahead are served before, if no more come.
     #[test]
-    fn who_is_ahead_is_served_before() {
+    fn jobs_ahead_are_served_before() {
         for (own, known) in [("a", false), ("a", true), ("b", false), ("b", true), ("c", false)] {
             let mut queue = Queue::new();
             for (client, known, count) in [("a", false, 5), ("b", true, 2), ("b", false, 2)] {
@@ -272,7 +269,6 @@ mod tests {
         }
     }
 
-    /// Jobs that do not fit keep their places, so the next batch begins with them.
     #[test]
     fn a_job_that_does_not_fit_is_the_first_of_the_next_batch() {
         let mut queue = filled(&[
@@ -290,8 +286,7 @@ mod tests {
         assert!(queue.is_empty() && queue.turns.is_empty());
     }
 
-    /// However many jobs fit together, one that does not fit begins a batch after at most as many batches as there are
-    /// clients.
+    /// However many jobs fit together, another one begins a batch after at most as many batches as there are clients.
     #[test]
     fn a_flood_of_equals_does_not_starve_another_kind() {
         let mut queue = Queue::new();
@@ -325,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_with_most_gives_way_when_all_places_are_taken() {
+    fn a_job_of_the_client_with_most_is_evicted_from_a_full_queue() {
         let mut queue = Queue::new();
         queue.push(requester("a", true), "known");
         for job in ["a1", "a2"] {

@@ -155,7 +155,7 @@ fn callers_that_have_gone_make_room_in_a_full_queue() {
 }
 
 #[test]
-fn what_waits_is_computed_at_once_and_one_alone_at_once_too() {
+fn waiting_jobs_share_a_batch_and_a_lone_job_does_not_wait() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let (lanes, current) = (pool.shared.limits.lanes(COST), hashed("password", COST.ln));
     assert!(lanes > 1, "every kernel has lanes");
@@ -212,7 +212,7 @@ fn other_costs_and_functions_have_their_turns() {
 
 /// Only a caller whose password is right and whose hash is replaced waits for the replacement.
 #[test]
-fn answers_go_before_the_hashes_that_replace_others() {
+fn others_are_answered_before_a_hash_is_replaced() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let old = hashed("password", 4);
     let mut right = pool.ask("client", Some(&old), "password");
@@ -264,7 +264,7 @@ fn a_panic_fails_the_jobs_of_its_batch_alone() {
 }
 
 #[test]
-fn those_who_hang_up_or_come_too_late_take_no_lane() {
+fn jobs_whose_callers_hung_up_take_no_lane() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let lanes = pool.shared.limits.lanes(COST);
     let mut first = pool.ask("client", None, "password");
@@ -277,10 +277,9 @@ fn those_who_hang_up_or_come_too_late_take_no_lane() {
     assert_eq!(pool.shared.metrics.abandoned.get(), 1);
 }
 
-/// A batch with all lanes taken takes longer than one job. The predicted wait takes that into account, however short
-/// the batches before were.
+/// A full batch takes longer than one job. The predicted wait includes that, however short earlier batches were.
 #[test]
-fn full_batches_are_expected_to_take_as_long_as_full_ones() {
+fn the_predicted_wait_knows_how_long_a_full_batch_takes() {
     let pool = Threadless::new(Duration::from_mins(1));
     let limits = &pool.shared.limits;
     let predicted = || pool.shared.lock().predicted_wait(&requester(), limits);

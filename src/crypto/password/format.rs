@@ -1,5 +1,4 @@
-//! The texts in which this service and other libraries store hashes. A format is recognised by its beginning, and read
-//! strictly.
+//! The texts in which this service and others store hashes. A format is recognised by its beginning and read strictly.
 
 use std::str::FromStr;
 
@@ -24,7 +23,6 @@ const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// How many characters of a bcrypt hash are its output.
 const BCRYPT_OUTPUT_CHARACTERS: usize = 31;
 
-/// The parts of a stored text.
 pub(super) struct Parts {
     pub(super) scheme: Scheme,
     pub(super) output: Vec<u8>,

@@ -14,8 +14,8 @@ pub(super) const OUTPUT_LENGTH: usize = 32;
 /// More than [`HashingMemory::test`] takes, in octets.
 const TEST_MEMORY: u64 = 1 << 20;
 
-/// The most scrypt hashes of this cost that are computed at once in this much memory. It is a power of two, because
-/// half a vector more takes as long as a whole one.
+/// How many scrypt hashes of this cost are computed at once in this much memory. It is a power of two, because half a
+/// vector more takes as long as a whole one.
 #[must_use]
 pub fn lanes(kernel: Kernel, memory: u64, cost: ScryptCost) -> usize {
     let by_memory = usize::try_from(memory / cost.memory()).unwrap_or(usize::MAX);
@@ -111,8 +111,7 @@ impl HashingMemory {
         self.0.wipe();
     }
 
-    /// Wipes the memory and gives it back to the system. To get it again takes the next hash some hundredths of a
-    /// second.
+    /// Wipes the memory and gives it back to the system. The next hash needs some hundredths of a second to get it.
     pub fn give_back(&mut self) {
         self.0.give_back();
     }
@@ -141,7 +140,6 @@ impl HashingMemory {
         outputs
     }
 
-    /// Lends pages to Argon2.
     pub(super) fn lend(&mut self, pages: usize) -> &mut [argon2::Block] {
         self.0.lend(pages)
     }

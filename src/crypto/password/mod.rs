@@ -26,8 +26,7 @@ pub use unknown::{describe as describe_unknown, looks_like_hash};
 
 /// The beginning of a new hash.
 const PHC: &str = "$scrypt$";
-/// The beginning of a wrapped hash: `$scrypt-over$cost$salt$output$`, then the text of the inner hash with letters A
-/// for its output.
+/// The beginning of a wrapped hash: `$scrypt-over$cost$salt$output$`, then the inner hash with letters A as its output.
 const WRAPPER: &str = "$scrypt-over$";
 /// A hash that takes less memory than this, in octets, is called weak: it is no obstacle for machines that only guess.
 const STRONG_MEMORY: u64 = 16 << 20;
@@ -35,7 +34,6 @@ const STRONG_MEMORY: u64 = 16 << 20;
 /// A stored hash that was read and is within the limits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
-    /// The text as it is stored.
     text: Secret,
     scheme: Scheme,
     /// scrypt over the output of `scheme`.
@@ -162,8 +160,7 @@ impl PasswordHash {
         [Some(&self.scheme), self.wrapper.as_ref()].into_iter().flatten()
     }
 
-    /// The work in octets that scrypt fills in the same time. It is limited before anything is computed, so it is an
-    /// estimate.
+    /// The estimated work, in octets that scrypt fills in the same time. It is limited before anything is computed.
     #[must_use]
     pub fn work(&self) -> u64 {
         self.schemes().map(Scheme::work).fold(0, u64::saturating_add)
@@ -184,8 +181,7 @@ impl PasswordHash {
         Form::of(password, presented, other)
     }
 
-    /// The cost at which the hash can be computed in a lane beside others ([`hash_together`]). `None` if it is not
-    /// scrypt of the password alone, or longer than a new hash.
+    /// The cost if the hash can be computed in a lane ([`hash_together`]): plain scrypt, no longer than a new hash.
     #[must_use]
     pub fn lane_cost(&self) -> Option<ScryptCost> {
         self.in_lane().map(|(cost, _)| cost)
@@ -245,8 +241,8 @@ impl PasswordHash {
         (!is_to_stay).then(|| NewHash::of(prepared))
     }
 
-    /// This hash wrapped in scrypt, for which the password is not needed. `None` if it is wrapped already, or if both
-    /// together would exceed the limit of work.
+    /// This hash wrapped in scrypt. `None` if it is wrapped already, or if both together would exceed the limit of
+    /// work.
     #[must_use]
     pub fn wrapped(&self, cost: ScryptCost) -> Option<NewHash> {
         let wrapper = Scheme::Scrypt { cost, salt: Vec::new() };
@@ -396,8 +392,7 @@ mod tests {
             let replaced = parse(&replacement);
             assert!(replaced.verify(&presented, memory).is_some(), "{case}");
             assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
-            // bcrypt never read the end of this password. It may have been mistyped, so it must not be required from
-            // now on.
+            // bcrypt never read the end of this password. It may be mistyped, so it must not be required from now on.
             let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
             let kept = is_bcrypt && right.len() > 72 || presented.prepared().is_none();
             assert_eq!(replacement.starts_with(WRAPPER), kept, "{case} {replacement}");
@@ -409,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cover_hides_the_hash_and_verifies_the_same() {
+    fn a_wrapper_hides_the_hash_and_verifies_the_same() {
         let memory = &mut memory();
         let cheap = |vector: &Vector| !vector.format.ends_with("default");
         for Vector { password: right, hash, also, .. } in vectors().into_iter().filter(cheap) {

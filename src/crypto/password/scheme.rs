@@ -31,12 +31,13 @@ pub(super) enum Scheme {
 /// What happens to a password before bcrypt, which reads no more than 72 octets.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Before {
-    /// Nothing.
     Nothing,
     /// SHA-256 in base64 (passlib, first version).
     Base64Digest,
     /// HMAC-SHA-256 in base64, keyed with the salt as it is written (passlib, second version).
-    Base64Hmac { key: String },
+    Base64Hmac {
+        key: String,
+    },
     /// SHA-256 in hexadecimal (Django).
     HexDigest,
 }

@@ -1,5 +1,4 @@
-//! Hashes that are computed together, each in a lane of one batch of scrypt. That takes less time than one after the
-//! other.
+//! Hashes computed together, each in a lane of one batch of scrypt. That takes less time than one after the other.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;

@@ -71,8 +71,7 @@ const DIGESTS: [(usize, &str); 6] = [
     (128, "SHA-512 in hexadecimal"),
 ];
 
-/// Says what a text is that is no hash known here. The result follows «its hash» in a sentence, and contains nothing of
-/// the text.
+/// Says what an unknown hash is. The result follows «its hash» in a sentence, and contains nothing of the text.
 #[must_use]
 pub fn describe(text: &str) -> String {
     if text.starts_with(['!', '*']) && !is_of_mysql(text) {

@@ -1,6 +1,5 @@
-//! Prints how many hashes per second of processor time each kernel makes, by how many it computes at once, beside the
-//! crate `scrypt`. `cargo bench -p jeton-scrypt` takes 2 GiB and a minute or more; `cargo bench -p jeton-scrypt -- 10`
-//! measures ten rounds.
+//! Prints how many hashes each kernel makes per second of processor time, by the number at once, beside the crate
+//! `scrypt`. `cargo bench -p jeton-scrypt` takes 2 GiB and a minute or more; `-- 10` after that measures ten rounds.
 //!
 //! Each figure is the best of some rounds, and each round measures everything once. Only the time for which the thread
 //! ran counts, so other programs disturb it only through caches and memory.

@@ -2,7 +2,6 @@
 
 use zeroize::DefaultIsZeroes;
 
-/// How many octets a block has.
 pub(crate) const BLOCK_LENGTH: usize = 64;
 
 /// The position of each word of a block in its octets. Each row here is a diagonal there, so that one instruction

@@ -82,8 +82,7 @@ impl Kernel {
     }
 }
 
-/// As many lanes as four registers have. With fewer registers in flight, instructions wait for each other; more do not
-/// fit into the processor.
+/// As many lanes as four registers have. With fewer, instructions wait for each other; more do not fit the processor.
 fn lanes<S: Simd>(_: S) -> usize {
     4 * S::u32s::LEN / 4
 }

@@ -15,8 +15,7 @@ pub(crate) const LANES_MAX: usize = 16;
 const PAGE_BLOCKS: usize = Page::SIZE / BLOCK_LENGTH;
 
 /// Mixes hashes, at most as many as `R` vectors have lanes. `mixed` is input and output: the blocks of each hash, one
-/// hash after the other. `filled` is their memory in the same order: `N` rows for each hash, each row on pages of its
-/// own.
+/// hash after the other. `filled` is their memory in the same order: `N` rows for each hash, each on its own pages.
 ///
 /// A spare lane repeats what the last hash does, in that hash's memory.
 #[inline(always)]

@@ -28,10 +28,10 @@
 //! while, so nobody can say how much a service takes at most. Nor can anybody wipe what a hash left behind, with which
 //! guesses of the password can be checked cheaply.
 //!
-//! Here the memory comes from the system's allocator, whatever allocator the rest of the program uses. It keeps no
-//! freed piece of this size, so [`Memory::give_back`] works. Hashes that are computed at once take [`Cost::memory`]
-//! each, and no more. The memory consists of the blocks of the crate `argon2`, so that it can be lent to that crate for
-//! hashes made elsewhere ([`Memory::lend`]).
+//! Here the memory comes from the system's allocator, whatever allocator the rest of the program uses. The system's
+//! allocator keeps no freed piece of this size, so [`Memory::give_back`] works. Hashes that are computed at once take
+//! [`Cost::memory`] each, and no more. The memory consists of the blocks of the crate `argon2`, so that it can be lent
+//! to that crate for hashes made elsewhere ([`Memory::lend`]).
 //!
 //! This is a package of its own, so that tests run it with optimisation. They compare every kernel with the vectors of
 //! RFC 7914 and with the crate `scrypt`. `cargo bench -p jeton-scrypt` compares how fast they are.
@@ -105,7 +105,6 @@ impl Cost {
         (1..=40).contains(&ln) && (1..=R_MAX).contains(&r) && p > 0 && is_short
     }
 
-    /// [`Cost::memory`] in pages.
     fn pages(self) -> usize {
         usize::try_from(self.memory()).unwrap_or(usize::MAX) / Page::SIZE
     }
@@ -135,7 +134,6 @@ pub struct Memory {
     pages_max: usize,
     /// How many pages from the start may contain something of a password.
     used: usize,
-    /// The blocks that are being mixed.
     mixed: Vec<Block>,
 }
 
@@ -189,8 +187,7 @@ impl Memory {
     pub fn give_back(&mut self) {
         self.wipe();
         self.pages = VecIn::new_in(System);
-        // An error does not matter, because the next hash reserves again. Reserved pages take no memory before their
-        // first use.
+        // An error does not matter: the next hash reserves again. Reserved pages take no memory before their first use.
         self.reserve_pages().ok();
     }
 
@@ -229,8 +226,7 @@ impl Memory {
         self.compute(cost, inputs, |input, last| fill_with_parts(last, 0, &mut outputs[input]));
     }
 
-    /// Computes scrypt of each input up to the last step. For each input, in order, `done` gets its index and the HMAC
-    /// that makes its output.
+    /// Computes scrypt up to the last step. For each input in order, `done` gets the index and the HMAC for the output.
     ///
     /// An input has `p` parts, which are independent until all are mixed. So a lane takes a part of any input.
     fn compute(
@@ -289,7 +285,6 @@ impl Drop for Memory {
     }
 }
 
-/// HMAC with this key, which may have any length.
 fn keyed(password: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(password).expect("keys of any length")
 }

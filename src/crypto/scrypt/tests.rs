@@ -55,8 +55,7 @@ fn every_kernel_agrees_with_the_crate_scrypt_over_100_000_inputs() {
     compare(100_000);
 }
 
-/// Compares every kernel with the crate `scrypt` over this many inputs, in batches of 1 to 20. Some or all of a batch
-/// are computed at once.
+/// Compares every kernel with the crate `scrypt` over this many inputs, in batches of 1 to 20, partly or all at once.
 fn compare(inputs: usize) {
     let mut chance = Chance::new();
     let octets = Cost { ln: 10, r: 16, p: 1 }.memory() * LANES_MAX as u64;
@@ -94,7 +93,6 @@ fn compare(inputs: usize) {
     }
 }
 
-/// There are never more lanes than there is memory for.
 #[test]
 fn hashes_at_once_take_no_more_than_was_reserved() {
     for hashes in 1..=5 {

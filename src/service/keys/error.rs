@@ -1,5 +1,3 @@
-//! Why something about keys cannot be done.
-
 use std::error::Error;
 use std::sync::Arc;
 
@@ -27,7 +25,6 @@ pub enum KeyProblem {
 pub struct KeyError {
     problem: KeyProblem,
     sentence: String,
-    /// What it was found by, if that was an error.
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -44,7 +41,7 @@ impl KeyError {
         Self { problem: KeyProblem::Conflict, ..Self::new(sentence) }
     }
 
-    /// This sentence, because of an error.
+    /// A sentence that explains an error.
     pub(super) fn because(sentence: String, source: impl Error + Send + Sync + 'static) -> Self {
         Self { problem: KeyProblem::Other, sentence, source: Some(Arc::new(source)) }
     }
@@ -55,7 +52,7 @@ impl KeyError {
         self.problem
     }
 
-    /// The same with more behind it.
+    /// Appends a clause.
     pub(super) fn and(mut self, more: &str) -> Self {
         self.sentence.push_str("; ");
         self.sentence.push_str(more);
@@ -63,7 +60,7 @@ impl KeyError {
     }
 }
 
-/// For errors whose text says already what is to be done.
+/// For errors whose text already says what to do.
 macro_rules! causes {
     ($($error:ty),+) => {
         $(impl From<$error> for KeyError {

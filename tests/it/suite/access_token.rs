@@ -198,7 +198,7 @@ async fn a_sub_belongs_to_one_user_for_ever() {
     let bob = jeton.token(&login_form("bob", PASSWORD)).await.access_token();
     assert_ne!(sub(bob), first);
 
-    jeton.command("user delete alice").await;
+    jeton.command("user delete alice --yes").await;
     let url = jeton.database.url.as_str();
     let add = ["user", "add", "alice", "--password-stdin", "--scrypt", SCRYPT, "--database", url];
     let output = run_with_input(&add, &format!("{PASSWORD}\n"));

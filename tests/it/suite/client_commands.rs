@@ -317,7 +317,7 @@ async fn disabled_and_deleted_clients_are_refused_at_once() {
     jeton.command("client enable web").await;
     login().await.access_token();
 
-    jeton.command("client delete web").await;
+    jeton.command("client delete web --yes").await;
     login().await.assert_error(401, "invalid_client");
     assert!(!jeton.is_active(&token).await);
     for table in ["client_secrets", "sessions"] {

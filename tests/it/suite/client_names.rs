@@ -49,7 +49,7 @@ async fn a_client_and_a_user_are_not_called_the_same() {
     let url = ["--database", &database.url];
     assert!(run(&[&["client", "disable", "billing"], &url[..]].concat()).status.success());
     assert!(!import(&database, "bert", "billing", &[]).status.success());
-    assert!(run(&[&["client", "delete", "billing"], &url[..]].concat()).status.success());
+    assert!(run(&[&["client", "delete", "billing", "--yes"], &url[..]].concat()).status.success());
     assert!(import(&database, "bert", "billing", &[]).status.success());
 }
 

@@ -104,11 +104,11 @@ async fn a_disabled_or_deleted_client_is_refused_at_once() {
     assert_eq!(inactive, serde_json::json!({"active": false}));
 
     jeton.command("client enable web").await;
-    jeton.command("client delete spa").await;
+    jeton.command("client delete spa --yes").await;
     assert_eq!(status_with(&jeton, jeton.fixtures.secret("web")).await, 200);
     assert!(!jeton.is_active(&spa).await);
     refuses(&["spa"]).await;
-    jeton.command("client delete web").await;
+    jeton.command("client delete web --yes").await;
     assert!(!jeton.is_active(&web).await);
     refuses(&["web", "spa"]).await;
 
@@ -116,7 +116,7 @@ async fn a_disabled_or_deleted_client_is_refused_at_once() {
     assert!(jeton.is_active(&token.access_token()).await);
     jeton.command("client disable rs1").await;
     jeton.post_as("rs1", "/introspect", &form).send().await.assert_error(401, "invalid_client");
-    jeton.command("client delete rs2").await;
+    jeton.command("client delete rs2 --yes").await;
     jeton.post_as("rs2", "/introspect", &form).send().await.assert_error(401, "invalid_client");
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::harness::database::SCRYPT;
-use crate::harness::executable::run_for_json;
+use crate::harness::executable::{run_for_json, run_without_terminal};
 use crate::harness::{Database, run, run_with_input};
 
 /// A password that the policy takes, and another one.
@@ -122,7 +122,7 @@ async fn users_are_administered() {
     assert!(!table.contains("$scrypt$") && !shown.to_string().contains("$scrypt$"));
 
     // A `sub` names one person for ever (RFC 9068 §2.2).
-    succeed(&database, &["user", "delete", "carol"], "");
+    succeed(&database, &["user", "delete", "carol", "--yes"], "");
     assert_eq!(json_of(&database, &["user", "list"]), json!([]));
     let again = add(&database, "carol", GOOD);
     assert_ne!(again["sub"], added["sub"], "another person");
@@ -247,14 +247,9 @@ async fn passwords_are_held_against_the_policy_when_they_are_set() {
 /// Without a terminal and without `--password-stdin` there is no way to ask, which is wrong usage.
 #[tokio::test]
 async fn without_a_terminal_passwords_come_from_standard_input_only() {
-    let database = Database::empty(ENGINE).await;
-    // `setsid` takes the terminal away that the tests may have been started from.
-    let output = std::process::Command::new("setsid")
-        .args(["--wait", env!("CARGO_BIN_EXE_jeton"), "user", "add", "carol"])
-        .args(["--database", &database.url])
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("setsid runs");
+    let database = Database::migrated(ENGINE).await;
+    let arguments = ["user", "add", "carol", "--database", &database.url];
+    let output = run_without_terminal(&arguments);
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.contains("--password-stdin"), "{errors}");
@@ -319,7 +314,7 @@ async fn a_running_service_obeys_at_once() {
     assert!(!jeton.is_active(&token).await, "ended for good");
     let token = with(BETTER).await.access_token();
 
-    jeton.command("user delete alice").await;
+    jeton.command("user delete alice --yes").await;
     assert!(!jeton.is_active(&token).await);
     with(BETTER).await.assert_error(400, "invalid_grant");
     let sub = jeton.fixtures.sub("alice");
@@ -353,12 +348,12 @@ async fn every_act_on_a_user_or_client_can_be_read_as_json() {
         (&["user", "unlock", "alice"], &key, "not held back"),
         (&["user", "disable", "alice"], &[], "disabled"),
         (&["user", "enable", "alice"], &[], "enabled"),
-        (&["user", "delete", "alice"], &[], "deleted"),
+        (&["user", "delete", "alice", "--yes"], &[], "deleted"),
         (&["client", "set", "web"], &["--scope", "read"], "changed"),
         (&["client", "secret", "remove", "web"], &["1"], "left without its secret 1"),
         (&["client", "disable", "web"], &[], "disabled"),
         (&["client", "enable", "web"], &[], "enabled"),
-        (&["client", "delete", "web"], &[], "deleted"),
+        (&["client", "delete", "web", "--yes"], &[], "deleted"),
     ] {
         let all = [act, options, &["--json", "--database", &database.url]].concat();
         let said = run_for_json(&all, "quill lamp tern 5\n");
