@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod client_decisions;
 mod client_view;
+mod completions;
 mod confirmation;
 mod database;
 pub mod demo;
@@ -80,6 +81,14 @@ enum Command {
     Bench(bench::Command),
     /// Ask a running service whether it is ready: for containers
     Healthcheck(healthcheck::Options),
+    /// Print what a shell needs to complete commands and options
+    Completions(completions::Options),
+}
+
+/// The command line as it is documented: for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Reads the command line and does what it says.
@@ -116,6 +125,10 @@ pub fn main() -> ExitCode {
             Command::Doctor(options) => doctor::run(*options).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Healthcheck(options) => healthcheck::run(&options).await,
+            Command::Completions(options) => {
+                completions::run(&options);
+                Ok(())
+            }
         }
     });
     // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.

@@ -1,6 +1,7 @@
 //! `jeton serve`, and the only place that puts the parts together.
 
 mod exposure;
+mod notify;
 mod parts;
 mod plan;
 mod upkeep;
@@ -327,15 +328,19 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     for name in unknown_variables() {
         tracing::warn!("the environment variable {name:?} is no setting");
     }
+    notify::starting();
     let Some(service) = Service::start_unless(stop.clone(), settings, Clock::System).await? else {
         tracing::info!(
             "stopped while the tables were brought up to date: the next start goes on there"
         );
         return Ok(());
     };
+    notify::serving(&service.issuer);
     let hung_up = async {
         while hangups.recv().await.is_some() {
+            notify::reloading();
             service.reload().await;
+            notify::serving(&service.issuer);
         }
     };
     tokio::select! {
@@ -343,6 +348,7 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
         () = hung_up => {}
     }
     tracing::info!("stopping");
+    notify::stopping();
     service.stop().await;
     tracing::info!("stopped");
     Ok(())

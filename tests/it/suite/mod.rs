@@ -77,6 +77,7 @@ mod secret_files;
 mod secrets;
 mod security;
 mod service_commands;
+mod service_manager;
 mod session_commands;
 mod session_ends;
 mod session_limit;
