@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -23,8 +23,9 @@ use super::cors::CorsPolicy;
 use super::document::Documents;
 use super::exchange::Arrival;
 use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
-use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
+use super::metrics::{Metrics, UnnamedLabels};
 use super::reply;
+use super::trace_context::TraceContext;
 use jeton_oauth::{Reason, Seconds, SecretOctets};
 use jeton_runtime::caller::{CallerConnection, Waiting};
 use jeton_service::Refusal;
@@ -104,6 +105,7 @@ impl Table {
     /// The table as a filter. It rejects nothing, so no rejection of warp's reaches a caller.
     pub(super) fn into_filter(self) -> BoxedFilter<(Response,)> {
         let table = Arc::new(self);
+        table.routes.values().for_each(|route| table.metrics.announce_route(route.name));
         warp::path::full()
             .and(warp::method())
             .and(warp::ext::optional::<Arrival>())
@@ -125,6 +127,7 @@ impl Table {
         arrival: Option<Arrival>,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Response {
+        let mut began = Instant::now();
         let headers = arrival.as_ref().map(|arrival| Arc::clone(&arrival.headers));
         let headers = headers.unwrap_or_default();
         let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
@@ -143,7 +146,9 @@ impl Table {
                     source.untold.filter(|_| route.is_some_and(|route| route.is_form(&method)));
                 self.notice(untold, source, &id);
                 let mut response = match route {
-                    Some(route) => route.answer(&method, headers, content, id, source).await,
+                    Some(route) => {
+                        route.answer(&method, headers, content, id, source, &mut began).await
+                    }
                     None => reply::not_found(),
                 };
                 if let Some(untold) = untold {
@@ -154,11 +159,8 @@ impl Table {
             }
         };
         reader.decorate(route.map_or(&[], |route| route.handler.methods()), &mut response);
-        let labels = RequestLabels {
-            route: route.map_or("none", |route| route.name),
-            status: response.status().as_u16(),
-        };
-        self.metrics.requests.get_or_create(&labels).inc();
+        let route = route.map_or("none", |route| route.name);
+        self.metrics.count_answer(route, response.status(), began.elapsed());
         response
     }
 
@@ -181,7 +183,8 @@ impl Route {
         *method == Method::POST && self.handler.methods().contains(method)
     }
 
-    /// Decides what can be decided without the handler, then runs it.
+    /// Decides what can be decided without the handler, then runs it. What follows on the content began when that
+    /// had come: the time before is the caller's.
     async fn answer(
         &self,
         method: &Method,
@@ -189,6 +192,7 @@ impl Route {
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
         id: Arc<str>,
         source: Source,
+        began: &mut Instant,
     ) -> Response {
         if *method == Method::OPTIONS {
             let mut response = reply::empty(StatusCode::NO_CONTENT);
@@ -200,7 +204,7 @@ impl Route {
             return reply::method_not_allowed(self.handler.allow());
         }
         if self.cors.refuses(&headers) {
-            self.report(Reason::ForeignOrigin.label(), &id, source);
+            self.report(Reason::ForeignOrigin.label(), &id, &headers, source);
             return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
         }
         let (handler, is_command) = match &self.handler {
@@ -213,14 +217,16 @@ impl Route {
         let content = match receive(&headers, content).await {
             Ok(content) => content,
             Err(why) => {
-                self.report(why.label(), &id, source);
+                self.report(why.label(), &id, &headers, source);
                 return why.reply();
             }
         };
+        *began = Instant::now();
         // Dropped when the caller hangs up.
         let waiting = Waiting::default();
         let caller = waiting.caller();
-        let request = Request { id: Arc::clone(&id), headers, content, caller, source };
+        let request =
+            Request { id: Arc::clone(&id), headers: Arc::clone(&headers), content, caller, source };
         let answering = handler(request);
         let outcome = if is_command {
             // A task of its own: a caller that hangs up cancels nothing half-way.
@@ -236,11 +242,15 @@ impl Route {
             Ok(Some(response)) => response,
             // The panic itself was logged where it happened; it ends this request and no other.
             Ok(None) => {
-                tracing::error!(request_id = %id, route = self.name, "the handler panicked");
+                let (trace_id, parent_id) = TraceContext::ids(&headers);
+                let route = self.name;
+                tracing::error!(request_id = %id, trace_id, parent_id, route, "the handler panicked");
                 reply::fault()
             }
             Err(_) => {
-                tracing::error!(request_id = %id, route = self.name, "no answer in time");
+                let (trace_id, parent_id) = TraceContext::ids(&headers);
+                let route = self.name;
+                tracing::error!(request_id = %id, trace_id, parent_id, route, "no answer in time");
                 reply::unavailable(Seconds::new(1))
             }
         }
@@ -249,11 +259,12 @@ impl Route {
 
 impl Route {
     /// Logs that a request was refused before its content was looked at (ASVS 16.3.3).
-    fn report(&self, reason: &str, request_id: &str, source: Source) {
+    fn report(&self, reason: &str, request_id: &str, headers: &HeaderMap, source: Source) {
+        let (trace_id, parent_id) = TraceContext::ids(headers);
         let source = source.address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             target: "jeton::audit",
-            event = "request_refused", reason, route = self.name, request_id,
+            event = "request_refused", reason, route = self.name, request_id, trace_id, parent_id,
             client_id = "", user_id = "", session_id = "", source
         );
     }
@@ -426,8 +437,9 @@ mod tests {
                 for status in [200, 500, 200, 500] {
                     let content = Once(Some(b"a=b"));
                     let (headers, id) = (Arc::clone(&headers), Arc::from("id"));
+                    let (source, mut began) = (Source::default(), Instant::now());
                     let answer =
-                        route.answer(&Method::POST, headers, content, id, Source::default()).await;
+                        route.answer(&Method::POST, headers, content, id, source, &mut began).await;
                     assert_eq!(answer.status(), status, "waits: {waits}");
                 }
             }

@@ -41,19 +41,21 @@ fn the_table_of_settings_is_that_of_serve() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 30] = [
+const DOCUMENTS: [&str; 32] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/asvs.md",
+    "docs/audit.md",
     "docs/backup.md",
     "docs/decisions.md",
     "docs/doctor.md",
     "docs/glossary.md",
     "docs/interoperability.md",
     "docs/keys.md",
+    "docs/metrics.md",
     "docs/moving-from-fastapi.md",
     "docs/operating.md",
     "docs/passwords.md",

@@ -60,7 +60,33 @@ impl Report {
     }
 }
 
+/// Something that a login needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// A stable word for metrics.
+    pub name: &'static str,
+    /// Whether it is there; `None` if that is not known, because nobody asked lately.
+    pub met: Option<bool>,
+}
+
 impl Readiness {
+    /// What a login needs, without waiting and without a word in the log. Whoever asks has the database looked at from
+    /// now on, for a minute, so the next answer knows of it.
+    #[must_use]
+    pub fn needs(&self) -> [Need; 7] {
+        let keys = self.keys.health();
+        [
+            ("database", self.writes.latest()),
+            ("clock", Some(self.clock.now().is_ok())),
+            ("signing_key", Some(keys.signs)),
+            ("refresh_key", Some(keys.derives)),
+            ("throttle_key", Some(keys.counts)),
+            ("parts", Some(self.health.down().is_empty())),
+            ("running", Some(!*self.draining.borrow())),
+        ]
+        .map(|(name, met)| Need { name, met })
+    }
+
     /// Looks. When what keeps it from being ready changes, the log says so.
     pub async fn look(&self) -> Report {
         let database = self.writes.ask().await;
