@@ -33,7 +33,7 @@ class Replica:
     # The file of SQLite that the first one made, for the others to begin with, and the secrets of its clients.
     template = None
 
-    def __init__(self, folder, database=None, empty=False):
+    def __init__(self, folder, database=None, empty=False, scrypt=None):
         folder.mkdir()
         self.folder = folder
         self.name = folder.name
@@ -42,18 +42,20 @@ class Replica:
         self.master = ["--master-key-file", folder / "master.jwk"]
         self.process = None
         self.secrets = {}
+        self.scrypt = scrypt or SCRYPT
         if empty:
             return
-        if database is None and Replica.template:
+        is_usual = database is None and scrypt is None
+        if is_usual and Replica.template:
             shutil.copy(Replica.template[0], self.file)
             self.secrets = Replica.template[1]
             return
         self.fill()
-        if database is None:
+        if is_usual:
             Replica.template = (shutil.copy(self.file, folder / "template.db"), self.secrets)
 
     def fill(self):
-        self.add("user", "alice", "--password-stdin", *SCRYPT, stdin=PASSWORD + "\n")
+        self.add("user", "alice", "--password-stdin", *self.scrypt, stdin=PASSWORD + "\n")
         gets = ["--grant", "password", "--grant", "refresh_token", "--audience", AUDIENCE]
         self.add("client", "web", *gets, "--scope", "read", "--default-scope", "read")
         self.add("client", "api", "--introspects", AUDIENCE)
@@ -68,8 +70,7 @@ class Replica:
         self.url = f"http://{self.public}"
         addresses = ["--listen", self.public, "--management-listen", self.management]
         settings = [*addresses, "--log-format", "json", "--issuer", "http://localhost"]
-        if "--scrypt" not in options:
-            settings += SCRYPT
+        settings += self.scrypt
         arguments = [*by, JETON, "serve", *self.database, *self.master, *settings, *options]
         with open(self.folder / "log", "ab") as file:
             self.process = subprocess.Popen(arguments, stderr=log or file)
