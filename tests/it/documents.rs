@@ -57,13 +57,14 @@ fn the_table_of_exit_codes_is_that_of_the_program() {
 }
 
 /// The documents.
-const DOCUMENTS: [&str; 33] = [
+const DOCUMENTS: [&str; 35] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/asvs.md",
+    "docs/audit.md",
     "docs/backup.md",
     "docs/command-line.md",
     "docs/decisions.md",
@@ -71,6 +72,7 @@ const DOCUMENTS: [&str; 33] = [
     "docs/glossary.md",
     "docs/interoperability.md",
     "docs/keys.md",
+    "docs/metrics.md",
     "docs/moving-from-fastapi.md",
     "docs/operating.md",
     "docs/passwords.md",

@@ -1,5 +1,6 @@
 //! What the tests stand on: databases, a service, a client that sends what it likes.
 
+pub(crate) mod audit_events;
 pub(crate) mod chance;
 pub(crate) mod chaos_proxy;
 pub(crate) mod client;
