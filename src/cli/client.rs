@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::client_decisions::{Decisions, differing};
+use super::confirmation::Confirmation;
 use super::{Failure, open_existing_store, open_store, output};
 use crate::config::DatabaseSettings;
 use jeton_crypto::digest::SecretDigest;
@@ -69,7 +70,12 @@ pub(super) enum Command {
     /// Accept a disabled client again
     Enable(Named),
     /// Delete a client, its secrets and its sessions
-    Delete(Named),
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
     /// Add and remove secrets
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -122,8 +128,14 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Set { named, decisions } => set(named, decisions).await,
         Command::Disable(named) => set_disabled(named, true).await,
         Command::Enable(named) => set_disabled(named, false).await,
-        Command::Delete(named) => {
+        Command::Delete { named, confirmation } => {
             let store = open_existing_store(&named.common.database).await?;
+            find(&store, &named.id).await?;
+            confirmation.ask(&format!(
+                "The client {} will be deleted, with its settings and secrets. Whoever is logged in through it must \
+                 log in through another. It can be added again, with another secret.",
+                named.id
+            ))?;
             // First no new session, then none at all, then no client.
             let now = Clock::System.now();
             store.perform(SetClientDisabled { id: named.id.clone(), disabled: true, now }).await?;
@@ -136,7 +148,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let store = open_existing_store(&named.common.database).await?;
             let remove = RemoveClientSecret { id: named.id.clone(), number };
             if !store.perform(remove).await? {
-                return Err(Failure(format!(
+                return Err(Failure::not_found(format!(
                     "the client {} has no secret {number}: see `jeton client show {}`",
                     named.id, named.id
                 )));
@@ -163,10 +175,10 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
         NewClient::Added => {}
         NewClient::Taken => {
             let problem = format!("there is a client {} already: nothing was changed", named.id);
-            return Err(Failure(problem));
+            return Err(Failure::conflict(problem));
         }
         NewClient::IsUser => {
-            return Err(Failure(format!(
+            return Err(Failure::conflict(format!(
                 "{} is the sub of a user, and a client of that name could pass for the user: nothing was \
                  changed, choose another name",
                 named.id
@@ -223,7 +235,7 @@ async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failur
     let store = open_existing_store(&named.common.database).await?;
     // RFC 6749 §10.1: what can keep no secret is given none.
     if find(&store, &named.id).await?.client.settings.public {
-        return Err(Failure(format!(
+        return Err(Failure::refused(format!(
             "the client {} is public and can keep no secret: add a confidential client instead",
             named.id
         )));
@@ -353,5 +365,5 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
 }
 
 fn unknown(id: &ClientId) -> Failure {
-    Failure(format!("there is no client {id}: see `jeton client list`"))
+    Failure::not_found(format!("there is no client {id}: see `jeton client list`"))
 }

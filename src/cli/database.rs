@@ -60,9 +60,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let stop = stop_signal()?;
             let store = Store::open(&database.database).await?;
             let status = migrating::for_person(&store, stop).await;
-            let status = status.map_err(|problem| in_database(&database, &problem))?;
+            let status = status.map_err(|problem| in_database(&database, problem))?;
             if !status.is_up_to_date() {
-                return Err(Failure(format!(
+                return Err(Failure::failed(format!(
                     "told to stop: the tables are at version {} of {}; `jeton db migrate` or a start \
                      of the service goes on where this was",
                     status.applied, status.known
@@ -137,7 +137,7 @@ async fn look(settings: &DatabaseSettings) -> Result<(SchemaStatus, Option<Times
     }
     let store = Store::open(&settings.database).await?;
     let status =
-        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+        migration::status(&store).await.map_err(|problem| in_database(settings, problem))?;
     let seen_at = if status.is_up_to_date() {
         store.perform(ReadClock).await.unwrap_or_default()
     } else {

@@ -71,7 +71,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 Err(_) => None,
             };
             if ended.is_none() {
-                return Err(Failure(format!(
+                return Err(Failure::not_found(format!(
                     "there is no session {id}: it has ended, or `jeton session list` has its id"
                 )));
             }
@@ -83,15 +83,16 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let ended = end_sessions_of_user(&store, &user_id, client.as_ref(), 0).await?;
             output::line(&format!("Ended {ended} sessions of the user {user}."));
         }
-        Command::Revoke { .. } => return Err("name a session, or --user NAME".into()),
+        Command::Revoke { .. } => return Err(Failure::usage("name a session, or --user NAME")),
     }
     Ok(())
 }
 
 async fn find_user(store: &Store, username: &Username) -> Result<UserId, Failure> {
     let found = store.perform(FindUser { username: username.clone() }).await?;
-    let user = found
-        .ok_or_else(|| Failure(format!("there is no user {username}: see `jeton user list`")))?;
+    let user = found.ok_or_else(|| {
+        Failure::not_found(format!("there is no user {username}: see `jeton user list`"))
+    })?;
     Ok(user.id)
 }
 

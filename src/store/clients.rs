@@ -11,18 +11,18 @@ use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Timestamp};
 /// A client as stored. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredClient {
-    /// What the protocol needs of it.
+    /// What the protocol needs to know about it.
     #[serde(flatten)]
     pub client: Client,
     /// When it was added.
     pub created_at: Timestamp,
-    /// Since when it cannot be used.
+    /// Since when it is disabled.
     pub disabled_at: Option<Timestamp>,
-    /// Its secrets, expired ones too.
+    /// Its secrets, including expired ones.
     pub secrets: Vec<StoredSecret>,
 }
 
-/// A secret as stored: not the secret.
+/// A stored secret: only its digest.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSecret {
     /// Its name on the command line.
@@ -38,7 +38,7 @@ pub struct StoredSecret {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Reads the rows of a join of clients and secrets, which come client by client.
+/// Reads the rows of a join of clients and secrets, which are ordered by client.
 fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     let mut clients: Vec<StoredClient> = Vec::new();
     for row in rows {
@@ -65,7 +65,7 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     Ok(clients)
 }
 
-/// The values for ending what few sessions of a client there may be.
+/// Parameters to end the few sessions that a client may have left.
 fn sessions_of(id: &ClientId) -> [Value; 2] {
     [id.into(), 10_000.into()]
 }
@@ -74,7 +74,6 @@ fn settings_value(settings: &ClientSettings) -> Value {
     Value::Text(serde_json::to_string(settings).expect("settings are JSON"))
 }
 
-/// Finds a client and its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FindClient {
     pub(super) id: ClientId,
@@ -113,14 +112,14 @@ impl UseCase for ListClients {
     }
 }
 
-/// What came of adding a client.
+/// The outcome of adding a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewClient {
-    /// It is there.
+    /// It was added.
     Added,
     /// Another client has the name.
     Taken,
-    /// A user has the name as `sub`: the two could pass for each other (RFC 9068 §5).
+    /// A user has this name as `sub`, so the two could be confused (RFC 9068 §5).
     IsUser,
 }
 
@@ -147,7 +146,7 @@ impl UseCase for AddClient {
             let users = tx.query(&sql::IS_USER_ID, &[id]).await?;
             return Ok(if users.is_empty() { NewClient::Taken } else { NewClient::IsUser });
         }
-        // A login may have been under way while another client of this name was deleted.
+        // A login may have been in progress while an earlier client of this name was deleted.
         tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.client.id)).await?;
         if let Some(digest) = &self.secret {
             let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
@@ -157,13 +156,12 @@ impl UseCase for AddClient {
     }
 }
 
-/// Changes the settings of a client: compares and sets, and begins anew with what is there now if another was
-/// quicker. Returns them as they were and as they are, or the sentence that `change` refuses with; `None` if there
-/// is no such client.
+/// Changes a client's settings by compare and set, and starts again if another change came first. Returns them before
+/// and after, or the refusal of `change`; `None` if there is no such client.
 pub struct ChangeClient<F> {
     /// The `client_id`.
     pub id: ClientId,
-    /// May be asked several times.
+    /// Changes the settings or refuses; may be called several times.
     pub change: F,
 }
 
@@ -175,7 +173,7 @@ where
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
-        // Whenever this begins anew another change has succeeded. The caller's patience ends it.
+        // Each repetition means that another change has succeeded. The caller's time limit ends it.
         loop {
             let Some(row) = find(tx, &self.id).await? else { return Ok(None) };
             let before: ClientSettings = row.json("settings")?;
@@ -195,18 +193,17 @@ where
     }
 }
 
-/// A row of a client, if there is one of that name.
 async fn find(tx: &mut Tx<'_>, id: &ClientId) -> Result<Option<Row>, StoreError> {
     let rows = tx.look_up(&sql::FIND_CLIENT, vec![id.into()]).await?;
     Ok(rows.into_iter().next())
 }
 
-/// Disables or enables a client. `false` if it was so already, and `None` if there is no such client.
+/// Disables or enables a client. `false` if nothing changed, and `None` if there is no such client.
 #[derive(Debug)]
 pub struct SetClientDisabled {
     /// The `client_id`.
     pub id: ClientId,
-    /// Whether the account is to be disabled; else it is enabled.
+    /// Whether to disable the client, or else to enable.
     pub disabled: bool,
     /// The present moment.
     pub now: Timestamp,
@@ -230,8 +227,8 @@ impl UseCase for SetClientDisabled {
     }
 }
 
-/// Deletes a client and its secrets; `false` if there is no such client. Its sessions are ended before,
-/// in steps; here only those that were opened meanwhile.
+/// Deletes a client and its secrets; `false` if there is none. The caller ends its sessions before, in batches; this
+/// ends those that were opened meanwhile.
 #[derive(Debug)]
 pub struct DeleteClient {
     /// The `client_id`.
@@ -249,7 +246,7 @@ impl UseCase for DeleteClient {
     }
 }
 
-/// Gives a client one more secret, and returns its number; `None` if there is no such client.
+/// Adds a secret to a client, and returns its number; `None` if there is no such client.
 #[derive(Debug)]
 pub struct AddClientSecret {
     /// The `client_id`.
@@ -273,7 +270,7 @@ impl UseCase for AddClientSecret {
             self.now.into(),
             self.expires_at.into(),
         ];
-        // The number that is next is another's if that was added at the same moment.
+        // Another secret that was added at the same moment may have taken the next number.
         while find(tx, &self.id).await?.is_some() {
             let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
             if let Some(row) = rows.first() {
@@ -284,7 +281,7 @@ impl UseCase for AddClientSecret {
     }
 }
 
-/// Takes a secret away; `false` if there is none of this number.
+/// Removes a secret; `false` if the client has none of this number.
 #[derive(Debug)]
 pub struct RemoveClientSecret {
     /// The `client_id`.
@@ -303,7 +300,7 @@ impl UseCase for RemoveClientSecret {
     }
 }
 
-/// Notes that a secret was used.
+/// Records that a secret was used.
 #[derive(Debug)]
 pub struct RecordSecretUse {
     /// The `client_id`.

@@ -1,4 +1,4 @@
-//! Counters of failures, shared by all replicas.
+//! Failure counters, shared by all replicas.
 
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -28,7 +28,7 @@ fn read_counter(row: &Row) -> Result<(CounterName, FailureCounter), StoreError> 
     Ok((row.get("counter")?, counter))
 }
 
-/// Finds a counter. One that never counted is all zeros.
+/// Finds a counter. One without a row is all zeros.
 #[derive(Debug)]
 pub struct FindCounter(pub CounterName);
 
@@ -43,7 +43,7 @@ impl UseCase for FindCounter {
     }
 }
 
-/// Finds the four counters of a login. One that never counted is all zeros.
+/// Finds the four counters of a login. One without a row is all zeros.
 #[derive(Debug)]
 pub struct FindCounters(pub [CounterName; 4]);
 
@@ -59,23 +59,23 @@ impl UseCase for FindCounters {
     }
 }
 
-/// A failure to be counted.
+/// A failure to count.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
     /// The counter.
     pub counter: CounterName,
-    /// The counter of the account, if this one counts it at one origin.
+    /// For a counter of an account at one origin: the account's own counter.
     pub account: Option<CounterName>,
-    /// What was counted before is void.
+    /// Failures before this are forgotten.
     pub since: Timestamp,
-    /// For how long it is of use.
+    /// How long the row is kept.
     pub kept_for: Seconds,
 }
 
 /// Counts failures.
 #[derive(Debug)]
 pub struct CountFailures {
-    /// What failed, one entry a counter.
+    /// One failure for each counter.
     pub failures: Vec<Failure>,
     /// The present moment.
     pub now: Timestamp,
@@ -101,16 +101,16 @@ impl UseCase for CountFailures {
     }
 }
 
-/// A counter that is to be another, if it still is as it was read.
+/// A compare and set of one counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Replacement {
     /// The counter.
     pub counter: CounterName,
-    /// What it must be for the change to happen.
+    /// The counter as it was read.
     pub from: FailureCounter,
     /// What it becomes.
     pub to: FailureCounter,
-    /// Until when it is of use, at least.
+    /// The earliest moment at which its row may be deleted.
     pub deletable_at: Timestamp,
 }
 
@@ -134,12 +134,12 @@ impl Replacement {
     }
 }
 
-/// Replaces all of these counters, or none; `false` if one was counted on meanwhile.
+/// Replaces all of these counters or none; `false` if one has changed since it was read.
 #[derive(Debug)]
 pub struct ReplaceCounters(pub Vec<Replacement>);
 
 impl ReplaceCounters {
-    /// What takes back these replacements.
+    /// Undoes these replacements.
     #[must_use]
     pub fn reversed(replacements: &[Replacement]) -> Self {
         Self(replacements.iter().map(|replacement| replacement.reversed()).collect())
@@ -163,21 +163,21 @@ impl UseCase for ReplaceCounters {
     }
 }
 
-/// Records that an account logged in at an origin, which is known to it from now on. Its failures are no longer
-/// in a row; how long others wait for it stays as it is.
+/// Records a login of an account from an origin, which is known from now on. Failures there are no longer in a row. The
+/// account's wait for unknown callers stays.
 #[derive(Debug)]
 pub struct RecordOrigin {
     /// The counter of the account at its origin.
     pub at_origin: CounterName,
     /// The counter of the account.
     pub account: CounterName,
-    /// Whether the account did not know it.
+    /// Whether the origin was not known before.
     pub newly_known: bool,
-    /// The counters of groups that the origin belongs to, and how much sooner they forget what failed.
+    /// The counters of the origin's groups, and by how much each is reduced.
     pub forgiven: Vec<(CounterName, Seconds)>,
     /// The present moment.
     pub now: Timestamp,
-    /// How long it stays known.
+    /// How long the origin stays known.
     pub kept_for: Seconds,
 }
 
@@ -186,7 +186,7 @@ impl UseCase for RecordOrigin {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        // In the order in which failures are counted, so that two transactions do not wait for each other.
+        // In the order in which failures are counted, so that two transactions cannot deadlock.
         for (group, span) in &self.forgiven {
             let values = [(*group).into(), span.get().into(), self.now.into()];
             tx.execute(&sql::FORGIVE_ORIGIN, &values).await?;
@@ -216,8 +216,7 @@ impl UseCase for ListCountersOfAccount {
     }
 }
 
-/// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
-/// concerned.
+/// Forgets all failures of an account, but not its known origins. Returns how many counters changed.
 #[derive(Debug)]
 pub struct UnlockAccount(pub CounterName);
 
@@ -230,10 +229,10 @@ impl UseCase for UnlockAccount {
     }
 }
 
-/// Deletes a batch of counters that are of no more use, and returns how many that were.
+/// Deletes some counters that are no longer needed, and returns how many.
 #[derive(Clone, Debug)]
 pub struct DeleteExpiredCounters {
-    /// Rows that could go before this moment.
+    /// Rows that could be deleted before this moment.
     pub before: Timestamp,
     /// The most rows that one call changes.
     pub limit: i64,

@@ -48,7 +48,7 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
         output::exact_line(&as_csv(&user, &fields)?).map_err(|_| {
             let problem = "has control or invisible characters, which CSV would leave as they are: use \
                            --format jsonl";
-            Failure(format!("the user {} {problem}", user.username))
+            Failure::failed(format!("the user {} {problem}", user.username))
         })
     };
     for_each(&store, print).await
@@ -71,7 +71,7 @@ fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {
 fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
     if user.roles.iter().any(|role| role.contains(char::is_whitespace)) {
         let problem = "has a role with a blank, which CSV cannot tell from two: use --format jsonl";
-        return Err(Failure(format!("the user {} {problem}", user.username)));
+        return Err(Failure::failed(format!("the user {} {problem}", user.username)));
     }
     let value = |field| match field {
         Field::Username => user.username.to_string(),
@@ -86,7 +86,7 @@ fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
     if values.iter().any(|value| hides_formula(value)) {
         let problem = "has a formula behind a semicolon or bar, which spreadsheets may take for the beginning of a \
                        cell: use --format jsonl";
-        return Err(Failure(format!("the user {} {problem}", user.username)));
+        return Err(Failure::failed(format!("the user {} {problem}", user.username)));
     }
     csv_line(values.iter().map(|value| to_cell(value)))
 }

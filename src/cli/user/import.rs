@@ -326,7 +326,7 @@ impl Importing<'_> {
         if !refused {
             return Ok(());
         }
-        Err(Failure(if self.options.dry_run {
+        Err(Failure::failed(if self.options.dry_run {
             format!("{bad_lines} cannot be taken: mend them, or import with --skip-bad FILE")
         } else {
             format!(
@@ -361,10 +361,12 @@ impl Importing<'_> {
             None => "",
         };
         done.map(drop).map_err(|error| {
-            Failure(format!(
-                "{error}. {stored} of {wanted} users were stored before that, and stay: the same command again\
-                 {other_file} stores the others"
-            ))
+            Failure::from(error).reworded(|text| {
+                format!(
+                    "{text}. {stored} of {wanted} users were stored before that, and stay: the same command \
+                     again{other_file} stores the others"
+                )
+            })
         })
     }
 }

@@ -16,6 +16,7 @@ mod wrap;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::confirmation::Confirmation;
 use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::config::{DatabaseSettings, MasterKeySettings};
@@ -130,7 +131,12 @@ pub(super) enum Command {
     /// Accept a disabled user again
     Enable(Named),
     /// Delete a user and all sessions
-    Delete(Named),
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
 }
 
 /// Reads a role, which is shown where users are listed.
@@ -151,7 +157,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let now = Clock::System.now();
     match command {
         Command::Add { named, password, role, scope, mfa_required } => {
+            password.require_source()?;
             let store = open_store(&named.common.database).await?;
+            // Before the password is asked for. Whoever adds the name meanwhile is found when it is stored.
+            if store.perform(FindUser { username: named.name.clone() }).await?.is_some() {
+                return Err(taken(&named.name));
+            }
             let password_hash = password.read(&named.name)?;
             let user = AddUser {
                 id: random::user_id(),
@@ -179,21 +190,30 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Set(options) => set::run(options, now).await,
         Command::Passwd { named, password } => {
+            password.require_source()?;
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
             let password_hash = password.read(&named.name)?;
             // The sessions that are left end in the transaction that sets the password.
             let ended = end_sessions_of_user(&store, &user.id, None, SESSIONS_AT_ONCE).await;
-            ended.map_err(|error| format!("{error}. The password was not changed"))?;
+            ended.map_err(|error| {
+                Failure::from(error)
+                    .reworded(|text| format!("{text}. The password was not changed"))
+            })?;
             let change = ChangePassword { username: named.name.clone(), password_hash, now };
             let changed = store.perform(change).await?;
             say(changed, &named, "given another password; all sessions have ended")
         }
         Command::Disable(named) => set_disabled(named, true, now).await,
         Command::Enable(named) => set_disabled(named, false, now).await,
-        Command::Delete(named) => {
+        Command::Delete { named, confirmation } => {
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
+            confirmation.ask(&format!(
+                "The user {} will be deleted, and all sessions will end. Whoever gets the name later is another user, \
+                 with another sub; to keep a user out for a while, there is `jeton user disable`.",
+                named.name
+            ))?;
             // First no new session, then none at all, then no user.
             let username = named.name.clone();
             store.perform(SetUserDisabled { username, disabled: true, now }).await?;
@@ -205,6 +225,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 impl NewPassword {
+    /// Requires that there is somebody to ask, or that the password comes from standard input.
+    fn require_source(&self) -> Result<(), Failure> {
+        if self.password_stdin { Ok(()) } else { prompt::require_terminal() }
+    }
+
     /// Reads, checks and hashes a password.
     fn read(&self, username: &Username) -> Result<Secret, Failure> {
         let password = prompt::new_password(self.password_stdin)?;
@@ -272,7 +297,7 @@ fn join(scopes: &[Scope]) -> Scope {
 async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     let (username, id) = (user.username.clone(), user.id.clone());
     if !store.perform(user).await? {
-        return Err(Failure(format!("there is a user {username} already: nothing was changed")));
+        return Err(taken(&username));
     }
     if json {
         output::json(&Added { username: username.as_str(), sub: id.as_str() });
@@ -357,10 +382,13 @@ fn is_barred(user: &User) -> bool {
 async fn end_dead_sessions(store: &Store, user: &User) -> Result<(), Failure> {
     let ended = end_sessions_of_user(store, &user.id, None, 0).await;
     ended.map(drop).map_err(|error| {
-        Failure(format!(
-            "{error}. The user {} cannot log in and has no session that can be used; to finish, repeat the command",
-            user.username
-        ))
+        Failure::from(error).reworded(|text| {
+            format!(
+                "{text}. The user {} cannot log in and has no session that can be used; to finish, repeat the \
+                 command",
+                user.username
+            )
+        })
     })
 }
 
@@ -374,6 +402,10 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+fn taken(name: &Username) -> Failure {
+    Failure::conflict(format!("there is a user {name} already: nothing was changed"))
+}
+
 fn unknown(name: &Username) -> Failure {
-    Failure(format!("there is no user {name}: see `jeton user list`"))
+    Failure::not_found(format!("there is no user {name}: see `jeton user list`"))
 }

@@ -1,4 +1,4 @@
-//! How an account is throttled, for the operator, and the end of it.
+//! Shows operators how an account is throttled, and unlocks it.
 
 use std::path::PathBuf;
 
@@ -18,19 +18,19 @@ use jeton_store::users::User;
 /// How an account is throttled.
 #[derive(Debug, Default, Serialize)]
 pub struct AccountThrottle {
-    /// Failures in a row, from origins that the account does not know.
+    /// Failures in a row from origins that the account does not know.
     pub failures: i64,
     /// Until when logins from such origins are refused, if they are.
     pub waits_until: Option<Timestamp>,
-    /// Whether there were so many that they are refused until the password is changed.
+    /// Whether such logins are refused until the password is changed or the user is unlocked.
     pub locked: bool,
-    /// How many origins the account has logged in from lately.
+    /// How many origins the account knows.
     pub known_origins: usize,
-    /// How many of these must wait because of failures there.
+    /// How many of these must wait because logins from there failed.
     pub known_origins_that_wait: usize,
 }
 
-/// Opens the key that names counters; `None` if the service has never run.
+/// Opens the throttle key; `None` if the service has never run.
 async fn throttle_key(store: &Store, files: &[PathBuf]) -> Result<Option<ThrottleKey>, KeyError> {
     let stored = store.perform(ListKeys).await?;
     let Some(row) = find_throttle_key(&stored) else { return Ok(None) };
@@ -47,7 +47,7 @@ async fn counter(
     Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_str().as_bytes()])))
 }
 
-/// Looks how an account is throttled.
+/// Reads how an account is throttled. `files` are the master keys.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to do.
@@ -84,7 +84,7 @@ fn waits_until(stored: &FailureCounter, counted: Counted, now: Timestamp) -> Opt
     }
 }
 
-/// Forgets all failures of an account. Returns whether there were any.
+/// Forgets all failures of an account. Returns whether there were any. `files` are the master keys.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to do.
