@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::confirmation::Confirmation;
+use super::listing::{self, Column, Width};
 use super::serve::key_store;
 use super::{Failure, key_picture, open_existing_store, open_store, output};
 use crate::config::{DatabaseSettings, KeySettings, MasterKeySettings};
@@ -56,6 +57,8 @@ pub(super) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        width: Width,
         #[command(flatten)]
         common: Common,
     },
@@ -116,10 +119,14 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { json, master } => init(&master, json),
-        Command::List { refresh, json, common } => {
+        Command::List { refresh, json, width, common } => {
             let keys = administration_by_replicas(&common, Intent::Look).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
-            list(&listed, &keys, refresh, json);
+            if json {
+                output::json(&listed);
+            } else {
+                list(&listed, &keys, refresh, width);
+            }
             for problem in keys.replaced_public_halves().await? {
                 output::error_line(&format!("warning: {problem}"));
             }
@@ -221,24 +228,29 @@ async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, F
     Ok(keys)
 }
 
-fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, json: bool) {
-    if json {
-        return output::json(&listed);
-    }
-    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, width: Width) {
+    let columns = [
+        Column::cut("KID", 16),
+        Column::whole("STATE"),
+        Column::wide("CREATED"),
+        Column::whole("ACTIVATES"),
+        Column::whole("RETIRES"),
+        Column::wide("GONE"),
+        Column::wide("SEALED UNDER"),
+    ];
+    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| width.day(at));
     let rows = listed.iter().map(|key| {
         [
             key.kid.to_string(),
             key.state.to_owned(),
-            key.created_at.to_string(),
-            key.activates_at.to_string(),
+            width.day(key.created_at),
+            width.day(key.activates_at),
             time(key.retires_at),
             time(key.gone_at),
             key.sealed_under.clone().unwrap_or_default(),
         ]
     });
-    let heading = ["KID", "STATE", "CREATED", "ACTIVATES", "RETIRES", "GONE", "SEALED UNDER"];
-    output::table(heading, &rows.collect::<Vec<_>>());
+    listing::print(columns, &rows.collect::<Vec<_>>(), width);
     if !refresh {
         output::line("");
         for line in key_picture::draw(listed, keys.now, keys.key_store.schedule.rotation) {

@@ -140,7 +140,8 @@ impl FailureCounter {
     }
 
     /// How many failures are not forgotten at this time.
-    fn strikes(&self, at: Timestamp) -> i64 {
+    #[must_use]
+    pub fn strikes(&self, at: Timestamp) -> i64 {
         let left = self.forgotten_at.since(at).get();
         (left + FORGET.get() - 1) / FORGET.get()
     }

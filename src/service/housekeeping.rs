@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
 use jeton_store::import::{ImportUsers, Staging};
-use jeton_store::sessions::{DeleteExpiredSessions, EndSessionsOfClient, EndSessionsOfUser};
+use jeton_store::sessions::{
+    DeleteExpiredSessions, EndAnySessions, EndSessionsOfClient, EndSessionsOfUser,
+};
 use jeton_store::throttle::DeleteExpiredCounters;
 use jeton_store::users::DrawDecoyNumbers;
 use jeton_store::{Store, StoreError, UseCase};
@@ -107,13 +109,28 @@ pub async fn draw_decoy_numbers(store: &Store) -> Result<u64, StoreError> {
     in_batches(store, Pace::Service, CHANGES, batch, |_| {}).await
 }
 
-/// Ends all sessions of a client, and returns how many. The client must be disabled, so that it opens no new ones.
+/// Ends all sessions of a client. Those that are opened meanwhile are among them, unless it is disabled. `progress` is told
+/// the count so far.
 ///
 /// # Errors
-/// [`StoreError`]; sessions that were ended stay ended.
-pub async fn end_sessions_of_client(store: &Store, id: &ClientId) -> Result<u64, StoreError> {
+/// [`StoreError`]; what was ended before stays ended.
+pub async fn end_sessions_of_client(
+    store: &Store,
+    id: &ClientId,
+    progress: impl FnMut(u64),
+) -> Result<u64, StoreError> {
     let batch = |limit| Ok(EndSessionsOfClient { client_id: id.clone(), limit });
-    in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, progress).await
+}
+
+/// Ends all sessions, and returns how many there were. Sessions that are opened meanwhile are among them. `progress` is
+/// told the count so far.
+///
+/// # Errors
+/// [`StoreError`]; what was ended before stays ended.
+pub async fn end_all_sessions(store: &Store, progress: impl FnMut(u64)) -> Result<u64, StoreError> {
+    let batch = |limit| Ok(EndAnySessions { limit });
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, progress).await
 }
 
 /// Ends sessions of a user, or those through one client, but leaves `but` of them, whichever these are. Returns how

@@ -262,7 +262,40 @@ impl UseCase for EndAllSessions {
     }
 }
 
-/// Ends some sessions of a client, and returns how many.
+/// Ends so many sessions, whosever these are, and returns how many there were to end.
+#[derive(Clone, Debug)]
+pub struct EndAnySessions {
+    /// The most rows that one call changes.
+    pub limit: i64,
+}
+
+impl UseCase for EndAnySessions {
+    type Outcome = u64;
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::END_ANY_SESSIONS, &[self.limit.into()]).await
+    }
+}
+
+/// Counts the sessions of a client, or all; those that have expired count too, as long as they have rows.
+#[derive(Debug)]
+pub struct CountSessions {
+    /// Only the sessions through this client; `None` for all.
+    pub client_id: Option<ClientId>,
+}
+
+impl UseCase for CountSessions {
+    type Outcome = i64;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        let rows = tx.query(&sql::COUNT_SESSIONS, &[self.client_id.as_ref().into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.get("sessions"))
+    }
+}
+
+/// Ends so many of the sessions of a client, and returns how many there were to end.
 #[derive(Clone, Debug)]
 pub struct EndSessionsOfClient {
     /// The client.

@@ -29,7 +29,7 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
         Self { problem: KeyProblem::Other, sentence: sentence.into(), source: None }
     }
 

@@ -43,7 +43,8 @@ impl Untold {
 /// The origin of a login: its client, with the end user's address if that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    pub(super) client: &'a Client,
+    /// Nothing for a command that does not say through which client the user came.
+    client: Option<&'a Client>,
     pub(super) address: Option<IpAddr>,
 }
 
@@ -57,14 +58,26 @@ impl<'a> Origin<'a> {
             (false, true) => source.end_user,
             (false, false) => None,
         };
-        Self { client, address }
+        Self { client: Some(client), address }
+    }
+
+    /// The origin of a command that does not say where the user is.
+    #[must_use]
+    pub fn of_command() -> Self {
+        Self { client: None, address: None }
+    }
+
+    /// The name of the client. No client has the empty one.
+    pub(super) fn client_id(&self) -> &'a [u8] {
+        self.client.map_or(b"", |client| client.id.as_str().as_bytes())
     }
 
     /// Whether the client is registered to send its end users' addresses and did not send this one.
     #[must_use]
     pub fn lacks_end_user(&self) -> bool {
-        let settings = &self.client.settings;
-        !settings.public && settings.forwards_end_user_ip && self.address.is_none()
+        self.client.is_some_and(|Client { settings, .. }| {
+            !settings.public && settings.forwards_end_user_ip && self.address.is_none()
+        })
     }
 }
 
