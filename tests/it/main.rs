@@ -26,6 +26,7 @@ mod postgres_tls;
 mod postgres_waits;
 mod prepared_statements;
 mod requirements;
+mod shell_and_man;
 mod slow_clients;
 mod sqlite;
 mod window_simulation;

@@ -60,6 +60,28 @@ pub(crate) fn run_with_input(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("the executable ends")
 }
 
+/// Runs a command to its end without a terminal, wherever the tests were started from.
+pub(crate) fn run_without_terminal(arguments: &[&str]) -> Output {
+    let mut child = command_by(&["setsid", "--wait"], arguments);
+    child.stdin(Stdio::null()).output().expect("setsid runs: it is in util-linux")
+}
+
+/// Runs a command to its end on a terminal, at which this is typed: its exit code and all that the terminal shows.
+pub(crate) fn run_on_terminal(arguments: &[&str], typed: &str) -> (Option<i32>, String) {
+    let quoted = arguments.iter().map(|argument| format!("'{argument}'"));
+    let program = std::iter::once(env!("CARGO_BIN_EXE_jeton").to_owned()).chain(quoted);
+    let line = program.collect::<Vec<_>>().join(" ");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().expect("script runs: it is in bsdutils");
+    let mut keyboard = child.stdin.take().expect("it was piped");
+    keyboard.write_all(typed.as_bytes()).ok();
+    drop(keyboard);
+    let output = child.wait_with_output().expect("script ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Runs a command to its end, with these environment variables.
 pub(crate) fn run_with_environment(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let variables = variables.iter().copied();

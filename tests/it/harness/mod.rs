@@ -18,6 +18,7 @@ pub(crate) mod refresh_token;
 pub(crate) mod service;
 pub(crate) mod session_model;
 pub(crate) mod sessions;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 
 pub(crate) use client::{Reply, Request, percent_encode};
