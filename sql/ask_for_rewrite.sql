@@ -1,2 +1,2 @@
--- For SQLite alone: the file is written anew when one process next has it to itself.
+-- SQLite only: requests that the file be rewritten when one process next has it to itself.
 PRAGMA user_version = 0

@@ -1,2 +1,2 @@
--- For SQLite alone: 'ok', or what is damaged.
+-- SQLite only: 'ok', or what is damaged.
 PRAGMA integrity_check

@@ -1,4 +1,4 @@
--- One more failure; what was counted before $5, when the password was changed, is void.
+-- Counts one failure. Failures before $5, when the password was changed, are forgotten.
 INSERT INTO login_throttle (counter, account, failures, failed_at, forgotten_at, deletable_at)
 VALUES ($1, $2, 1, $3, $3 + $4, $6)
 ON CONFLICT (counter) DO UPDATE

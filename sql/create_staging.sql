@@ -1,6 +1,6 @@
--- Run on a private SQLite database: users on their way in.
+-- Runs on a private SQLite database, in which an import checks its users.
 CREATE TABLE staged_users (
-    -- Counts from 1: several users may stand on one line. SQLite numbers a column of this type.
+    -- Counts from 1, because several users may be on one line. SQLite numbers a column of this type.
     staged_number INTEGER PRIMARY KEY,
     line BIGINT NOT NULL,
     username TEXT NOT NULL UNIQUE,
@@ -11,6 +11,6 @@ CREATE TABLE staged_users (
     disabled BIGINT NOT NULL,
     mfa_required BIGINT NOT NULL,
     lot BIGINT NOT NULL,
-    -- 1 if there is anything to store; the others are here so that their names are not met twice.
+    -- 1 if the user must be stored. The others are only here to find names that are used twice.
     wanted BIGINT NOT NULL
 )

@@ -1,2 +1,2 @@
--- The row that the same transaction has inserted.
+-- Deletes the row that the same transaction has inserted.
 DELETE FROM replicas WHERE replica_id = $1

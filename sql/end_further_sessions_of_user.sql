@@ -1,4 +1,4 @@
--- So many of those beyond the first $4, whichever these are.
+-- Ends at most $3 sessions, and leaves $4 of them; it does not matter which.
 DELETE FROM sessions
 WHERE session_id IN (
     SELECT session_id

@@ -1,3 +1,3 @@
--- Compare and delete: only a session that is still as it was judged.
+-- Compare and delete: only a session that has not changed since it was judged.
 DELETE FROM sessions
 WHERE session_id = $1 AND generation = $2

@@ -1,5 +1,5 @@
--- Ends the oldest sessions of a user and client beyond the number that is allowed, never the one that
--- was just opened: $4 is how many others may stay. One that has expired by $5 takes no one's place.
+-- Ends the oldest sessions of a user and client beyond the limit, but not the one just opened. $4 is how many others
+-- may stay. Sessions that had expired at $5 are not counted.
 DELETE FROM sessions
 WHERE session_id IN (
     SELECT session_id

@@ -1,4 +1,4 @@
--- For PostgreSQL alone: whether an index is good, and whether someone builds it at this moment.
+-- PostgreSQL only: whether an index is good, and whether it is being built.
 SELECT
     CAST(CASE WHEN indexes.indisvalid THEN 1 ELSE 0 END AS BIGINT) AS is_good,
     CAST(CASE WHEN builds.pid IS NULL THEN 0 ELSE 1 END AS BIGINT) AS is_being_built

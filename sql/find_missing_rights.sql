@@ -1,5 +1,5 @@
--- For PostgreSQL alone: what the role of this connection may not do and `jeton serve` must, one a row. $1 is 1 if
--- tables are to be made or changed first.
+-- PostgreSQL only: the rights that the role of this connection lacks and `jeton serve` needs, one a row. $1 is 1 if
+-- tables must be made or changed first.
 SELECT CAST('USAGE of a schema' AS TEXT) AS missing_right
 WHERE current_schema() IS NULL
 UNION ALL
@@ -21,7 +21,7 @@ SELECT needed.act || ' on table ' || needed.name
 FROM (
     VALUES
         ('users', 'SELECT'), ('users', 'UPDATE'),
-        ('clients', 'SELECT'),
+        ('clients', 'SELECT'), ('clients', 'UPDATE'),
         ('client_secrets', 'SELECT'), ('client_secrets', 'UPDATE'),
         ('sessions', 'SELECT'), ('sessions', 'INSERT'), ('sessions', 'UPDATE'), ('sessions', 'DELETE'),
         ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'),

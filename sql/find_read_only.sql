@@ -1,2 +1,2 @@
--- For PostgreSQL alone: 'on' if this server takes no writes, as a standby does.
+-- PostgreSQL only: 'on' if this server takes no writes, as a standby does.
 SELECT CAST(current_setting('transaction_read_only') AS TEXT) AS read_only

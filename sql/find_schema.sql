@@ -1,2 +1,2 @@
--- For PostgreSQL alone: where tables are looked for, or nothing if the role may use no schema.
+-- PostgreSQL only: the schema in which tables are looked up; null if the role may use none.
 SELECT CAST(current_schema() AS TEXT) AS schema_name

@@ -1,4 +1,5 @@
--- A session whose user and client are good: no session here has seen a second factor. Whether it has expired is for the clock of the replica.
+-- A session whose user and client are good. A user who must use a second factor has no good session, because no session
+-- was opened with one. The replica compares the dates with its own clock.
 SELECT
     s.session_id, s.user_id, s.client_id, s.generation, s.scope, s.audiences, s.auth_time,
     s.refreshed_at, s.expires_at, s.ends_at, u.username,

@@ -1,8 +1,8 @@
 SELECT {user}
 FROM users
--- For a name that no user has it is the row of another, so that both take as long, here and when the
--- password is verified. Which one depends on the name alone, as long as users stay. The other is looked up
--- for names of users too: it stands in the FROM, which is always evaluated.
+-- For an unknown name, returns another user's row, so that this and the verification of the password take as long. As
+-- long as the users stay the same, the name alone determines which row. That row is also read for a known name, because
+-- it is in the FROM clause, which is always evaluated.
 WHERE username = (
     SELECT COALESCE((SELECT u.username FROM users AS u WHERE u.username = $1), other.username)
     FROM (

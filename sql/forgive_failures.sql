@@ -1,4 +1,4 @@
--- The failures of an account are no longer in a row. When the next attempt may be made does not change.
+-- The failures of an account are no longer in a row. This does not change when the next attempt may be made.
 UPDATE login_throttle
 SET failures = 0
 WHERE counter = $1 AND failures > 0

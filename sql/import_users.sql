@@ -1,5 +1,5 @@
--- A user who is there already, and has neither logged in nor got a password here, gets the hash that the
--- file has now; nothing else is changed of anyone.
+-- A user who exists, and has neither logged in nor got a password here, gets the file's current hash. Nothing else of
+-- an existing user is changed.
 INSERT INTO users (
     username, user_id, password_hash, scope, roles, disabled_at, mfa_required_at, lot,
     password_changed_at, created_at

@@ -1,4 +1,4 @@
--- A client that is named like a user's `sub` could pass for that user (RFC 9068 §5).
+-- A client that is named like a user's `sub` could be mistaken for that user (RFC 9068 §5).
 INSERT INTO clients (client_id, settings, created_at)
 SELECT $1, $2, $3
 WHERE NOT EXISTS (SELECT 1 FROM users WHERE user_id = $1)

@@ -1,4 +1,4 @@
--- Of two that are added at once, one finds its number taken, and is added again.
+-- If two secrets are added at the same moment, one of them finds its number taken and is added again.
 INSERT INTO client_secrets (client_id, secret_number, secret_digest, created_at, expires_at)
 SELECT
     c.client_id,

@@ -1,4 +1,4 @@
--- A user whose `sub` is a client's name could pass for that client (RFC 9068 §5).
+-- A user whose `sub` is a client's name could be mistaken for that client (RFC 9068 §5).
 INSERT INTO users (
     user_id, username, password_hash, password_changed_at, scope, roles, created_at, mfa_required_at,
     lot

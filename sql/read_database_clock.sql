@@ -1,2 +1,2 @@
--- Only for PostgreSQL: the clock of its machine, in milliseconds since the epoch. SQLite has no clock of its own.
+-- PostgreSQL only: the clock of the server, in milliseconds since the Unix epoch.
 SELECT CAST(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) / 0.001 AS BIGINT) AS milliseconds

@@ -1,4 +1,4 @@
--- The date never moves backwards here: another replica may have recorded a later one.
+-- The date never moves backwards here, because another replica may have recorded a later one.
 INSERT INTO clock (clock_id, seen_at)
 VALUES (1, $1)
 ON CONFLICT (clock_id) DO UPDATE

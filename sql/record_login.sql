@@ -1,5 +1,5 @@
--- Only if nothing changed since the password was verified: a user who was disabled or got another
--- password meanwhile does not log in. Whoever changes the user at the same moment waits for this row.
+-- Only if nothing changed since the password was verified: a user who was disabled or got another password meanwhile
+-- does not log in. Concurrent changes of the user wait for this row.
 UPDATE users
 SET last_login_at = $3, password_hash = COALESCE($4, password_hash)
 WHERE

@@ -1,4 +1,4 @@
--- A login of an account at an origin: it is known from now on, and what failed here is forgiven.
+-- A login of an account from an origin. The origin is known from now on, and failures there are forgotten.
 INSERT INTO login_throttle
     (counter, account, failures, failed_at, forgotten_at, succeeded_at, deletable_at)
 VALUES ($1, $2, 0, 0, 0, $3, $4)

@@ -1,4 +1,4 @@
--- A replica runs, with these settings.
+-- Records that a replica runs, and its settings.
 INSERT INTO replicas (replica_id, settings, started_at, seen_at)
 VALUES ($1, $2, $3, $4)
 ON CONFLICT (replica_id) DO UPDATE

@@ -1,4 +1,4 @@
--- Compare and set: of all who refresh a session at once, one finds the generation it read.
+-- Compare and set: of several concurrent refreshes of a session, only one finds the generation that it has read.
 UPDATE sessions
 SET generation = $3, refreshed_at = $4, expires_at = $5, deletable_at = $6
 WHERE

@@ -1,4 +1,4 @@
--- Only if nobody counted here since it was read.
+-- Only if nothing was counted here since the row was read.
 UPDATE login_throttle
 SET
     failures = $2,

@@ -1,4 +1,4 @@
--- Compare and set: only a user who is still as it was read.
+-- Compare and set: only a user who has not changed since the row was read.
 UPDATE users SET scope = $2, roles = $3, mfa_required_at = $4
 WHERE
     user_id = $1

@@ -1,2 +1,2 @@
--- The number of the server's process that runs this statement.
+-- The number of the server process that runs this statement.
 SELECT pg_backend_pid()

@@ -1,3 +1,3 @@
--- Until the end of the transaction no client is added, changed or deleted: so a user's `sub` is not given to a
--- client meanwhile. Others may do the same at once. SQLite has one writer at a time anyway.
+-- No client is added, changed or deleted until the end of the transaction, so no client can take a user's `sub` as its
+-- name. Several transactions can hold this lock at the same time.
 LOCK TABLE clients IN SHARE MODE

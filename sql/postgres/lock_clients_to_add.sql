@@ -1,2 +1,3 @@
--- Waits for those who add users (`lock_clients.sql`), and has them and others who add clients wait. Readers do not.
+-- Waits for transactions that add users (`lock_clients.sql`). Until the end of the transaction those and others that
+-- add clients wait; readers do not.
 LOCK TABLE clients IN SHARE ROW EXCLUSIVE MODE

@@ -1,5 +1,5 @@
--- Compare and set for many sessions, as refresh_session.sql does for one. A row that somebody else has locked is left
--- out and not waited for: so no session holds up another, and who waits for nothing is in no deadlock.
+-- Compare and set for many sessions, as refresh_session.sql does for one. Rows that another transaction has locked are
+-- skipped, so no session delays another, and this statement is never part of a deadlock.
 UPDATE sessions
 SET
     generation = free.next_generation,

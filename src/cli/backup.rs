@@ -62,7 +62,7 @@ impl Unfinished {
     pub(super) async fn check(&self) -> Result<i64, Failure> {
         let store = Store::open(&DatabaseLocation::Sqlite(self.path.clone())).await?;
         if let Some(damage) = store.perform(CheckIntegrity).await? {
-            return Err(Failure(format!("it is damaged: {damage}")));
+            return Err(Failure::failed(format!("it is damaged: {damage}")));
         }
         let status = migration::status(&store).await?;
         store.close().await;
@@ -84,7 +84,9 @@ impl Unfinished {
             File::open(folder_of(&self.to))?.sync_all()?;
             Ok(file.metadata()?.len())
         };
-        finish().map_err(|error| Failure(format!("cannot write {}: {error}", self.to.display())))
+        finish().map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", self.to.display()))
+        })
     }
 }
 
@@ -117,15 +119,18 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         );
     };
     if !path.exists() {
-        return Err(Failure(format!(
+        return Err(Failure::failed(format!(
             "there is no database {database} (--database): name the one that `jeton serve` uses"
         )));
     }
     if is_same_file(path, &file) {
-        return Err(Failure(format!("{} is the database itself: name another", file.display())));
+        return Err(Failure::failed(format!(
+            "{} is the database itself: name another",
+            file.display()
+        )));
     }
     if file.exists() && !force {
-        return Err(Failure(format!(
+        return Err(Failure::conflict(format!(
             "{} is there: name another file, or say --force to replace it",
             file.display()
         )));
@@ -137,8 +142,12 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     output::progress("Checking the copy");
     let checked = unfinished.check().await;
     output::end_progress();
-    let version = checked.map_err(|problem| {
-        format!("the copy is of no use and was deleted: {problem}; look at the database {database}")
+    let version = checked.map_err(|failure| {
+        failure.reworded(|text| {
+            format!(
+                "the copy is of no use and was deleted: {text}; look at the database {database}"
+            )
+        })
     })?;
     let size = unfinished.finish()?;
     output::line(&format!(

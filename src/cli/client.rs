@@ -4,7 +4,9 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::client_decisions::{Decisions, differing};
-use super::{Failure, open_existing_store, open_store, output};
+use super::confirmation::Confirmation;
+use super::listing::Width;
+use super::{Failure, client_view, open_existing_store, open_store, output};
 use crate::config::DatabaseSettings;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
@@ -12,11 +14,11 @@ use jeton_oauth::client::GrantType;
 use jeton_oauth::{Client, ClientId, ClientSettings, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::housekeeping::end_sessions_of_client;
-use jeton_store::Store;
 use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
 };
+use jeton_store::{Store, migration};
 
 /// What all commands about clients take.
 #[derive(Args, Debug)]
@@ -52,10 +54,16 @@ pub(super) enum Command {
     },
     /// List clients
     List {
+        /// Only clients that were added so long ago, as 90d, and of which nothing tells that they were used since: neither
+        /// a request, to within an hour, nor a session that is stored
+        #[arg(long, value_name = "DURATION")]
+        unused_since: Option<Seconds>,
+        #[command(flatten)]
+        width: Width,
         #[command(flatten)]
         common: Common,
     },
-    /// Show one client
+    /// Show one client, with all that it is set to
     Show(Named),
     /// Change what was decided about a client
     Set {
@@ -69,7 +77,12 @@ pub(super) enum Command {
     /// Accept a disabled client again
     Enable(Named),
     /// Delete a client, its secrets and its sessions
-    Delete(Named),
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
     /// Add and remove secrets
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -108,26 +121,32 @@ struct Issued<'a> {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { named, public, decisions } => add(named, public, *decisions).await,
-        Command::List { common } => {
-            let store = open_existing_store(&common.database).await?;
-            let clients = store.perform(ListClients).await?;
-            print(&clients, common.json);
-            Ok(())
-        }
+        Command::List { unused_since, width, common } => list(unused_since, width, &common).await,
         Command::Show(named) => {
             let store = open_existing_store(&named.common.database).await?;
-            show(&find(&store, &named.id).await?, named.common.json);
+            let stored = find(&store, &named.id).await?;
+            if named.common.json {
+                output::json(&stored);
+            } else {
+                client_view::show(&stored);
+            }
             Ok(())
         }
         Command::Set { named, decisions } => set(named, decisions).await,
         Command::Disable(named) => set_disabled(named, true).await,
         Command::Enable(named) => set_disabled(named, false).await,
-        Command::Delete(named) => {
+        Command::Delete { named, confirmation } => {
             let store = open_existing_store(&named.common.database).await?;
+            find(&store, &named.id).await?;
+            confirmation.ask(&format!(
+                "The client {} will be deleted, with its settings and secrets. Whoever is logged in through it must \
+                 log in through another. It can be added again, with another secret.",
+                named.id
+            ))?;
             // First no new session, then none at all, then no client.
             let now = Clock::System.now();
             store.perform(SetClientDisabled { id: named.id.clone(), disabled: true, now }).await?;
-            end_sessions_of_client(&store, &named.id).await?;
+            end_sessions_of_client(&store, &named.id, |_| {}).await?;
             let deleted = store.perform(DeleteClient { id: named.id.clone() }).await?;
             say(deleted, &named, "deleted")
         }
@@ -136,7 +155,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let store = open_existing_store(&named.common.database).await?;
             let remove = RemoveClientSecret { id: named.id.clone(), number };
             if !store.perform(remove).await? {
-                return Err(Failure(format!(
+                return Err(Failure::not_found(format!(
                     "the client {} has no secret {number}: see `jeton client show {}`",
                     named.id, named.id
                 )));
@@ -145,6 +164,27 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             say(true, &named, &done)
         }
     }
+}
+
+async fn list(unused_for: Option<Seconds>, width: Width, common: &Common) -> Result<(), Failure> {
+    let store = open_existing_store(&common.database).await?;
+    let now = Clock::System.now();
+    let unused_since = unused_for.map(|span| Timestamp(now.0.saturating_sub(span.get())));
+    let clients = store.perform(ListClients { unused_since }).await?;
+    if common.json {
+        output::json(&clients);
+    } else {
+        client_view::list(&clients, width);
+    }
+    let Some(since) = unused_since else { return Ok(()) };
+    let recorded = migration::uses_recorded_since(&store).await?;
+    if recorded > since && clients.iter().any(|client| client.created_at < recorded) {
+        output::error_line(&format!(
+            "Note: the use of clients is recorded since {recorded}. Of earlier uses only those of secrets and of \
+             sessions that are still stored are known."
+        ));
+    }
+    Ok(())
 }
 
 async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Failure> {
@@ -163,10 +203,10 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
         NewClient::Added => {}
         NewClient::Taken => {
             let problem = format!("there is a client {} already: nothing was changed", named.id);
-            return Err(Failure(problem));
+            return Err(Failure::conflict(problem));
         }
         NewClient::IsUser => {
-            return Err(Failure(format!(
+            return Err(Failure::conflict(format!(
                 "{} is the sub of a user, and a client of that name could pass for the user: nothing was \
                  changed, choose another name",
                 named.id
@@ -223,7 +263,7 @@ async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failur
     let store = open_existing_store(&named.common.database).await?;
     // RFC 6749 §10.1: what can keep no secret is given none.
     if find(&store, &named.id).await?.client.settings.public {
-        return Err(Failure(format!(
+        return Err(Failure::refused(format!(
             "the client {} is public and can keep no secret: add a confidential client instead",
             named.id
         )));
@@ -251,75 +291,6 @@ async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failur
     Ok(())
 }
 
-fn print(clients: &[StoredClient], json: bool) {
-    if json {
-        return output::json(&clients);
-    }
-    let rows = clients.iter().map(|stored| {
-        let Client { id, settings } = &stored.client;
-        let kind = if settings.public { "public" } else { "confidential" };
-        let state = stored.disabled_at.map_or("enabled".to_owned(), |at| format!("disabled {at}"));
-        [
-            id.to_string(),
-            kind.to_owned(),
-            state,
-            words(&settings.grants),
-            settings.scope.to_string(),
-            words(&settings.audiences),
-            words(&settings.introspects),
-        ]
-    });
-    let heading = ["ID", "TYPE", "STATE", "GRANTS", "SCOPE", "AUDIENCES", "INTROSPECTS"];
-    output::table(heading, &rows.collect::<Vec<_>>());
-}
-
-fn show(stored: &StoredClient, json: bool) {
-    if json {
-        return output::json(stored);
-    }
-    let rows: Vec<_> = stored
-        .secrets
-        .iter()
-        .map(|secret| {
-            let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
-            [
-                secret.number.to_string(),
-                secret.created_at.to_string(),
-                time(secret.expires_at),
-                time(secret.last_used_at),
-            ]
-        })
-        .collect();
-    print(std::slice::from_ref(stored), false);
-    if let Some(retry_window) = describe_retry_window(&stored.client) {
-        output::line("");
-        output::line(&retry_window);
-    }
-    if !stored.client.settings.public {
-        output::line("");
-        output::table(["SECRET", "ADDED", "EXPIRES", "LAST USED"], &rows);
-    }
-}
-
-/// For how long the client's exchanged refresh tokens are answered again, if it gets any.
-fn describe_retry_window(client: &Client) -> Option<String> {
-    let settings = &client.settings;
-    if !settings.grants.contains(&GrantType::RefreshToken) {
-        return None;
-    }
-    let window = client.retry_window(None);
-    Some(match settings.refresh_retry_window {
-        Some(_) => format!("Refresh retry window: {window}, the client's own."),
-        None => format!(
-            "Refresh retry window: {window}, unless --refresh-retry-window of `jeton serve` is set."
-        ),
-    })
-}
-
-fn words<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
-    items.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
 async fn find(store: &Store, id: &ClientId) -> Result<StoredClient, Failure> {
     store.find_client(id.clone()).await?.ok_or_else(|| unknown(id))
 }
@@ -332,11 +303,11 @@ async fn set_disabled(named: Named, disabled: bool) -> Result<(), Failure> {
     // is left is ended before the client is enabled.
     let was_disabled = find(&store, &named.id).await?.disabled_at.is_some();
     if was_disabled {
-        end_sessions_of_client(&store, &named.id).await?;
+        end_sessions_of_client(&store, &named.id, |_| {}).await?;
     }
     let changed = store.perform(set).await?;
     if disabled && !was_disabled {
-        end_sessions_of_client(&store, &named.id).await?;
+        end_sessions_of_client(&store, &named.id, |_| {}).await?;
     }
     let changed = changed.ok_or_else(|| unknown(&named.id))?;
     say(true, &named, output::disabled(changed, disabled))
@@ -353,5 +324,5 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
 }
 
 fn unknown(id: &ClientId) -> Failure {
-    Failure(format!("there is no client {id}: see `jeton client list`"))
+    Failure::not_found(format!("there is no client {id}: see `jeton client list`"))
 }

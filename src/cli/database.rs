@@ -3,8 +3,11 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::listing::Width;
 use super::serve::stop_signal;
-use super::{Failure, backup, in_database, migrating, open_existing_store, output, restore};
+use super::{
+    Failure, backup, in_database, migrating, open_existing_store, output, replicas, restore,
+};
 use crate::config::DatabaseSettings;
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
@@ -35,6 +38,16 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the processes of `jeton serve` that use this database, and those that did within the last day
+    Replicas {
+        #[command(flatten)]
+        database: DatabaseSettings,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        width: Width,
+    },
     /// Delete expired sessions and forgotten failures; `jeton serve` does it too, once a minute
     Purge {
         #[command(flatten)]
@@ -60,9 +73,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let stop = stop_signal()?;
             let store = Store::open(&database.database).await?;
             let status = migrating::for_person(&store, stop).await;
-            let status = status.map_err(|problem| in_database(&database, &problem))?;
+            let status = status.map_err(|problem| in_database(&database, problem))?;
             if !status.is_up_to_date() {
-                return Err(Failure(format!(
+                return Err(Failure::failed(format!(
                     "told to stop: the tables are at version {} of {}; `jeton db migrate` or a start \
                      of the service goes on where this was",
                     status.applied, status.known
@@ -88,6 +101,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                     status.applied, status.known
                 ));
             }
+        }
+        Command::Replicas { database, json, width } => {
+            let store = open_existing_store(&database).await?;
+            replicas::list(&store, json, width).await?;
         }
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
         Command::Backup(options) => backup::run(options).await?,
@@ -137,7 +154,7 @@ async fn look(settings: &DatabaseSettings) -> Result<(SchemaStatus, Option<Times
     }
     let store = Store::open(&settings.database).await?;
     let status =
-        migration::status(&store).await.map_err(|problem| in_database(settings, &problem))?;
+        migration::status(&store).await.map_err(|problem| in_database(settings, problem))?;
     let seen_at = if status.is_up_to_date() {
         store.perform(ReadClock).await.unwrap_or_default()
     } else {

@@ -109,7 +109,7 @@ fn settings(options: &Options, folder: &Path) -> Result<ServeSettings, Failure> 
     let parsed = command.try_get_matches_from(arguments);
     let parsed = parsed.and_then(|matches| Arguments::from_arg_matches(&matches));
     // Not even the environment makes a demonstration public.
-    let mut settings = parsed.map_err(|error| Failure(error.to_string()))?.settings;
+    let mut settings = parsed.map_err(|error| Failure::failed(error.to_string()))?.settings;
     (settings.issuer, settings.behind_tls_proxy) = (None, false);
     (settings.tls_certificate, settings.tls_key) = (None, None);
     Ok(settings)

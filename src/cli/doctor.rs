@@ -29,7 +29,9 @@ fn verdict(findings: &[Finding]) -> Result<(), Failure> {
     match findings.iter().filter(|finding| finding.is_wrong()).count() {
         0 => Ok(()),
         1 => Err("one thing is wrong: what to do stands below it".into()),
-        wrong => Err(Failure(format!("{wrong} things are wrong: what to do stands below each"))),
+        wrong => {
+            Err(Failure::failed(format!("{wrong} things are wrong: what to do stands below each")))
+        }
     }
 }
 

@@ -28,7 +28,11 @@ pub(super) struct Options {
 
 pub(super) async fn run(options: &Options) -> Result<(), Failure> {
     let answer = ask(reachable(options.management_listen)).await?;
-    if answer.is_ready { Ok(()) } else { Err(Failure(format!("not ready: {}", answer.report))) }
+    if answer.is_ready {
+        Ok(())
+    } else {
+        Err(Failure::failed(format!("not ready: {}", answer.report)))
+    }
 }
 
 /// The address by which this machine reaches a listener: one that listens everywhere is asked here.

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::serve::key_vault;
-use super::{Failure, key_picture, open_existing_store, open_store, output, prompt};
+use super::confirmation::Confirmation;
+use super::listing::{self, Column, Width};
+use super::serve::key_store;
+use super::{Failure, key_picture, open_existing_store, open_store, output};
 use crate::config::{DatabaseSettings, KeySettings, MasterKeySettings};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
@@ -30,9 +32,8 @@ pub(super) struct Common {
 /// What commands take that ask before they act.
 #[derive(Args, Debug)]
 pub(super) struct Asking {
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     common: Common,
 }
@@ -57,6 +58,8 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        width: Width,
+        #[command(flatten)]
         common: Common,
     },
     /// Make the next key now; the one before goes on verifying what it made
@@ -74,8 +77,12 @@ pub(super) enum Command {
     Revoke {
         /// The key, as `jeton key list` has it
         // One of 64 begins with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        kid: KeyId,
+        #[arg(allow_hyphen_values = true, required_unless_present = "lost")]
+        kid: Option<KeyId>,
+        /// Instead of one key: every key whose master key is lost, which no --master-key-file opens. All tokens
+        /// that they made are refused
+        #[arg(long, conflicts_with = "kid")]
+        lost: bool,
         #[command(flatten)]
         asking: Asking,
     },
@@ -112,10 +119,14 @@ pub(super) enum Command {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Init { json, master } => init(&master, json),
-        Command::List { refresh, json, common } => {
+        Command::List { refresh, json, width, common } => {
             let keys = administration_by_replicas(&common, Intent::Look).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
-            list(&listed, &keys, refresh, json);
+            if json {
+                output::json(&listed);
+            } else {
+                list(&listed, &keys, refresh, width);
+            }
             for problem in keys.replaced_public_halves().await? {
                 output::error_line(&format!("warning: {problem}"));
             }
@@ -123,7 +134,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,
         Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
-        Command::Revoke { kid, asking } => revoke(kid, &asking).await,
+        Command::Revoke { kid: Some(kid), asking, .. } => revoke(kid, &asking).await,
+        Command::Revoke { kid: None, asking, .. } => revoke_lost(&asking).await,
         Command::Import { file, asking } => import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
             export(&administration(&common, Intent::Look).await?, kid, pem).await
@@ -171,14 +183,14 @@ async fn administer(
     let now = match clock.now() {
         Ok(now) => now,
         Err(off) if intent == Intent::Change => {
-            return Err(Failure(format!("{off}; nothing was changed")));
+            return Err(Failure::failed(format!("{off}; nothing was changed")));
         }
         Err(off) => {
             output::error_line(&format!("note: {off}"));
             clock.presumed_now()
         }
     };
-    let key_store = key_vault(store, &common.keys);
+    let key_store = key_store(store, &common.keys);
     key_store.schedule.check()?;
     Ok(KeyAdministration { key_store, now })
 }
@@ -216,24 +228,29 @@ async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, F
     Ok(keys)
 }
 
-fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, json: bool) {
-    if json {
-        return output::json(&listed);
-    }
-    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, width: Width) {
+    let columns = [
+        Column::cut("KID", 16),
+        Column::whole("STATE"),
+        Column::wide("CREATED"),
+        Column::whole("ACTIVATES"),
+        Column::whole("RETIRES"),
+        Column::wide("GONE"),
+        Column::wide("SEALED UNDER"),
+    ];
+    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| width.day(at));
     let rows = listed.iter().map(|key| {
         [
             key.kid.to_string(),
             key.state.to_owned(),
-            key.created_at.to_string(),
-            key.activates_at.to_string(),
+            width.day(key.created_at),
+            width.day(key.activates_at),
             time(key.retires_at),
             time(key.gone_at),
             key.sealed_under.clone().unwrap_or_default(),
         ]
     });
-    let heading = ["KID", "STATE", "CREATED", "ACTIVATES", "RETIRES", "GONE", "SEALED UNDER"];
-    output::table(heading, &rows.collect::<Vec<_>>());
+    listing::print(columns, &rows.collect::<Vec<_>>(), width);
     if !refresh {
         output::line("");
         for line in key_picture::draw(listed, keys.now, keys.key_store.schedule.rotation) {
@@ -285,7 +302,7 @@ fn describe(plan: &Rotation, max_age: Seconds) -> String {
 async fn rotate(emergency: bool, asking: &Asking) -> Result<(), Failure> {
     let keys = administration_by_replicas(&asking.common, Intent::Change).await?;
     let plan = keys.plan_rotation(emergency, None).await?;
-    ask(asking, &describe(&plan, keys.key_store.schedule.jwks_max_age))?;
+    asking.confirmation.ask(&describe(&plan, keys.key_store.schedule.jwks_max_age))?;
     let kid = keys.rotate(&plan, None).await?;
     output::line(&match plan {
         Rotation::Announced { signs_at } => format!("The key {kid} signs from {signs_at} on."),
@@ -322,9 +339,34 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
                 .to_owned()
         }
     };
-    ask(asking, &consequence)?;
+    asking.confirmation.ask(&consequence)?;
     keys.revoke(&kid).await?;
     output::line(&format!("The key {kid} was revoked."));
+    Ok(())
+}
+
+/// Withdraws what was sealed under a master key of which no copy is left, so that the service can start under
+/// another one.
+async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
+    let keys = administration(&asking.common, Intent::Change).await?;
+    let lost = keys.sealed_elsewhere().await?;
+    if lost.is_empty() {
+        return Err("every key that is not revoked is sealed under a --master-key-file: nothing was changed"
+            .into());
+    }
+    asking.confirmation.ask(
+        &format!(
+            "{} keys are sealed under a master key that is no --master-key-file. If a copy of it is left, name \
+             it as a second one instead. Otherwise these keys are of no use and can be revoked: every access and \
+             refresh token that they made is refused then, and everybody logs in again. Stop every replica \
+             first. The next start makes new keys.",
+            lost.len()
+        ),
+    )?;
+    for kid in &lost {
+        keys.withdraw(kid).await?;
+        output::line(&format!("The key {kid} was revoked."));
+    }
     Ok(())
 }
 
@@ -343,8 +385,7 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
     let keys = by_replicas(keys).await?;
     keys.check_masters().await?;
     let lead = keys.key_store.schedule.lead;
-    ask(
-        asking,
+    asking.confirmation.ask(
         &format!(
             "The key {} will be published now and sign in {lead}, when verifiers that honour the \
              Cache-Control of the JWKS know it; at once if there is no key yet. Destroy other copies \
@@ -374,8 +415,7 @@ async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Resu
 async fn rewrap(asking: &Asking) -> Result<(), Failure> {
     // It writes no date, so the clock does not matter.
     let keys = administration(&asking.common, Intent::Look).await?;
-    ask(
-        asking,
+    asking.confirmation.ask(
         "All keys in the database will be sealed under the first --master-key-file. Replicas that run \
          keep what they have opened; give them the new master key before they next start or make a \
          key. Verifiers notice nothing.",
@@ -383,13 +423,4 @@ async fn rewrap(asking: &Asking) -> Result<(), Failure> {
     let (count, master) = keys.rewrap().await?;
     output::line(&format!("{count} keys were sealed anew; all are under the master key {master}."));
     Ok(())
-}
-
-/// Says what will happen, and asks whether it may.
-fn ask(asking: &Asking, consequence: &str) -> Result<(), Failure> {
-    output::error_line(consequence);
-    if asking.yes || prompt::confirm()? {
-        return Ok(());
-    }
-    Err("nothing was changed".into())
 }

@@ -64,7 +64,7 @@ impl Layout {
                 (None, Some(limit)) => format!("half of the {limit}; --hash-memory"),
                 _ => "--hash-memory".to_owned(),
             };
-            return Err(Failure(format!(
+            return Err(Failure::failed(format!(
                 "one password hash of {cost} (--scrypt) takes {}, and each of {threads} hashing threads \
                  (--hash-threads) may take {} of {} ({from}): allow more memory or fewer \
                  threads, or choose --scrypt ln=16,r=8,p=2 or ln=15,r=8,p=3, which take less",

@@ -69,7 +69,7 @@ pub(super) fn require_up_to_date(
     if status.is_up_to_date() {
         return Ok(());
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "the database {} (--database) is at version {} and this jeton needs {}: run `jeton db migrate`, \
          or start the service",
         settings.database, status.applied, status.known

@@ -1,20 +1,25 @@
 //! The way in over the terminal: the commands.
 //!
-//! Exit codes: 0 done, 1 failed (one sentence on standard error says why and what to do), 2 usage.
+//! A command that fails says on standard error why and what to do, in one sentence or as JSON, and tells programs by its
+//! exit code of what kind the failure is ([`failure`]).
 
 mod backup;
 mod bench;
 mod check;
 mod client;
 mod client_decisions;
+mod client_view;
 mod completions;
+mod confirmation;
 mod database;
 pub mod demo;
 mod doctor;
+pub mod failure;
 mod healthcheck;
 mod key;
 mod key_picture;
 mod layout;
+mod listing;
 mod log;
 mod machine;
 mod memory_limit;
@@ -22,77 +27,21 @@ mod migrating;
 mod output;
 mod printable;
 mod prompt;
+mod replicas;
 mod restore;
 pub mod serve;
 mod session;
 mod settings;
 pub mod user;
 
-use std::fmt;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{DatabaseSettings, ServeSettings};
-use jeton_crypto::key_lifecycle::RotationTooShort;
-use jeton_crypto::password::HashingError;
-use jeton_crypto::password_policy::WeakPassword;
-use jeton_crypto::sealing::SealingError;
-use jeton_crypto::signing::PemError;
-use jeton_doctor::CannotBegin;
-use jeton_http::tls::TlsError;
-use jeton_oauth::Invalid;
-use jeton_service::keys::KeyError;
+pub use failure::Failure;
 use jeton_store::migration::{self, MigrationError};
-use jeton_store::{DatabaseLocation, OpenError, Store, StoreError};
-
-/// A command that failed: one sentence for the person at the terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure(pub String);
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
-}
-
-impl From<String> for Failure {
-    fn from(sentence: String) -> Self {
-        Self(sentence)
-    }
-}
-
-impl From<&str> for Failure {
-    fn from(sentence: &str) -> Self {
-        Self(sentence.to_owned())
-    }
-}
-
-/// For errors whose text is a sentence for a person.
-macro_rules! failures {
-    ($($error:ty),+) => {
-        $(impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self(error.to_string())
-            }
-        })+
-    };
-}
-
-failures!(
-    CannotBegin,
-    HashingError,
-    Invalid,
-    KeyError,
-    MigrationError,
-    OpenError,
-    PemError,
-    RotationTooShort,
-    SealingError,
-    StoreError,
-    TlsError,
-    WeakPassword
-);
+use jeton_store::{DatabaseLocation, Store};
 
 /// A token service for the OAuth 2.0 password grant
 #[derive(Debug, Parser)]
@@ -145,6 +94,7 @@ pub fn command() -> clap::Command {
 /// Reads the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
     let mut command = settings::without_empty_variables(Arguments::command());
     let matches = command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| {
         settings::refuse_outer_white_space(&command, &matches)?;
@@ -152,15 +102,15 @@ pub fn main() -> ExitCode {
     });
     let matches = match matches {
         Ok(matches) => matches,
-        Err(error) => settings::without_secrets(error, &command).exit(),
+        Err(error) => return misused(&settings::without_secrets(error, &command), json),
     };
     let arguments = match Arguments::from_arg_matches(&matches) {
         Ok(arguments) => arguments,
-        Err(error) => error.exit(),
+        Err(error) => return misused(&error, json),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure(format!("cannot start the runtime: {error}"))),
+        Err(error) => return fail(&format!("cannot start the runtime: {error}").into(), json),
     };
     let outcome = runtime.block_on(async {
         match arguments.command {
@@ -183,14 +133,23 @@ pub fn main() -> ExitCode {
     });
     // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.
     runtime.shutdown_background();
-    let code = outcome.map_or_else(|failure| fail(&failure), |()| ExitCode::SUCCESS);
+    let code = outcome.map_or_else(|failure| fail(&failure, json), |()| ExitCode::SUCCESS);
     log::flush();
     code
 }
 
-fn fail(failure: &Failure) -> ExitCode {
-    log::last_words(&format!("error: {failure}"));
-    ExitCode::FAILURE
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    log::last_words(&failure.text(json));
+    failure.exit_code()
+}
+
+/// What the reader of the command line says: help or the version, which were asked for, or what is wrong with it.
+fn misused(error: &clap::Error, json: bool) -> ExitCode {
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        return fail(&Failure::usage(text.trim_start_matches("error: ").trim_end()), json);
+    }
+    error.exit()
 }
 
 /// Opens a database that must be there, with tables that are up to date. It is never migrated: while the
@@ -199,13 +158,13 @@ async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failu
     if let DatabaseLocation::Sqlite(path) = &settings.database
         && !path.exists()
     {
-        return Err(Failure(format!(
+        return Err(Failure::failed(format!(
             "there is no database {} (--database): name the one that `jeton serve` uses",
             settings.database
         )));
     }
     let store = Store::open(&settings.database).await?;
-    let status = migration::status(&store).await.map_err(|error| in_database(settings, &error))?;
+    let status = migration::status(&store).await.map_err(|error| in_database(settings, error))?;
     migrating::require_up_to_date(settings, status)?;
     Ok(store)
 }
@@ -218,7 +177,7 @@ async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>
         return Ok(None);
     }
     let store = Store::open(&settings.database).await?;
-    let status = migration::status(&store).await.map_err(|error| in_database(settings, &error))?;
+    let status = migration::status(&store).await.map_err(|error| in_database(settings, error))?;
     if status.applied == 0 {
         return Ok(None);
     }
@@ -233,14 +192,16 @@ async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
         output::error_line(&format!("Made a new, empty database: {}", file.display()));
     }
     let status = migrating::for_command(&store).await;
-    let status = status.map_err(|error| in_database(settings, &error))?;
+    let status = status.map_err(|error| in_database(settings, error))?;
     migrating::require_up_to_date(settings, status)?;
     Ok(store)
 }
 
 /// A problem, and which database has it.
-fn in_database(settings: &DatabaseSettings, error: &MigrationError) -> Failure {
-    Failure(format!("the database {} (--database): {error}", settings.database))
+fn in_database(settings: &DatabaseSettings, error: MigrationError) -> Failure {
+    let name = &settings.database;
+    Failure::from(error)
+        .reworded(|sentence| format!("the database {name} (--database): {sentence}"))
 }
 
 /// Variables that look like settings and are none: typing errors, perhaps.

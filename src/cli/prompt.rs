@@ -1,19 +1,37 @@
 //! What is asked of the person at the terminal: secrets, never shown, and whether to go on.
 
+use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::Failure;
 use jeton_oauth::Secret;
 use jeton_oauth::resource_owner::prepare_password;
 
+/// The terminal of this process.
+const TERMINAL: &str = "/dev/tty";
+
 /// Reads a new password: from a prompt, twice, or as the first line of standard input.
 pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
     let password = if from_stdin { read_line()? } else { ask_twice()? };
     prepare_password(&password).ok_or_else(|| {
-        Failure::from(
+        Failure::refused(
             "the password is empty, or has control or invisible characters: use letters of any \
              script, digits, signs and spaces",
         )
+    })
+}
+
+/// Requires that there is a terminal to ask for a password.
+///
+/// # Errors
+/// There is none, and what to do without.
+pub(super) fn require_terminal() -> Result<(), Failure> {
+    let terminal = File::open(TERMINAL);
+    terminal.map(drop).map_err(|error| {
+        Failure::usage(format!(
+            "there is no terminal to ask for the password ({error}): use --password-stdin, which reads it from \
+             standard input"
+        ))
     })
 }
 
@@ -25,7 +43,9 @@ pub(super) fn password(from_stdin: bool) -> Result<Secret, Failure> {
 /// Asks whether to go on.
 pub(super) fn confirm() -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
-        return Err("there is nobody to ask: say --yes to go on, nothing was changed".into());
+        return Err(Failure::usage(
+            "there is nobody to ask: say --yes to go on, nothing was changed",
+        ));
     }
     let ask = || -> io::Result<String> {
         write!(io::stderr().lock(), "Go on? [y/N] ")?;
@@ -51,7 +71,7 @@ fn read_line() -> Result<Secret, Failure> {
 fn ask(prompt: &str) -> Result<Secret, Failure> {
     rpassword::prompt_password(prompt).map(Secret::new).map_err(|error| {
         let remedy = "use --password-stdin without a terminal";
-        Failure(format!("cannot ask for the password: {error}; {remedy}"))
+        Failure::usage(format!("cannot ask for the password: {error}; {remedy}"))
     })
 }
 

@@ -10,7 +10,8 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::io::Errno;
 
 use super::backup::{Unfinished, is_same_file, with_suffix};
-use super::{Failure, output, prompt};
+use super::confirmation::Confirmation;
+use super::{Failure, output};
 use crate::config::DatabaseSettings;
 use jeton_runtime::clock::Clock;
 use jeton_store::sessions::EndAllSessions;
@@ -25,9 +26,8 @@ pub(super) struct Options {
     /// End all sessions that the copy has: everybody must log in again
     #[arg(long)]
     end_all_sessions: bool,
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     database: DatabaseSettings,
 }
@@ -43,7 +43,7 @@ again, and so are users and clients that were disabled; sessions that were opene
 tokens that were exchanged since are good again, whoever has them.";
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let Options { file, end_all_sessions, yes, database } = options;
+    let Options { file, end_all_sessions, confirmation, database } = options;
     let DatabaseSettings { database, .. } = database;
     let DatabaseLocation::Sqlite(path) = &database else {
         return Err("PostgreSQL has its own programs for that: `pg_restore` reads what `pg_dump` \
@@ -53,19 +53,19 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     // A link to the database stays what it is.
     let path = path.canonicalize().unwrap_or_else(|_| path.clone());
     if is_same_file(&path, &file) {
-        return Err(Failure(format!("{} is the database itself: name a copy", file.display())));
+        return Err(Failure::failed(format!(
+            "{} is the database itself: name a copy",
+            file.display()
+        )));
     }
     let locked = lock(&path)?;
     let unfinished = copy_of(&file, &path).await?;
     output::error_line(CONSEQUENCES);
-    output::error_line(if end_all_sessions {
+    confirmation.ask(if end_all_sessions {
         "All sessions of the copy will be ended: everybody must log in again."
     } else {
         "With --end-all-sessions nobody goes on with a session of the copy."
-    });
-    if !(yes || prompt::confirm()?) {
-        return Err("nothing was changed".into());
-    }
+    })?;
     if end_all_sessions {
         let store = Store::open(&DatabaseLocation::Sqlite(unfinished.path.clone())).await?;
         let ended = store.perform(EndAllSessions).await?;
@@ -91,15 +91,17 @@ fn lock(path: &Path) -> Result<Option<File>, Failure> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure(format!("cannot open {}: {error}", path.display()))),
+        Err(error) => {
+            return Err(Failure::failed(format!("cannot open {}: {error}", path.display())));
+        }
     };
     match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
-        Err(Errno::AGAIN | Errno::ACCESS) => Err(Failure(format!(
+        Err(Errno::AGAIN | Errno::ACCESS) => Err(Failure::failed(format!(
             "the database {} is in use: stop the service, and whatever else has it open, first",
             path.display()
         ))),
-        Err(error) => Err(Failure(format!("cannot lock {}: {error}", path.display()))),
+        Err(error) => Err(Failure::failed(format!("cannot lock {}: {error}", path.display()))),
     }
 }
 
@@ -107,7 +109,7 @@ fn lock(path: &Path) -> Result<Option<File>, Failure> {
 async fn copy_of(file: &Path, path: &Path) -> Result<Unfinished, Failure> {
     let log = with_suffix(file, "-wal");
     if log.metadata().is_ok_and(|log| log.len() > 0) {
-        return Err(Failure(format!(
+        return Err(Failure::failed(format!(
             "{} is not empty, so {} is not all of its database: make the copy with `jeton db backup`",
             log.display(),
             file.display()
@@ -119,8 +121,8 @@ async fn copy_of(file: &Path, path: &Path) -> Result<Unfinished, Failure> {
         io::copy(&mut File::open(file)?, &mut target)
     };
     copy().map_err(|error| format!("cannot copy {}: {error}", file.display()))?;
-    unfinished.check().await.map_err(|problem| {
-        Failure(format!("{} cannot be the database: {problem}", file.display()))
+    unfinished.check().await.map_err(|failure| {
+        failure.reworded(|text| format!("{} cannot be the database: {text}", file.display()))
     })?;
     Ok(unfinished)
 }
@@ -154,7 +156,7 @@ fn keep_aside(file: &File, path: &Path, copy: &Unfinished) -> Result<PathBuf, Fa
             for suffix in SUFFIXES {
                 std::fs::rename(with_suffix(&kept, suffix), with_suffix(path, suffix)).ok();
             }
-            Err(Failure(format!("cannot move {} aside: {error}", path.display())))
+            Err(Failure::failed(format!("cannot move {} aside: {error}", path.display())))
         }
     }
 }

@@ -1,11 +1,9 @@
-//! Amounts of memory, as settings have them.
-
 use std::fmt;
 use std::str::FromStr;
 
 use jeton_oauth::Invalid;
 
-/// An amount of memory. On the command line `512MiB` or `2GiB`.
+/// An amount of memory in octets. On the command line `512MiB` or `2GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 

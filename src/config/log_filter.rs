@@ -6,10 +6,10 @@ use tracing::level_filters::LevelFilter;
 
 use jeton_oauth::Invalid;
 
-/// The target of the events that matter to security.
+/// The target of audit events.
 pub const AUDIT_TARGET: &str = "jeton::audit";
 
-/// What logs: this program with its parts, and the libraries in it that log anything.
+/// The crates that log: this program with its parts, and libraries.
 const LOGS: [&str; 10] = [
     "jeton",
     "jeton_http",
@@ -25,13 +25,13 @@ const LOGS: [&str; 10] = [
 
 /// What is logged, as `LEVEL` and `TARGET=LEVEL`, separated by commas.
 ///
-/// `LEVEL` is off, error, warn, info, debug or trace, in any case. Alone it holds for all that is not named;
-/// without one that is info. `TARGET` is one of the crates that log, or a module of one; `jeton` stands for all
-/// parts of this program. The longest that fits decides. Events of [`AUDIT_TARGET`] are logged from info on unless that target itself is named, so that
-/// none is lost by accident.
+/// `LEVEL` is off, error, warn, info, debug or trace, in any case. Alone, it applies to all targets that are not named;
+/// the default is info. `TARGET` is one of the crates that log, or a module of one. `jeton` means all parts of this
+/// program. The longest target that matches decides. Events of [`AUDIT_TARGET`] are logged from info on unless that
+/// target itself is named, so that none is lost by accident.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
-    /// The level of what is not named.
+    /// The level of targets that are not named.
     pub level: LevelFilter,
     /// Targets with a level of their own.
     pub targets: Vec<(String, LevelFilter)>,
@@ -70,7 +70,7 @@ fn level(word: &str) -> Result<LevelFilter, Invalid> {
     }
 }
 
-/// A target that something logs under.
+/// Checks that something logs under this target.
 fn known(target: &str) -> Result<String, Invalid> {
     let (name, module) = target.split_once("::").unwrap_or((target, "all"));
     let is_path = module.split("::").all(|word| {
@@ -125,7 +125,7 @@ mod tests {
     /// The list is complete: what logs in a release of a library uses one of two crates.
     #[test]
     fn all_that_logs_can_be_named() {
-        // What carries the log, and what is compiled on other systems only.
+        // Crates that carry the log, or are compiled on other systems only.
         let own = ["log", "tracing", "tracing-log", "tracing-subscriber", "iana-time-zone"];
         let packages = include_str!("../../Cargo.lock").split("[[package]]");
         let mut logs: Vec<String> = packages

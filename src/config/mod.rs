@@ -1,16 +1,17 @@
-//! Every setting: its name, its meaning, its default and what it may be.
+//! Every setting: its name, meaning, default and bounds.
 //!
-//! A setting is a flag and an environment variable `JETON_…` of the same name. Values are parsed
-//! into types that cannot hold a wrong one; what settings must satisfy together, and with the
-//! machine, is checked where the parts are put together (`cli/serve/`).
+//! A setting is a flag and an environment variable `JETON_…` of the same name. Values are parsed into types that cannot
+//! hold a wrong one. What settings must satisfy together, and on this machine, is checked in `cli/serve/`. The comments
+//! of fields with `#[arg]` are the text of `--help`.
 
 mod byte_size;
 mod database;
 mod log_filter;
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 
@@ -20,6 +21,9 @@ use jeton_http::TrustedProxy;
 use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
 pub use log_filter::{AUDIT_TARGET, LogFilter};
+
+const HOUR: Seconds = Seconds::new(3_600);
+const YEAR: Seconds = Seconds::new(365 * 86_400);
 
 /// The settings of `jeton serve`.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +55,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_ACCESS_TOKEN_LIFETIME",
         default_value = "10m",
-        value_parser = access_token_lifetime,
+        value_parser = duration(Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX),
         value_name = "DURATION"
     )]
     pub access_token_lifetime: Seconds,
@@ -66,8 +70,7 @@ pub struct ServeSettings {
     )]
     pub refresh_token_idle: Seconds,
 
-    /// How long a session lives however often it is refreshed, at most 365d; clients can have
-    /// their own
+    /// How long a session lives however often it is refreshed, at most 365d; clients can have their own
     #[arg(
         long,
         env = "JETON_SESSION_LIFETIME",
@@ -77,19 +80,18 @@ pub struct ServeSettings {
     )]
     pub session_lifetime: Seconds,
 
-    /// For how long an exchanged refresh token is answered with the same successor again, while that
-    /// was not used: 0s to 10m, or until-used; clients can have their own [default: until-used for
-    /// confidential clients, 2m for public ones]
+    /// How long an exchanged refresh token gets the same successor again, while that was not used: 0s to 10m, or
+    /// until-used; clients can have their own [default: until-used for confidential clients, 2m for public ones]
     #[arg(long, env = "JETON_REFRESH_RETRY_WINDOW", value_name = "DURATION|until-used")]
     pub refresh_retry_window: Option<RetryWindow>,
 
-    /// How many sessions a user has at once through one client; one more ends the oldest. Those that cannot be
-    /// refreshed end by themselves: of them there may be 10000
+    /// How many sessions a user may have through one client; one more ends the oldest. Of sessions that cannot be
+    /// refreshed there may be 10000
     #[arg(
         long,
         env = "JETON_SESSIONS_PER_USER_AND_CLIENT",
         default_value = "50",
-        value_parser = sessions_per_user_and_client,
+        value_parser = number(1_i64, 10_000),
         value_name = "NUMBER"
     )]
     pub sessions_per_user_and_client: i64,
@@ -102,20 +104,19 @@ pub struct ServeSettings {
     #[command(flatten)]
     pub hashing: HashingSettings,
 
-    /// The longest wait for a password to be verified, 1s to 1m; a login that would wait longer is
-    /// answered 503 at once
+    /// The longest wait for a password to be verified, 1s to 1m; a login that would wait longer is answered 503 at once
     #[arg(
         long,
         env = "JETON_LOGIN_DEADLINE",
         default_value = "3s",
-        value_parser = login_deadline,
+        value_parser = duration(Seconds::new(1), Seconds::new(60)),
         value_name = "DURATION"
     )]
     pub login_deadline: Seconds,
 
-    /// How long the service serves on when it is told to stop, 0s to 10m: until then requests are finished, and
-    /// what is left is answered 503 [default: --login-deadline + 7s]
-    #[arg(long, env = "JETON_DRAIN", value_parser = drain, value_name = "DURATION")]
+    /// How long the service goes on serving when it is told to stop, 0s to 10m; requests that are left then are
+    /// answered 503 [default: --login-deadline + 7s]
+    #[arg(long, env = "JETON_DRAIN", value_parser = duration(Seconds::new(0), Seconds::new(600)), value_name = "DURATION")]
     pub drain: Option<Seconds>,
 
     /// How long a hashing thread without work keeps its memory before it gives it back to the system, 1s to
@@ -124,7 +125,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_HASH_MEMORY_IDLE",
         default_value = "30s",
-        value_parser = hash_memory_idle,
+        value_parser = duration(Seconds::new(1), YEAR),
         value_name = "DURATION"
     )]
     pub hash_memory_idle: Seconds,
@@ -150,8 +151,8 @@ pub struct ServeSettings {
     #[arg(long, env = "JETON_TLS_KEY", requires = "tls_certificate", value_name = "PATH")]
     pub tls_key: Option<PathBuf>,
 
-    /// Tell browsers to speak TLS to this host alone, and not to its subdomains too (HSTS without
-    /// includeSubDomains); it is told where Jeton speaks TLS itself
+    /// Tell browsers to use TLS for this host but not for its subdomains (HSTS without includeSubDomains); browsers are
+    /// told if Jeton speaks TLS itself
     #[arg(long, env = "JETON_HSTS_HOST_ONLY", value_parser = switch)]
     pub hsts_host_only: bool,
 
@@ -164,29 +165,28 @@ pub struct ServeSettings {
         long,
         env = "JETON_MAX_CONNECTIONS",
         default_value = "10000",
-        value_parser = max_connections,
+        value_parser = number(1_usize, 1_000_000),
         value_name = "NUMBER"
     )]
     pub max_connections: usize,
 
-    /// How long a connection is kept that has no request under way, 1s to 1h; one that is needed for another
-    /// caller is closed before that
+    /// How long a connection without a request is kept, 1s to 1h; it is closed earlier if another caller needs it
     #[arg(
         long,
         env = "JETON_CONNECTION_IDLE",
         default_value = "1m",
-        value_parser = connection_idle,
+        value_parser = duration(Seconds::new(1), HOUR),
         value_name = "DURATION"
     )]
     pub connection_idle: Seconds,
 
-    /// The same for connections from --trusted-proxy: longer than the proxy itself keeps them, so that it is the proxy
-    /// who closes, and sends no request into one that was just closed
+    /// The same for connections from --trusted-proxy; set it longer than the proxy keeps them, so that the proxy closes
+    /// them and never sends a request into one that was just closed
     #[arg(
         long,
         env = "JETON_PROXY_CONNECTION_IDLE",
         default_value = "620s",
-        value_parser = connection_idle,
+        value_parser = duration(Seconds::new(1), HOUR),
         value_name = "DURATION"
     )]
     pub proxy_connection_idle: Seconds,
@@ -197,14 +197,14 @@ pub struct ServeSettings {
 }
 
 impl ServeSettings {
-    /// How long the service serves on when it is told to stop, at most: unless it was set, long enough for a
-    /// login that waits for its turn and is then hashed.
+    /// How long the service goes on serving when told to stop, at most. The default suffices for a login that waits for
+    /// its turn and is then hashed.
     #[must_use]
     pub fn drain(&self) -> Seconds {
         self.drain.unwrap_or(Seconds::new(self.login_deadline.get() + 7))
     }
 
-    /// What is wrong with `--drain`, if anything: the service runs with it nevertheless.
+    /// What is wrong with `--drain`, if anything. The service starts nevertheless.
     #[must_use]
     pub fn drain_problem(&self) -> Option<String> {
         let (drain, deadline) = (self.drain(), self.login_deadline);
@@ -217,28 +217,26 @@ impl ServeSettings {
     }
 }
 
-/// What password hashes cost, and what they may take: for `serve`, and for commands that look at the hashes
-/// it will verify.
+/// The settings of password hashing, for `serve` and for commands that check hashes.
 #[derive(Args, Clone, Debug)]
 pub struct HashingSettings {
-    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent, and at most 16
-    /// times its work
+    /// The cost of new password hashes, at least that of ln=17,r=8,p=1 or an equivalent, and at most 16 times its work
     #[arg(long, env = "JETON_SCRYPT", default_value = "ln=17,r=8,p=1", value_name = "COST")]
     pub scrypt: ScryptCost,
 
     /// How many threads hash passwords, each several at once if it has memory for them [default: what makes most
     /// logins with the memory, at most one a core]
-    #[arg(long, env = "JETON_HASH_THREADS", value_parser = hash_threads, value_name = "NUMBER")]
+    #[arg(long, env = "JETON_HASH_THREADS", value_parser = number(1_usize, 1_024), value_name = "NUMBER")]
     pub hash_threads: Option<usize>,
 
-    /// The memory that password hashing may use, all threads together; `jeton bench hash` says what more of it
-    /// gives [default: what makes most logins, at most a quarter of the memory limit of the cgroup or machine;
-    /// one hash in each thread up to half of it]
+    /// The memory that password hashing may use, all threads together; `jeton bench hash` measures what more memory
+    /// gives [default: what makes most logins, at most a quarter of the memory limit of the cgroup or machine; one hash
+    /// in each thread up to half of it]
     #[arg(long, env = "JETON_HASH_MEMORY", value_name = "SIZE")]
     pub hash_memory: Option<ByteSize>,
 }
 
-/// The settings that decide about keys; the same for `jeton serve` on every replica and for `jeton key`.
+/// The settings of keys. They must be the same for `jeton serve` on every replica and for `jeton key`.
 #[derive(Args, Clone, Debug)]
 pub struct KeySettings {
     /// The master key.
@@ -250,7 +248,7 @@ pub struct KeySettings {
         long,
         env = "JETON_KEY_ROTATION",
         default_value = "30d",
-        value_parser = key_rotation,
+        value_parser = duration(Seconds::new(1), YEAR),
         value_name = "DURATION"
     )]
     pub key_rotation: Seconds,
@@ -265,19 +263,18 @@ pub struct KeySettings {
     )]
     pub key_bits: u32,
 
-    /// How long verifiers may cache the JWKS, 1s to 1h; a new key is published 2 x this + 1m before it
-    /// signs
+    /// How long verifiers may cache the JWKS, 1s to 1h; a new key is published 2 x this + 1m before it signs
     #[arg(
         long,
         env = "JETON_JWKS_MAX_AGE",
         default_value = "10m",
-        value_parser = jwks_max_age,
+        value_parser = duration(Seconds::new(1), HOUR),
         value_name = "DURATION"
     )]
     pub jwks_max_age: Seconds,
 }
 
-/// Where the master keys are.
+/// The settings of the master key.
 #[derive(Args, Clone, Debug)]
 pub struct MasterKeySettings {
     /// A file with a key that seals the private keys in the database; repeatable: the first
@@ -314,7 +311,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl fmt::Display for LogFormat {
+impl Display for LogFormat {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Text => "text",
@@ -323,53 +320,37 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Parses a duration between two bounds.
-fn duration(text: &str, least: Seconds, most: Seconds) -> Result<Seconds, Invalid> {
-    let span: Seconds = text.parse()?;
-    if span < least || span > most {
-        return Err(Invalid::new(format!("it must be {least} to {most}")));
+/// Reads a duration between two bounds.
+fn duration(
+    least: Seconds,
+    most: Seconds,
+) -> impl Fn(&str) -> Result<Seconds, Invalid> + Clone + Send + Sync {
+    move |text| {
+        let span: Seconds = text.parse()?;
+        if span < least || span > most {
+            return Err(Invalid::new(format!("it must be {least} to {most}")));
+        }
+        Ok(span)
     }
-    Ok(span)
 }
 
-fn access_token_lifetime(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), ACCESS_TOKEN_LIFETIME_MAX)
-}
-
-/// Reads how long a session may live, or live without being refreshed.
+/// Parses how long a session may live, or live without being refreshed.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub fn session_lifetime(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), SESSION_LIFETIME_MAX)
+    duration(Seconds::new(1), SESSION_LIFETIME_MAX)(text)
 }
 
-fn sessions_per_user_and_client(text: &str) -> Result<i64, Invalid> {
-    Ok(i64::try_from(number(text, 1, 10_000)?).unwrap_or(i64::MAX))
-}
-
-fn jwks_max_age(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(3_600))
-}
-
-fn key_rotation(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
-}
-
-fn login_deadline(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(60))
-}
-
-fn drain(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(0), Seconds::new(600))
-}
-
-fn hash_memory_idle(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(365 * 86_400))
-}
-
-fn connection_idle(text: &str) -> Result<Seconds, Invalid> {
-    duration(text, Seconds::new(1), Seconds::new(3_600))
+/// Reads a number between two bounds.
+fn number<T: FromStr + PartialOrd + Display + Copy + Send + Sync>(
+    least: T,
+    most: T,
+) -> impl Fn(&str) -> Result<T, Invalid> + Clone + Send + Sync {
+    move |text| match text.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
+    }
 }
 
 fn key_bits(text: &str) -> Result<u32, Invalid> {
@@ -381,30 +362,14 @@ fn key_bits(text: &str) -> Result<u32, Invalid> {
     }
 }
 
-/// Reads whether something is on: `1`, `true`, `yes` or `on`, in any case; or `0`, `false`, `no` or `off`.
+/// Parses a switch: `1`, `true`, `yes` or `on`, or `0`, `false`, `no` or `off`, in any case.
 ///
 /// # Errors
-/// What would be right.
+/// What may be written.
 pub fn switch(text: &str) -> Result<bool, Invalid> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
         _ => Err(Invalid::new("write true, yes, on or 1, or false, no, off or 0")),
     }
-}
-
-/// Parses a number between two bounds.
-fn number(text: &str, least: usize, most: usize) -> Result<usize, Invalid> {
-    match text.parse() {
-        Ok(number) if (least..=most).contains(&number) => Ok(number),
-        _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
-    }
-}
-
-fn hash_threads(text: &str) -> Result<usize, Invalid> {
-    number(text, 1, 1_024)
-}
-
-fn max_connections(text: &str) -> Result<usize, Invalid> {
-    number(text, 1, 1_000_000)
 }

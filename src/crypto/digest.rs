@@ -1,11 +1,11 @@
-//! Digests of secrets that are random themselves, so that no slow hash is needed.
+//! Digests of secrets that are random, so that they need no slow hash.
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use jeton_oauth::Secret;
 
-/// The SHA-256 digest of a client secret: all that is stored of it.
+/// The SHA-256 digest of a client secret. Nothing else of the secret is stored.
 #[derive(Clone, Copy, Debug)]
 pub struct SecretDigest([u8; 32]);
 

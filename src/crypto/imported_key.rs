@@ -1,5 +1,5 @@
-//! Keys that were made elsewhere: what can sign here is taken, and of everything else it is said what it is, and
-//! which command makes of it what can be taken.
+//! Keys that were made elsewhere. A key that can sign here is accepted. For everything else, the error says what it is
+//! and which command converts it into an acceptable key.
 
 use josekit::jwk::Jwk;
 use josekit::jwk::alg::rsa::RsaKeyPair;
@@ -15,21 +15,18 @@ use zeroize::Zeroizing;
 
 use super::signing::{NewSigningKey, SigningKey, SigningKeyError};
 
-/// What makes a key that can be taken.
 const MAKE: &str =
     "make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem`";
-/// What to do with half a key.
 const ONLY_PUBLIC: &str =
     "it has the public half alone, which signs nothing: bring the private key that belongs to it";
 
-/// A key is not taken.
+/// Why a key is not accepted.
 #[derive(Debug, Error)]
 pub enum ImportError {
-    /// It is something else. The sentence says what, and which command makes of it what is taken; nothing of the key
-    /// is in it.
+    /// It is something else. The sentence says what and which command converts it, and contains nothing of the key.
     #[error("{0}")]
     Refused(String),
-    /// It is an RSA key, and cannot be used.
+    /// It is an RSA key, but cannot be used.
     #[error(transparent)]
     Unusable(#[from] SigningKeyError),
 }
@@ -38,10 +35,10 @@ fn refused(sentence: impl Into<String>) -> ImportError {
     ImportError::Refused(sentence.into())
 }
 
-/// Reads a private RSA key: PEM (PKCS #1 or PKCS #8, not encrypted, whatever stands around it) or a JWK.
+/// Reads a private RSA key: a JWK, or PEM (PKCS #1 or PKCS #8, not encrypted) with any text around it.
 ///
 /// # Errors
-/// A sentence that says what was given instead and what to do; nothing of the key is in it.
+/// A sentence that says what was given instead and what to do. It contains nothing of the key.
 pub fn read(text: &[u8]) -> Result<NewSigningKey, ImportError> {
     let trimmed = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
     let pair = if trimmed.starts_with(b"{") {
@@ -56,16 +53,16 @@ pub fn read(text: &[u8]) -> Result<NewSigningKey, ImportError> {
     take(&pair)
 }
 
-/// Takes a key if it is sound, and fit for RS256 (RFC 7518 §3.3).
+/// Accepts a key that is sound and fit for RS256 (RFC 7518 §3.3).
 fn take(pair: &RsaKeyPair) -> Result<NewSigningKey, ImportError> {
-    // OpenSSL signs with a key whose parts do not belong together, only slower.
+    // OpenSSL signs even with a key whose parts do not belong together, only more slowly.
     let key = Rsa::private_key_from_der(&Zeroizing::new(pair.to_raw_private_key()));
     let Some(key) = key.ok().filter(|key| key.check_key().unwrap_or(false)) else {
         return Err(refused("its parts do not belong together: it is damaged or was altered"));
     };
     let bits = key.n().num_bits();
     let jwk = pair.to_jwk_private_key();
-    // What was named or said of the key elsewhere is not kept.
+    // Other members, such as the key's name elsewhere, are dropped.
     let mut plain = Jwk::new("RSA");
     for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
         let value = jwk.parameter(name).cloned();
@@ -88,7 +85,7 @@ fn take(pair: &RsaKeyPair) -> Result<NewSigningKey, ImportError> {
     Ok(NewSigningKey { public: key.public().clone(), secret })
 }
 
-/// What a JWK says of itself; a member that it says twice makes all of it unreadable.
+/// What a JWK says about its use. A repeated member makes the whole JWK unreadable.
 #[derive(Deserialize)]
 struct Declared {
     keys: Option<IgnoredAny>,
@@ -100,7 +97,7 @@ struct Declared {
     key_ops: Option<Value>,
 }
 
-/// Reads a JWK that may be used as keys are here: RFC 7517 §4.2 to §4.4, RFC 8725 §3.1 (one key, one algorithm).
+/// Reads a JWK that allows the use of keys here: RFC 7517 §4.2 to §4.4, RFC 8725 §3.1 (one key, one algorithm).
 fn read_jwk(text: &[u8]) -> Result<RsaKeyPair, ImportError> {
     let Ok(declared) = serde_json::from_slice::<Declared>(text) else {
         return Err(refused(
@@ -129,7 +126,7 @@ impl Declared {
         let problem = match self.kty.as_deref() {
             Some("RSA") if self.d.is_none() => return Err(refused(ONLY_PUBLIC)),
             Some("RSA") if self.oth.is_some() => {
-                "it has more than two primes, as few programs know"
+                "it has more than two primes, which few programs support"
             }
             Some("RSA") if self.alg.as_ref().is_some_and(|alg| alg != "RS256") => {
                 "its alg says that it is for another algorithm than RS256"
@@ -150,7 +147,7 @@ impl Declared {
     }
 }
 
-/// Reads the one private key among the blocks of a text.
+/// Reads the only private key among the blocks of a text.
 fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
     let blocks: Vec<Block<'_>> = blocks(text)?;
     let private: Vec<&Block<'_>> =
@@ -160,7 +157,7 @@ fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
         [block] => block,
         _ => {
             return Err(refused(format!(
-                "it has {} private keys, and nobody knows which is meant: leave one in the file",
+                "it has {} private keys, and it is unclear which one is meant: leave one in the file",
                 private.len()
             )));
         }
@@ -186,7 +183,7 @@ fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
                 "it is a key on a curve, and RS256 takes an RSA key: {MAKE}"
             )));
         }
-        _ => return Err(refused(format!("it is no RSA key, as RS256 takes it: {MAKE}"))),
+        _ => return Err(refused(format!("it is not an RSA key, which RS256 needs: {MAKE}"))),
     }
     let Ok(key) = PKey::private_key_from_pem(block.text.as_bytes()) else {
         return Err(refused("it is not a private RSA key: its PEM is damaged or was cut off"));
@@ -195,7 +192,7 @@ fn read_pem(text: &str) -> Result<RsaKeyPair, ImportError> {
     RsaKeyPair::from_pem(block.text).map_err(|_| refused("it is not a private RSA key"))
 }
 
-/// Why a private key of a kind cannot be taken, if it cannot.
+/// Why a private key of this kind is refused; `None` if it is accepted.
 fn describe_kind(kind: Id) -> Option<String> {
     let name = match kind {
         Id::RSA => return None,
@@ -203,7 +200,7 @@ fn describe_kind(kind: Id) -> Option<String> {
         Id::EC | Id::ED25519 | Id::ED448 | Id::X25519 | Id::X448 => {
             "is a key on a curve, and RS256 takes an RSA key"
         }
-        _ => "is no RSA key, as RS256 takes it",
+        _ => "is not an RSA key, which RS256 needs",
     };
     Some(format!("it {name}: {MAKE}"))
 }
@@ -214,7 +211,7 @@ struct Block<'a> {
     text: &'a str,
 }
 
-/// The blocks of a text; what stands between them says nothing (RFC 7468 §2).
+/// The PEM blocks of a text. Text between them is ignored (RFC 7468 §2).
 fn blocks(text: &str) -> Result<Vec<Block<'_>>, ImportError> {
     let mut blocks = Vec::new();
     let mut rest = text;
@@ -236,7 +233,7 @@ fn blocks(text: &str) -> Result<Vec<Block<'_>>, ImportError> {
     Ok(blocks)
 }
 
-/// What a text without PEM is.
+/// Says what a text without PEM is.
 fn describe_text(text: &str) -> String {
     let compact = text.split_whitespace().collect::<String>();
     let is_base64 = |octet: u8| octet.is_ascii_alphanumeric() || b"+/=".contains(&octet);
@@ -262,7 +259,7 @@ fn describe_text(text: &str) -> String {
     }
 }
 
-/// What octets are that are no text.
+/// Says what octets are that are not text.
 fn describe_octets(octets: &[u8]) -> String {
     if octets.starts_with(b"\xff\xfe") || octets.starts_with(b"\xfe\xff") {
         return "it is a text in UTF-16: `iconv -f UTF-16 -t UTF-8 FILE > key.pem` writes it in UTF-8".to_owned();

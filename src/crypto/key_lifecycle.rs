@@ -1,56 +1,54 @@
-//! The life of a signing key, derived from its dates and the clock and stored nowhere:
+//! The life of a signing key. It follows from the key's dates and the clock, and is not stored:
 //!
 //! ```text
 //! created ── published ──> activates ── signs ──> successor activates ── verifies ──> gone
 //! ```
 //!
-//! Everything here is pure, so that replicas which share the rows and a clock agree without talking to
-//! each other. The slack in [`Schedule::lead`] and [`Schedule::retention`] lets their clocks disagree by
-//! half a minute, and jump forward by half the time for which verifiers may cache the key set; a jump
-//! back may be of any size. `tests/it/key_simulation.rs` puts ten years of that to the proof.
+//! The rules are pure, so replicas that share rows and clock agree without talking. The slack in [`Schedule::lead`] and
+//! [`Schedule::retention`] lets their clocks differ by half a minute, jump forward by half the time for which verifiers
+//! may cache the key set, and jump back by any amount. `tests/it/key_simulation.rs` tests that over ten years.
 
 use std::fmt;
 
 use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
 use jeton_oauth::{Seconds, Timestamp};
 
-/// How far the clocks of this service and its verifiers may be apart, and what it takes until every
-/// replica has read a new row.
+/// How far the clocks of this service and its verifiers may differ, plus the time until each replica reads a new row.
 const CLOCK_SKEW: Seconds = Seconds::new(60);
 
-/// When keys follow each other, and for how long verifiers may cache the key set.
+/// When keys follow each other, and how long verifiers may cache the key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// How long a key signs.
     pub rotation: Seconds,
-    /// For how long a verifier may go on with a key set that it fetched.
+    /// How long a verifier may use a key set that it fetched here.
     pub jwks_max_age: Seconds,
-    /// For how long a key is published before it signs.
+    /// How long a key is published before it signs.
     pub lead: Seconds,
-    /// For how long a verifier may go on with a key set of whichever replica.
+    /// How long a verifier may use a key set that it fetched from any replica.
     pub cached_for: Seconds,
 }
 
 impl Schedule {
-    /// The schedule that breaks no verifier: one that never asks before its cache has expired knows a
-    /// key when it begins to sign, wherever it asked.
+    /// The schedule that breaks no verifier. A verifier that asks again only when its cache has expired knows each key
+    /// when it begins to sign, whichever replica it asked.
     #[must_use]
     pub fn new(rotation: Seconds, jwks_max_age: Seconds) -> Self {
         let lead = lead(jwks_max_age);
         Self { rotation, jwks_max_age, lead, cached_for: jwks_max_age }
     }
 
-    /// The same schedule where verifiers may go on for so long with a key set of another replica: a key
-    /// waits for them too, and stays for them.
+    /// The same schedule if verifiers may use another replica's key set for `longest`. Keys are published earlier and
+    /// stay published longer for them.
     #[must_use]
     pub fn among(self, longest: Seconds) -> Self {
         let cached_for = self.jwks_max_age.max(longest);
         Self { lead: lead(cached_for), cached_for, ..self }
     }
 
-    /// For how long a key set may be cached by what a replica read this long ago. A key that it has not
-    /// read of was made later, and signs no earlier than its lead after that; the set is good until then.
-    /// Replicas with a longer lead may be gone by the time the key is made, so they do not count.
+    /// How long a key set may be cached if the replica read the keys `age` ago. A key that it has not read was made
+    /// later, and signs no earlier than its lead after that. Until then the key set is good. Replicas with a longer
+    /// lead do not count, because they may be gone when the key is made.
     #[must_use]
     pub fn vouched(&self, age: Seconds) -> Seconds {
         let slack = CLOCK_SKEW.get() + self.jwks_max_age.get() / 2;
@@ -58,26 +56,23 @@ impl Schedule {
         Seconds::new(lead.get() - slack - age.get()).min(self.jwks_max_age)
     }
 
-    /// For how long a key is published after its successor began to sign: until the last token that it
-    /// can have signed has expired.
+    /// How long a key is published after its successor began to sign: until its last possible token has expired.
     #[must_use]
     pub fn retention(&self) -> Seconds {
         let last_token = ACCESS_TOKEN_LIFETIME_MAX.get() + CLOCK_SKEW.get();
         Seconds::new(last_token + self.cached_for.get())
     }
 
-    /// A key that begins to sign later than this was not made by a clock that is right, and is not waited
-    /// for.
+    /// The latest plausible activation. A key that activates later was made by a wrong clock, and nobody waits for it.
     #[must_use]
     pub fn horizon(&self, now: Timestamp) -> Timestamp {
         now.after(self.rotation.max(self.lead))
     }
 
-    /// Checks that there is time for a key to be announced and retired before the next one is: so three
-    /// keys are published at the most.
+    /// Checks that a key can be announced and retired before the next one. So at most three keys are published.
     ///
     /// # Errors
-    /// [`RotationTooShort`], which names the settings, with the arithmetic.
+    /// [`RotationTooShort`], which names the settings and shows the arithmetic.
     pub fn check(&self) -> Result<(), RotationTooShort> {
         if self.rotation >= self.rotation_min() {
             return Ok(());
@@ -90,7 +85,7 @@ impl Schedule {
     }
 }
 
-/// Keys follow each other too fast.
+/// The rotation is shorter than lead and retention together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RotationTooShort(Schedule);
 
@@ -113,7 +108,7 @@ impl fmt::Display for RotationTooShort {
     }
 }
 
-/// For how long a key must be published before it signs, where key sets are cached for so long.
+/// How long a key must be published before it signs, if key sets may be cached for this long.
 fn lead(cached_for: Seconds) -> Seconds {
     Seconds::new(2 * cached_for.get() + CLOCK_SKEW.get())
 }
@@ -121,11 +116,11 @@ fn lead(cached_for: Seconds) -> Seconds {
 /// The dates of one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyDates {
-    /// From when on it is published.
+    /// From when it is published.
     pub created_at: Timestamp,
-    /// From when on it signs, until a later key does.
+    /// From when it signs, until a later key does.
     pub activates_at: Timestamp,
-    /// When it was withdrawn.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -136,14 +131,14 @@ pub enum KeyState {
     Published,
     /// Signs. At most one key does at a time.
     Signing,
-    /// In the key set for the tokens it signed.
+    /// In the key set, for the tokens that it signed.
     Verifying,
-    /// In the key set no longer.
+    /// No longer in the key set.
     Gone,
 }
 
 impl KeyState {
-    /// All of them, in the order of a life.
+    /// All states, in the order of a life.
     pub const ALL: [Self; 4] = [Self::Published, Self::Signing, Self::Verifying, Self::Gone];
 
     /// A stable word.
@@ -158,10 +153,10 @@ impl KeyState {
     }
 }
 
-/// A key and what is known of its life.
+/// The state of a key, and what is known of its future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// Where it stands now.
+    /// The current state.
     pub state: KeyState,
     /// When its successor begins to sign, if there is one.
     pub retires_at: Option<Timestamp>,
@@ -169,11 +164,10 @@ pub struct Life {
     pub gone_at: Option<Timestamp>,
 }
 
-/// Derives the life of every key, in the order given. The key that signs is one that is in the key set,
-/// by construction: there is no state in between.
+/// Derives the life of each key, in the given order. The signing key is always in the key set: no state lies between.
 ///
-/// `signed_last` is when the key activated with which this process signed last, if it did: a clock that
-/// jumps back does not make it go back to a key that others may have forgotten.
+/// `signed_last` is the activation of the key with which this process signed last. If the clock jumps back, the process
+/// does not return to an older key, which others may have forgotten.
 #[must_use]
 pub fn lives(
     keys: &[KeyDates],
@@ -184,7 +178,7 @@ pub fn lives(
     let live = || keys.iter().filter(|key| key.revoked_at.is_none());
     let activations = || live().map(|key| key.activates_at);
     let reached = signed_last.map_or(now, |last| last.max(now));
-    // Before the first activation, which a clock that is behind can see, the first key signs.
+    // A clock that is behind may be before the first activation. Then the first key signs.
     let signing = activations().filter(|at| *at <= reached).max().or_else(|| activations().min());
     keys.iter()
         .map(|key| {
@@ -205,9 +199,9 @@ pub fn lives(
         .collect()
 }
 
-/// When the next key is to begin to sign, if it is to be made now.
+/// When the next key is to begin to sign; `None` if it need not be made yet.
 ///
-/// A key of an absurdly distant future, which a clock that was wrong may have made, is not waited for.
+/// A key of the distant future, which a wrong clock may have made, is not waited for.
 #[must_use]
 pub fn next_activation(
     keys: &[KeyDates],
@@ -217,7 +211,7 @@ pub fn next_activation(
     let horizon = schedule.horizon(now);
     let live = keys.iter().filter(|key| key.revoked_at.is_none());
     let newest = live.map(|key| key.activates_at).filter(|at| *at <= horizon).max();
-    // Nothing signs: better a key that verifiers have yet to fetch than none.
+    // No key signs. A key that verifiers have yet to fetch is better than none.
     let Some(newest) = newest else { return Some(now) };
     let planned = newest.after(schedule.rotation);
     let announced = now.after(schedule.lead);
@@ -283,7 +277,7 @@ mod tests {
         assert_eq!(among.vouched(Seconds::default()), own.vouched(Seconds::default()));
         assert_eq!(own.among(Seconds::default()), own);
 
-        // The lead is longer than the rotation: a key that was announced is waited for nevertheless.
+        // The lead is longer than the rotation. An announced key is waited for nevertheless.
         let made = |keys: &[KeyDates], now| next_activation(keys, Timestamp(now), &among);
         let next = made(&[key(0, 0)], 10).expect("it is due");
         assert_eq!(next.0, 10 + 7_260);

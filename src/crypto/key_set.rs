@@ -1,5 +1,4 @@
-//! The keys that a replica has in hand: one that signs, those that verify, and the key set that is
-//! published (RFC 7517 §5), ready as octets.
+//! The signing keys in memory: one that signs, those that verify, and the published set (RFC 7517 §5) as octets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,13 +11,12 @@ use super::verified_tokens::{VerifiedTokens, digest_of};
 use jeton_oauth::access_token::{self, AccessTokenClaims, UnverifiedToken};
 use jeton_oauth::{Issuer, KeyId, Timestamp};
 
-/// As much of a key as could be opened.
+/// A key, as far as it could be opened.
 #[derive(Clone, Debug)]
 pub enum HeldKey {
     /// Both halves.
     Whole(Arc<SigningKey>),
-    /// Its name. The public half beside it in the database is not believed: only the master key proves that
-    /// a key is this service's.
+    /// Its name. The public half in the database is not trusted: only the master key proves whose key it is.
     Name(KeyId),
 }
 
@@ -41,7 +39,6 @@ impl HeldKey {
         }
     }
 
-    /// The public half, if it can be published.
     fn public(&self) -> Option<&PublicJwk> {
         match self {
             Self::Whole(key) => Some(key.public()),
@@ -49,7 +46,7 @@ impl HeldKey {
         }
     }
 
-    /// Whether the signature is this key's over the message; `None` if that cannot be told here.
+    /// Whether the key made this signature over the message; `None` if this replica cannot tell.
     fn verify(&self, message: &[u8], signature: &[u8]) -> Option<bool> {
         match self {
             Self::Whole(key) => Some(key.verify(message, signature)),
@@ -90,22 +87,21 @@ impl Signer {
     }
 }
 
-/// What a presented token is.
+/// The verdict on a presented token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verified<T> {
-    /// This service made it, and it says this.
+    /// This service made it. These are its claims.
     Genuine(T),
-    /// It names a key that is not here. Nobody can say whether it is genuine who does not know every
-    /// key.
+    /// It names a key that is not here. Only somebody who knows every key can say whether it is genuine.
     OfUnknownKey,
-    /// It names a key that there is, and that cannot be opened here: another replica may be able to tell.
+    /// It names a key that exists but cannot be opened here. Another replica may be able to tell.
     OfClosedKey,
-    /// Nobody made it, or it is good no longer.
+    /// This service did not make it, or it has expired.
     Forged,
 }
 
 impl<T> Verified<T> {
-    /// What it says, if it is known to be genuine.
+    /// The claims, if the token is genuine.
     #[must_use]
     pub fn genuine(self) -> Option<T> {
         match self {
@@ -115,18 +111,18 @@ impl<T> Verified<T> {
     }
 }
 
-/// The keys as they stand at one moment.
+/// The keys at one moment.
 #[derive(Debug)]
 pub struct KeySet {
-    /// Signs; one of those that are published.
+    /// The key that signs. It is one of `published`.
     signing: Option<Signer>,
     published: HashMap<KeyId, PublishedKey>,
     states: Vec<KeyState>,
     jwks: Vec<u8>,
 }
 
-/// A key that verifies, with the tokens whose signature it was seen to have made. They are forgotten with it: when it
-/// is withdrawn, or has run its life.
+/// A published key, and the tokens that it was seen to have signed. They are forgotten with the key, when it is revoked
+/// or its life has ended.
 #[derive(Debug)]
 struct PublishedKey {
     key: HeldKey,
@@ -139,10 +135,10 @@ struct JwkSet<'a> {
 }
 
 impl KeySet {
-    /// Sorts the keys by what they are good for at this moment. `before` is the key set of this process until now.
+    /// Sorts the keys by their states at this moment. `before` is the key set that this process has used until now.
     ///
-    /// If the key whose turn it is to sign cannot be opened here, the one before it that can be signs on
-    /// while it is published: verifiers have it. A key that was withdrawn never does.
+    /// If the key whose turn it is to sign cannot be opened here, the newest key before it that can be opened signs on
+    /// while it is published, because verifiers have it. A revoked key never signs.
     #[must_use]
     pub fn new(
         keys: &[DatedKey],
@@ -177,7 +173,7 @@ impl KeySet {
         Self { signing, published, states, jwks }
     }
 
-    /// The key set that is published (RFC 7517 §5), as JSON.
+    /// The published key set (RFC 7517 §5), as JSON.
     #[must_use]
     pub fn jwks(&self) -> &[u8] {
         &self.jwks
@@ -195,9 +191,8 @@ impl KeySet {
         self.states.iter().filter(|own| **own == state).count()
     }
 
-    /// Verifies an access token that this issuer is said to have made: form, key, signature,
-    /// issuer and lifetime (RFC 9068 §4). Whether it is for the caller, and whether its session
-    /// still lives, is the caller's to decide.
+    /// Verifies form, key, signature, issuer and lifetime of an access token (RFC 9068 §4). It does not check whether
+    /// the token is for the caller or whether its session is alive.
     #[must_use]
     pub fn verify(
         &self,
@@ -215,8 +210,7 @@ impl KeySet {
         good_claims(&read, issuer, now).map_or(Verified::Forged, Verified::Genuine)
     }
 
-    /// The same for a token whose signature was verified before and is remembered; `None` says nothing of any
-    /// other.
+    /// Like [`Self::verify`], if the token's signature is remembered as good. `None` says nothing about any other.
     #[must_use]
     pub fn recall(
         &self,
@@ -237,6 +231,6 @@ fn good_claims(
     issuer: &Issuer,
     now: Timestamp,
 ) -> Option<AccessTokenClaims> {
-    // One clock issued it and reads it, so there is no leeway (RFC 7519 §4.1.4).
+    // The same clock issued the token and reads it, so there is no leeway (RFC 7519 §4.1.4).
     token.claims().filter(|claims| claims.iss == issuer.as_str() && now < claims.exp)
 }

@@ -1,8 +1,7 @@
-//! Everything that needs a key, a hash or randomness: signing and verifying tokens, the life of keys, password
-//! hashes and the threads that compute them, sealing what is stored.
+//! Everything that needs a key, a hash or randomness: signing and verifying tokens, the life of keys, password hashes
+//! and the threads that compute them, and sealing keys for the database.
 //!
-//! It never stores anything, and knows neither endpoints nor HTTP. josekit, scrypt and rand are known here and
-//! nowhere else.
+//! It never stores anything, and knows neither endpoints nor HTTP. Tests apart, only it uses josekit, scrypt and rand.
 
 pub mod digest;
 pub mod hashing_pool;

@@ -1,19 +1,19 @@
-//! What a new password must be (NIST SP 800-63B-4 §3.1.1.2): long enough, and none that everyone
-//! tries first. Asked when a password is set, never at login.
+//! The rules for a new password (NIST SP 800-63B-4 §3.1.1.2): it must be long enough, and not one that everyone tries
+//! first. They are checked when a password is set, never at login.
 
 use thiserror::Error;
 use zxcvbn::matching::patterns::MatchPattern;
 
 use jeton_oauth::Secret;
 
-/// The least length of a password that is the only factor, in code points.
+/// The minimum length of a password that is the only factor, in code points.
 pub const LENGTH_MIN: usize = 15;
-/// The least length where the operator allowed short passwords.
+/// The minimum length in code points if the operator allows short passwords.
 pub const SHORT_LENGTH_MIN: usize = 8;
-/// The greatest length, in octets of UTF-8.
+/// The maximum length, in octets of UTF-8.
 const OCTETS_MAX: usize = 1_024;
 
-/// A new password is refused: what is wrong and what would be right.
+/// Why a new password is refused, and what would be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WeakPassword {
     /// It has fewer characters than this.
@@ -25,18 +25,18 @@ pub enum WeakPassword {
     /// It is too long.
     #[error("the password is longer than {OCTETS_MAX} octets")]
     TooLong,
-    /// It consists of names that can be guessed.
+    /// It consists of names that are easy to guess.
     #[error(
         "the password is made of the user's or the service's name: use one that others would not try \
          first"
     )]
     Name,
-    /// It is in a dictionary, or as simple as that.
+    /// It is in a dictionary, or as simple as an entry of one.
     #[error("the password is on the list of those that are tried first: use another one")]
     Listed,
 }
 
-/// Checks a new password, already normalised, of a user of this name.
+/// Checks a new password of this user. It must be normalised already.
 ///
 /// # Errors
 /// [`WeakPassword`], a sentence that says what is wrong and what would be right.
@@ -59,13 +59,13 @@ pub fn check(password: &Secret, username: &str, allow_short: bool) -> Result<(),
     Ok(())
 }
 
-/// Whether the text is nothing but one of these words, over and over.
+/// Whether the text only repeats one of these words.
 fn is_repetition(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| !word.is_empty() && text.replace(&word.to_lowercase(), "").is_empty())
 }
 
-/// Whether the password as a whole is in one of the dictionaries of zxcvbn, or is one entry or
-/// ASCII character repeated, or one run along the keyboard or alphabet.
+/// Whether the password is one entry of a dictionary of zxcvbn, a repeated entry or ASCII character, or one run along
+/// the keyboard or the alphabet.
 fn is_listed(password: &str) -> bool {
     let estimate = zxcvbn::zxcvbn(password, &[]);
     match estimate.sequence() {

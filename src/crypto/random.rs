@@ -1,5 +1,4 @@
-//! The one source of randomness: the operating system's, through the generator of
-//! `rand` that is seeded from it.
+//! The only source of randomness: the generator of `rand`, which the operating system seeds.
 
 use std::sync::Arc;
 
@@ -28,7 +27,7 @@ pub fn user_id() -> UserId {
     UserId::from_octets(&octets::<16>())
 }
 
-/// A new number of a user, greater than 0: see `sql/find_user.sql`.
+/// A new decoy number of a user, greater than 0: see `sql/find_user.sql`.
 #[must_use]
 pub fn decoy_number() -> i64 {
     (i64::from_be_bytes(octets()) & i64::MAX).max(1)
@@ -40,7 +39,7 @@ pub fn session_id() -> SessionId {
     SessionId::from_octets(&octets::<SESSION_ID_LENGTH>())
 }
 
-/// A new identifier of a refresh key: 72 random bits, a name and no secret.
+/// A new identifier of a refresh key: 72 random bits, which are no secret.
 #[must_use]
 pub fn refresh_key_id() -> KeyId {
     KeyId::from_octets(&octets::<KEY_ID_LENGTH>())
@@ -52,7 +51,7 @@ pub fn token_id() -> String {
     text::<16>()
 }
 
-/// A name for one request, for the log and `X-Request-Id`: 96 random bits.
+/// A new identifier of a request, for the log and `X-Request-Id`: 96 random bits.
 #[must_use]
 pub fn request_id() -> Arc<str> {
     let mut text = [0; 16];
@@ -61,14 +60,13 @@ pub fn request_id() -> Arc<str> {
     text.and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default().into()
 }
 
-/// A name for one run of `jeton serve`: 96 random bits.
+/// A new identifier of a run of `jeton serve`: 96 random bits.
 #[must_use]
 pub fn replica_id() -> String {
     text::<12>()
 }
 
-/// A new client secret: 256 random bits in `[A-Za-z0-9_-]`, on which both spellings of Basic mean
-/// the same (RFC 6749 §2.3.1, §10.10).
+/// A new client secret: 256 random bits in characters that both forms of Basic spell alike (RFC 6749 §2.3.1, §10.10).
 #[must_use]
 pub fn client_secret() -> Secret {
     Secret::new(text::<32>())

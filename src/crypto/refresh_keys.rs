@@ -1,8 +1,8 @@
-//! Refresh tokens: derived from their session and generation with a refresh key (HMAC-SHA-256), so that
-//! none is stored and a forged one is refused before the database is asked.
+//! Refresh tokens. They are derived from session and generation with a refresh key (HMAC-SHA-256). So none is stored,
+//! and a forged one is refused before the database is asked.
 //!
-//! Which key derives the token of a generation follows from when the session got to it. So every
-//! replica answers a retry with the same octets, before and after the keys were rotated.
+//! The time at which a session reached a generation decides which key derives the token. So every replica answers a
+//! retry with the same octets, before and after a rotation of keys.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -16,24 +16,23 @@ use jeton_oauth::lifetime::SESSION_LIFETIME_MAX;
 use jeton_oauth::refresh_token::{self, Message, RefreshTokenClaims, UnverifiedRefreshToken};
 use jeton_oauth::{KeyId, Secret, Timestamp};
 
-/// Octets of a refresh key.
 const KEY_LENGTH: usize = 32;
 
-/// A secret is no refresh key.
+/// A secret has the wrong length for a refresh key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("it has {0} octets instead of {KEY_LENGTH}")]
 pub struct WrongLength(usize);
 
-/// A refresh token cannot be derived.
+/// Why a refresh token cannot be derived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DeriveError {
-    /// The identifier of the session is not one of ours.
+    /// The session's identifier is not of this service's form.
     #[error("the session has an identifier of another form")]
     Session,
-    /// No key is in hand.
+    /// There is no key.
     #[error("there is no refresh key")]
     NoKey,
-    /// The identifier of the key is not one of ours.
+    /// The key's identifier is not of this service's form.
     #[error("the refresh key has an identifier of another form")]
     Key,
 }
@@ -43,7 +42,7 @@ pub enum DeriveError {
 pub struct RefreshKey {
     id: KeyId,
     dates: KeyDates,
-    /// Keyed once; a copy of it computes each MAC. `None` for a key that cannot be opened here.
+    /// HMAC with this key; each MAC is computed by a copy of it. `None` if the key cannot be opened here.
     mac: Option<Hmac<Sha256>>,
 }
 
@@ -53,14 +52,14 @@ impl std::fmt::Debug for RefreshKey {
     }
 }
 
-/// Makes the secret form of a new key: 256 random bits.
+/// Makes a new key: its identifier and its secret, 256 random bits.
 #[must_use]
 pub fn generate() -> (KeyId, Zeroizing<Vec<u8>>) {
     (random::refresh_key_id(), Zeroizing::new(random::octets::<KEY_LENGTH>().to_vec()))
 }
 
 impl RefreshKey {
-    /// Builds a key from its secret form.
+    /// Builds a key from its secret.
     ///
     /// # Errors
     /// The secret has another length.
@@ -73,19 +72,19 @@ impl RefreshKey {
         Ok(Self { id, dates, mac: Some(mac) })
     }
 
-    /// A key that cannot be opened here, of which only this is known.
+    /// A key that cannot be opened here, so that only its identifier and dates are known.
     #[must_use]
     pub fn closed(id: KeyId, dates: KeyDates) -> Self {
         Self { id, dates, mac: None }
     }
 
-    /// Whether it derives and authenticates.
+    /// Whether it can derive and authenticate.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.mac.is_some()
     }
 
-    /// The key's name.
+    /// The key's identifier.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id
@@ -104,8 +103,8 @@ impl RefreshKey {
     }
 }
 
-/// Whether a key among these is good at this moment: not withdrawn, and not superseded for so long that
-/// every session whose token it derived has ended.
+/// Whether a key is of use at this time: it was not revoked, and a session whose token it derived may still be alive.
+/// Such sessions end at most [`SESSION_LIFETIME_MAX`] after the key was superseded.
 #[must_use]
 pub fn is_of_use(key: KeyDates, all: impl IntoIterator<Item = KeyDates>, now: Timestamp) -> bool {
     let live = all.into_iter().filter(|other| other.revoked_at.is_none());
@@ -114,12 +113,12 @@ pub fn is_of_use(key: KeyDates, all: impl IntoIterator<Item = KeyDates>, now: Ti
     key.revoked_at.is_none() && superseded_at.is_none_or(|at| now < at.after(SESSION_LIFETIME_MAX))
 }
 
-/// The refresh keys in hand.
+/// The refresh keys in memory.
 #[derive(Clone, Debug, Default)]
 pub struct RefreshKeys(Vec<RefreshKey>);
 
 impl RefreshKeys {
-    /// Takes the keys that are of use at this moment.
+    /// Keeps the keys that are of use at this time.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = RefreshKey>, now: Timestamp) -> Self {
         let keys: Vec<RefreshKey> = keys.into_iter().collect();
@@ -134,18 +133,17 @@ impl RefreshKeys {
         &self.0
     }
 
-    /// Whether there is a key that derives.
+    /// Whether any key can derive.
     #[must_use]
     pub fn can_derive(&self) -> bool {
         self.0.iter().any(RefreshKey::is_open)
     }
 
-    /// Derives the token of a session that got to this generation at this moment. If the key of that moment
-    /// cannot be opened here, the one before it that can be derives: what it derives is as good, but a retry
-    /// at another replica gets another text.
+    /// Derives the token of a session that reached this generation at `refreshed_at`. If the key of that time cannot be
+    /// opened here, the newest older key that can be is used: as good, but a retry elsewhere gets another text.
     ///
     /// # Errors
-    /// There is no key, or the session's identifier is not one of ours.
+    /// There is no key, or the session's identifier is not of this service's form.
     pub fn derive(
         &self,
         claims: &RefreshTokenClaims,
@@ -155,7 +153,7 @@ impl RefreshKeys {
         let active = open().filter(|key| key.dates.activates_at <= refreshed_at);
         let key = active
             .max_by_key(|key| key.dates.activates_at)
-            // A clock that is behind can see no key that is active yet.
+            // A clock that is behind may see no active key yet.
             .or_else(|| open().min_by_key(|key| key.dates.activates_at));
         let message = claims.message().ok_or(DeriveError::Session)?;
         let (key, mac) = key
@@ -164,7 +162,7 @@ impl RefreshKeys {
         refresh_token::encode(&key.id, &message, &mac).map(Secret::new).ok_or(DeriveError::Key)
     }
 
-    /// Verifies a presented token. The comparison takes the same time wherever it fails.
+    /// Verifies a presented token. The MAC is compared in constant time.
     #[must_use]
     pub fn verify(&self, token: &Secret) -> Verified<RefreshTokenClaims> {
         let Some(token) = UnverifiedRefreshToken::read(token.expose()) else {
@@ -197,7 +195,7 @@ mod tests {
         RefreshKey::from_secret(id, dates, &secret).expect("a key of the right length")
     }
 
-    /// RFC 6749 §10.10: 256 bits that nobody can guess, and no two tokens alike. [TR-24]
+    /// RFC 6749 §10.10: 256 bits that nobody can guess, and no two tokens are alike. [TR-24]
     #[test]
     fn tokens_do_not_repeat() {
         let keys = RefreshKeys::new([key(0)], Timestamp(0));

@@ -1,8 +1,7 @@
-//! Private and secret keys at rest: sealed as JWE (`dir`, A256GCM; RFC 7516) under a master key that is not in
-//! the database.
+//! Keys at rest. Each is sealed as JWE (`dir`, A256GCM; RFC 7516) under a master key that is not in the database.
 //!
-//! The protected header names the master key (`kid`), what was sealed (`purpose`) and as which key
-//! (`sealed_kid`), so a sealed key cannot be moved to another row.
+//! The protected header names the master key (`kid`), the purpose (`purpose`) and the sealed key (`sealed_kid`), so a
+//! sealed key cannot be moved to another row.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -20,13 +19,11 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{digest, random};
 use jeton_oauth::KeyId;
 
-/// Octets of a master key.
+/// The lengths in octets of a master key, and of nonce and authentication tag of A256GCM.
 const MASTER_KEY_LENGTH: usize = 32;
 
-/// Octets of the nonce of A256GCM.
 const NONCE_LENGTH: usize = 12;
 
-/// Octets of the authentication tag of A256GCM.
 const TAG_LENGTH: usize = 16;
 
 /// What a sealed key is for.
@@ -36,12 +33,12 @@ pub enum KeyPurpose {
     Signing,
     /// Derives refresh tokens.
     Refresh,
-    /// Names the counters of failures.
+    /// Names failure counters.
     Throttle,
 }
 
 impl KeyPurpose {
-    /// The word in the header and in the database.
+    /// The word in the JWE's header and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +48,7 @@ impl KeyPurpose {
         }
     }
 
-    /// The purpose of this word.
+    /// The purpose with this word.
     #[must_use]
     pub fn find(word: &str) -> Option<Self> {
         let all = [Self::Signing, Self::Refresh, Self::Throttle];
@@ -59,8 +56,7 @@ impl KeyPurpose {
     }
 }
 
-/// A master key cannot be read or made, or what was sealed cannot be opened. The text names the setting, the file
-/// and what to do.
+/// A master key cannot be read or made, or a sealed key not opened. The text names setting, file and remedy.
 #[derive(Debug, Error)]
 pub enum SealingError {
     /// No file is named.
@@ -96,13 +92,13 @@ pub enum SealingError {
         /// What the system says.
         source: io::Error,
     },
-    /// A file holds something else. What, is not repeated: it may be a key.
+    /// A file holds something else. The text does not repeat it, because it may be a key.
     #[error(
         "{} (--master-key-file) is not a master key as jeton makes it: put the right file back",
         .0.display()
     )]
     NoMasterKey(PathBuf),
-    /// A sealed key is not what was sealed.
+    /// A sealed key was damaged or altered.
     #[error(
         "the {} key {id} in the database is damaged or was altered: restore the keys table from a \
          backup",
@@ -114,10 +110,11 @@ pub enum SealingError {
         /// Its name.
         id: KeyId,
     },
-    /// A key is sealed under a master key that is not there.
+    /// A key is sealed under a master key that is missing.
     #[error(
         "the {} key {id} is sealed under the master key {master}, which is not in {} \
-         (--master-key-file): put that key's file back, or name it as a second --master-key-file",
+         (--master-key-file): put that key's file back, or name it as a second --master-key-file; only \
+         if no copy of it is left, `jeton key revoke --lost`",
         purpose.as_str(), first_file.display()
     )]
     MasterMissing {
@@ -143,10 +140,10 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The master keys: the first seals, all open.
+/// The master keys. The first one seals, and all of them open.
 pub struct MasterKeys {
     keys: Vec<MasterKey>,
-    /// The file of the first, for messages.
+    /// The file of the first one, for messages.
     first_file: PathBuf,
 }
 
@@ -176,11 +173,11 @@ impl std::fmt::Debug for MasterKeys {
 }
 
 impl MasterKeys {
-    /// Reads the files. If nothing was sealed yet and the first does not exist, it is made, with
-    /// mode 0600; many processes that start at once on one folder agree on one key.
+    /// Reads the files. If nothing was sealed yet and the first file does not exist, it is made with mode 0600.
+    /// Processes that start at the same time on one folder agree on one key.
     ///
     /// # Errors
-    /// [`SealingError`], which names the setting, the file and what to do.
+    /// [`SealingError`], which names the setting and the file, and says what to do.
     pub fn load(files: &[PathBuf], anything_sealed: bool) -> Result<Self, SealingError> {
         let Some(first_file) = files.first() else {
             return Err(SealingError::NoFile);
@@ -204,7 +201,7 @@ impl MasterKeys {
         Ok(read(file)?.id)
     }
 
-    /// The name of the first, which seals.
+    /// The name of the first one, which seals.
     #[must_use]
     pub fn first(&self) -> &str {
         self.keys.first().map_or("", |key| &key.id)
@@ -216,7 +213,7 @@ impl MasterKeys {
         self.keys.iter().any(|key| key.id == id)
     }
 
-    /// Seals the secret form of a key.
+    /// Seals the secret of a key.
     #[must_use]
     pub fn seal(&self, purpose: KeyPurpose, id: &KeyId, secret: &[u8]) -> String {
         let key = self.keys.first().expect("load refuses an empty list");
@@ -230,10 +227,10 @@ impl MasterKeys {
         jwe::serialize_compact(secret, &header, &encrypter).expect("AES-GCM does not fail")
     }
 
-    /// Opens what was sealed for this purpose as this key.
+    /// Opens a sealed key, if it was sealed for this purpose under this identifier.
     ///
     /// # Errors
-    /// [`SealingError`], which names the master key that is missing, or says what else is wrong.
+    /// [`SealingError`], which names the missing master key or says what else is wrong.
     pub fn open(
         &self,
         purpose: KeyPurpose,
@@ -260,8 +257,8 @@ impl MasterKeys {
     }
 }
 
-/// The protected header of a sealed key. No other member and no other algorithm is read back, so that a
-/// row cannot choose one (RFC 8725 §3.1): josekit would take another cipher, or compression, at its word.
+/// The protected header of a sealed key. Other members and algorithms are refused, so that a row cannot choose them
+/// (RFC 8725 §3.1). josekit alone would accept another cipher, and compression.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
@@ -280,8 +277,8 @@ impl Header {
     }
 }
 
-/// Whether nonce and authentication tag have the length that RFC 7518 §5.3 requires: OpenSSL accepts a
-/// tag that was cut, and its binding panics where there is no nonce.
+/// Whether nonce and authentication tag have the length of RFC 7518 §5.3. OpenSSL accepts a shortened tag, and its
+/// binding panics without a nonce.
 fn has_form(sealed: &str) -> bool {
     let parts: Vec<&str> = sealed.split('.').collect();
     let length = |part: &str| URL_SAFE_NO_PAD.decode(part).map_or(0, |octets| octets.len());
@@ -289,14 +286,14 @@ fn has_form(sealed: &str) -> bool {
         if length(nonce) == NONCE_LENGTH && length(tag) == TAG_LENGTH)
 }
 
-/// The `kid` of the master key that something was sealed under, as it says itself.
+/// The `kid` of the master key that sealed this, as the header claims.
 #[must_use]
 pub fn sealed_under(sealed: &str) -> Option<String> {
     Header::read(sealed).map(|header| header.kid)
 }
 
 /// Makes a master key file that appears whole or not at all. If the file exists, or another process makes it
-/// first, that one stays; whether this call made it.
+/// first, that one stays. Returns whether this call made the file.
 fn create(path: &Path) -> Result<bool, SealingError> {
     let octets: Zeroizing<[u8; MASTER_KEY_LENGTH]> = Zeroizing::new(random::octets());
     let k = URL_SAFE_NO_PAD.encode(*octets);
@@ -325,7 +322,7 @@ fn create(path: &Path) -> Result<bool, SealingError> {
     written.map_err(failed)
 }
 
-/// Gives a file its name, unless there is a file of that name; whether it did. Where the file system has no hard
+/// Gives a file its final name, unless there is a file of that name. Returns whether it did. Where the file system has no hard
 /// links (FAT, some network and FUSE file systems), one process at a time may rename: the one that could
 /// make a file beside.
 fn publish(
@@ -369,7 +366,7 @@ fn read(path: &Path) -> Result<MasterKey, SealingError> {
     Ok(MasterKey { id: file.kid.clone(), octets: Zeroizing::new(octets) })
 }
 
-/// The RFC 7638 thumbprint of a symmetric key. It tells nothing of 256 random bits.
+/// The RFC 7638 thumbprint of a symmetric key. It reveals nothing about 256 random bits.
 fn thumbprint(k: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::sha256(format!(r#"{{"k":"{k}","kty":"oct"}}"#).as_bytes()))
 }
@@ -419,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_without_hard_links_has_one_winner_too() {
+    fn one_process_makes_the_file_even_without_hard_links() {
         let no_links = |_: &Path, _: &Path| Err(io::Error::from_raw_os_error(1));
         let folder = std::env::temp_dir().join(format!("jeton-links-{}", random::request_id()));
         std::fs::create_dir(&folder).expect("a folder");
@@ -442,7 +439,7 @@ mod tests {
         std::fs::remove_dir_all(&folder).expect("a folder");
     }
 
-    /// RFC 8725 §3.1: the row does not choose the algorithm, not even one that the master key sealed with.
+    /// RFC 8725 §3.1: the row does not choose the algorithm, not even one that the master key was used with.
     #[test]
     fn a_header_that_says_anything_else_does_not_open() {
         let (keys, id) = (new_keys(), "a".parse::<KeyId>().expect("an id"));

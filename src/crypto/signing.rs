@@ -1,6 +1,6 @@
-//! RS256 (RFC 7518 §3.3): making, keeping and using one RSA key.
+//! RS256 (RFC 7518 §3.3): making, storing and using one RSA key.
 //!
-//! Signer and verifier are built once a key: building them costs several signatures.
+//! Signer and verifier are built once for each key, because that takes as long as several signatures.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,16 +19,16 @@ use super::digest;
 use jeton_oauth::client::AccessTokenType;
 use jeton_oauth::{KeyId, access_token};
 
-/// A signing key cannot be made or used. Nothing of the key is in the text.
+/// Why a signing key cannot be made or used. The text contains nothing of the key.
 #[derive(Debug, Error)]
 pub enum SigningKeyError {
-    /// OpenSSL makes none.
+    /// OpenSSL cannot make one.
     #[error("cannot make a signing key: {0}")]
     NotMade(#[source] JoseError),
     /// It is something else.
     #[error("it is not an RSA private key")]
     NotRsa,
-    /// The processor or the key is broken.
+    /// It does not verify its own signature: the processor or the key is broken.
     #[error("it does not verify its own signature")]
     SelfTest,
     /// OpenSSL ran out of memory.
@@ -36,24 +36,23 @@ pub enum SigningKeyError {
     NotSigned(#[source] JoseError),
 }
 
-/// A public key cannot be written as PEM: its members are damaged.
+/// A public key cannot be written as PEM, because its members are damaged.
 #[derive(Debug, Error)]
 #[error(transparent)]
 pub struct PemError(Box<dyn std::error::Error + Send + Sync>);
 
-/// A key that somebody publishes cannot be used: what is wrong with it, as the end of a sentence.
+/// Why a published key cannot be used, as the end of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum VerifyingKeyError {
-    /// It is something else.
+    /// It is not a public RSA key for RS256.
     #[error("is no public RSA key for RS256")]
     NotRs256,
-    /// It has so many bits.
+    /// It has only this many bits.
     #[error("has {0} bits: 2048 are the least (RFC 7518 §3.3)")]
     TooShort(i32),
 }
 
-/// The public half of a signing key, as it is published: exactly these members (RFC 7517 §4,
-/// RFC 7518 §6.3.1).
+/// The public half of a signing key, as it is published: exactly these members (RFC 7517 §4, RFC 7518 §6.3.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicJwk {
     kty: String,
@@ -69,13 +68,12 @@ pub struct PublicJwk {
 #[derive(Debug)]
 pub struct SigningKey {
     public: PublicJwk,
-    /// The encoded headers of the tokens that this key signs.
     headers: Headers,
     signer: RsassaJwsSigner,
     verifier: RsassaJwsVerifier,
 }
 
-/// An encoded header for each type of token.
+/// The encoded headers of the key's tokens, one for each type.
 #[derive(Debug)]
 struct Headers {
     access_token: String,
@@ -90,7 +88,7 @@ impl Headers {
     }
 }
 
-/// A key that was just made, with the form in which it is sealed.
+/// A new key, with the secret that is to be sealed.
 #[derive(Debug)]
 pub struct NewSigningKey {
     /// Its public half.
@@ -99,11 +97,10 @@ pub struct NewSigningKey {
     pub secret: Zeroizing<Vec<u8>>,
 }
 
-/// Makes a key of 2048, 3072 or 4096 bits with the exponent 65537. Takes up to seconds: never to be
-/// called on the async runtime.
+/// Makes a key of 2048, 3072 or 4096 bits with exponent 65537. It can take seconds: never on the async runtime.
 ///
 /// # Errors
-/// What OpenSSL says if it cannot.
+/// OpenSSL cannot make the key.
 pub fn generate(bits: u32) -> Result<NewSigningKey, SigningKeyError> {
     let jwk = Jwk::generate_rsa_key(bits).map_err(SigningKeyError::NotMade)?;
     let secret = Zeroizing::new(jwk.to_string().into_bytes());
@@ -112,16 +109,16 @@ pub fn generate(bits: u32) -> Result<NewSigningKey, SigningKeyError> {
 }
 
 impl PublicJwk {
-    /// Whether its name is its thumbprint (RFC 7638): if not, it is not the key of that name.
+    /// Whether its name is its thumbprint (RFC 7638). If not, it is not the key of that name.
     #[must_use]
     pub fn is_named_by_its_thumbprint(&self) -> bool {
         self.kid == thumbprint(&self.n, &self.e)
     }
 
-    /// The key as PEM (`SubjectPublicKeyInfo`), for what reads no JWK.
+    /// The key as PEM (`SubjectPublicKeyInfo`), for programs that read no JWK.
     ///
     /// # Errors
-    /// If OpenSSL refuses it.
+    /// OpenSSL refuses the key.
     pub fn to_pem(&self) -> Result<String, PemError> {
         self.write_pem().map_err(PemError)
     }
@@ -134,12 +131,12 @@ impl PublicJwk {
 }
 
 impl SigningKey {
-    /// Builds a key from its private JWK, and lets it sign and verify once.
+    /// Builds a key from its private JWK, and tests it by signing and verifying once.
     ///
     /// # Errors
-    /// A sentence that says what is wrong with the key; nothing of it is in the text.
+    /// [`SigningKeyError`] says what is wrong with the key, and contains nothing of it.
     pub fn from_secret(secret: &[u8]) -> Result<Self, SigningKeyError> {
-        // What josekit says may repeat a part of the key.
+        // The message of josekit may repeat a part of the key.
         let unusable = |_| SigningKeyError::NotRsa;
         let jwk = Jwk::from_bytes(secret).map_err(unusable)?;
         let public = PublicJwk::of(&jwk).ok_or(SigningKeyError::NotRsa)?;
@@ -162,7 +159,7 @@ impl SigningKey {
         &self.public
     }
 
-    /// The encoded JOSE header of the tokens of this type that this key signs.
+    /// The encoded JOSE header of this key's tokens of this type.
     #[must_use]
     pub fn header(&self, typ: AccessTokenType) -> &str {
         match typ {
@@ -171,30 +168,30 @@ impl SigningKey {
         }
     }
 
-    /// Signs.
+    /// Signs a message.
     ///
     /// # Errors
-    /// What OpenSSL says, if it runs out of memory.
+    /// OpenSSL ran out of memory.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningKeyError> {
         self.signer.sign(message).map_err(SigningKeyError::NotSigned)
     }
 
-    /// Whether the signature is this key's over the message.
+    /// Whether this key made the signature over the message.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         verifies(&self.verifier, message, signature)
     }
 }
 
-/// A key that somebody publishes, which only verifies.
+/// A published key, which only verifies.
 #[derive(Debug)]
 pub struct VerifyingKey(RsassaJwsVerifier);
 
 impl VerifyingKey {
-    /// Reads a public JWK, which must be an RSA key for RS256 that is large enough.
+    /// Reads a public JWK, which must be an RSA key for RS256 of at least 2048 bits.
     ///
     /// # Errors
-    /// A sentence part that says what is wrong with it.
+    /// The end of a sentence that says what is wrong with it.
     pub fn from_jwk(jwk: &[u8]) -> Result<Self, VerifyingKeyError> {
         let unusable = VerifyingKeyError::NotRs256;
         let jwk = Jwk::from_bytes(jwk).map_err(|_| unusable)?;
@@ -207,14 +204,13 @@ impl VerifyingKey {
         Ok(Self(RS256.verifier_from_jwk(&jwk).map_err(|_| unusable)?))
     }
 
-    /// Whether the signature is this key's over the message.
+    /// Whether this key made the signature over the message.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         verifies(&self.0, message, signature)
     }
 }
 
-/// Whether the signature is that of the verifier's key over the message.
 fn verifies(verifier: &RsassaJwsVerifier, message: &[u8], signature: &[u8]) -> bool {
     verifier.verify(message, signature).is_ok()
 }
@@ -227,7 +223,6 @@ impl PublicJwk {
         (jwk.key_type() == "RSA").then(|| Self::new(n, e))
     }
 
-    /// An RSA key for RS256, named by its thumbprint.
     fn new(n: String, e: String) -> Self {
         Self {
             kty: "RSA".to_owned(),
@@ -281,8 +276,8 @@ mod tests {
         assert!(n.len() == 256 && n[0] != 0 && key.public.e == "AQAB");
     }
 
-    /// Wycheproof (C2SP): what [`SigningKey::verify`] calls tells sound signatures and keys from broken
-    /// ones. What a token must be beside that is shown through the sockets. [J-39] [S-02]
+    /// Wycheproof (C2SP): [`SigningKey::verify`] tells sound signatures and keys from broken ones. The tests over
+    /// sockets show what else a token must be. [J-39] [S-02]
     #[test]
     fn the_vectors_of_wycheproof_are_judged_rightly() {
         let vectors = include_str!("../../tests/vectors/wycheproof-rs256.json");

@@ -1,5 +1,5 @@
-//! The keys of the throttle. The database holds names of counters that say nothing without one of them: a user
-//! name that was typed may be a password. By the other a process knows a password again that was wrong.
+//! The keys of throttling. With a [`ThrottleKey`], the database holds only keyed names of counters, because what was
+//! typed as a user name may be a password. With a [`GuessKey`], a process recognises a wrong password that it has seen.
 
 use hmac::digest::InvalidLength;
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,11 +9,11 @@ use super::random;
 use jeton_oauth::KeyId;
 use jeton_oauth::throttle::{Counted, CounterName};
 
-/// A key that names counters; the same on all replicas, never replaced by itself.
+/// A key that names counters. It is the same on all replicas, and is never replaced automatically.
 #[derive(Clone)]
 pub struct ThrottleKey {
     id: KeyId,
-    /// Keyed once; a copy of it computes each name.
+    /// HMAC with this key; each name is computed by a copy of it.
     mac: Hmac<Sha256>,
 }
 
@@ -24,7 +24,7 @@ impl std::fmt::Debug for ThrottleKey {
 }
 
 impl ThrottleKey {
-    /// Builds a key from its secret form.
+    /// Builds a key from its secret.
     ///
     /// # Errors
     /// The secret cannot be a key.
@@ -33,20 +33,19 @@ impl ThrottleKey {
         Ok(Self { id, mac })
     }
 
-    /// The key's name.
+    /// The key's identifier.
     #[must_use]
     pub fn id(&self) -> &KeyId {
         &self.id
     }
 
-    /// The name of the counter of this kind for what these parts say together.
+    /// The name of the counter of this kind for these parts together.
     #[must_use]
     pub fn name(&self, counted: Counted, parts: &[&[u8]]) -> CounterName {
         CounterName(self.code(counted.as_str(), parts))
     }
 
-    /// A number for the name of a user, not negative: by it a user is chosen whose hash is computed where
-    /// nobody has that name.
+    /// The decoy number for a user name, not negative. If the name is unknown, it chooses whose hash is verified.
     #[must_use]
     pub fn decoy_number(&self, username: &str) -> i64 {
         let code: [u8; 8] = self.code("lot", &[username.as_bytes()]);
@@ -58,7 +57,7 @@ impl ThrottleKey {
     }
 }
 
-/// A key that this process drew, which is stored nowhere and ends with it.
+/// A random key of this process. It is stored nowhere and ends with the process.
 pub struct GuessKey(Hmac<Sha256>);
 
 impl std::fmt::Debug for GuessKey {
@@ -68,14 +67,14 @@ impl std::fmt::Debug for GuessKey {
 }
 
 impl GuessKey {
-    /// Draws a key.
+    /// Makes a random key.
     #[must_use]
     pub fn random() -> Self {
         let secret: [u8; 32] = random::octets();
         Self(Hmac::new_from_slice(&secret).expect("HMAC takes keys of any length"))
     }
 
-    /// 128 bits that tell what these parts say together, and nothing of it without the key.
+    /// 128 bits that identify these parts together. Without the key they reveal nothing about them.
     #[must_use]
     pub fn digest(&self, parts: &[&[u8]]) -> [u8; 16] {
         code(self.0.clone(), parts.iter())
@@ -87,7 +86,7 @@ fn code<'a, const N: usize>(
     parts: impl Iterator<Item = &'a &'a [u8]>,
 ) -> [u8; N] {
     for part in parts {
-        // With the length first no two lists of parts are the same octets.
+        // Each part follows its length, so that no two lists of parts are the same octets.
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }

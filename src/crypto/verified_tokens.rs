@@ -1,27 +1,23 @@
-//! Which tokens of a key have a good signature, as far as that was seen lately: a signature that was verified need
-//! not be verified again.
+//! Which tokens of a key were recently seen to have a good signature. Such a signature need not be verified again.
 //!
-//! Nothing is kept but that a signature was good, under the digest of the whole token, so a token that differs in
-//! one bit is not found. That never changes. Whether key, client, user and session are good may change at any time,
-//! and is asked each time elsewhere.
+//! Only the digest of a whole token is kept, so a token that differs in one bit is not found. That a signature is good
+//! never changes. Whether key, client, user and session are good may change at any time, and is checked elsewhere.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::digest;
 
-/// How many tokens a generation has at most: as many as fill a table of 16,384 places.
+/// The most tokens in a generation: they fill a table of 16,384 places.
 const GENERATION: usize = 14_336;
 
-/// How many tokens of one key are remembered at most. They take 33 octets each and, with the places that are
-/// free, 1.1 MiB.
+/// The most tokens that are remembered for one key. Each takes 33 octets; with free places, all take 1.1 MiB.
 pub const TOKENS_MAX: usize = 2 * GENERATION;
 
-/// The digest of a token.
 pub(super) type TokenDigest = [u8; 32];
 
-/// The tokens of one key whose signature was good, in two generations: when the younger one is full, it becomes the
-/// elder one, which is forgotten. Whatever is asked for moves to the younger one, and so stays.
+/// The tokens of one key with a good signature, in two generations. When the younger one is full, it replaces the elder
+/// one, which is forgotten. A token that is looked up moves to the younger one, and so stays.
 #[derive(Debug, Default)]
 pub(super) struct VerifiedTokens(Mutex<Generations>);
 
@@ -31,7 +27,6 @@ struct Generations {
     elder: HashSet<TokenDigest>,
 }
 
-/// The digest of a token, under which it is remembered.
 pub(super) fn digest_of(token: &str) -> TokenDigest {
     digest::sha256(token.as_bytes())
 }
@@ -41,7 +36,6 @@ impl VerifiedTokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the signature of this token was seen to be good.
     pub(super) fn knows(&self, token: &TokenDigest) -> bool {
         let mut generations = self.generations();
         if generations.younger.contains(token) {
@@ -54,7 +48,6 @@ impl VerifiedTokens {
         known
     }
 
-    /// Remembers that the signature of this token is good.
     pub(super) fn remember(&self, token: TokenDigest) {
         self.generations().add(token);
     }
@@ -63,7 +56,7 @@ impl VerifiedTokens {
 impl Generations {
     fn add(&mut self, token: TokenDigest) {
         if self.younger.len() >= GENERATION {
-            // The elder ones are forgotten, and their room is used again.
+            // The elder tokens are forgotten, and their memory is reused.
             std::mem::swap(&mut self.younger, &mut self.elder);
             self.younger.clear();
         }
@@ -94,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_stays() {
+    fn a_token_that_is_looked_up_stays() {
         let tokens = VerifiedTokens::default();
         for number in 0..4 * TOKENS_MAX {
             tokens.remember(token(number));

@@ -1,4 +1,4 @@
-//! An access token, as a resource server meets it that knows only the issuer (RFC 9068 §4).
+//! An access token as a resource server sees it that knows only the issuer (RFC 9068 §4).
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,21 @@ use super::report::{Fault, Finding, fault, judge, quote};
 use jeton_oauth::access_token::UnverifiedToken;
 use jeton_oauth::{AccessTokenClaims, Scope, Timestamp};
 
-/// What introspection says too, and must say alike (RFC 7662 §2.2).
+/// Claims that introspection must return with the same values (RFC 7662 §2.2).
 const SHARED: [&str; 8] = ["iss", "sub", "aud", "client_id", "iat", "exp", "jti", "scope"];
 
-/// What a token should say.
 #[derive(Clone, Copy)]
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) client_id: &'a str,
-    /// Nothing if none was asked for.
+    /// `None` if none was requested.
     pub(super) scope: Option<&'a str>,
     pub(super) resource: &'a [String],
-    /// When the answer came, by our clock.
+    /// When the answer arrived, by the local clock.
     pub(super) at: Timestamp,
 }
 
-/// Verifies a token, and says what is wrong with it.
+/// Verifies a token and says what is wrong with it.
 pub(super) fn judge_token(
     check: &'static str,
     token: &str,
@@ -40,7 +39,6 @@ pub(super) fn judge_token(
     }
 }
 
-/// The claims of a token that verifies.
 fn verify(token: &str, keys: &KeySet) -> Result<AccessTokenClaims, Fault> {
     let unverified = UnverifiedToken::read(token).ok_or_else(|| {
         fault(
@@ -63,7 +61,7 @@ fn verify(token: &str, keys: &KeySet) -> Result<AccessTokenClaims, Fault> {
     }
     unverified.claims().ok_or_else(|| {
         let remedy = "see that this jeton is of the version that serves";
-        fault("the access token lacks claims of RFC 9068, or has others of their names", remedy)
+        fault("the access token lacks claims of RFC 9068, or has them in another form", remedy)
     })
 }
 
@@ -108,12 +106,11 @@ fn claims_faults(claims: &AccessTokenClaims, expected: Expected<'_>) -> Vec<Faul
     faults
 }
 
-/// Whether a text is the same scope, in whichever order.
 fn is_scope(text: &str, scope: &Scope) -> bool {
     text.split(' ').collect::<BTreeSet<_>>() == scope.tokens().collect()
 }
 
-/// What introspection says otherwise than the token does.
+/// How introspection and token differ.
 pub(super) fn contradictions(claims: &AccessTokenClaims, said: &Map<String, Value>) -> Vec<Fault> {
     let claims = serde_json::to_value(claims).expect("claims are JSON");
     let differs = |name: &&str| claims.get(*name) != said.get(*name);

@@ -1,4 +1,4 @@
-//! What is asked of every answer: who gave it, and whether it came as Jeton sent it.
+//! What is checked in every answer: who gave it, and whether it arrived as Jeton sent it.
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION, SERVER,
@@ -6,11 +6,11 @@ use http::header::{
 };
 use serde_json::{Map, Value};
 
-use super::client::{Answer, Trouble};
+use super::client::{Answer, RequestError};
 use super::report::{Fault, fault, quote};
 
 impl Answer {
-    /// The lines of a field, as one text; empty if there is none.
+    /// The lines of a field, joined; empty if there are none.
     pub(super) fn field(&self, name: &HeaderName) -> String {
         let lines = self.headers.get_all(name).iter();
         let lines: Vec<_> =
@@ -34,13 +34,13 @@ impl Answer {
         Some(self.object()?.get("error")?.as_str()?.to_owned())
     }
 
-    /// The seconds of a directive of `Cache-Control`.
+    /// `max-age` of `Cache-Control`, in seconds.
     pub(super) fn max_age(&self) -> Option<i64> {
         let field = self.field(&CACHE_CONTROL).to_ascii_lowercase();
         field.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
     }
 
-    /// Status and, if it says what went wrong, the code.
+    /// The status, with the error code or else the media type.
     pub(super) fn summary(&self) -> String {
         match self.error_code() {
             Some(code) => format!("{} {}", self.status.as_u16(), quote(&code)),
@@ -49,35 +49,35 @@ impl Answer {
     }
 }
 
-/// What is wrong with an answer: that there is none, that Jeton did not give it, or what `judge` says.
+/// What is wrong with an answer: it is missing, Jeton did not give it, or what `judge` finds.
 pub(super) fn faults_of(
     path: &str,
-    answer: &Result<Answer, Trouble>,
+    answer: &Result<Answer, RequestError>,
     judge: impl FnOnce(&Answer) -> Vec<Fault>,
 ) -> Vec<Fault> {
     match answer {
-        Err(trouble) => vec![unanswered(trouble)],
+        Err(error) => vec![unanswered(error)],
         Ok(answer) => {
             foreign_answer(path, answer).map_or_else(|| judge(answer), |fault| vec![fault])
         }
     }
 }
 
-/// The fault of having no answer.
-pub(super) fn unanswered(trouble: &Trouble) -> Fault {
-    let remedy = match trouble {
-        Trouble::Silence(_) => {
+/// The fault of a missing answer.
+pub(super) fn unanswered(error: &RequestError) -> Fault {
+    let remedy = match error {
+        RequestError::Timeout(_) => {
             "look at the log of the service and of the proxy; --timeout waits longer"
         }
-        Trouble::Protocol(_) => {
+        RequestError::Protocol(_) => {
             "see what listens there, and whether it speaks TLS: then the URL begins with https"
         }
         _ => "it answered before: see whether the service or the proxy limits connections",
     };
-    fault(trouble.to_string(), remedy)
+    fault(error.to_string(), remedy)
 }
 
-/// What shows that somebody else than Jeton answered, or changed the answer on its way.
+/// The fault of an answer that somebody else gave, or changed on its way.
 pub(super) fn foreign_answer(path: &str, answer: &Answer) -> Option<Fault> {
     let status = answer.status.as_u16();
     if answer.status.is_redirection() && status != 304 {
@@ -111,7 +111,7 @@ pub(super) fn foreign_answer(path: &str, answer: &Answer) -> Option<Fault> {
             remedy,
         ));
     }
-    undecided(path, answer)
+    unexamined(path, answer)
 }
 
 fn redirected(path: &str, answer: &Answer) -> Fault {
@@ -130,8 +130,8 @@ fn redirected(path: &str, answer: &Answer) -> Fault {
     fault(format!("{path} is redirected ({status}) to {}", quote(target)), remedy)
 }
 
-/// What shows that Jeton did not come to look at the request.
-fn undecided(path: &str, answer: &Answer) -> Option<Fault> {
+/// The fault of an answer that Jeton gave without looking at the request.
+fn unexamined(path: &str, answer: &Answer) -> Option<Fault> {
     let remedy = match answer.status.as_u16() {
         404 => "let the proxy pass the path on as it is, with nothing added and nothing taken away",
         429 => "too much has failed from here lately: wait for as long as Retry-After says",
@@ -181,7 +181,7 @@ pub(super) fn get_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     Vec::new()
 }
 
-/// What is wrong with the fields of an answer that may hold tokens: whether it may be kept.
+/// The faults of an answer that may contain tokens, if caches may keep it.
 pub(super) fn storing_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     let mut faults = Vec::new();
     if !answer.field(&CACHE_CONTROL).to_ascii_lowercase().contains("no-store") {
@@ -208,7 +208,6 @@ pub(super) mod tests {
     use super::*;
     use jeton_oauth::{SecretOctets, Timestamp};
 
-    /// An answer with these fields.
     pub(in super::super) fn answer(
         status: u16,
         fields: &[(&'static str, &'static str)],
@@ -228,7 +227,7 @@ pub(super) mod tests {
     const JSON: (&str, &str) = ("content-type", "application/json");
 
     #[test]
-    fn who_answered_is_told_by_the_answer() {
+    fn an_answer_shows_who_gave_it() {
         let html = [("content-type", "text/html; charset=utf-8"), ("server", "nginx")];
         for (answer, says, remedy) in [
             (answer(502, &html, "<html>"), "not Jeton", "that the proxy reaches it"),

@@ -1,5 +1,4 @@
-//! The HTTP client of the doctor: a connection for each request, no redirect is followed, and an answer is
-//! shown as it came.
+//! The doctor's HTTP client: it connects for each request, follows no redirect, and shows answers as they came.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -27,47 +26,39 @@ use jeton_oauth::{Issuer, SecretOctets, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_runtime::system_roots::SYSTEM_ROOTS;
 
-/// The most octets of an answer that are read.
+/// The most octets that are read of an answer.
 const CONTENT_LENGTH_MAX: usize = 1_024 * 1_024;
 
-/// Asks one service.
 pub(super) struct Client {
     host: String,
     port: u16,
     authority: HeaderValue,
-    /// What speaks TLS, if the service does.
+    /// For TLS, if the service speaks it.
     tls: Option<SslConnector>,
     timeout: Duration,
 }
 
-/// An answer, whoever gave it.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Tokens may be in it.
+    /// It may contain tokens.
     pub(super) content: SecretOctets,
-    /// When it was there, by our clock.
+    /// When it was complete, by the local clock.
     pub(super) at: Timestamp,
 }
 
-/// Why there is no answer.
+/// Why there is no answer. One that is too long counts as `Protocol`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// The name has no address.
+pub(super) enum RequestError {
     Name(String),
-    /// Nobody listens there.
     Connection(String),
-    /// The certificate does not prove that it is the service.
     Certificate { code: i32, what: String },
-    /// No common protocol.
     Handshake(String),
-    /// What came back is not HTTP, or is too long.
     Protocol(String),
-    /// Nothing came back.
-    Silence(Duration),
+    Timeout(Duration),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for RequestError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(what) => write!(formatter, "the name has no address: {what}"),
@@ -75,23 +66,22 @@ impl fmt::Display for Trouble {
             Self::Certificate { what, .. } => write!(formatter, "the certificate: {what}"),
             Self::Handshake(what) => write!(formatter, "no TLS handshake: {what}"),
             Self::Protocol(what) => write!(formatter, "no HTTP answer: {what}"),
-            Self::Silence(after) => write!(formatter, "no answer within {} s", after.as_secs()),
+            Self::Timeout(after) => write!(formatter, "no answer within {} s", after.as_secs()),
         }
     }
 }
 
-/// What was agreed when connecting.
+/// What is known of a connection that was made.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) address: SocketAddr,
     pub(super) tls: Option<Tls>,
 }
 
-/// A handshake that succeeded.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     pub(super) version: &'static str,
-    /// When the first certificate of the chain to expire does.
+    /// When the first certificate of the chain expires.
     pub(super) expires_at: Option<Timestamp>,
 }
 
@@ -101,7 +91,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Client {
-    /// A client for a service; `ca` is the file of an authority that is trusted beside the system's.
+    /// A client of this service. `ca` is a file with certificates that are trusted beside the system's.
     pub(super) fn new(
         issuer: &Issuer,
         ca: Option<&Path>,
@@ -120,33 +110,30 @@ impl Client {
         })
     }
 
-    /// The name or address in the URL.
     pub(super) fn host(&self) -> &str {
         &self.host
     }
 
-    /// Connects, and hangs up.
-    pub(super) async fn look(&self) -> Result<Link, Trouble> {
+    /// Connects, and closes the connection.
+    pub(super) async fn look(&self) -> Result<Link, RequestError> {
         let addresses = self.resolve().await?;
         let connecting = timeout(self.timeout, self.connect(addresses)).await;
-        let (_, link) = connecting.map_err(|_| Trouble::Silence(self.timeout))??;
+        let (_, link) = connecting.map_err(|_| RequestError::Timeout(self.timeout))??;
         Ok(link)
     }
 
-    /// Sends a request, and reads the answer.
-    pub(super) async fn send(&self, request: Request<String>) -> Result<Answer, Trouble> {
+    pub(super) async fn send(&self, request: Request<String>) -> Result<Answer, RequestError> {
         let addresses = self.resolve().await?;
         let answering = timeout(self.timeout, self.exchange(addresses, request)).await;
-        answering.map_err(|_| Trouble::Silence(self.timeout))?
+        answering.map_err(|_| RequestError::Timeout(self.timeout))?
     }
 
-    /// The addresses of the name.
-    async fn resolve(&self) -> Result<Vec<SocketAddr>, Trouble> {
+    async fn resolve(&self) -> Result<Vec<SocketAddr>, RequestError> {
         let resolving = tokio::net::lookup_host((self.host.as_str(), self.port));
         match timeout(self.timeout, resolving).await {
             Ok(Ok(addresses)) => Ok(addresses.collect()),
-            Ok(Err(error)) => Err(Trouble::Name(error.to_string())),
-            Err(_) => Err(Trouble::Name("nobody said so in time".to_owned())),
+            Ok(Err(error)) => Err(RequestError::Name(error.to_string())),
+            Err(_) => Err(RequestError::Name("no answer in time".to_owned())),
         }
     }
 
@@ -154,16 +141,16 @@ impl Client {
         &self,
         addresses: Vec<SocketAddr>,
         mut request: Request<String>,
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         let headers = request.headers_mut();
         headers.insert(HOST, self.authority.clone());
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         headers.insert(USER_AGENT, HeaderValue::from_static("jeton-doctor"));
         let (stream, _) = self.connect(addresses).await?;
-        let broken = |error: hyper::Error| Trouble::Protocol(error.to_string());
+        let broken = |error: hyper::Error| RequestError::Protocol(error.to_string());
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        // It ends with the answer, or with the runtime.
+        // The task ends with the answer, or with the runtime.
         tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(broken)?;
         let (head, body) = response.into_parts();
@@ -175,21 +162,21 @@ impl Client {
     async fn connect(
         &self,
         addresses: Vec<SocketAddr>,
-    ) -> Result<(Box<dyn Stream>, Link), Trouble> {
+    ) -> Result<(Box<dyn Stream>, Link), RequestError> {
         let (stream, address) = connect_plainly(addresses).await?;
         let Some(connector) = &self.tls else {
             return Ok((Box::new(stream), Link { address, tls: None }));
         };
-        let failed = |error: openssl::error::ErrorStack| Trouble::Handshake(error.to_string());
+        let failed = |error: openssl::error::ErrorStack| RequestError::Handshake(error.to_string());
         let ssl = connector.configure().and_then(|configured| configured.into_ssl(&self.host));
         let mut stream = SslStream::new(ssl.map_err(failed)?, stream).map_err(failed)?;
         let shaken = Pin::new(&mut stream).connect().await;
         let verified = stream.ssl().verify_result();
         if verified != X509VerifyResult::OK {
             let what = verified.error_string().to_owned();
-            return Err(Trouble::Certificate { code: verified.as_raw(), what });
+            return Err(RequestError::Certificate { code: verified.as_raw(), what });
         }
-        shaken.map_err(|error| Trouble::Handshake(error.to_string()))?;
+        shaken.map_err(|error| RequestError::Handshake(error.to_string()))?;
         let chain = stream.ssl().verified_chain();
         let dates = chain.into_iter().flatten().filter_map(|link| date(link.not_after()));
         let tls = Tls { version: stream.ssl().version_str(), expires_at: dates.min() };
@@ -197,13 +184,14 @@ impl Client {
     }
 }
 
-/// Tries addresses in turn.
-async fn connect_plainly(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Trouble> {
-    let mut last = Trouble::Name("there is none".to_owned());
+async fn connect_plainly(
+    addresses: Vec<SocketAddr>,
+) -> Result<(TcpStream, SocketAddr), RequestError> {
+    let mut last = RequestError::Name("there is none".to_owned());
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = Trouble::Connection(format!("{address}: {error}")),
+            Err(error) => last = RequestError::Connection(format!("{address}: {error}")),
         }
     }
     Err(last)
@@ -211,7 +199,7 @@ async fn connect_plainly(addresses: Vec<SocketAddr>) -> Result<(TcpStream, Socke
 
 fn connector(ca: Option<&Path>) -> Result<SslConnector, CannotBegin> {
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
-    // The vendored OpenSSL has no folder of its own: take the system's.
+    // The vendored OpenSSL has no certificates of its own, so the system's are used.
     for path in SYSTEM_ROOTS {
         builder.set_ca_file(path).ok();
     }
@@ -223,21 +211,20 @@ fn connector(ca: Option<&Path>) -> Result<SslConnector, CannotBegin> {
     Ok(builder.build())
 }
 
-/// A date of a certificate.
 fn date(time: &Asn1TimeRef) -> Option<Timestamp> {
     let span = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
     Some(Timestamp(i64::from(span.days) * 86_400 + i64::from(span.secs)))
 }
 
-async fn read(mut body: Incoming) -> Result<SecretOctets, Trouble> {
+async fn read(mut body: Incoming) -> Result<SecretOctets, RequestError> {
     let mut content = Zeroizing::new(Vec::new());
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        let frame = frame.map_err(|error| Trouble::Protocol(error.to_string()))?;
+        let frame = frame.map_err(|error| RequestError::Protocol(error.to_string()))?;
         if let Ok(data) = frame.into_data() {
             content.extend_from_slice(&data);
         }
         if content.len() > CONTENT_LENGTH_MAX {
-            return Err(Trouble::Protocol("the answer does not end".to_owned()));
+            return Err(RequestError::Protocol("the answer does not end".to_owned()));
         }
     }
     Ok(SecretOctets::new(content))

@@ -1,20 +1,20 @@
-//! Whether the service can be reached, and whether the way to it is protected.
+//! Whether the service can be reached, and whether the connection to it is protected.
 
-use super::client::{Link, Trouble};
+use super::client::{Link, RequestError};
 use super::report::{Finding, quote};
 use jeton_oauth::{Seconds, Timestamp};
 
-/// A certificate that expires sooner should have been renewed.
+/// How long before its expiry a certificate should be renewed.
 const RENEWAL: Seconds = Seconds::new(14 * 86_400);
 
-/// The codes of OpenSSL that call for different remedies (`x509_vfy.h`).
+/// The codes of OpenSSL that need different remedies (`x509_vfy.h`).
 const NOT_YET_VALID: i32 = 9;
 const EXPIRED: i32 = 10;
 const SELF_SIGNED: [i32; 2] = [18, 19];
 const UNKNOWN_ISSUER: [i32; 3] = [2, 20, 21];
 const OTHER_NAME: [i32; 2] = [62, 64];
 
-/// What there is to say of a URL whose scheme protects nothing.
+/// The finding for a URL whose scheme protects nothing.
 pub(super) fn in_the_clear(url: &str) -> Vec<Finding> {
     let found = format!("{} sends passwords and tokens over the network in the clear", quote(url));
     let remedy = "use https: a certificate (`jeton serve --tls-certificate`), or a proxy that has one; \
@@ -22,11 +22,14 @@ pub(super) fn in_the_clear(url: &str) -> Vec<Finding> {
     vec![Finding::wrong("connection.scheme", found, remedy)]
 }
 
-/// What came of connecting.
-pub(super) fn judge_link(host: &str, link: &Result<Link, Trouble>, now: Timestamp) -> Vec<Finding> {
+pub(super) fn judge_link(
+    host: &str,
+    link: &Result<Link, RequestError>,
+    now: Timestamp,
+) -> Vec<Finding> {
     let link = match link {
         Ok(link) => link,
-        Err(trouble) => return vec![judge_trouble(host, trouble)],
+        Err(error) => return vec![judge_error(host, error)],
     };
     let mut findings =
         vec![Finding::ok("connection.tcp", format!("{host} answers at {}", link.address))];
@@ -50,26 +53,26 @@ fn judge_expiry(at: Timestamp, now: Timestamp) -> Finding {
     Finding::warning("connection.certificate", found, remedy)
 }
 
-fn judge_trouble(host: &str, trouble: &Trouble) -> Finding {
-    let found = format!("{host}: {trouble}");
-    match trouble {
-        Trouble::Name(_) => Finding::wrong(
+fn judge_error(host: &str, error: &RequestError) -> Finding {
+    let found = format!("{host}: {error}");
+    match error {
+        RequestError::Name(_) => Finding::wrong(
             "connection.name",
             found,
             "see that the name is in the DNS, and spelled so",
         ),
-        Trouble::Connection(_) | Trouble::Silence(_) => Finding::wrong(
+        RequestError::Connection(_) | RequestError::Timeout(_) => Finding::wrong(
             "connection.tcp",
             found,
             "see that Jeton or the proxy before it runs, listens on this port, and that no firewall \
              stands between",
         ),
-        Trouble::Handshake(_) | Trouble::Protocol(_) => Finding::wrong(
+        RequestError::Handshake(_) | RequestError::Protocol(_) => Finding::wrong(
             "connection.tls",
             found,
             "see that this port speaks TLS 1.2 or 1.3: it may be that of plain HTTP",
         ),
-        Trouble::Certificate { code, .. } => {
+        RequestError::Certificate { code, .. } => {
             Finding::wrong("connection.certificate", found, certificate_remedy(*code))
         }
     }
@@ -116,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn each_trouble_has_its_own_remedy() {
-        let certificate = |code| Trouble::Certificate { code, what: String::new() };
-        let troubles = [
-            Trouble::Name(String::new()),
-            Trouble::Connection(String::new()),
-            Trouble::Handshake(String::new()),
+    fn each_error_has_its_own_remedy() {
+        let certificate = |code| RequestError::Certificate { code, what: String::new() };
+        let errors = [
+            RequestError::Name(String::new()),
+            RequestError::Connection(String::new()),
+            RequestError::Handshake(String::new()),
             certificate(EXPIRED),
             certificate(NOT_YET_VALID),
             certificate(62),
@@ -129,7 +132,7 @@ mod tests {
             certificate(20),
             certificate(1),
         ];
-        let findings = troubles.map(|trouble| judge_link("h", &Err(trouble), NOW));
+        let findings = errors.map(|error| judge_link("h", &Err(error), NOW));
         let remedies: std::collections::BTreeSet<_> = findings
             .iter()
             .flatten()

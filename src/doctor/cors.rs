@@ -12,10 +12,10 @@ use super::report::{Fault, Finding, fault, judge, quote};
 use super::visit::{Visit, request};
 use jeton_oauth::metadata::TOKEN_PATH;
 
-/// What Swagger UI asks for beside a form.
+/// The header fields that Swagger UI asks to send.
 const FIELDS: &str = "authorization,x-requested-with";
 
-/// Asks as a page would.
+/// Sends requests as a page would.
 pub(super) async fn examine(visit: &Visit) -> Vec<Finding> {
     let Some(origin) = &visit.origin else {
         let remedy = "--origin https://app.example.com";
@@ -33,7 +33,7 @@ pub(super) async fn examine(visit: &Visit) -> Vec<Finding> {
     let faults = faults_of(&path, &answer, |answer| preflight_faults(&path, origin, answer));
     let good = "a page may send Authorization and X-Requested-With";
     let mut findings = judge("cors.preflight", good, faults);
-    // Twice the same parameter: an error, whoever asks.
+    // A repeated parameter is an error, whoever sends it.
     let twice = [("grant_type", "password"), ("grant_type", "password")];
     let answer = visit.post_with(&path, None, &twice, &page).await;
     let faults = faults_of(&path, &answer, |answer| {

@@ -1,4 +1,4 @@
-//! Introspection (RFC 7662), as a resource server asks.
+//! Introspection (RFC 7662), requested as a resource server does.
 
 use serde_json::{Map, Value};
 
@@ -9,23 +9,22 @@ use super::visit::{Caller, Visit};
 use jeton_oauth::Secret;
 use jeton_oauth::metadata::INTROSPECTION_PATH;
 
-/// What Jeton never made.
+/// A token that Jeton never made.
 const GARBAGE: &str = "jeton-doctor-garbage";
 
-/// What a resource server is told of a token.
+/// What introspection says about a token.
 pub(super) enum Said {
     Active(Map<String, Value>),
     Inactive,
     Nothing(Fault),
 }
 
-/// Asks about a token.
 pub(super) async fn introspect(visit: &Visit, introspector: &Caller, token: &Secret) -> Said {
     let path = visit.issuer.endpoint_path(INTROSPECTION_PATH);
     let form = [("token", token.expose())];
     match visit.post(&path, Some(introspector), &form).await {
         Ok(answer) => read(&path, &answer, introspector),
-        Err(trouble) => Said::Nothing(unanswered(&trouble)),
+        Err(error) => Said::Nothing(unanswered(&error)),
     }
 }
 
@@ -39,7 +38,7 @@ fn read(path: &str, answer: &Answer, introspector: &Caller) -> Said {
     {
         match object.get("active") {
             Some(Value::Bool(true)) => return Said::Active(object),
-            // RFC 7662 §2.2: nothing else is said of such a token.
+            // RFC 7662 §2.2: the answer says nothing else about such a token.
             Some(Value::Bool(false)) if object.len() == 1 => return Said::Inactive,
             _ => {}
         }
@@ -58,7 +57,7 @@ fn read(path: &str, answer: &Answer, introspector: &Caller) -> Said {
     Said::Nothing(fault(format!("{path} answers {} to {id}", answer.summary()), remedy))
 }
 
-/// Asks about a token that there is not. Returns the resource server too, if it may ask.
+/// Asks about a token that does not exist. Also returns the resource server, if it may introspect.
 pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, Option<&Caller>) {
     let check = "introspection.unknown_token";
     let Some(introspector) = &visit.introspector else {
@@ -73,6 +72,6 @@ pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, Option<&Caller>) {
         }
         Said::Nothing(fault) => return (judge(check, "", vec![fault]), None),
     };
-    let good = "a token that there is not is inactive, and nothing more is said of it";
+    let good = "an unknown token is inactive, and the answer says nothing else of it";
     (judge(check, good, faults), Some(introspector))
 }

@@ -13,27 +13,25 @@ use super::report::{Fault, Finding, fault, judge, quote};
 use jeton_crypto::signing::VerifyingKey;
 use jeton_oauth::metadata::JWKS_PATH;
 
-/// What only the owner of a key may know (RFC 7518 §6.3.2, §6.4).
+/// The private members of a key (RFC 7518 §6.3.2, §6.4).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// The keys that can be verified with, by their names.
+/// The keys that can verify, with their names.
 #[derive(Debug, Default)]
 pub(super) struct KeySet(Vec<(String, VerifyingKey)>);
 
 impl KeySet {
-    /// The key of this name.
     pub(super) fn find(&self, kid: &str) -> Option<&VerifyingKey> {
         self.0.iter().find(|(own, _)| own == kid).map(|(_, key)| key)
     }
 }
 
-/// Looks at the key set.
 pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, KeySet) {
     let path = visit.issuer.endpoint_path(JWKS_PATH);
     let answer = match visit.get(&path).await {
         Ok(answer) => answer,
-        Err(trouble) => {
-            let findings = judge("jwks.document", "", vec![unanswered(&trouble)]);
+        Err(error) => {
+            let findings = judge("jwks.document", "", vec![unanswered(&error)]);
             return (findings, KeySet::default());
         }
     };
@@ -43,7 +41,7 @@ pub(super) async fn examine(visit: &Visit) -> (Vec<Finding>, KeySet) {
     };
     let again = visit.get_with(&path, &[(IF_NONE_MATCH, etag.clone())]).await;
     let faults = faults_of(&path, &again, |again| published::not_modified_faults(&path, again));
-    findings.extend(judge("jwks.not_modified", "who has it already gets 304", faults));
+    findings.extend(judge("jwks.not_modified", "a caller that has it already gets 304", faults));
     (findings, keys)
 }
 
@@ -118,7 +116,6 @@ mod tests {
     use jeton_crypto::signing;
 
     impl KeySet {
-        /// The set of these keys.
         pub(in super::super) fn of(keys: &[Value]) -> Self {
             read_keys(keys).1
         }

@@ -1,8 +1,8 @@
-//! `jeton doctor`: walks a running service as client, browser and resource server do, over the network
-//! alone, and says what is wrong and how to mend it.
+//! `jeton doctor`: checks a running service over the network, as client, browser and resource server, and says what is
+//! wrong and how to mend it.
 //!
-//! It never opens the database or the keys, and knows nothing of how the service is built. What asks and what
-//! judges are apart: every judgement is a function of an answer. `client` alone speaks HTTP.
+//! This package never opens the database or the keys, and knows nothing of how the service is built. Asking and judging
+//! are apart: every judgement is a function of an answer. Only `client` speaks HTTP.
 
 mod access_token;
 mod answer;
@@ -34,11 +34,11 @@ use jeton_runtime::clock::Clock;
 pub use report::{Finding, Outcome};
 use visit::{Caller, User, Visit};
 
-/// Where the secret of the client may stand, so that it stands on no command line.
+/// The environment variable with the client's secret, so that the secret is on no command line.
 const CLIENT_SECRET_VARIABLE: &str = "JETON_DOCTOR_CLIENT_SECRET";
-/// The same for that of the resource server.
+/// The same for the resource server's secret.
 const INTROSPECT_SECRET_VARIABLE: &str = "JETON_DOCTOR_INTROSPECT_SECRET";
-/// The environment variables that may hold the secrets.
+/// The environment variables that may contain secrets.
 pub const SECRET_VARIABLES: [&str; 2] = [CLIENT_SECRET_VARIABLE, INTROSPECT_SECRET_VARIABLE];
 
 /// The options of `jeton doctor`.
@@ -91,7 +91,7 @@ pub struct Options {
     json: bool,
 }
 
-/// The service was not asked anything: what a person must change first.
+/// Why the service was not asked anything. A person must change this first.
 #[derive(Debug, Error)]
 pub enum CannotBegin {
     /// The URL names no host.
@@ -128,7 +128,7 @@ pub enum CannotBegin {
 #[derive(Clone, Debug)]
 enum Address {
     Issuer(Issuer),
-    /// No issuer, because anybody on the way can listen: worth a finding, and no password.
+    /// Not an issuer, because anybody on the way can listen. It is a finding, and no password is sent.
     InTheClear(String),
 }
 
@@ -183,18 +183,17 @@ impl Options {
         self.json
     }
 
-    /// Whether the password stands on standard input; else a person is asked for it.
+    /// Whether the password is read from standard input. If not, a person is asked for it.
     #[must_use]
     pub fn password_stdin(&self) -> bool {
         self.password_stdin
     }
 }
 
-/// Looks at a service. `ask_password` is called at most once, before anything is asked of the service, and only
-/// if a user is to log in.
+/// Checks a service. `ask_password` is called at most once, before the first request, and only if a user logs in.
 ///
 /// # Errors
-/// [`CannotBegin`], or what `ask_password` says. What is wrong with the service is a finding.
+/// [`CannotBegin`], or the error of `ask_password`. What is wrong with the service is a finding.
 pub async fn run<E: From<CannotBegin>>(
     options: &Options,
     ask_password: impl FnOnce() -> Result<Secret, E>,
@@ -205,7 +204,7 @@ pub async fn run<E: From<CannotBegin>>(
     })
 }
 
-/// Gathers all that is needed, so that nobody is asked half-way.
+/// Collects all that is needed, so that nobody is asked half-way.
 fn prepare<E: From<CannotBegin>>(
     issuer: Issuer,
     options: &Options,
@@ -249,7 +248,7 @@ fn prepare<E: From<CannotBegin>>(
     })
 }
 
-/// The secret in a file, or else in a variable.
+/// The secret in the file, or else in the environment variable.
 fn read_secret(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, CannotBegin> {
     let Some(path) = file else {
         let text = std::env::var(variable).ok().filter(|text| !text.is_empty());
@@ -264,7 +263,7 @@ fn read_secret(file: Option<&Path>, variable: &str) -> Result<Option<Secret>, Ca
     Ok(Some(Secret::new(text)))
 }
 
-/// Looks at one thing after the other. What cannot be reached has nothing else to show.
+/// Runs the checks in order. If the service cannot be reached, all others are left out.
 async fn examine(visit: &Visit) -> Vec<Finding> {
     let link = visit.client.look().await;
     let mut findings = connection::judge_link(visit.client.host(), &link, Clock::System.now());
@@ -280,11 +279,11 @@ async fn examine(visit: &Visit) -> Vec<Finding> {
         findings.push(Finding::note("token.get", "left out, and all that follows", remedy));
         return findings;
     }
-    let met = token::examine(visit).await;
-    findings.extend(met.findings);
+    let of_clients = token::examine(visit).await;
+    findings.extend(of_clients.findings);
     findings.extend(cors::examine(visit).await);
     let (of_introspection, introspector) = introspection::examine(visit).await;
     findings.extend(of_introspection);
-    findings.extend(login::examine(visit, met.caller.as_ref(), introspector, &keys).await);
+    findings.extend(login::examine(visit, of_clients.caller.as_ref(), introspector, &keys).await);
     findings
 }

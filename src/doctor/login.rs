@@ -1,11 +1,10 @@
-//! A login, as client and resource server live through it: tokens, introspection, refresh, revocation.
-//! Whatever comes of it, the session is ended.
+//! A login, as client and resource server see it: tokens, introspection, refresh, and always revocation.
 
 use serde_json::{Map, Value};
 
 use super::access_token::{Expected, contradictions, judge_token};
 use super::answer::{error_faults, faults_of, foreign_answer, storing_faults, unanswered};
-use super::client::{Answer, Trouble};
+use super::client::{Answer, RequestError};
 use super::introspection::{Said, introspect};
 use super::jwks::KeySet;
 use super::published::offset_fault;
@@ -14,10 +13,9 @@ use super::visit::{Caller, Pair, User, Visit};
 use jeton_oauth::metadata::{REVOCATION_PATH, TOKEN_PATH};
 use jeton_oauth::{AccessTokenClaims, Secret, Timestamp};
 
-/// A password that nobody should have.
+/// A password that nobody has.
 const WRONG_PASSWORD: &str = "jeton doctor: a wrong password";
 
-/// Who logs in where.
 struct Login<'a> {
     visit: &'a Visit,
     caller: &'a Caller,
@@ -27,13 +25,11 @@ struct Login<'a> {
     path: String,
 }
 
-/// What a login gave.
 struct Tokens {
     access_token: Secret,
     refresh_token: Option<Secret>,
 }
 
-/// Logs in, uses the tokens, and logs out.
 pub(super) async fn examine(
     visit: &Visit,
     caller: Option<&Caller>,
@@ -66,7 +62,7 @@ pub(super) async fn examine(
 }
 
 impl Login<'_> {
-    async fn ask(&self, form: &[Pair<'_>]) -> Result<Answer, Trouble> {
+    async fn ask(&self, form: &[Pair<'_>]) -> Result<Answer, RequestError> {
         self.visit.post(&self.path, Some(self.caller), form).await
     }
 
@@ -80,14 +76,14 @@ impl Login<'_> {
         }
     }
 
-    /// What is wrong with an answer that should be `invalid_grant`.
-    fn grant_faults(&self, answer: &Result<Answer, Trouble>) -> Vec<Fault> {
+    /// The faults of an answer that should be `invalid_grant`.
+    fn grant_faults(&self, answer: &Result<Answer, RequestError>) -> Vec<Fault> {
         faults_of(&self.path, answer, |answer| {
             error_faults(&self.path, answer, 400, "invalid_grant")
         })
     }
 
-    async fn password_request(&self, password: &str) -> Result<Answer, Trouble> {
+    async fn password_request(&self, password: &str) -> Result<Answer, RequestError> {
         let mut form = vec![
             ("grant_type", "password"),
             ("username", self.user.name.as_str()),
@@ -111,8 +107,8 @@ impl Login<'_> {
     async fn log_in(&self) -> (Vec<Finding>, Option<Tokens>, Option<AccessTokenClaims>) {
         let answer = match self.password_request(self.user.password.expose()).await {
             Ok(answer) => answer,
-            Err(trouble) => {
-                return (judge("login.answer", "", vec![unanswered(&trouble)]), None, None);
+            Err(error) => {
+                return (judge("login.answer", "", vec![unanswered(&error)]), None, None);
             }
         };
         let why = format!(
@@ -139,7 +135,6 @@ impl Login<'_> {
         (findings, Some(tokens), claims)
     }
 
-    /// Asks about the token as a resource server.
     async fn introspection(&self, tokens: &Tokens, claims: &AccessTokenClaims) -> Vec<Finding> {
         let Some(introspector) = self.introspector else { return Vec::new() };
         let check = "introspection.active";
@@ -155,10 +150,10 @@ impl Login<'_> {
             )],
             Said::Nothing(fault) => vec![fault],
         };
-        judge(check, "the token is active, and introspection says what it says", faults)
+        judge(check, "the token is active, and introspection agrees with it", faults)
     }
 
-    /// Exchanges the refresh token, and presents the old one again.
+    /// Exchanges the refresh token, then presents the old one again.
     async fn refresh(&self, tokens: &mut Tokens) -> Vec<Finding> {
         let Some(old) = tokens.refresh_token.clone() else {
             let found = "left out: the client gets no refresh token";
@@ -170,7 +165,7 @@ impl Login<'_> {
         };
         let answer = match self.refresh_request(&old).await {
             Ok(answer) => answer,
-            Err(trouble) => return judge("refresh.answer", "", vec![unanswered(&trouble)]),
+            Err(error) => return judge("refresh.answer", "", vec![unanswered(&error)]),
         };
         let why =
             "see that all replicas use one database and one master key, and the reason in the log";
@@ -192,12 +187,12 @@ impl Login<'_> {
         findings
     }
 
-    async fn refresh_request(&self, token: &Secret) -> Result<Answer, Trouble> {
+    async fn refresh_request(&self, token: &Secret) -> Result<Answer, RequestError> {
         let form = [("grant_type", "refresh_token"), ("refresh_token", token.expose())];
         self.ask(&form).await
     }
 
-    fn judge_retry(&self, again: &Result<Answer, Trouble>, new: &Secret) -> Vec<Finding> {
+    fn judge_retry(&self, again: &Result<Answer, RequestError>, new: &Secret) -> Vec<Finding> {
         let check = "refresh.rotation";
         if let Ok(answer) = again
             && answer.status.is_success()
@@ -220,7 +215,7 @@ impl Login<'_> {
         judge(check, "", faults)
     }
 
-    /// Ends the session, and sees that it has ended.
+    /// Ends the session, and checks that it has ended.
     async fn log_out(&self, tokens: &Tokens) -> Vec<Finding> {
         let path = self.visit.issuer.endpoint_path(REVOCATION_PATH);
         let token = tokens.refresh_token.as_ref().unwrap_or(&tokens.access_token);
@@ -245,7 +240,7 @@ impl Login<'_> {
             let faults = match said {
                 Said::Inactive => Vec::new(),
                 Said::Active(_) => vec![fault(
-                    "introspection says active of a token whose session was revoked",
+                    "introspection says that a token of a revoked session is active",
                     "see that no cache answers, and that all replicas use one database",
                 )],
                 Said::Nothing(fault) => vec![fault],
@@ -262,7 +257,7 @@ fn judge_clock(iat: Timestamp, at: Timestamp) -> Vec<Finding> {
     judge("clock.token", "iat agrees with the clock here", faults)
 }
 
-/// Why there are no tokens in an answer, if there are none. An `invalid_grant` is for the caller to explain.
+/// Why an answer has no tokens; `None` if it has some. `why` is the remedy for an `invalid_grant`.
 fn refusal(path: &str, answer: &Answer, login: &Login<'_>, why: &str) -> Option<Fault> {
     if let Some(fault) = foreign_answer(path, answer) {
         return Some(fault);
@@ -287,7 +282,7 @@ fn refusal(path: &str, answer: &Answer, login: &Login<'_>, why: &str) -> Option<
     Some(fault(format!("{path} answers {}", answer.summary()), remedy))
 }
 
-/// The tokens of a successful answer (RFC 6749 §5.1), and what is wrong with its form.
+/// The tokens of a successful answer (RFC 6749 §5.1), and the faults of its form.
 fn read_tokens(
     check: &'static str,
     path: &str,

@@ -1,4 +1,4 @@
-//! The metadata (RFC 8414): whether it is there, speaks of this issuer, and keeps what it promises.
+//! The metadata (RFC 8414): whether it exists, names this issuer, and has the right endpoints.
 
 use serde_json::{Map, Value};
 
@@ -10,7 +10,7 @@ use super::report::{Fault, Finding, fault, judge, quote};
 use jeton_oauth::Issuer;
 use jeton_oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, REVOCATION_PATH, TOKEN_PATH};
 
-/// The members that lead to something, and where that is.
+/// The members with URLs, and the path of each.
 const ADDRESSES: [(&str, &str); 4] = [
     ("token_endpoint", TOKEN_PATH),
     ("jwks_uri", JWKS_PATH),
@@ -18,12 +18,12 @@ const ADDRESSES: [(&str, &str); 4] = [
     ("revocation_endpoint", REVOCATION_PATH),
 ];
 
-/// Looks at both documents.
+/// Checks the document at both of its addresses.
 pub(super) async fn examine(visit: &Visit) -> Vec<Finding> {
     let path = visit.issuer.well_known_path("oauth-authorization-server");
     let answer = match visit.get(&path).await {
         Ok(answer) => answer,
-        Err(trouble) => return judge("metadata.document", "", vec![unanswered(&trouble)]),
+        Err(error) => return judge("metadata.document", "", vec![unanswered(&error)]),
     };
     let mut findings = judge_document(&visit.issuer, &path, &answer);
     findings.extend(judge("clock.date", "Date agrees with the clock here", {
@@ -32,7 +32,7 @@ pub(super) async fn examine(visit: &Visit) -> Vec<Finding> {
     let other_path = visit.issuer.well_known_path("openid-configuration");
     let faults = match visit.get(&other_path).await {
         Ok(other) => other_faults(&other_path, &other, &answer),
-        Err(trouble) => vec![unanswered(&trouble)],
+        Err(error) => vec![unanswered(&error)],
     };
     let good = format!("{other_path} has the same document");
     findings.extend(judge("metadata.openid_document", &good, faults));
@@ -47,7 +47,7 @@ fn judge_document(issuer: &Issuer, path: &str, answer: &Answer) -> Vec<Finding> 
     let said = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
     let issuer_faults = issuer_fault(issuer.as_str(), said).into_iter().collect();
     let said_faults = said.parse().map(|said| endpoint_faults(&said, &document));
-    // Another issuer is one fault, and not one more for each endpoint below it.
+    // Another issuer is one fault. Each endpoint below that issuer is not a further one.
     let endpoint_faults = match said_faults {
         Ok(faults) if faults.is_empty() => faults,
         _ => endpoint_faults(issuer, &document),
@@ -62,7 +62,7 @@ fn judge_document(issuer: &Issuer, path: &str, answer: &Answer) -> Vec<Finding> 
     .concat()
 }
 
-/// The fault of an issuer that is not the URL (RFC 8414 §3.3), with the mistake that it usually is.
+/// The fault of an issuer that is not the URL (RFC 8414 §3.3), with the likely mistake.
 fn issuer_fault(url: &str, said: &str) -> Option<Fault> {
     if url == said {
         return None;
@@ -93,7 +93,7 @@ fn issuer_fault(url: &str, said: &str) -> Option<Fault> {
     Some(fault(format!("it says that the issuer is {}, not {}", quote(said), quote(url)), remedy))
 }
 
-/// What is wrong with where the document leads.
+/// The faults of the URLs in the document.
 fn endpoint_faults(issuer: &Issuer, document: &Map<String, Value>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (member, path) in ADDRESSES {
@@ -126,7 +126,7 @@ fn judge_grants(document: &Map<String, Value>) -> Vec<Finding> {
     judge("metadata.grants", "the grants password and refresh_token", faults)
 }
 
-/// What is wrong with the second name of the document.
+/// The faults of the document at its second address.
 fn other_faults(path: &str, other: &Answer, first: &Answer) -> Vec<Fault> {
     match read(path, other) {
         Err(fault) => vec![fault],

@@ -1,4 +1,4 @@
-//! What metadata and key set have in common: everyone reads them, and keeps them for a while.
+//! What metadata and key set have in common: everyone may read them, and caches may keep them.
 
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, AGE, DATE, ETAG};
 use serde_json::{Map, Value};
@@ -8,9 +8,9 @@ use super::client::Answer;
 use super::report::{Fault, Finding, fault, judge, quote};
 use jeton_oauth::Timestamp;
 
-/// The longest that Jeton lets its documents be kept.
+/// The largest `max-age` that Jeton sends, in seconds.
 const MAX_AGE_MAX: i64 = 3_600;
-/// How far two clocks may be apart.
+/// How far two clocks may differ, in seconds.
 const OFFSET_MAX: i64 = 30;
 
 /// The document, or what is wrong with it.
@@ -45,7 +45,7 @@ pub(super) fn read(path: &str, answer: &Answer) -> Result<Map<String, Value>, Fa
     })
 }
 
-/// What is wrong with how long a document may be kept.
+/// What is wrong with how long caches may keep a document.
 fn caching_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     let Some(max_age) = answer.max_age() else {
         return vec![fault(
@@ -63,7 +63,7 @@ fn caching_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     if max_age <= 0 {
         faults.push(fault(
             format!("{path} may not be kept at all"),
-            "ask /readyz: a replica that cannot reach its database vouches for its keys ever shorter; or \
+            "ask /readyz: a replica that cannot reach its database shortens max-age; or \
              let the proxy leave Cache-Control as it is",
         ));
     }
@@ -83,18 +83,18 @@ fn caching_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     faults
 }
 
-/// What is wrong with the answer to one who has the document already.
+/// What is wrong with the answer to a caller that has the document already.
 pub(super) fn not_modified_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     if answer.status.as_u16() == 304 {
         return Vec::new();
     }
     vec![fault(
-        format!("who has {path} already gets {} instead of 304", answer.summary()),
+        format!("a caller that has {path} already gets {} instead of 304", answer.summary()),
         "let the proxy pass If-None-Match on, and leave ETag in answers as it is",
     )]
 }
 
-/// What is wrong with who may read a document in a browser.
+/// What is wrong with the origins that may read a document.
 fn cors_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     let seen = answer.field(&ACCESS_CONTROL_ALLOW_ORIGIN);
     if seen == "*" {
@@ -107,7 +107,7 @@ fn cors_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     )]
 }
 
-/// What is wrong with the clock of whoever answered.
+/// What is wrong with the clock of the server that answered.
 pub(super) fn clock_faults(answer: &Answer) -> Vec<Fault> {
     let field = answer.field(&DATE);
     let Ok(date) = httpdate::parse_http_date(&field) else {
@@ -121,7 +121,7 @@ pub(super) fn clock_faults(answer: &Answer) -> Vec<Fault> {
     offset_fault("Date", date, answer.at).into_iter().collect()
 }
 
-/// The fault of two clocks that are too far apart.
+/// The fault of two clocks that differ too much.
 pub(super) fn offset_fault(name: &str, there: Timestamp, here: Timestamp) -> Option<Fault> {
     let offset = there.0.saturating_sub(here.0);
     if offset.abs() <= OFFSET_MAX {
@@ -138,7 +138,7 @@ pub(super) fn offset_fault(name: &str, there: Timestamp, here: Timestamp) -> Opt
     ))
 }
 
-/// Whether a document may be kept and read by pages, as the checks of these names.
+/// Checks whether caches may keep a document, and whether pages may read it. `checks` are the names of the two checks.
 pub(super) fn judge_headers(
     checks: [&'static str; 2],
     path: &str,
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn clocks_may_differ_by_half_a_minute() {
-        // The answers of these tests come at this moment.
+        // The answers of these tests arrive at the first of these times.
         for (date, good) in [
             ("Tue, 14 Nov 2023 22:13:20 GMT", true),
             ("Tue, 14 Nov 2023 22:13:50 GMT", true),

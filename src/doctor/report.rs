@@ -1,11 +1,11 @@
-//! What was found, and what to do about it.
+//! Findings, and what to do about them.
 
 use serde::Serialize;
 
-/// The longest text of a stranger that is shown.
+/// The longest text of somebody else that is shown, in characters.
 const QUOTE_LENGTH_MAX: usize = 100;
 
-/// How it stands with one thing.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -13,9 +13,9 @@ pub enum Outcome {
     Ok,
     /// Worth knowing, such as what was left out.
     Note,
-    /// Good now, and not for long, or a nuisance.
+    /// It works, but not for long, or it is a nuisance.
     Warning,
-    /// Somebody's requests fail because of it, or are not safe.
+    /// Requests fail because of it, or are not safe.
     Wrong,
 }
 
@@ -32,16 +32,16 @@ impl Outcome {
     }
 }
 
-/// One thing that was looked at. No secret or token is ever part of it.
+/// The result of one check. It never contains a secret or token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// A stable name.
+    /// The stable name of the check.
     pub check: &'static str,
-    /// How it stands.
+    /// The result.
     pub outcome: Outcome,
     /// What was seen.
     pub found: String,
-    /// How to mend it, or what would let more be seen.
+    /// How to mend it, or how to let more be seen.
     pub remedy: Option<String>,
 }
 
@@ -75,22 +75,21 @@ impl Finding {
         Self { outcome: Outcome::Wrong, ..Self::note(check, found, remedy) }
     }
 
-    /// Whether somebody's requests fail because of it, or are not safe.
+    /// Whether requests fail because of it, or are not safe.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
         self.outcome == Outcome::Wrong
     }
 }
 
-/// Something that is wrong, and its remedy; the check that asks names it.
+/// What is wrong, and its remedy. The check that found it adds its name.
 pub(super) type Fault = (String, String);
 
-/// A fault that is kept until it is known which check found it.
 pub(super) fn fault(found: impl Into<String>, remedy: impl Into<String>) -> Fault {
     (found.into(), remedy.into())
 }
 
-/// The faults that a check found, or that there are none.
+/// The findings of a check: its faults, or `good` if there are none.
 pub(super) fn judge(check: &'static str, good: &str, faults: Vec<Fault>) -> Vec<Finding> {
     if faults.is_empty() {
         return vec![Finding::ok(check, good)];
@@ -98,7 +97,7 @@ pub(super) fn judge(check: &'static str, good: &str, faults: Vec<Fault>) -> Vec<
     faults.into_iter().map(|(found, remedy)| Finding::wrong(check, found, remedy)).collect()
 }
 
-/// Text that somebody else wrote, cut, and with nothing in it that a terminal would obey.
+/// Text of somebody else, shortened and with control characters escaped, so that a terminal does not obey it.
 pub(super) fn quote(text: &str) -> String {
     let mut cut: String = text.chars().take(QUOTE_LENGTH_MAX).collect();
     if cut.len() < text.len() {
@@ -112,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stranger_wrote_commands_no_terminal() {
+    fn foreign_text_does_not_control_a_terminal() {
         assert_eq!(quote("\u{1b}[2J\"x\""), r#""\u{1b}[2J\"x\"""#);
         assert_eq!(quote(&"é".repeat(101)), format!("\"{}…\"", "é".repeat(100)));
     }

@@ -1,5 +1,4 @@
-//! The endpoints as a client meets them that has no tokens yet: errors have the form of RFC 6749 §5.2,
-//! credentials arrive, and nothing is kept.
+//! The endpoints as a client without tokens sees them: errors are as in RFC 6749 §5.2, credentials arrive, no caching.
 
 use std::collections::HashSet;
 
@@ -9,35 +8,34 @@ use http::{HeaderValue, Method};
 use super::answer::{
     error_faults, faults_of, foreign_answer, get_faults, storing_faults, unanswered,
 };
-use super::client::{Answer, Trouble};
+use super::client::{Answer, RequestError};
 use super::report::{Fault, Finding, fault, judge};
 use super::visit::{Caller, Visit, basic, request};
 use jeton_oauth::client::ClientAuthenticationMethod::{ClientSecretBasic, ClientSecretPost};
 use jeton_oauth::metadata::{INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH};
 
-/// Names of clients that nobody has.
+/// Identifiers that no client has.
 const NOBODY: &str = "jeton-doctor-nobody";
 const NOBODY_ELSE: &str = "jeton-doctor-nobody-else";
-/// Where the service says that it does not know the address of a caller: see `http/forwarded.rs`.
+/// In this field the service says that it does not know the address of a caller: see `http/forwarded.rs`.
 const UNTOLD_FIELD: &str = "x-jeton-forwarded";
 
-/// What was found, with the client as it can be authenticated, if it can.
-pub(super) struct Met {
+/// The findings, and the client if it can authenticate.
+pub(super) struct ClientChecks {
     pub(super) findings: Vec<Finding>,
     pub(super) caller: Option<Caller>,
 }
 
-/// Looks at the errors of the endpoints.
-pub(super) async fn examine(visit: &Visit) -> Met {
+pub(super) async fn examine(visit: &Visit) -> ClientChecks {
     let mut findings = Vec::new();
-    let mut wire = Wire::default();
+    let mut common = CommonChecks::default();
     for (check, path) in [
         ("token.get", TOKEN_PATH),
         ("revocation.get", REVOCATION_PATH),
         ("introspection.get", INTROSPECTION_PATH),
     ] {
         let path = visit.issuer.endpoint_path(path);
-        let answer = wire.note(&path, visit.get(&path).await);
+        let answer = common.note(&path, visit.get(&path).await);
         let faults = faults_of(&path, &answer, |answer| get_faults(&path, answer));
         findings.extend(judge(check, &format!("{path} takes POST, and says so"), faults));
     }
@@ -45,13 +43,13 @@ pub(super) async fn examine(visit: &Visit) -> Met {
 
     let json = HeaderValue::from_static("application/json");
     let as_json = request(Method::POST, &path, &[(CONTENT_TYPE, json)], "{}".to_owned());
-    let answer = wire.note(&path, visit.client.send(as_json).await);
+    let answer = common.note(&path, visit.client.send(as_json).await);
     findings.extend(judge("token.json", "JSON instead of a form is a 4xx", {
         faults_of(&path, &answer, |answer| json_faults(&path, answer))
     }));
 
     let twice = [("grant_type", "password"), ("grant_type", "password")];
-    let answer = wire.note(&path, visit.post(&path, None, &twice).await);
+    let answer = common.note(&path, visit.post(&path, None, &twice).await);
     findings.extend(judge("token.malformed", "a repeated parameter is invalid_request", {
         faults_of(&path, &answer, |answer| error_faults(&path, answer, 400, "invalid_request"))
     }));
@@ -60,31 +58,31 @@ pub(super) async fn examine(visit: &Visit) -> Met {
         let remedy = "mend token.malformed first: no form comes back from Jeton";
         findings.push(Finding::note(
             "token.unknown_client",
-            "left out, and all of clients",
+            "left out, and all other checks of the client",
             remedy,
         ));
-        findings.extend(wire.findings());
-        return Met { findings, caller: None };
+        findings.extend(common.findings());
+        return ClientChecks { findings, caller: None };
     }
 
     let nobody = [("grant_type", "password"), ("client_id", NOBODY)];
-    let answer = wire.note(&path, visit.post(&path, None, &nobody).await);
+    let answer = common.note(&path, visit.post(&path, None, &nobody).await);
     findings.extend(judge("token.unknown_client", "an unknown client is invalid_client", {
         faults_of(&path, &answer, |answer| error_faults(&path, answer, 401, "invalid_client"))
     }));
 
-    // Two names that contradict each other are seen before either is looked up: so it shows whether
-    // the header arrives, and nothing is counted as a failure.
+    // The service notices contradictory identifiers before it looks either up. So this shows whether the header
+    // arrives, and no failure is counted.
     let contradiction = [(AUTHORIZATION, basic(NOBODY_ELSE, ""))];
-    let answer = wire.note(&path, visit.post_with(&path, None, &nobody, &contradiction).await);
+    let answer = common.note(&path, visit.post_with(&path, None, &nobody, &contradiction).await);
     let authorization = faults_of(&path, &answer, |answer| authorization_faults(&path, answer));
     let arrives = authorization.is_empty();
     findings.extend(judge("proxy.authorization", "Authorization arrives", authorization));
 
-    let (of_client, caller) = authenticate(visit, &path, arrives, &mut wire).await;
+    let (of_client, caller) = authenticate(visit, &path, arrives, &mut common).await;
     findings.extend(of_client);
-    findings.extend(wire.findings());
-    Met { findings, caller }
+    findings.extend(common.findings());
+    ClientChecks { findings, caller }
 }
 
 fn json_faults(path: &str, answer: &Answer) -> Vec<Fault> {
@@ -105,12 +103,12 @@ fn authorization_faults(path: &str, answer: &Answer) -> Vec<Fault> {
     error_faults(path, answer, 400, "invalid_request")
 }
 
-/// Has the client prove who it is, without a login; in the body too, if that does not succeed.
+/// Authenticates the client without a login. If that fails, it also tries the secret in the body.
 async fn authenticate(
     visit: &Visit,
     path: &str,
     authorization_arrives: bool,
-    wire: &mut Wire,
+    common: &mut CommonChecks,
 ) -> (Vec<Finding>, Option<Caller>) {
     let Some(caller) = &visit.caller else {
         let remedy = "--client ID, with --client-secret-file FILE if it has a secret";
@@ -119,10 +117,10 @@ async fn authenticate(
         return (vec![left_out], None);
     };
     let form = [("grant_type", "password")];
-    let answer = match wire.note(path, visit.post(path, Some(caller), &form).await) {
+    let answer = match common.note(path, visit.post(path, Some(caller), &form).await) {
         Ok(answer) => answer,
-        Err(trouble) => {
-            return (judge("client.authentication", "", vec![unanswered(&trouble)]), None);
+        Err(error) => {
+            return (judge("client.authentication", "", vec![unanswered(&error)]), None);
         }
     };
     let (faults, caller) = match answer.error_code().as_deref() {
@@ -148,10 +146,10 @@ async fn authenticate(
             (faults, caller)
         }
     };
-    let good = "the client is who it says; without user name its request is invalid_request";
+    let good = "the client authenticates; its request without a user name is invalid_request";
     let mut findings = judge("client.authentication", good, faults);
     if let Some(caller) = &caller {
-        findings.extend(unsupported_grant(visit, path, caller, wire).await);
+        findings.extend(unsupported_grant(visit, path, caller, common).await);
     }
     (findings, caller)
 }
@@ -187,38 +185,42 @@ fn refused(caller: &Caller, succeeds_in_body: bool, authorization_arrives: bool)
              --client-secret-file"
         )
     };
-    fault(format!("the client {id} is refused, which says no more to anyone"), remedy)
+    fault(format!("the client {id} is refused, and the answer does not say why"), remedy)
 }
 
 async fn unsupported_grant(
     visit: &Visit,
     path: &str,
     caller: &Caller,
-    wire: &mut Wire,
+    common: &mut CommonChecks,
 ) -> Vec<Finding> {
     let form = [("grant_type", "urn:example:jeton-doctor")];
-    let answer = wire.note(path, visit.post(path, Some(caller), &form).await);
-    let good = "a grant that there is not is unsupported_grant_type";
+    let answer = common.note(path, visit.post(path, Some(caller), &form).await);
+    let good = "an unknown grant is unsupported_grant_type";
     judge("token.unsupported_grant", good, {
         faults_of(path, &answer, |answer| error_faults(path, answer, 400, "unsupported_grant_type"))
     })
 }
 
-/// What all answers of the token endpoint must have.
+/// What all answers of the token endpoint must have in common.
 #[derive(Default)]
-struct Wire {
+struct CommonChecks {
     storing: Vec<Fault>,
-    /// The answers' names, each of which Jeton gives once.
+    /// The request ids. Jeton gives each only once.
     request_ids: HashSet<HeaderValue>,
     anonymous: bool,
     repeated: bool,
-    /// What the service says of the address that it saw: see `http/forwarded.rs`.
+    /// The last value of [`UNTOLD_FIELD`].
     untold: Option<String>,
 }
 
-impl Wire {
-    /// Looks at one answer, and hands it on.
-    fn note(&mut self, path: &str, answer: Result<Answer, Trouble>) -> Result<Answer, Trouble> {
+impl CommonChecks {
+    /// Looks at an answer, and returns it.
+    fn note(
+        &mut self,
+        path: &str,
+        answer: Result<Answer, RequestError>,
+    ) -> Result<Answer, RequestError> {
         if let Ok(answer) = &answer
             && foreign_answer(path, answer).is_none()
         {
@@ -252,7 +254,7 @@ impl Wire {
             Finding::warning(
                 "proxy.request_id",
                 "answers lack X-Request-Id",
-                "let the proxy leave it in answers: the log of Jeton has the same, to find a request by",
+                "let the proxy leave it in answers: it finds the request in the log of Jeton",
             )
         } else {
             Finding::ok("proxy.request_id", "answers have the X-Request-Id of the log")
@@ -261,7 +263,7 @@ impl Wire {
     }
 }
 
-/// What a service said of the address that a request came from, which it says only when something is wrong.
+/// The finding for what the service says about the caller's address. It says something only if something is wrong.
 fn address_finding(untold: &str) -> Finding {
     let (found, remedy) = match untold {
         "missing" => (
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_client_is_told_what_may_be() {
+    fn each_refusal_of_a_client_has_its_own_remedy() {
         let secret = Some(Secret::new("s".to_owned()));
         let caller = Caller { id: "web".to_owned(), secret, method: ClientSecretBasic };
         let public = Caller { secret: None, ..caller.clone() };
@@ -320,16 +322,16 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_told_apart_by_their_names() {
+    fn cached_answers_are_noticed_by_their_request_ids() {
         let outcomes = |ids: &[&'static str]| -> Vec<Outcome> {
-            let mut wire = Wire::default();
+            let mut common = CommonChecks::default();
             for id in ids {
                 let name = ("x-request-id", *id);
                 let fields: &[_] = &[JSON, ("cache-control", "no-store"), name];
                 let fields = if id.is_empty() { &fields[..2] } else { fields };
-                wire.note("/token", Ok(answer(400, fields, "{}"))).ok();
+                common.note("/token", Ok(answer(400, fields, "{}"))).ok();
             }
-            wire.findings().into_iter().map(|finding| finding.outcome).collect()
+            common.findings().into_iter().map(|finding| finding.outcome).collect()
         };
         assert_eq!(outcomes(&["a", "b"]), [Outcome::Ok, Outcome::Ok]);
         assert_eq!(outcomes(&["a", "b", "a"]), [Outcome::Wrong, Outcome::Ok]);

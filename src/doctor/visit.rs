@@ -1,23 +1,22 @@
-//! Who comes to see the service, and how its requests are made.
+//! Who checks the service, and how requests are made.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
 use http::{HeaderValue, Method, Request};
 
-use super::client::{Answer, Client, Trouble};
+use super::client::{Answer, Client, RequestError};
 use jeton_oauth::client::ClientAuthenticationMethod::{self, ClientSecretBasic, ClientSecretPost};
 use jeton_oauth::{Issuer, Secret};
 
-/// What is known of the service, and who may ask for what.
+/// The service to check, and who asks it for what.
 pub(super) struct Visit {
     pub(super) issuer: Issuer,
     pub(super) client: Client,
-    /// Who asks for tokens.
+    /// The client that asks for tokens.
     pub(super) caller: Option<Caller>,
-    /// Who asks about tokens.
+    /// The resource server that introspects them.
     pub(super) introspector: Option<Caller>,
-    /// Who logs in.
     pub(super) user: Option<User>,
     pub(super) wrong_password: bool,
     pub(super) scope: Option<String>,
@@ -29,23 +28,21 @@ pub(super) struct Visit {
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     pub(super) id: String,
-    /// Nothing if it is public.
+    /// `None` if it is public.
     pub(super) secret: Option<Secret>,
     pub(super) method: ClientAuthenticationMethod,
 }
 
-/// A user that the service knows.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: String,
     pub(super) password: Secret,
 }
 
-/// A parameter of a form.
 pub(super) type Pair<'a> = (&'a str, &'a str);
 
 impl Visit {
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, Trouble> {
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, RequestError> {
         self.get_with(path, &[]).await
     }
 
@@ -53,28 +50,27 @@ impl Visit {
         &self,
         path: &str,
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         self.client.send(request(Method::GET, path, fields, String::new())).await
     }
 
-    /// Posts a form, as this client if there is one.
+    /// Posts a form, authenticated as `caller` if there is one.
     pub(super) async fn post(
         &self,
         path: &str,
         caller: Option<&Caller>,
         form: &[Pair<'_>],
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         self.post_with(path, caller, form, &[]).await
     }
 
-    /// Posts a form with further header fields.
     pub(super) async fn post_with(
         &self,
         path: &str,
         caller: Option<&Caller>,
         form: &[Pair<'_>],
         fields: &[(HeaderName, HeaderValue)],
-    ) -> Result<Answer, Trouble> {
+    ) -> Result<Answer, RequestError> {
         let mut form = form.to_vec();
         let mut fields = fields.to_vec();
         match caller {
@@ -94,7 +90,6 @@ impl Visit {
     }
 }
 
-/// A request to this path.
 pub(super) fn request(
     method: Method,
     path: &str,
@@ -108,7 +103,7 @@ pub(super) fn request(
     request
 }
 
-/// `Authorization` of a client: both halves are encoded as in a form (RFC 6749 §2.3.1).
+/// `Authorization` of a client. Both halves are form-encoded (RFC 6749 §2.3.1).
 pub(super) fn basic(id: &str, secret: &str) -> HeaderValue {
     let encode = |text: &str| {
         let pair = serde_urlencoded::to_string([("", text)]).expect("a text is a form");

@@ -1,5 +1,4 @@
-//! One connection, from its handshake to its end: which protocol is spoken, within which limits, and who closes
-//! it.
+//! One connection from its handshake to its end: the protocol, its limits, and who closes it.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,82 +22,74 @@ use super::server::Stage;
 use super::slots::Slot;
 use crate::TrustedProxy;
 
-/// How long a TLS handshake may take, and a request that comes when its connection is evicted.
+/// How long a TLS handshake may take, and also a request that arrives while its connection is being closed.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often the other end of an HTTP/2 connection is asked whether it is still there, and how long it may take to
-/// say so.
+/// How often the other end of an HTTP/2 connection is pinged, and how long it may take to reply.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 /// The most octets that the head of a request may have.
 const HEAD_LENGTH_MAX: usize = 16 * 1_024;
-/// The most header fields that a request may have.
 pub(super) const HEADERS_MAX: usize = 64;
-/// How many requests one HTTP/2 connection may have under way.
+/// How many requests one HTTP/2 connection may have in progress.
 const STREAMS_MAX: u32 = 100;
-/// How much content an HTTP/2 connection may send ahead of what is read, and each stream of it.
+/// How many octets of content an HTTP/2 connection, and each of its streams, may send before they are read.
 const HTTP2_WINDOW: u32 = 65_535;
 const STREAM_WINDOW: u32 = 16 * 1_024;
-/// How much of its answers an HTTP/2 stream may have waiting to be taken.
+/// How many octets of its answers an HTTP/2 stream may have waiting to be taken.
 const SEND_BUFFER_MAX: usize = 64 * 1_024;
 /// How long a connection may take to close once it was told to.
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For how long connections are kept that have no request under way.
+/// How long connections without a request in progress are kept open.
 #[derive(Clone, Debug)]
 pub struct IdleTimes {
-    /// Those of proxies.
+    /// Connections from `proxies`.
     pub of_proxies: Duration,
-    /// Who is one.
+    /// The networks of proxies.
     pub proxies: Vec<TrustedProxy>,
-    /// Those of everybody else.
+    /// All other connections.
     pub of_others: Duration,
 }
 
 impl IdleTimes {
-    /// That of a connection from an address.
     pub(super) fn of(&self, peer: IpAddr) -> Duration {
         let is_proxy = self.proxies.iter().any(|network| network.contains(peer));
         if is_proxy { self.of_proxies } else { self.of_others }
     }
 }
 
-/// A connection that was accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
-    /// The address of the other end.
     pub(super) peer: IpAddr,
-    /// How long it may have no request under way. In HTTP/1.1 that is also how long the head of a request may take,
-    /// from the answer before it.
+    /// How long it may have no request in progress. In HTTP/1.1 this includes receiving the head of the next request.
     pub(super) idle_time: Duration,
-    /// What is sent as `Strict-Transport-Security` if the connection is encrypted.
+    /// The value of `Strict-Transport-Security`, if the connection is encrypted.
     pub(super) strict_transport: Option<&'static str>,
     pub(super) slot: Arc<Slot>,
-    /// How far its listener is.
+    /// How far its listener is with stopping.
     pub(super) stage: watch::Receiver<Stage>,
 }
 
 impl Connection {
-    /// Waits until the listener has come to a stage.
+    /// Waits until the listener has reached a stage.
     pub(super) async fn stage(&self, stage: Stage) {
-        // Without a listener nothing more is to be expected of it.
+        // If the listener has gone, no stage follows.
         self.stage.clone().wait_for(|now| *now >= stage).await.ok();
     }
 
-    /// Whether the listener has come to a stage.
     pub(super) fn is_at(&self, stage: Stage) -> bool {
         *self.stage.borrow() >= stage
     }
 }
 
-/// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Either side had enough.
+    /// Either side closed it.
     Done,
-    /// Another needed its slot.
+    /// Another connection needed its slot.
     GaveWay,
 }
 
-/// Speaks with one caller until either side has enough.
+/// Serves a connection until it ends.
 pub(super) async fn converse(
     stream: TcpStream,
     connection: Connection,
@@ -129,13 +120,12 @@ async fn serve_http1(
     routes: BoxedFilter<(Response,)>,
 ) -> Ending {
     let serving = http1::Builder::new()
-        // hyper would make a timer for each request. `drive` has one for the connection.
+        // hyper would use a timer for each request. `drive` has one for the connection.
         .header_read_timeout(None)
         .max_buf_size(HEAD_LENGTH_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
-    // While the listener drains, each answer says that it is the last; a connection that was closed before could
-    // have a request on its way.
+    // While the listener drains, each answer closes its connection. Earlier, a request could be on its way.
     drive(Box::pin(serving), &connection, Duration::ZERO, Stage::Closing).await
 }
 
@@ -154,13 +144,14 @@ async fn serve_http2(
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_INTERVAL)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
-    // RFC 9113 §6.8: GOAWAY says which requests will be answered, so it comes as soon as possible.
+    // RFC 9113 §6.8: GOAWAY tells the caller which requests will be answered, so it is sent as soon as possible.
     drive(Box::pin(serving), &connection, CLOSE_TIMEOUT, Stage::Draining).await
 }
 
-/// Runs a connection to its end: until it closes, was idle too long, has to be evicted, or its listener comes to
-/// the stage in which such connections are told to close. One that was idle too long has the time of the farewell to
-/// take leave of its caller. It is boxed, because a task has room for the largest of all that it may come to do.
+/// Runs a connection to its end: until it closes, is idle for too long or evicted, or its listener reaches stage
+/// `last`. A connection that is idle for too long may still answer a request that comes within `farewell`.
+///
+/// Boxed, because a task reserves memory for the largest state that it may reach.
 async fn drive<C>(
     mut serving: Pin<Box<C>>,
     connection: &Connection,
@@ -171,7 +162,7 @@ where
     C: GracefulConnection,
 {
     let (slot, idle_time) = (&connection.slot, connection.idle_time);
-    // The handshake does not count.
+    // The handshake does not count as idle time.
     let begun = Instant::now();
     let idle_since = || slot.idle_since().map(|since| since.max(begun));
     loop {
@@ -187,7 +178,7 @@ where
                     close(serving.as_mut(), slot, Duration::ZERO).await;
                     return Ending::GaveWay;
                 }
-                // Its caller went on just in time.
+                // A request arrived just in time.
                 None => continue,
             },
             () = sleep_until(look_again) => {}
@@ -201,7 +192,7 @@ where
     }
 }
 
-/// Closes a connection that waits for its caller, after the farewell unless a request comes meanwhile.
+/// Closes a connection that waits for its caller. If a request comes within `farewell`, it is answered first.
 async fn close<C: GracefulConnection>(mut serving: Pin<&mut C>, slot: &Slot, farewell: Duration) {
     let closed = timeout(farewell, finish(serving.as_mut())).await;
     if closed.is_err() && slot.waits_since().is_none() {
@@ -209,7 +200,7 @@ async fn close<C: GracefulConnection>(mut serving: Pin<&mut C>, slot: &Slot, far
     }
 }
 
-/// Lets a connection finish what is in flight and close.
+/// Answers the requests in progress, then closes the connection.
 async fn finish<C: GracefulConnection>(mut serving: Pin<&mut C>) {
     serving.as_mut().graceful_shutdown();
     serving.await.ok();

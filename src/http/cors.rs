@@ -11,26 +11,26 @@ use warp::reply::Response;
 use super::reply::text_value;
 use jeton_oauth::CorsOrigin;
 
-/// The fields that pages of another origin may always set.
+/// The request headers that pages of another origin may always set.
 const ALLOWED_HEADERS: &str = "Authorization, Content-Type, X-Requested-With";
-/// The most further fields that a page may ask for, and the most octets that they may have together.
+/// How many further headers a page may ask for, and how many octets their list may have.
 const ASKED_HEADERS_MAX: usize = 32;
 const ASKED_HEADERS_LENGTH_MAX: usize = 1_024;
 
-/// Who may read the responses of a route from a page of another origin.
+/// The pages of other origins that may read the responses of a route.
 #[derive(Clone, Debug)]
 pub(super) enum CorsPolicy {
-    /// Everyone: the public documents.
+    /// All: the public documents.
     Everyone,
-    /// The configured origins.
+    /// Those of the configured origins.
     Listed(Vec<CorsOrigin>),
-    /// Nobody: introspection is not for browsers.
+    /// None: introspection is not for browsers.
     Nobody,
 }
 
 impl CorsPolicy {
-    /// Whether a page sent this request that may not use the route. A form needs no preflight, so
-    /// a hostile page could make browsers guess passwords; it is refused before any work.
+    /// Whether a page sent this request that may not use the route. It is refused before any work: a form needs no
+    /// preflight, so a hostile page could make browsers guess passwords.
     pub(super) fn refuses(&self, headers: &HeaderMap) -> bool {
         match self {
             Self::Everyone => false,
@@ -54,7 +54,7 @@ impl CorsPolicy {
         }
     }
 
-    /// Who will read the response, as far as a browser is told.
+    /// The CORS headers of the response to this request.
     pub(super) fn reader(&self, request: &HeaderMap) -> Reader {
         Reader {
             origin: self.allowed(request),
@@ -68,8 +68,8 @@ impl CorsPolicy {
     }
 }
 
-/// The fields that a page of a listed origin may set: tracing adds its own, such as `traceparent`, and no field
-/// means anything here that is not known. Names that are none, or too many, are not repeated.
+/// The headers that a page of a listed origin may set, including those it asks for: tracing adds its own, such as
+/// `traceparent`, and the service ignores unknown headers. Invalid names, or too many, are not repeated.
 fn allowed_headers(request: &HeaderMap) -> HeaderValue {
     let mut lines = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let only = lines.next().filter(|_| lines.next().is_none());
@@ -95,7 +95,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Adds it, given the methods of the route.
+    /// Adds the headers. `allow` are the methods of the route.
     pub(super) fn decorate(self, allow: &[Method], response: &mut Response) {
         let headers = response.headers_mut();
         if self.varies {

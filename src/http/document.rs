@@ -1,4 +1,4 @@
-//! Documents that are served from memory: what is the same for every caller is made once, when the document is new.
+//! Documents served from memory. What is the same for every caller is computed once for each new document.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use super::reply;
 use jeton_crypto::digest;
 use jeton_service::metadata::Document;
 
-/// Where the document of a route comes from, and how it was last answered.
+/// The source of a route's document, and its last response.
 pub(super) struct Documents {
     read: Box<dyn Fn() -> Arc<Document> + Send + Sync>,
     written: ArcSwapOption<Written>,
 }
 
-/// A document with the head of the answers that have it.
+/// A document with the head of its responses.
 struct Written {
     document: Arc<Document>,
     /// A strong entity tag (RFC 9110 §8.8.3).
@@ -34,7 +34,7 @@ impl Documents {
         Self { read: Box::new(read), written: ArcSwapOption::empty() }
     }
 
-    /// The document as it is now, or that the caller has it already (RFC 9110 §13.1.2).
+    /// The current document, or 304 if the caller has it already (RFC 9110 §13.1.2).
     pub(super) fn answer(&self, request: &HeaderMap, head: bool) -> Response {
         let written = self.written();
         let Written { document, etag, headers } = &*written;
@@ -72,8 +72,8 @@ impl Documents {
     }
 }
 
-/// The head of the answers with this document. What is set for each answer, or by the cross-origin rules, has its
-/// place here already.
+/// The head of the responses with this document. Headers that are set later, for each response or by CORS, are already
+/// inserted, so that the map need not grow.
 fn head_of(document: &Document, etag: &str) -> HeaderMap {
     let mut response = reply::with_defences(StatusCode::OK, Bytes::new());
     CorsPolicy::Everyone.reader(&HeaderMap::new()).decorate(&[], &mut response);

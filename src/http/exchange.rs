@@ -1,4 +1,4 @@
-//! One request on a connection: what is done to every one of them before the routes see it, and to its answer.
+//! One request on a connection: what happens before the routes see it, and to its answer.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -27,55 +27,50 @@ use super::slots::RequestUnderWay;
 use jeton_crypto::random;
 use jeton_oauth::Seconds;
 
-/// The most octets of content that are thrown away so that the connection can go on.
+/// The most octets of unread content that are discarded to keep the connection.
 const DISCARDED_MAX: usize = 16 * 1_024;
-/// How long they may take to arrive.
+/// How long these octets may take to arrive.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a request arrived.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
-    /// Its head.
     pub(super) headers: Arc<HeaderMap>,
-    /// Its name, in the log and in `X-Request-Id`.
+    /// Its id, in the log and in `X-Request-Id`.
     pub(super) request_id: Arc<str>,
-    /// The address of the other end of the connection.
     pub(super) peer: IpAddr,
-    /// Whether two readers could disagree about whom it is for.
+    /// Whether its host or target could be read in two ways.
     pub(super) ambiguous: bool,
 }
 
-/// The content of a request, which begins the service's turn when it has come whole. Dropped before that, it
-/// leaves what has not come yet to `unread`.
+/// The content of a request. When it is complete, the service's turn begins. If dropped before, the rest is kept.
 struct Content {
     incoming: Option<Incoming>,
     under_way: Arc<RequestUnderWay>,
     memory: Arc<RequestMemory>,
-    course: Arc<Course>,
+    state: Arc<ContentState>,
 }
 
-/// How it went with the content of a request.
 #[derive(Default)]
-struct Course {
-    /// What is left of it that the routes did not read to its end.
+struct ContentState {
+    /// What the routes did not read.
     unread: Mutex<Option<Incoming>>,
-    /// Told when the room is used up; no content comes then.
-    no_room: Notify,
+    /// Notified when the request memory is used up. Then no more content is read.
+    out_of_memory: Notify,
 }
 
 impl Content {
-    /// The content of a request; the turn begins at once if there is nothing to wait for.
+    /// The content of a request. If there is none, the service's turn begins immediately.
     fn new(
         incoming: Incoming,
         under_way: &Arc<RequestUnderWay>,
         memory: &Arc<RequestMemory>,
-        course: &Arc<Course>,
+        state: &Arc<ContentState>,
     ) -> Self {
         let mut content = Self {
             incoming: Some(incoming),
             under_way: Arc::clone(under_way),
             memory: Arc::clone(memory),
-            course: Arc::clone(course),
+            state: Arc::clone(state),
         };
         if content.is_end_stream() {
             content.end();
@@ -83,7 +78,7 @@ impl Content {
         content
     }
 
-    /// It has come whole, or no more of it will come.
+    /// The content is complete, or no more will come.
     fn end(&mut self) {
         self.incoming = None;
         self.under_way.begin();
@@ -103,7 +98,7 @@ impl Body for Content {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && !self.memory.grow(frame.data_ref().map_or(0, Bytes::len))
         {
-            self.course.no_room.notify_one();
+            self.state.out_of_memory.notify_one();
             return Poll::Pending;
         }
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.is_end_stream() {
@@ -124,18 +119,18 @@ impl Body for Content {
 impl Drop for Content {
     fn drop(&mut self) {
         if let Some(rest) = self.incoming.take() {
-            *self.course.unread() = Some(rest);
+            *self.state.unread() = Some(rest);
         }
     }
 }
 
-impl Course {
+impl ContentState {
     fn unread(&self) -> MutexGuard<'_, Option<Incoming>> {
         self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The content of an answer, which keeps the room of its request until it was taken.
+/// The content of an answer. It keeps the memory of its request reserved until the caller has taken it.
 pub(super) struct Answer {
     content: Pin<Box<dyn Body<Data = Bytes, Error = warp::Error> + Send>>,
     _memory: Arc<RequestMemory>,
@@ -161,7 +156,7 @@ impl Body for Answer {
     }
 }
 
-/// Throws away what is left of content, if it is little and comes soon; whether the end was reached.
+/// Discards the rest of the content if it is short and comes soon. Returns whether its end was reached.
 async fn discard(mut rest: Incoming) -> bool {
     if rest.size_hint().upper().is_none_or(|most| most > DISCARDED_MAX as u64) {
         return false;
@@ -177,7 +172,7 @@ async fn discard(mut rest: Incoming) -> bool {
     timeout(DISCARD_TIMEOUT, to_the_end).await.unwrap_or(false)
 }
 
-/// Answers the requests of a connection by the routes. The only error is that of a stream that is refused.
+/// Answers the requests of a connection with the routes. Its only error refuses a stream.
 pub(super) fn service(
     connection: Connection,
     routes: BoxedFilter<(Response,)>,
@@ -189,7 +184,7 @@ pub(super) fn service(
 > {
     let routes = TowerToHyperService::new(warp::service(routes));
     service_fn(move |request: http::Request<Incoming>| {
-        // Boxed, so that a request without room takes none, not even until its turn comes.
+        // Boxed, so that a request without memory takes none, not even until it is polled.
         let answering = RequestMemory::new(&connection.slot, &request)
             .map(|memory| Box::pin(answer(connection.clone(), routes.clone(), request, memory)));
         async move {
@@ -201,12 +196,11 @@ pub(super) fn service(
     })
 }
 
-/// RFC 9113 §8.7: nothing was done with the stream, so its caller may try again.
+/// RFC 9113 §8.7: nothing was done for this stream, so the caller may send it again.
 fn refused() -> h2::Error {
     h2::Reason::REFUSED_STREAM.into()
 }
 
-/// Answers one request.
 async fn answer<R>(
     connection: Connection,
     routes: R,
@@ -225,66 +219,65 @@ where
         Arrival { headers, request_id: Arc::clone(&request_id), peer: connection.peer, ambiguous };
     request.extensions_mut().insert(arrival);
     if request.uri().path_and_query().is_none() {
-        // warp panics at a target that is a host alone, as of CONNECT.
+        // warp panics at a target that is a host only, as of CONNECT.
         *request.uri_mut() = Uri::from_static("/");
     }
-    let course = Arc::new(Course::default());
-    let content = |incoming| Content::new(incoming, &under_way, &memory, &course);
+    let state = Arc::new(ContentState::default());
+    let content = |incoming| Content::new(incoming, &under_way, &memory, &state);
     let mut response = {
         let mut answer = pin!(routes.call(request.map(content)));
         if too_many_fields {
-            // HTTP/1.1 refuses them itself; HTTP/2 only bounds their length.
+            // hyper refuses them itself in HTTP/1.1; in HTTP/2 it limits only their length.
             reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
         } else if connection.is_at(Stage::Over) {
-            // What is under way is answered, and nothing that came too late is begun.
+            // Requests in progress are answered, but none is begun this late.
             reply::unavailable(Seconds::new(1))
-        } else if let Poll::Ready(Ok(response)) = at_once(answer.as_mut()).await {
-            // As a rule a document: nothing is waited for.
+        } else if let Poll::Ready(Ok(response)) = poll_once(answer.as_mut()).await {
+            // Usually a document: it is ready without waiting.
             response
         } else {
             tokio::select! {
                 biased;
                 () = connection.stage(Stage::Over) => reply::unavailable(Seconds::new(1)),
-                () = course.no_room.notified() => return Err(refused()),
+                () = state.out_of_memory.notified() => return Err(refused()),
                 Ok(response) = answer => response,
             }
         }
     };
-    let rest = course.unread().take();
+    let rest = state.unread().take();
     let headers = response.headers_mut();
     headers.insert(reply::REQUEST_ID, reply::text_value(&request_id));
-    let said = headers.contains_key(CONNECTION);
-    if !framing.is_stream && closes(framing, said, rest, &connection).await {
+    let is_closing = headers.contains_key(CONNECTION);
+    if !framing.is_stream && closes(framing, is_closing, rest, &connection).await {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(policy) = connection.strict_transport {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(policy));
     }
-    // However much of the request came: from here on it is the caller's turn anew.
+    // The answer ends the service's turn even if content is still arriving.
     under_way.begin();
     drop(under_way);
     Ok(response.map(|content| Answer { content: Box::pin(content), _memory: memory }))
 }
 
-/// What a future comes to without being waited for.
-async fn at_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+/// Polls a future once.
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
-/// Makes sure that the next request begins where this one ends, or that none follows; whether the connection is
-/// closed after the answer.
+/// Makes sure that the next request begins where this one ends, or returns `true`: the connection must close.
 async fn closes(
     framing: Framing,
-    said: bool,
+    is_closing: bool,
     rest: Option<Incoming>,
     connection: &Connection,
 ) -> bool {
-    if said || framing.chunked || connection.is_at(Stage::Draining) {
+    if is_closing || framing.chunked || connection.is_at(Stage::Draining) {
         return true;
     }
     match rest {
         None => false,
-        Some(_) if framing.asks => true,
+        Some(_) if framing.expects_continue => true,
         Some(rest) => {
             connection.slot.evict_first();
             !discard(rest).await
@@ -295,13 +288,13 @@ async fn closes(
 /// What the head of a request says about its content.
 #[derive(Clone, Copy, Debug)]
 struct Framing {
-    /// RFC 9112 §6.1: hyper lets the chunks win over a length and does not say that there was one, so no request
-    /// follows chunks, and none can be smuggled behind them.
+    /// RFC 9112 §6.1: if there are both chunks and a length, hyper uses the chunks and does not report the length. So
+    /// no request may follow chunks, and none can be smuggled behind them.
     chunked: bool,
-    /// RFC 9110 §10.1.1: the caller waits to be asked for it. After a refusal it may come or not, so nobody knows
-    /// where the next request begins.
-    asks: bool,
-    /// HTTP/2: a request is a stream, which ends without its connection.
+    /// RFC 9110 §10.1.1: the caller waits for `100 Continue`. After a refusal it may send the content or not, so nobody
+    /// knows where the next request begins.
+    expects_continue: bool,
+    /// In HTTP/2 a request is a stream, which ends without its connection.
     is_stream: bool,
 }
 
@@ -309,13 +302,13 @@ impl Framing {
     fn of(request: &http::Request<Incoming>) -> Self {
         Self {
             chunked: request.headers().contains_key(TRANSFER_ENCODING),
-            asks: request.headers().contains_key(EXPECT),
+            expects_continue: request.headers().contains_key(EXPECT),
             is_stream: request.version() > Version::HTTP_11,
         }
     }
 }
 
-/// RFC 9112 §3.2: a request without exactly one valid host, or with a host for its target.
+/// RFC 9112 §3.2: a request without exactly one valid host, or whose target is a host.
 fn is_ambiguous(request: &http::Request<Incoming>) -> bool {
     if request.uri().path_and_query().is_none() {
         return true;
@@ -331,7 +324,7 @@ fn is_ambiguous(request: &http::Request<Incoming>) -> bool {
     }
 }
 
-/// Whether a field value is a host, perhaps with a port (RFC 9110 §7.2), or empty.
+/// Whether a header value is empty, or a host with or without a port (RFC 9110 §7.2).
 fn is_host(value: &HeaderValue) -> bool {
     let octets = value.as_bytes();
     octets.is_empty()

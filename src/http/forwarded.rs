@@ -1,6 +1,6 @@
-//! Where a request came from, as far as that can be believed.
+//! The addresses that a request came from, as far as they can be trusted.
 //!
-//! `X-Forwarded-For` alone is read. A proxy that sets it may pass on a `Forwarded` that its caller forged.
+//! Only `X-Forwarded-For` is read: a proxy that sets it may pass on a forged `Forwarded`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,8 @@ use http::{HeaderMap, HeaderName};
 use crate::TrustedProxy;
 use jeton_service::throttle::origin::{Source, Untold};
 
-/// The field that is read.
 const FIELD: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The field of answers that tells `jeton doctor` what is wrong with it. It names no address.
+/// A response header that tells `jeton doctor` what is wrong with `X-Forwarded-For`. It contains no address.
 pub(super) const UNTOLD_FIELD: HeaderName = HeaderName::from_static("x-jeton-forwarded");
 
 /// The proxies whose `X-Forwarded-For` is believed.
@@ -24,20 +23,20 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Believes the proxies in these networks.
+    /// Trusts the proxies in these networks.
     #[must_use]
     pub fn new(networks: Vec<TrustedProxy>) -> Self {
         Self { networks, ..Self::default() }
     }
 
-    /// The address of the caller: the peer of the connection or, if that is a trusted proxy, the
-    /// last address of `X-Forwarded-For` that is none. What stands before it was written by the
-    /// caller, and is of use only if that is a client that is believed.
+    /// Finds the caller: the peer of the connection or, if that is a trusted proxy, the last address of
+    /// `X-Forwarded-For` that is not one. What stands before it was written by the caller, and is used only for a
+    /// client that may name its end users.
     #[must_use]
     pub fn source(&self, peer: IpAddr, headers: &HeaderMap) -> Source {
         let is_trusted =
             |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
-        // Octet by octet: what a caller wrote at the beginning of a line must not make the rest unreadable.
+        // Parsed as octets: what a caller wrote at the beginning of a line must not make the rest unreadable.
         let lines = headers.get_all(FIELD).iter().rev();
         let mut hops =
             lines.flat_map(|line| line.as_bytes().rsplit(|octet| *octet == b',')).map(address_of);
@@ -48,7 +47,7 @@ impl TrustedProxies {
                 nothing => {
                     let untold = match nothing {
                         Some(_) => Some(Untold::Unreadable),
-                        // A proxy that names another one has called itself.
+                        // A proxy that names another proxy has called for itself.
                         None => forwarded.is_none().then_some(Untold::Missing),
                     };
                     return Source { address: Some(address), end_user: None, untold };
@@ -57,13 +56,12 @@ impl TrustedProxies {
         }
         let is_read = is_trusted(peer);
         let untold = (!is_read && headers.contains_key(FIELD)).then_some(Untold::Untrusted);
-        // A client that is a trusted proxy itself has named its end user last.
+        // A client that is itself a trusted proxy has put its end user last.
         let end_user = hops.next().unwrap_or(forwarded);
         Source { address: Some(address), end_user, untold }
     }
 
-    /// Warns the first time that a trusted proxy sends nothing, and the first time that it sends what is
-    /// not understood.
+    /// Logs the first time that a trusted proxy sends no header, and the first time that it sends an unreadable one.
     pub(super) fn warn_once(&self, untold: Untold, peer: IpAddr, request_id: &str) {
         let (warned, what) = match untold {
             Untold::Missing => (&self.warned_of_missing, "sends no X-Forwarded-For"),
@@ -83,8 +81,8 @@ impl TrustedProxies {
     }
 }
 
-/// The address that one element of the field spells, if it is one. Proxies write ports, brackets and quotes
-/// (Azure Application Gateway, IIS); some write the zone of an address that is local to a link.
+/// Parses one element of the header. Some proxies write ports, brackets and quotes (Azure Application Gateway, IIS), or
+/// the zone of a link-local address.
 fn address_of(element: &[u8]) -> Option<IpAddr> {
     let blank = [' ', '\t'];
     let text = std::str::from_utf8(element).ok()?.trim_matches(blank);
@@ -98,7 +96,7 @@ fn address_of(element: &[u8]) -> Option<IpAddr> {
             let is_whole = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
             is_whole.then(|| ipv6(address))??
         }
-        // Without brackets only what is no address as it stands can have a port.
+        // Without brackets, text that is an address as it stands has no port.
         None => plain(text).or_else(|| {
             let (address, port) = text.rsplit_once(':')?;
             is_port(port).then(|| plain(address))?
@@ -111,7 +109,7 @@ fn plain(text: &str) -> Option<IpAddr> {
     text.parse::<Ipv4Addr>().map(IpAddr::V4).ok().or_else(|| ipv6(text))
 }
 
-/// An IPv6 address without its zone, which means nothing on another machine (RFC 4007 §11).
+/// Parses an IPv6 address without its zone, which has no meaning on another machine (RFC 4007 §11).
 fn ipv6(text: &str) -> Option<IpAddr> {
     let address = match text.split_once('%') {
         Some((_, "")) => return None,
@@ -159,7 +157,7 @@ mod tests {
             ("10.0.0.1", &[], "10.0.0.1", missing),
             // A proxy that calls for itself.
             ("10.0.0.1", &["10.0.0.3"], "10.0.0.3", None),
-            // What the caller wrote does not matter, whatever it is.
+            // What the caller wrote does not matter.
             ("10.0.0.1", &["\u{fc}\", [, 198.51.100.1"], "198.51.100.1", None),
         ] {
             let octets: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
@@ -238,7 +236,7 @@ mod tests {
             ("192.0.2.1", &["203.0.113.9, [2001:db8::1]:443"], "2001:db8::1"),
             ("192.0.2.1", &[], ""),
             ("192.0.2.1", &["198.51.100.1, nonsense"], ""),
-            // Through a proxy, which names the client last.
+            // Through a proxy, which puts the client last.
             ("10.0.0.1", &["198.51.100.1, 192.0.2.1"], "198.51.100.1"),
             ("10.0.0.1", &["unknown, 192.0.2.1"], ""),
             // The client is a trusted proxy.

@@ -1,8 +1,8 @@
-//! The way in over HTTP: connections, paths, headers, status codes, metrics.
+//! HTTP: connections, paths, headers, status codes, metrics.
 //!
-//! It never decides whether a request is right: it hands the form to an endpoint of `jeton-service` and writes
-//! down what that says. warp is known here and nowhere else. Start here for "which path does what":
-//! [`public_routes`] and [`management_routes`] are the tables.
+//! This package must never know whether a request is right: it hands the form to an endpoint of `jeton-service` and
+//! turns the answer into a response. Only here is warp known. Start with [`public_routes`] and [`management_routes`],
+//! the tables of paths.
 
 mod connection;
 mod cors;
@@ -18,6 +18,7 @@ mod route;
 pub mod server;
 mod slots;
 pub mod tls;
+mod trace_context;
 mod trusted_proxy;
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ use jeton_service::token::TokenEndpoint;
 use jeton_service::{AuditContext, FormRequest, Refusal};
 use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels, UnnamedLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
+use trace_context::TraceContext;
 
 pub use management::Management;
 pub use trusted_proxy::TrustedProxy;
@@ -48,21 +50,21 @@ pub use trusted_proxy::TrustedProxy;
 /// What the public listener serves.
 #[derive(Debug)]
 pub struct PublicService {
-    /// RFC 6749.
+    /// The token endpoint (RFC 6749 §3.2).
     pub token: TokenEndpoint,
-    /// RFC 7009.
+    /// Token revocation (RFC 7009).
     pub revocation: RevocationEndpoint,
-    /// RFC 7662.
+    /// Token introspection (RFC 7662).
     pub introspection: IntrospectionEndpoint,
-    /// RFC 7517, RFC 8414.
+    /// The JWKS (RFC 7517) and the metadata (RFC 8414).
     pub discovery: Arc<Discovery>,
-    /// `iss`, and where the routes are.
+    /// The issuer, whose path precedes those of the endpoints.
     pub issuer: Issuer,
-    /// What is counted.
+    /// The counters.
     pub metrics: Arc<Metrics>,
-    /// Who may call from a browser.
+    /// The origins of web pages that may call from a browser.
     pub cors_origins: Vec<CorsOrigin>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<TrustedProxy>,
 }
 
@@ -97,8 +99,8 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
         ),
         (issuer.endpoint_path(JWKS_PATH), document("jwks", Discovery::jwks)),
         (issuer.well_known_path("oauth-authorization-server"), metadata()),
-        // Many verifiers know only this name; where the issuer has a path they append it (OpenID
-        // Connect Discovery §4) instead of inserting it (RFC 8414 §3.1), so both work.
+        // Many verifiers know only this name. If the issuer has a path, they append the name (OpenID Connect Discovery
+        // §4) instead of inserting it (RFC 8414 §3.1), so both are served.
         (issuer.well_known_path("openid-configuration"), metadata()),
         (issuer.endpoint_path("/.well-known/openid-configuration"), metadata()),
     ]);
@@ -107,7 +109,6 @@ pub fn public_routes(service: PublicService) -> BoxedFilter<(Response,)> {
     Table { routes, elsewhere, metrics, trusted_proxies }.into_filter()
 }
 
-/// The handler of a form.
 fn form<F>(
     service: &Arc<PublicService>,
     answer: fn(Arc<PublicService>, Request) -> F,
@@ -144,7 +145,7 @@ impl PublicService {
             Err(_) => "revocation_refused",
         };
         report(event, label, &audit, &request, outcome.as_ref().err());
-        // RFC 7009 §2.2: the status says it all; some clients insist on JSON.
+        // RFC 7009 §2.2: the status says everything, but some clients insist on JSON.
         let nothing = || reply::json(http::StatusCode::OK, &serde_json::json!({}));
         outcome.map_or_else(|refusal| reply::refusal(&refusal), |_| nothing())
     }
@@ -160,9 +161,12 @@ impl PublicService {
         self.metrics.introspections.get_or_create(&OutcomeLabels { outcome: label }).inc();
         self.count("introspection", &audit);
         match &outcome {
-            // The common case of a gateway: for who wants to see each.
+            // A gateway introspects for each of its requests, so each answer is logged only on demand.
             Ok(_) if audit.incident.is_none() => {
-                tracing::debug!(request_id = %request.id, outcome = label, "introspected");
+                let (trace_id, parent_id) = TraceContext::ids(&request.headers);
+                tracing::debug!(
+                    request_id = %request.id, trace_id, parent_id, outcome = label, "introspected"
+                );
             }
             Ok(_) => report("introspected", label, &audit, &request, None),
             Err(refusal) => {
@@ -177,7 +181,7 @@ impl PublicService {
 }
 
 impl PublicService {
-    /// Counts what happened to a session beside the outcome of the request.
+    /// Counts what happened to a session, besides the outcome of the request.
     fn count(&self, endpoint: &'static str, audit: &AuditContext) {
         if audit.unknown_session {
             self.metrics.unknown_sessions.get_or_create(&EndpointLabels { endpoint }).inc();
@@ -197,12 +201,18 @@ impl PublicService {
                 let labels = ReuseLabels { behind, verdict };
                 self.metrics.refresh_tokens_reused.get_or_create(&labels).inc();
             }
-            Some(Incident::UnknownTokens | Incident::AccountLocked) | None => {}
+            Some(Incident::AccountLocked) => {
+                self.metrics.accounts_locked.inc();
+            }
+            Some(Incident::UnknownTokens) => {
+                self.metrics.unknown_token_floods.inc();
+            }
+            None => {}
         }
     }
 }
 
-/// What an endpoint may know of a request.
+/// The request as endpoints see it.
 fn form_request(request: &Request) -> FormRequest {
     let line = |value: &http::HeaderValue| {
         Secret::new(String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -215,7 +225,7 @@ fn form_request(request: &Request) -> FormRequest {
     }
 }
 
-/// Logs what came of a request, once, with who took part. What is our fault is an error beside.
+/// Logs the outcome of a request, and an error or a warning if the service is at fault.
 fn report(
     event: &str,
     reason: &str,
@@ -229,6 +239,7 @@ fn report(
     let session_id = text(audit.session.as_ref().map(jeton_oauth::SessionId::as_str));
     let source = request.source.address.map(|address| address.to_string()).unwrap_or_default();
     let request_id = &*request.id;
+    let (trace_id, parent_id) = TraceContext::ids(&request.headers);
     if let Some(incident) = audit.incident {
         let (event, meaning) = (incident.event(), incident.meaning());
         let generations = incident.generations();
@@ -238,15 +249,16 @@ fn report(
         let why = incident.withheld().map(Withheld::label);
         tracing::warn!(
             target: "jeton::audit",
-            event, request_id, client_id, user_id, session_id, source, presented, stored, behind, why,
-            "{meaning}"
+            event, request_id, trace_id, parent_id, client_id, user_id, session_id, source, presented, stored,
+            behind, why, "{meaning}"
         );
     }
     if let Some(oldest) = audit.ended.first() {
         let (ended, count) = (oldest.as_str(), audit.ended.len());
         tracing::warn!(
             target: "jeton::audit",
-            event = "surplus_session_ended", request_id, client_id, user_id, session_id = ended, count, source,
+            event = "surplus_session_ended", request_id, trace_id, parent_id, client_id, user_id,
+            session_id = ended, count, source,
             "the user had more sessions through this client than are allowed (--sessions-per-user-and-client): the \
              oldest was ended"
         );
@@ -255,13 +267,15 @@ fn report(
     let age_seconds = audit.retried_after.map(Seconds::get);
     tracing::info!(
         target: "jeton::audit",
-        event, reason, grant, age_seconds, request_id, client_id, user_id, session_id, source
+        event, reason, grant, age_seconds, request_id, trace_id, parent_id, client_id, user_id, session_id, source
     );
     match refusal {
         Some(Refusal::Unavailable { detail, .. }) => {
-            tracing::warn!(request_id, "cannot decide: {detail}");
+            tracing::warn!(request_id, trace_id, parent_id, "cannot decide: {detail}");
         }
-        Some(Refusal::Fault(detail)) => tracing::error!(request_id, "fault: {detail}"),
+        Some(Refusal::Fault(detail)) => {
+            tracing::error!(request_id, trace_id, parent_id, "fault: {detail}");
+        }
         Some(Refusal::Protocol(_) | Refusal::Forbidden(_) | Refusal::Throttled { .. }) | None => {}
     }
 }

@@ -1,8 +1,8 @@
-//! The end of a connection whose caller may still be sending.
+//! Closes a connection whose caller may still be sending.
 //!
-//! If a socket is closed while octets are in it that nobody read, or if more come afterwards, the kernel sends a
-//! reset, and a reset takes from the caller the answer that it has not read yet. So the service first closes its
-//! own direction, and then reads on for a moment and throws away what comes (RFC 9112 §9.6).
+//! If a socket is closed while it holds unread octets, or if more arrive afterwards, the kernel sends a reset. A reset
+//! takes from the caller the answer that it has not read yet. So the service first closes its own direction, then reads
+//! for a moment and discards what comes (RFC 9112 §9.6).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -17,25 +17,25 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::slots::Slot;
 
-/// The longest time to read on.
+/// How long to read, at most.
 const TIME_MAX: Duration = Duration::from_secs(5);
-/// How long to read on while nothing comes.
+/// How long to wait while nothing comes.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
-/// The most octets to throw away: more than a caller sends before it looks for an answer.
+/// How many octets to discard, at most: more than a caller sends before it looks for an answer.
 const LENGTH_MAX: usize = 16 << 20;
-/// How many of them are read at once.
+/// How many octets are read at once.
 const PIECE: usize = 8 * 1_024;
 
-/// A TCP connection whose `shutdown` ends when the caller has closed too, or had enough time to read.
+/// A TCP connection whose `shutdown` ends when the caller has closed too, or has had enough time to read.
 #[derive(Debug)]
 pub(super) struct Lingering {
     stream: TcpStream,
     slot: Arc<Slot>,
-    /// There once the own direction was closed.
+    /// Set once the own direction was closed.
     end: Option<Box<End>>,
 }
 
-/// What is left of the bounds.
+/// What is left of the limits.
 #[derive(Debug)]
 struct End {
     length: usize,
@@ -56,7 +56,7 @@ impl End {
         Self { length: LENGTH_MAX, deadline: now + TIME_MAX, silence }
     }
 
-    /// Reads on until the caller closes or a bound is reached.
+    /// Reads until the caller closes or a limit is reached.
     fn poll(&mut self, stream: &mut TcpStream, context: &mut Context<'_>) -> Poll<()> {
         let mut piece = [MaybeUninit::uninit(); PIECE];
         while let Poll::Ready(read) = {
@@ -109,7 +109,7 @@ impl AsyncWrite for Lingering {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Closes the own direction and reads on. It does nothing to octets that were not sent yet.
+    /// Closes the own direction and reads. Octets that were not sent yet are still sent.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.end.is_none() {

@@ -1,5 +1,5 @@
-//! From answers and refusals to responses. Every response of the public listener is made here, so
-//! that every one is JSON and carries the same defences.
+//! Turns answers and refusals into responses. Every response of the public listener is made here, so each is JSON and
+//! has the same security headers.
 
 use bytes::Bytes;
 use http::header::{
@@ -14,8 +14,7 @@ use jeton_oauth::{ErrorCode, Reason, Seconds, Secret};
 use jeton_service::Refusal;
 use jeton_service::token::issuance::TokenResponse;
 
-/// Headers of every response: nothing here is to be interpreted, framed, referred to or guessed at
-/// by a browser.
+/// Security headers of every response: browsers must not sniff, run or frame it, nor send a referrer.
 const DEFENCES: [(HeaderName, HeaderValue); 4] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (
@@ -31,11 +30,9 @@ const DEFENCES: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-/// The field with the name of the request.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The media type of every answer of the protocol.
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// How many fields an answer has at most, as a rule: room for them is made once.
+/// The usual number of headers of an answer, for which memory is allocated once.
 const FIELDS: usize = 16;
 
 /// The body of an error (RFC 6749 §5.2).
@@ -56,7 +53,7 @@ struct TokenBody<'a> {
     scope: &'a str,
 }
 
-/// A response with this JSON, not to be stored by anyone.
+/// A response with this JSON, which must not be stored.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("answers are JSON");
     let mut response = with_defences(status, body.into());
@@ -67,7 +64,6 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     response
 }
 
-/// A response without content.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = with_defences(status, Bytes::new());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -83,7 +79,6 @@ pub(super) fn with_defences(status: StatusCode, body: Bytes) -> Response {
     response
 }
 
-/// A successful token response.
 pub(super) fn token(answer: &TokenResponse) -> Response {
     let body = TokenBody {
         access_token: answer.access_token.expose(),
@@ -95,7 +90,6 @@ pub(super) fn token(answer: &TokenResponse) -> Response {
     json(StatusCode::OK, &body)
 }
 
-/// A refusal of an endpoint.
 pub(super) fn refusal(refusal: &Refusal) -> Response {
     match refusal {
         Refusal::Protocol(reason) => oauth_error(status_of(reason.code()), *reason),
@@ -106,7 +100,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Response {
     }
 }
 
-/// The status of each code (RFC 6749 §5.2).
+/// The status of each error code (RFC 6749 §5.2).
 fn status_of(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
@@ -122,19 +116,18 @@ fn status_of(code: ErrorCode) -> StatusCode {
 fn oauth_error(status: StatusCode, reason: Reason) -> Response {
     let mut response = error(status, reason.code().as_str(), &reason.description());
     if status == StatusCode::UNAUTHORIZED {
-        // RFC 9110 §15.5.2: every 401 says how to authenticate. RFC 7617 §2.1 for the charset.
+        // RFC 9110 §15.5.2: every 401 says how to authenticate. The charset is from RFC 7617 §2.1.
         let challenge = HeaderValue::from_static("Basic realm=\"jeton\", charset=\"UTF-8\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     response
 }
 
-/// An error of the OAuth shape.
+/// An error in the form of OAuth's.
 pub(super) fn error(status: StatusCode, code: &str, description: &str) -> Response {
     json(status, &ErrorBody { error: code, error_description: description })
 }
 
-/// 404.
 pub(super) fn not_found() -> Response {
     error(StatusCode::NOT_FOUND, "invalid_request", "There is nothing at this path.")
 }
@@ -147,13 +140,13 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response {
     response
 }
 
-/// 503: nothing was decided (RFC 9110 §15.6.4). The code is not one that blames the client.
+/// 503: nothing was decided (RFC 9110 §15.6.4). The code does not blame the client.
 pub(super) fn unavailable(retry_after: Seconds) -> Response {
     let description = "The service cannot decide this now; try again later.";
     later(StatusCode::SERVICE_UNAVAILABLE, description, retry_after)
 }
 
-/// 429: too many failures (RFC 6585 §4). No OAuth code stands for it.
+/// 429: too many failures (RFC 6585 §4). OAuth has no code for this.
 fn throttled(retry_after: Seconds) -> Response {
     let description = "Too many attempts have failed; try again later.";
     later(StatusCode::TOO_MANY_REQUESTS, description, retry_after)
@@ -165,13 +158,13 @@ fn later(status: StatusCode, description: &str, retry_after: Seconds) -> Respons
     response
 }
 
-/// 500: what happened is in the log under the request's id.
+/// 500. The cause is in the log, with the request's id.
 pub(super) fn fault() -> Response {
     let description = "The service met a condition that it did not expect.";
     error(StatusCode::INTERNAL_SERVER_ERROR, "server_error", description)
 }
 
-/// A header value of text that is known to be printable ASCII.
+/// A header value from text that is known to be printable ASCII.
 pub(super) fn text_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,28 +1,28 @@
-//! The room that requests take in memory, from their heads until their answers were taken.
+//! The memory that requests take, from their heads until their answers were taken.
 //!
-//! Each connection has room for one request of its own, which nobody can take from it. A connection that speaks
-//! HTTP/2 may have more under way: those share one budget over all connections, and are refused when that is used
-//! up. So memory is bounded by the number of connections, whatever they speak.
+//! Each connection has memory for one request of its own. Further requests of an HTTP/2 connection share one budget
+//! with those of all connections, and are refused when it is used up. So the number of connections limits the memory,
+//! whatever protocol they use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::slots::Slot;
 
-/// What a request takes beside head and content: its task, its answer, and what HTTP/2 keeps for a stream.
+/// What a request takes besides head and content: its task, its answer, and the state of an HTTP/2 stream.
 const REQUEST: usize = 12 * 1_024;
-/// What a field of a head takes beside its text.
+/// What a header field takes besides its text.
 const FIELD: usize = 160;
-/// How often text is in memory while a request is under way: as it came, decoded, and where it is stored.
+/// How many copies of text are in memory during a request: as it came, decoded, and where it is stored.
 const COPIES: usize = 3;
-/// What a connection takes at most with one request: head and content as long as they may be, another head that has
-/// not come whole, answers that nobody takes, and TLS. Measured: `docs/security.md`.
+/// The most that a connection with one request takes: head and content of the largest size, another incomplete head,
+/// answers that nobody takes, and TLS. Measured: `docs/security.md`.
 const CONNECTION: usize = 320 * 1_024;
-/// What the budget has for each connection that may be open, and at least in all.
+/// The size of the budget for each connection that may be open, and its minimum.
 const SHARED_PER_CONNECTION: usize = 8 * 1_024;
 const SHARED_MIN: usize = 4 << 20;
 
-/// What requests beside the first of each connection may take together, in octets.
+/// The memory of all requests but the first of each connection, in octets.
 #[derive(Debug)]
 pub(super) struct Budget {
     most: usize,
@@ -34,7 +34,7 @@ impl Budget {
         Self { most: shared(connections), taken: AtomicUsize::new(0) }
     }
 
-    /// Takes so much, or nothing if there is not so much left.
+    /// Takes so many octets. If fewer are left, takes none and returns `false`.
     pub(super) fn take(&self, octets: usize) -> bool {
         let add = |taken: usize| taken.checked_add(octets).filter(|sum| *sum <= self.most);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
@@ -45,27 +45,25 @@ impl Budget {
     }
 }
 
-/// The size of the budget of so many connections.
 fn shared(connections: usize) -> usize {
     connections.saturating_mul(SHARED_PER_CONNECTION).max(SHARED_MIN)
 }
 
-/// The most that so many connections take, with all their requests, in octets.
+/// The most octets that so many connections take, with all their requests.
 pub(super) fn bound(connections: usize) -> usize {
     connections.saturating_mul(CONNECTION).saturating_add(shared(connections))
 }
 
-/// The room of one request; free again when dropped.
+/// The memory of one request. Dropping it frees the memory.
 #[derive(Debug)]
 pub(super) struct RequestMemory {
     slot: Arc<Slot>,
-    /// What it has of the budget; nothing if it has the connection's own.
+    /// The octets it has of the budget; `None` if it has the connection's own memory.
     shared: Option<AtomicUsize>,
 }
 
 impl RequestMemory {
-    /// Room for a request with this head; none if it is not the only one of its connection and the budget is used
-    /// up.
+    /// Memory for a request with this head. `None` if its connection has another request and the budget is used up.
     pub(super) fn new<C>(slot: &Arc<Slot>, request: &http::Request<C>) -> Option<Arc<Self>> {
         if slot.take_own_memory() {
             return Some(Arc::new(Self { slot: Arc::clone(slot), shared: None }));
@@ -79,7 +77,7 @@ impl RequestMemory {
         Some(Arc::new(Self { slot: Arc::clone(slot), shared: Some(shared) }))
     }
 
-    /// Takes room for more content; whether there was any.
+    /// Takes memory for more content. Returns whether there was enough.
     pub(super) fn grow(&self, length: usize) -> bool {
         let Some(shared) = &self.shared else { return true };
         let octets = COPIES * length;

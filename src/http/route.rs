@@ -1,5 +1,5 @@
-//! The one way from a request to a handler and back: exact path, method, origin, bounded content,
-//! and a handler that runs to its end whatever the caller or a bug does.
+//! From a request to its handler and back: checks path, method, origin and content. A handler that changes something
+//! runs to its end even if the caller hangs up. A panic ends its own request only.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -23,8 +23,9 @@ use super::cors::CorsPolicy;
 use super::document::Documents;
 use super::exchange::Arrival;
 use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
-use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
+use super::metrics::{Metrics, UnnamedLabels};
 use super::reply;
+use super::trace_context::TraceContext;
 use jeton_oauth::{Reason, Seconds, SecretOctets};
 use jeton_runtime::caller::{CallerConnection, Waiting};
 use jeton_service::Refusal;
@@ -34,21 +35,18 @@ use jeton_service::throttle::origin::{Source, Untold};
 const CONTENT_LENGTH_MAX: usize = 16 * 1_024;
 /// How long the content may take to arrive.
 const CONTENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long an answer may take, whatever happens behind it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A request as a handler sees it.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) id: Arc<str>,
     pub(super) headers: Arc<HeaderMap>,
     pub(super) content: SecretOctets,
     pub(super) caller: CallerConnection,
-    /// Where it came from, as far as that is believed.
+    /// The addresses that it came from, as far as they can be trusted.
     pub(super) source: Source,
 }
 
-/// What is served at one path.
 pub(super) struct Route {
     /// Its name in metrics and logs.
     pub(super) name: &'static str,
@@ -56,24 +54,21 @@ pub(super) struct Route {
     pub(super) handler: Handler,
 }
 
-/// How a route answers, and by which methods.
 pub(super) enum Handler {
-    /// GET and HEAD: a document that is in memory.
+    /// GET and HEAD: a document in memory.
     Document(Documents),
-    /// POST: a form that asks and changes nothing. Dropped when the caller hangs up.
+    /// POST: a form that changes nothing. Dropped when the caller hangs up.
     Query(FormHandler),
-    /// POST: a form that changes something. It runs to its end once it was begun.
+    /// POST: a form that changes something. Once begun, it runs to its end.
     Command(FormHandler),
 }
 
-/// Answers a form.
 pub(super) type FormHandler = Box<dyn Fn(Request) -> Answering + Send + Sync>;
 
-/// An answer that is on its way.
 pub(super) type Answering = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 impl Handler {
-    /// The methods, beside OPTIONS.
+    /// The methods, except OPTIONS.
     fn methods(&self) -> &'static [Method] {
         match self {
             Self::Document(_) => &[Method::GET, Method::HEAD],
@@ -81,7 +76,6 @@ impl Handler {
         }
     }
 
-    /// The value of `Allow`.
     fn allow(&self) -> &'static str {
         match self {
             Self::Document(_) => "GET, HEAD, OPTIONS",
@@ -90,20 +84,20 @@ impl Handler {
     }
 }
 
-/// The routes by their paths, and what all of them share. Paths are compared exactly: a redirect
-/// would make a client send its credentials again.
+/// The routes by path. They are compared exactly: after a redirect a client would send its credentials again.
 pub(super) struct Table {
     pub(super) routes: HashMap<String, Route>,
-    /// Who may read that there is nothing at another path.
+    /// Who may read the 404 of other paths.
     pub(super) elsewhere: CorsPolicy,
     pub(super) metrics: Arc<Metrics>,
     pub(super) trusted_proxies: TrustedProxies,
 }
 
 impl Table {
-    /// The table as a filter. It rejects nothing, so no rejection of warp's reaches a caller.
+    /// The table as a filter. It answers everything, so no rejection of warp's reaches a caller.
     pub(super) fn into_filter(self) -> BoxedFilter<(Response,)> {
         let table = Arc::new(self);
+        table.routes.values().for_each(|route| table.metrics.announce_route(route.name));
         warp::path::full()
             .and(warp::method())
             .and(warp::ext::optional::<Arrival>())
@@ -125,6 +119,7 @@ impl Table {
         arrival: Option<Arrival>,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Response {
+        let mut began = Instant::now();
         let headers = arrival.as_ref().map(|arrival| Arc::clone(&arrival.headers));
         let headers = headers.unwrap_or_default();
         let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
@@ -141,9 +136,11 @@ impl Table {
                 let id = arrival.map_or_else(|| "".into(), |arrival| arrival.request_id);
                 let untold =
                     source.untold.filter(|_| route.is_some_and(|route| route.is_form(&method)));
-                self.notice(untold, source, &id);
+                self.count_unnamed_caller(untold, source, &id);
                 let mut response = match route {
-                    Some(route) => route.answer(&method, headers, content, id, source).await,
+                    Some(route) => {
+                        route.answer(&method, headers, content, id, source, &mut began).await
+                    }
                     None => reply::not_found(),
                 };
                 if let Some(untold) = untold {
@@ -154,17 +151,14 @@ impl Table {
             }
         };
         reader.decorate(route.map_or(&[], |route| route.handler.methods()), &mut response);
-        let labels = RequestLabels {
-            route: route.map_or("none", |route| route.name),
-            status: response.status().as_u16(),
-        };
-        self.metrics.requests.get_or_create(&labels).inc();
+        let route = route.map_or("none", |route| route.name);
+        self.metrics.count_answer(route, response.status(), began.elapsed());
         response
     }
 
-    /// Counts a form whose caller a trusted proxy should have named, and warns of it once. Documents are the
-    /// same for everyone, and what checks the health of a service asks for them without a field.
-    fn notice(&self, untold: Option<Untold>, source: Source, request_id: &str) {
+    /// Counts a form whose caller a trusted proxy should have named, and logs a warning once. Documents do not count:
+    /// they are the same for everyone, and health checks ask for them without the field.
+    fn count_unnamed_caller(&self, untold: Option<Untold>, source: Source, request_id: &str) {
         if let (Some(untold @ (Untold::Missing | Untold::Unreadable)), Some(proxy)) =
             (untold, source.address)
         {
@@ -176,12 +170,13 @@ impl Table {
 }
 
 impl Route {
-    /// Whether a request with this method brings a form, and so somebody who is to be counted.
+    /// Whether a request with this method is a form, whose caller must be known for throttling.
     fn is_form(&self, method: &Method) -> bool {
         *method == Method::POST && self.handler.methods().contains(method)
     }
 
-    /// Decides what can be decided without the handler, then runs it.
+    /// Checks method, origin and content, then runs the handler. For a request with content `began` is set when the
+    /// content has come: the time before is the caller's.
     async fn answer(
         &self,
         method: &Method,
@@ -189,6 +184,7 @@ impl Route {
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
         id: Arc<str>,
         source: Source,
+        began: &mut Instant,
     ) -> Response {
         if *method == Method::OPTIONS {
             let mut response = reply::empty(StatusCode::NO_CONTENT);
@@ -200,7 +196,7 @@ impl Route {
             return reply::method_not_allowed(self.handler.allow());
         }
         if self.cors.refuses(&headers) {
-            self.report(Reason::ForeignOrigin.label(), &id, source);
+            self.report(Reason::ForeignOrigin.label(), &id, &headers, source);
             return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
         }
         let (handler, is_command) = match &self.handler {
@@ -213,20 +209,22 @@ impl Route {
         let content = match receive(&headers, content).await {
             Ok(content) => content,
             Err(why) => {
-                self.report(why.label(), &id, source);
+                self.report(why.label(), &id, &headers, source);
                 return why.reply();
             }
         };
+        *began = Instant::now();
         // Dropped when the caller hangs up.
         let waiting = Waiting::default();
         let caller = waiting.caller();
-        let request = Request { id: Arc::clone(&id), headers, content, caller, source };
+        let request =
+            Request { id: Arc::clone(&id), headers: Arc::clone(&headers), content, caller, source };
         let answering = handler(request);
         let outcome = if is_command {
-            // A task of its own: a caller that hangs up cancels nothing half-way.
+            // In a task of its own, so a caller that hangs up cancels nothing half-way.
             let mut task = tokio::spawn(answering);
             let outcome = timeout(ANSWER_TIMEOUT, &mut task).await.map(Result::ok);
-            // What was answered by now goes no further. That does nothing to a task that has ended.
+            // After the timeout this ends the task. A task that has ended is not affected.
             task.abort();
             outcome
         } else {
@@ -234,13 +232,17 @@ impl Route {
         };
         match outcome {
             Ok(Some(response)) => response,
-            // The panic itself was logged where it happened; it ends this request and no other.
+            // The panic itself was logged where it happened.
             Ok(None) => {
-                tracing::error!(request_id = %id, route = self.name, "the handler panicked");
+                let (trace_id, parent_id) = TraceContext::ids(&headers);
+                let route = self.name;
+                tracing::error!(request_id = %id, trace_id, parent_id, route, "the handler panicked");
                 reply::fault()
             }
             Err(_) => {
-                tracing::error!(request_id = %id, route = self.name, "no answer in time");
+                let (trace_id, parent_id) = TraceContext::ids(&headers);
+                let route = self.name;
+                tracing::error!(request_id = %id, trace_id, parent_id, route, "no answer in time");
                 reply::unavailable(Seconds::new(1))
             }
         }
@@ -248,18 +250,19 @@ impl Route {
 }
 
 impl Route {
-    /// Logs that a request was refused before its content was looked at (ASVS 16.3.3).
-    fn report(&self, reason: &str, request_id: &str, source: Source) {
+    /// Logs a request that was refused before its handler ran (ASVS 16.3.3).
+    fn report(&self, reason: &str, request_id: &str, headers: &HeaderMap, source: Source) {
+        let (trace_id, parent_id) = TraceContext::ids(headers);
         let source = source.address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             target: "jeton::audit",
-            event = "request_refused", reason, route = self.name, request_id,
+            event = "request_refused", reason, route = self.name, request_id, trace_id, parent_id,
             client_id = "", user_id = "", session_id = "", source
         );
     }
 }
 
-/// Completes an answer, or nothing if it panics.
+/// Completes an answer; `None` if it panics.
 async fn isolated(mut answering: Answering) -> Option<Response> {
     std::future::poll_fn(|context| {
         let poll = AssertUnwindSafe(|| answering.as_mut().poll(context));
@@ -268,7 +271,6 @@ async fn isolated(mut answering: Answering) -> Option<Response> {
     .await
 }
 
-/// Why there is no form to hand to a handler.
 enum NotReceived {
     Refused(Reason),
     TooLarge,
@@ -277,7 +279,7 @@ enum NotReceived {
 }
 
 impl NotReceived {
-    /// A stable word for the log.
+    /// The stable word for the log.
     fn label(&self) -> &'static str {
         match self {
             Self::Refused(reason) => reason.label(),
@@ -287,7 +289,7 @@ impl NotReceived {
         }
     }
 
-    /// The answer. What is left of the content is not read, so the connection ends with it.
+    /// The answer. The rest of the content is not read, so the connection is closed.
     fn reply(self) -> Response {
         let (status, description) = match self {
             Self::Refused(reason) => return reply::refusal(&Refusal::Protocol(reason)),
@@ -301,20 +303,20 @@ impl NotReceived {
     }
 }
 
-/// Receives the form of a request, if it is one and arrives whole, in time and within bounds.
+/// Receives the content of a request, if it is a form and arrives whole, in time and within the limit.
 async fn receive(
     headers: &HeaderMap,
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
 ) -> Result<SecretOctets, NotReceived> {
     check_media_type(headers).map_err(NotReceived::Refused)?;
     if announced_length(headers) > CONTENT_LENGTH_MAX {
-        // None of it is waited for (RFC 9110 §15.5.14).
+        // Refused without waiting for it (RFC 9110 §15.5.14).
         return Err(NotReceived::TooLarge);
     }
     timeout(CONTENT_TIMEOUT, read(content)).await.unwrap_or(Err(NotReceived::TooLate))
 }
 
-/// Requires exactly one `Content-Type`, a form's, and no encoding (RFC 6749 §4.3.2).
+/// Requires exactly one `Content-Type`, that of a form, and no encoding (RFC 6749 §4.3.2).
 fn check_media_type(headers: &HeaderMap) -> Result<(), Reason> {
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Reason::EncodedContent);
@@ -330,13 +332,13 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Reason> {
     if is_form && !text.contains(',') { Ok(()) } else { Err(Reason::UnsupportedMediaType) }
 }
 
-/// How long the content will be, as far as its head says it.
+/// The length of the content, if the head states it.
 fn announced_length(headers: &HeaderMap) -> usize {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     announced.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Reads the content, whatever framing it has, up to the limit. Room for it is taken as it comes: whoever
+/// Reads the content up to the limit, whatever its framing. Memory is allocated as it arrives, so a caller that
 /// announces much and sends little takes little.
 async fn read(
     content: impl Stream<Item = Result<impl Buf, warp::Error>>,
@@ -350,7 +352,7 @@ async fn read(
         if whole.len() + chunk.remaining() > CONTENT_LENGTH_MAX {
             return Err(NotReceived::TooLarge);
         }
-        evict_one(&mut whole, chunk.remaining());
+        reserve(&mut whole, chunk.remaining());
         while chunk.has_remaining() {
             let part = chunk.chunk();
             whole.extend_from_slice(part);
@@ -361,9 +363,8 @@ async fn read(
     Ok(SecretOctets::new(whole))
 }
 
-/// Makes room for more octets. A vector that grows by itself would leave passwords behind in the memory that it
-/// moves from, so its octets are copied and it is wiped.
-fn evict_one(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
+/// Reserves capacity. A vector that grows by itself would leave passwords in its old memory, so it is copied and wiped.
+fn reserve(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = octets.len() + more;
     if needed > octets.capacity() {
         let mut roomier = Vec::with_capacity(needed.next_power_of_two());
@@ -372,7 +373,7 @@ fn evict_one(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
     }
 }
 
-/// Ends the connection after this response.
+/// Closes the connection after this response.
 fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     response
@@ -385,7 +386,6 @@ mod tests {
 
     use super::*;
 
-    /// A form that arrives in one piece.
     struct Once(Option<&'static [u8]>);
 
     impl Stream for Once {
@@ -396,8 +396,8 @@ mod tests {
         }
     }
 
-    /// Panics at every second request, before or after it has waited for something.
-    fn moody(waits: bool) -> FormHandler {
+    /// Panics at every second request, with or without having waited before.
+    fn panics_at_every_second(waits: bool) -> FormHandler {
         let count = AtomicUsize::new(0);
         Box::new(move |request| {
             let turn = count.fetch_add(1, Ordering::Relaxed);
@@ -414,20 +414,23 @@ mod tests {
         })
     }
 
-    /// ASVS 16.5.4: nothing that comes from outside is known to make a handler panic; one that does is
-    /// a 500 for its request, and the next is served. [S-26]
+    /// ASVS 16.5.4: no input is known to make a handler panic. If one does, only its request gets a 500. [S-26]
     #[tokio::test]
     async fn a_panic_ends_its_own_request_only() {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         let headers = Arc::new(HeaderMap::from_iter([(CONTENT_TYPE, form)]));
         for waits in [false, true] {
-            for handler in [Handler::Query(moody(waits)), Handler::Command(moody(waits))] {
+            for handler in [
+                Handler::Query(panics_at_every_second(waits)),
+                Handler::Command(panics_at_every_second(waits)),
+            ] {
                 let route = Route { name: "moody", cors: CorsPolicy::Nobody, handler };
                 for status in [200, 500, 200, 500] {
                     let content = Once(Some(b"a=b"));
                     let (headers, id) = (Arc::clone(&headers), Arc::from("id"));
+                    let (source, mut began) = (Source::default(), Instant::now());
                     let answer =
-                        route.answer(&Method::POST, headers, content, id, Source::default()).await;
+                        route.answer(&Method::POST, headers, content, id, source, &mut began).await;
                     assert_eq!(answer.status(), status, "waits: {waits}");
                 }
             }

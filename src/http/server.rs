@@ -1,5 +1,4 @@
-//! The accept loop: what a server at the open door needs and warp's own does not have. Limits on
-//! connections, on the time that headers and handshakes may take, and on the time to stop.
+//! The accept loop. Unlike warp's own, it limits connections, the time for heads and handshakes, and the time to stop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,90 +21,88 @@ use super::request_memory;
 use super::slots::Slots;
 use jeton_runtime::supervision::{Health, supervise};
 
-/// The same in the kernel, for each connection; it doubles the number, and would choose megabytes.
+/// Octets of each connection's send buffer in the kernel, which doubles this number and would choose megabytes.
 const KERNEL_SEND_BUFFER: u32 = 64 * 1_024;
-/// How many connections may wait in the kernel, if it allows as many.
+/// How many connections may wait in the kernel, if the system allows as many.
 const BACKLOG: u32 = 4_096;
-/// How long to wait after the system had no descriptor left for a connection.
+/// How long to wait after the system had no file descriptor left for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often to say that connections cannot be accepted, or have to be evicted.
+/// How often to log that connections cannot be accepted or must be evicted.
 const SHORTAGE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long those that still come when the time to drain is over may go on coming.
+/// How long requests are still answered 503 after the time to drain.
 const LAST_ANSWERS: Duration = Duration::from_secs(3);
 
 /// How far a listener is with stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
-    /// It is not.
+    /// It was not told to stop.
     Serving,
-    /// It serves as before, but each connection ends with its next answer.
+    /// It serves as before, but each connection closes with its next answer.
     Draining,
-    /// Its time is over: what is under way, and what comes now, is answered 503.
+    /// The time to drain is over: requests in progress and new ones are answered 503.
     Over,
-    /// Nothing comes any more: connections are closed.
+    /// Connections are closed.
     Closing,
 }
 
 /// A listener and what it serves.
 pub struct Server {
-    /// Already bound.
+    /// The bound listener.
     pub listener: TcpListener,
-    /// TLS, or plain.
+    /// TLS; `None` for plain HTTP.
     pub tls: Option<TlsAcceptor>,
-    /// Whether browsers are told to speak TLS to the subdomains of this host too (RFC 6797 §6.1.2).
+    /// Whether browsers are told to use TLS for the subdomains of this host too (RFC 6797 §6.1.2).
     pub tls_on_subdomains: bool,
     /// How long connections may be idle.
     pub idle_times: IdleTimes,
-    /// How many connections are open at once. One more is let in when another is evicted; the rest
-    /// wait in the kernel.
+    /// How many connections may be open. Further ones wait in the kernel until another is closed or evicted.
     pub max_connections: usize,
-    /// How many are.
+    /// Counts open connections.
     pub open_connections: Gauge,
-    /// How many were evicted.
+    /// Counts evicted connections.
     pub gave_way: Counter,
-    /// How long to serve on when the service stops, at most; nothing: connections are closed at once, after the
-    /// answers that are under way.
+    /// How long to go on serving after the signal to stop, at most. `None` only answers the requests in progress.
     pub drain: Option<Duration>,
 }
 
 /// Listens at an address.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
-    // The connections that are accepted have it from the listener.
+    // Accepted connections inherit it from the listener.
     socket.set_send_buffer_size(KERNEL_SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// The most that a listener with so many connections takes, whatever they speak and however many requests they have
-/// under way, in octets. Hashing is not among it.
+/// The most octets that a listener with so many connections takes, whatever protocol they use and however many requests
+/// they have in progress. Hashing is not included.
 #[must_use]
 pub fn memory_bound(max_connections: usize) -> usize {
     request_memory::bound(max_connections)
 }
 
-/// Says that something is short, and not again for a while.
+/// Logs that something is short, at most once in `SHORTAGE_INTERVAL`.
 #[derive(Default)]
-struct Shortage {
-    told: Option<Instant>,
+struct RareWarning {
+    logged: Option<Instant>,
 }
 
-impl Shortage {
-    fn tell(&mut self, what: impl FnOnce()) {
-        if self.told.is_none_or(|told| told.elapsed() >= SHORTAGE_INTERVAL) {
-            self.told = Some(Instant::now());
+impl RareWarning {
+    fn log(&mut self, what: impl FnOnce()) {
+        if self.logged.is_none_or(|logged| logged.elapsed() >= SHORTAGE_INTERVAL) {
+            self.logged = Some(Instant::now());
             what();
         }
     }
 }
 
 impl Server {
-    /// Serves as a part of the service, until told to stop. Should accepting connections fail, it begins anew
-    /// at the same address, and the connections that are open go on.
+    /// Serves as a part of the service until told to stop. If accepting connections fails, it starts again at the same
+    /// address, and open connections go on.
     pub fn start(
         self,
         part: &'static str,
@@ -144,7 +141,7 @@ impl Server {
         })
     }
 
-    /// Serves until told to stop; then serves on until no more requests come, for a bounded time.
+    /// Serves until told to stop, then until no more requests come, for a limited time.
     async fn serve(self, routes: BoxedFilter<(Response,)>, stop: watch::Receiver<bool>) {
         let slots = Slots::new(self.max_connections);
         let (stage, now) = watch::channel(Stage::Serving);
@@ -159,7 +156,7 @@ impl Server {
         }
     }
 
-    /// Waits to be told to stop, and then until nothing is under way and nothing more comes.
+    /// Waits to be told to stop, and then until no request is in progress and none comes.
     async fn drain(
         &self,
         slots: &Slots,
@@ -180,34 +177,34 @@ impl Server {
         }
     }
 
-    /// What browsers are told: for a year (RFC 6797 §6.1), and never over plain HTTP (§7.2).
+    /// `Strict-Transport-Security`: for a year (RFC 6797 §6.1), and never over plain HTTP (§7.2).
     fn strict_transport(&self) -> Option<&'static str> {
         let with_subdomains = "max-age=31536000; includeSubDomains";
         let policy = if self.tls_on_subdomains { with_subdomains } else { "max-age=31536000" };
         self.tls.is_some().then_some(policy)
     }
 
-    /// Accepts connections, for ever.
+    /// Accepts connections forever.
     async fn accept(
         &self,
         slots: &Arc<Slots>,
         routes: BoxedFilter<(Response,)>,
         stage: &watch::Receiver<Stage>,
     ) {
-        let (mut no_descriptor, mut no_slot) = (Shortage::default(), Shortage::default());
+        let (mut no_descriptor, mut no_slot) = (RareWarning::default(), RareWarning::default());
         loop {
             let (stream, address) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    no_descriptor.tell(|| tracing::warn!("cannot accept connections: {error}"));
+                    no_descriptor.log(|| tracing::warn!("cannot accept connections: {error}"));
                     slots.evict_one();
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let most = self.max_connections;
-            let full = || tracing::warn!("all {most} connections are taken: idle ones be evicted");
-            let slot = slots.take(|| no_slot.tell(full)).await;
+            let full = || tracing::warn!("all {most} connections are taken: idle ones are evicted");
+            let slot = slots.take(|| no_slot.log(full)).await;
             let (peer, stage) = (address.ip().to_canonical(), stage.clone());
             let (idle_time, strict_transport) = (self.idle_times.of(peer), self.strict_transport());
             let connection = Connection { peer, idle_time, strict_transport, slot, stage };

@@ -1,7 +1,6 @@
-//! The connections that may be open at once, and which of them is closed when all are taken: the one
-//! that has waited longest for its caller. So nobody keeps others out by holding connections open,
-//! and an answer that is being made is never lost. Who was refused and goes on sending is evicted before
-//! all others.
+//! Limits how many connections are open. When all slots are taken, the connection that has waited longest for its
+//! caller is evicted, so nobody locks others out by holding connections open. A connection whose request is being
+//! answered is never evicted. A caller that was refused and goes on sending is evicted before all others.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -13,41 +12,40 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::request_memory::Budget;
 
-/// For how long a connection may wait for its caller before it can be evicted: longer than
-/// an answer takes to be written, and an honest caller to go on.
+/// How long a connection must have waited for its caller before it may be evicted. This is longer than it takes to
+/// write an answer, and longer than an honest caller takes to go on.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often to look for one that may, while there is none.
+/// How often to look again for a connection that may be evicted.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// For how long nothing must have come, and nothing be under way, before a listener that stops counts as quiet:
-/// long enough for a request to follow its connection.
+/// How long nothing may have come or been in progress before a stopping listener counts as quiet: long enough for a
+/// request to follow its connection.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The slots of a listener.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
     free: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
     /// How many connections and requests have come.
-    come: AtomicU64,
-    /// How many requests are under way, from the end of their heads until their answers.
+    arrived: AtomicU64,
+    /// How many requests are in progress, from the end of their heads until their answers.
     under_way: AtomicUsize,
     budget: Budget,
 }
 
-/// Who is evicted before whom.
+/// The order of eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// It was answered, and what its caller still sends is thrown away.
+    /// It was answered, and the rest of what its caller sends is discarded.
     Refused,
-    /// It waits for its caller, and has several requests under way that have not come whole.
+    /// It waits for its caller, and has several incomplete requests in progress.
     Sharing,
     /// It waits for its caller.
     Waiting,
 }
 
-/// The connections that wait for their callers, longest first.
+/// The connections that wait for their callers, longest first in each rank.
 #[derive(Debug, Default)]
 struct Waiting {
     turns: u64,
@@ -55,35 +53,34 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// Evicts the first of a rank, if it has waited for long enough. Returns whether it did.
+    /// Evicts the first connection of a rank, if it has waited long enough. Returns whether it did.
     fn evict(&mut self, rank: Rank) -> bool {
         let mut of_rank = self.connections.range((rank, 0)..=(rank, u64::MAX));
-        let Some((&key, (since, told))) = of_rank.next() else { return false };
-        let tells = rank == Rank::Refused || since.elapsed() >= PATIENCE;
-        if tells {
-            told.notify_one();
+        let Some((&key, (since, evicted_signal))) = of_rank.next() else { return false };
+        let is_due = rank == Rank::Refused || since.elapsed() >= PATIENCE;
+        if is_due {
+            evicted_signal.notify_one();
             self.connections.remove(&key);
         }
-        tells
+        is_due
     }
 }
 
-/// Locks what no panic can leave half-done.
+/// Locks a value that no panic can leave half-changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slots {
-    /// So many.
     pub(super) fn new(most: usize) -> Arc<Self> {
         let most = most.min(Semaphore::MAX_PERMITS);
         let free = Arc::new(Semaphore::new(most));
-        let (come, under_way) = Default::default();
+        let (arrived, under_way) = Default::default();
         let budget = Budget::new(most);
-        Arc::new(Self { most, free, waiting: Mutex::default(), come, under_way, budget })
+        Arc::new(Self { most, free, waiting: Mutex::default(), arrived, under_way, budget })
     }
 
-    /// A slot. If none is free, this is told, and another connection is evicted.
+    /// Takes a slot. If none is free, calls `when_full` and evicts another connection.
     pub(super) async fn take(self: &Arc<Self>, when_full: impl FnOnce()) -> Arc<Slot> {
         if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
             return Slot::new(self, permit);
@@ -98,56 +95,53 @@ impl Slots {
         }
     }
 
-    /// Evicts a connection: one whose caller was refused, or else the one that has waited longest for its caller,
-    /// if that is long enough.
+    /// Evicts one connection, in the order of [`Rank`], if one has waited long enough.
     pub(super) fn evict_one(&self) {
         let ranks = [Rank::Refused, Rank::Sharing, Rank::Waiting];
         let mut waiting = lock(&self.waiting);
         let _ = ranks.into_iter().any(|rank| waiting.evict(rank));
     }
 
-    /// Waits until nothing is under way, and neither a connection nor a request has come for a while.
+    /// Waits until no request is in progress, and for a while neither a connection nor a request has come.
     pub(super) async fn quiet(&self) {
-        let (mut come, mut since) = (self.come.load(Ordering::Relaxed), Instant::now());
+        let (mut arrived, mut since) = (self.arrived.load(Ordering::Relaxed), Instant::now());
         while since.elapsed() < QUIET {
             sleep(LOOK_AGAIN).await;
-            let now = self.come.load(Ordering::Relaxed);
-            if now != come || self.under_way.load(Ordering::Relaxed) > 0 {
-                (come, since) = (now, Instant::now());
+            let now = self.arrived.load(Ordering::Relaxed);
+            if now != arrived || self.under_way.load(Ordering::Relaxed) > 0 {
+                (arrived, since) = (now, Instant::now());
             }
         }
     }
 
-    /// How many requests are under way.
     pub(super) fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// Waits until no connection is open.
     pub(super) async fn all_free(&self) {
         let all = u32::try_from(self.most).unwrap_or(u32::MAX);
         self.free.acquire_many(all).await.ok();
     }
 }
 
-/// The slot of a connection; free again when dropped.
+/// The slot of a connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
     state: Mutex<State>,
-    told: Arc<Notify>,
-    /// Whether a request has the room of its own that each connection has.
+    evicted_signal: Arc<Notify>,
+    /// Whether a request uses the memory that each connection has of its own.
     own_memory_taken: AtomicBool,
-    /// What its other requests have of the budget.
+    /// How many octets of the shared budget its other requests have.
     shared: AtomicUsize,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Whose turn it is on a connection: the caller's while nothing is being answered.
+/// Whether a connection waits for its caller. It does while no complete request is being answered.
 #[derive(Debug)]
 struct State {
     answering: usize,
-    /// How many requests are under way, from the end of their heads until their answers.
+    /// How many requests are in progress, from the end of their heads until their answers.
     requests: usize,
     /// Since when there is none.
     idle_since: Instant,
@@ -160,7 +154,7 @@ struct State {
 
 impl Slot {
     fn new(slots: &Arc<Slots>, permit: OwnedSemaphorePermit) -> Arc<Self> {
-        slots.come.fetch_add(1, Ordering::Relaxed);
+        slots.arrived.fetch_add(1, Ordering::Relaxed);
         let now = Instant::now();
         let state = State {
             answering: 0,
@@ -174,7 +168,7 @@ impl Slot {
         let slot = Self {
             slots: Arc::clone(slots),
             state: Mutex::new(state),
-            told: Arc::default(),
+            evicted_signal: Arc::default(),
             own_memory_taken: AtomicBool::new(false),
             shared: AtomicUsize::new(0),
             _permit: permit,
@@ -183,29 +177,29 @@ impl Slot {
         Arc::new(slot)
     }
 
-    /// From now on it waits for its caller.
+    /// Enters the list of connections that wait for their callers.
     fn wait(&self, state: &mut State) {
         state.since = Instant::now();
         state.rank = self.rank(state);
         let mut waiting = lock(&self.slots.waiting);
         waiting.turns += 1;
         state.turn = waiting.turns;
-        let entry = (state.since, Arc::clone(&self.told));
+        let entry = (state.since, Arc::clone(&self.evicted_signal));
         waiting.connections.insert((state.rank, state.turn), entry);
     }
 
-    /// From now on it does not.
+    /// Leaves that list.
     fn wait_no_more(&self, state: &State) {
         lock(&self.slots.waiting).connections.remove(&(state.rank, state.turn));
     }
 
-    /// Its caller was refused and may still be sending: until it is answered, this connection is evicted before
-    /// those of others.
+    /// Marks a connection whose caller was refused and may still be sending. It is evicted before others, until a
+    /// request of it is answered again.
     pub(super) fn evict_first(&self) {
         let mut state = lock(&self.state);
         state.refused = true;
         drop(state);
-        self.settle();
+        self.update_rank();
     }
 
     /// Takes the connection's own memory, if no request has it.
@@ -213,33 +207,31 @@ impl Slot {
         !self.own_memory_taken.swap(true, Ordering::Relaxed)
     }
 
-    /// Gives it back.
     pub(super) fn free_own_memory(&self) {
         self.own_memory_taken.store(false, Ordering::Relaxed);
     }
 
-    /// Takes room for another request from the budget of all connections. If there is not so much, a connection
-    /// that has of it is evicted.
+    /// Takes memory for another request from the shared budget. If too little is left, evicts a connection that uses
+    /// it.
     pub(super) fn take_shared_memory(&self, octets: usize) -> bool {
         let taken = self.slots.budget.take(octets);
         if taken {
             self.shared.fetch_add(octets, Ordering::Relaxed);
-            self.settle();
+            self.update_rank();
         } else {
             lock(&self.slots.waiting).evict(Rank::Sharing);
         }
         taken
     }
 
-    /// Gives it back.
     pub(super) fn free_shared_memory(&self, octets: usize) {
         self.slots.budget.give_back(octets);
         self.shared.fetch_sub(octets, Ordering::Relaxed);
-        self.settle();
+        self.update_rank();
     }
 
-    /// Takes the rank that it has by now, if it waits.
-    fn settle(&self) {
+    /// Updates its rank, if it waits for its caller.
+    fn update_rank(&self) {
         let mut state = lock(&self.state);
         if state.answering == 0 && state.rank != self.rank(&state) {
             self.wait_no_more(&state);
@@ -255,18 +247,17 @@ impl Slot {
         }
     }
 
-    /// Waits until this connection is evicted.
     pub(super) async fn evicted(&self) {
-        self.told.notified().await;
+        self.evicted_signal.notified().await;
     }
 
-    /// Since when no request is under way; nothing while one is.
+    /// Since when no request is in progress; `None` while one is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let state = lock(&self.state);
         (state.requests == 0).then_some(state.idle_since)
     }
 
-    /// Since when it waits for its caller; nothing while it answers.
+    /// Since when it waits for its caller; `None` while it answers.
     pub(super) fn waits_since(&self) -> Option<Instant> {
         let state = lock(&self.state);
         (state.answering == 0).then_some(state.since)
@@ -280,7 +271,7 @@ impl Drop for Slot {
     }
 }
 
-/// The service's turn to answer a request: from when it has come whole until this is dropped.
+/// A request in progress. The service's turn lasts from when the request is complete until this is dropped.
 #[derive(Debug)]
 pub(super) struct RequestUnderWay {
     slot: Arc<Slot>,
@@ -288,15 +279,15 @@ pub(super) struct RequestUnderWay {
 }
 
 impl RequestUnderWay {
-    /// The turn of a request that is on its way.
+    /// A request whose head has arrived.
     pub(super) fn new(slot: &Arc<Slot>) -> Self {
-        slot.slots.come.fetch_add(1, Ordering::Relaxed);
+        slot.slots.arrived.fetch_add(1, Ordering::Relaxed);
         slot.slots.under_way.fetch_add(1, Ordering::Relaxed);
         lock(&slot.state).requests += 1;
         Self { slot: Arc::clone(slot), begun: AtomicBool::new(false) }
     }
 
-    /// The request has come whole, or no more of it is waited for.
+    /// The request is complete, or no more of it is waited for: the service's turn begins.
     pub(super) fn begin(&self) {
         if self.begun.swap(true, Ordering::Relaxed) {
             return;

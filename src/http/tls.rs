@@ -1,5 +1,5 @@
-//! TLS of the public listener: rustls with its secure defaults (TLS 1.2 and 1.3, forward secrecy,
-//! authenticated encryption), and a certificate that is read again when its files change.
+//! TLS of the public listener: rustls with its secure defaults (TLS 1.2 and 1.3, forward secrecy, authenticated
+//! encryption). The certificate is read again when its files change.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use jeton_oauth::Timestamp;
 /// A certificate cannot be used. The text names the setting, the file and what to do.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// The chain cannot be read, or is no PEM.
+    /// The chain cannot be read, or is not PEM.
     #[error(
         "cannot read the certificate {} (--tls-certificate): {source}; it must be a PEM file with the \
          certificate first and then its issuers",
@@ -33,10 +33,10 @@ pub enum TlsError {
     NoChain {
         /// Its file.
         file: PathBuf,
-        /// What the system says, or the parser.
+        /// The error of the system or the parser.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The private key cannot be read, or is no PEM.
+    /// The private key cannot be read, or is not PEM.
     #[error(
         "cannot read the private key {} (--tls-key): {source}; it must be a PEM file without a \
          passphrase",
@@ -45,10 +45,10 @@ pub enum TlsError {
     NoKey {
         /// Its file.
         file: PathBuf,
-        /// What the system says, or the parser.
+        /// The error of the system or the parser.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The chain is not in order.
+    /// The chain is incomplete or in the wrong order.
     #[error("{} (--tls-certificate): {source}", file.display())]
     Chain {
         /// Its file.
@@ -67,7 +67,7 @@ pub enum TlsError {
         chain_file: PathBuf,
         /// The file of the key.
         key_file: PathBuf,
-        /// What rustls says.
+        /// The error of rustls.
         source: rustls::Error,
     },
     /// The provider of rustls has no usable versions.
@@ -88,21 +88,21 @@ impl TlsError {
 /// What is wrong with a chain of certificates.
 #[derive(Debug, Error)]
 pub enum ChainError {
-    /// Not all of it was read.
+    /// Some of it cannot be read.
     #[error(
         "{begun} certificates begin in it, and {read} can be read: each must begin and end on a line of its \
          own, with -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----"
     )]
     Cut {
-        /// How many certificates begin.
+        /// How many certificates begin in it.
         begun: usize,
         /// How many can be read.
         read: usize,
     },
-    /// One is no certificate.
+    /// One is not a certificate.
     #[error("a certificate in it cannot be read: {0}")]
     Damaged(#[source] ErrorStack),
-    /// One is not followed by its issuer. They are counted from 1.
+    /// One is not followed by its issuer. Certificates are counted from 1.
     #[error(
         "certificate {above} in it has not issued certificate {below}: put the service's own first, and \
          after each the one that issued it"
@@ -113,10 +113,10 @@ pub enum ChainError {
         /// The one that follows.
         above: usize,
     },
-    /// There is none.
+    /// The file has no certificate.
     #[error("there is no certificate in it: it must be a PEM file")]
     Empty,
-    /// The first has dates that mean nothing.
+    /// The dates of the first certificate cannot be read.
     #[error("the dates of the certificate cannot be read")]
     Dates,
 }
@@ -129,7 +129,6 @@ pub struct Certificate {
     current: ArcSwap<Loaded>,
 }
 
-/// A certificate as it was read.
 #[derive(Debug)]
 struct Loaded {
     certified: Arc<CertifiedKey>,
@@ -138,17 +137,17 @@ struct Loaded {
     files: [[u8; 32]; 2],
 }
 
-/// When a certificate is good.
+/// When a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// From then on.
+    /// The first moment.
     pub not_before: Timestamp,
-    /// Until then.
+    /// The last moment.
     pub not_after: Timestamp,
 }
 
 impl Validity {
-    /// Why clients refuse the certificate at that time, if they do.
+    /// Why clients refuse the certificate at this time; `None` if they accept it.
     #[must_use]
     pub fn problem(&self, now: Timestamp) -> Option<String> {
         let Self { not_before, not_after } = self;
@@ -178,8 +177,8 @@ impl Certificate {
         Ok(Self { chain_file, key_file, current })
     }
 
-    /// Reads the files again, and takes what is in them if it is not what is in use; says whether it did. A
-    /// pair that does not fit together, as there may be between two writes, leaves the old one in use.
+    /// Reads the files again, and uses them if they have changed. Returns whether they have. If certificate and key do
+    /// not fit, as may happen between two writes, the old pair stays in use.
     ///
     /// # Errors
     /// [`TlsError`], which names the setting, the file and what to do.
@@ -192,7 +191,7 @@ impl Certificate {
         Ok(true)
     }
 
-    /// When the certificate in use is good.
+    /// When the certificate in use is valid.
     #[must_use]
     pub fn validity(&self) -> Validity {
         self.current.load().validity
@@ -205,10 +204,10 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// What accepts TLS connections with this certificate.
+/// Accepts TLS connections with this certificate.
 ///
 /// # Errors
-/// What rustls says, if its provider has no usable versions.
+/// [`TlsError::Provider`] if rustls has no usable versions.
 pub fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -219,7 +218,7 @@ pub fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, TlsError> 
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// What is in both files.
+/// The content of both files.
 struct Files {
     chain: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
@@ -255,7 +254,7 @@ impl Files {
     }
 }
 
-/// Sees that the whole chain was read and is in order; when its first certificate is good.
+/// Checks that the whole chain was read and is in order. Returns when its first certificate is valid.
 fn check_chain(pem: &[u8], chain: &[CertificateDer<'_>]) -> Result<Validity, ChainError> {
     let begun = String::from_utf8_lossy(pem)
         .split("-----BEGIN ")
@@ -283,7 +282,7 @@ fn check_chain(pem: &[u8], chain: &[CertificateDer<'_>]) -> Result<Validity, Cha
     Ok(Validity { not_before, not_after })
 }
 
-/// Whether a certificate names another as its subject's issuer, and is signed by its key.
+/// Whether `above` is the issuer that `below` names and has signed `below`.
 fn has_issued(above: &X509Ref, below: &X509Ref) -> bool {
     above.issued(below) == X509VerifyResult::OK
         && above.public_key().is_ok_and(|key| below.verify(&key).unwrap_or(false))

@@ -12,13 +12,13 @@ use jeton_oauth::Invalid;
 pub struct TrustedProxy(IpNet);
 
 impl TrustedProxy {
-    /// Whether this address is one of them.
+    /// Whether this address belongs to the network.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 
-    /// Whether a connection to a listener at this address can come from one of them.
+    /// Whether a connection from the network can reach a listener at this address.
     #[must_use]
     pub fn may_reach(&self, listener: IpAddr) -> bool {
         let of = |text: &str| text.parse::<IpNet>().expect("a network");
@@ -32,7 +32,7 @@ impl TrustedProxy {
         peers.iter().any(|peers| peers.contains(&self.0) || self.0.contains(peers))
     }
 
-    /// Refuses what can never match, or would match more than it seems to.
+    /// Refuses a network that can never match, or that would match more than it seems to.
     fn check(network: IpNet) -> Result<Self, Invalid> {
         if network.addr() != network.network() {
             return Err(Invalid::new(format!(
@@ -65,13 +65,12 @@ impl TrustedProxy {
 impl FromStr for TrustedProxy {
     type Err = Invalid;
 
-    /// Reads an address or a network.
+    /// Reads an address or a network. IPv4 addresses of callers are compared as IPv4 only.
     ///
     /// # Errors
-    /// What is wrong with the text, also if it is a network that can never match. Addresses of callers are
-    /// compared in their own family: IPv4 is never compared as IPv6.
+    /// What is wrong with the text, also if the network can never match.
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        // ipnet reads 010.0.0.0 as 10.0.0.0, others as 8.0.0.0; the standard library refuses it.
+        // ipnet reads 010.0.0.0 as 10.0.0.0, other parsers as 8.0.0.0. The standard library refuses it.
         let address = text.split_once('/').map_or(text, |(address, _)| address);
         address
             .parse::<IpAddr>()

@@ -1,5 +1,4 @@
-//! The access token: a JWT of the RFC 9068 profile. Here are its claims and their exact form;
-//! `crypto/` signs and verifies.
+//! The access token (RFC 9068): its claims and their encoding. `crypto/` signs and verifies it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,10 +9,10 @@ use super::identifier::{ClientId, KeyId, SessionId, UserId};
 use super::scope::Scope;
 use crate::Timestamp;
 
-/// The claims of RFC 9068 §2.2, with the session and what the client is configured to get.
+/// The claims of RFC 9068 §2.2, the session, and the optional claims that the client is configured to get.
 ///
-/// Read back strictly: a member that occurs twice or has another type makes the whole token
-/// unacceptable (RFC 8725 §3.7). Members of a newer version are ignored.
+/// Reading is strict: a token with a repeated member or a member of another type is refused (RFC 8725 §3.7). Unknown
+/// members are ignored, because a newer version may have added them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessTokenClaims {
     /// `typ` of the header.
@@ -29,13 +28,13 @@ pub struct AccessTokenClaims {
     pub client_id: ClientId,
     /// When it was issued.
     pub iat: Timestamp,
-    /// When it stops being valid, to the second.
+    /// When it expires: from this second on it is not valid.
     pub exp: Timestamp,
-    /// Its own name: 128 random bits.
+    /// The token's identifier: 128 random bits.
     pub jti: String,
     /// When the user's password was last checked (RFC 9068 §2.2.1).
     pub auth_time: Timestamp,
-    /// What was granted.
+    /// The granted scope.
     pub scope: Scope,
     /// The session it belongs to.
     pub sid: SessionId,
@@ -51,14 +50,14 @@ pub struct AccessTokenClaims {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AudienceClaim {
-    /// One audience.
+    /// A string.
     One(Audience),
     /// An array.
     Several(Vec<Audience>),
 }
 
 impl AudienceClaim {
-    /// Spells the audiences; `array` asks for an array even of one.
+    /// The claim for these audiences. If `array` is true, even one audience is in an array.
     #[must_use]
     pub fn new(audiences: Vec<Audience>, array: bool) -> Self {
         match <[Audience; 1]>::try_from(audiences) {
@@ -68,7 +67,7 @@ impl AudienceClaim {
         }
     }
 
-    /// The audiences, however they are spelled.
+    /// The audiences of either form.
     #[must_use]
     pub fn audiences(&self) -> &[Audience] {
         match self {
@@ -78,8 +77,7 @@ impl AudienceClaim {
     }
 }
 
-/// The JOSE header. No member beside these three is accepted back, so that nothing a token
-/// carries can choose a key or an algorithm (RFC 8725 §3.10).
+/// The JOSE header. Other members are refused, so that a token cannot choose a key or algorithm (RFC 8725 §3.10).
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<'a> {
@@ -88,17 +86,17 @@ struct Header<'a> {
     typ: &'a str,
 }
 
-/// The encoded header of all tokens of this type that one key signs.
+/// The encoded header of the tokens of this type that this key signs.
 #[must_use]
 pub fn encode_header(key: &KeyId, typ: AccessTokenType) -> String {
     let header = Header { alg: "RS256", kid: key.as_str(), typ: typ.as_str() };
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).expect("a struct of strings is JSON"))
 }
 
-/// A presented token, taken apart but not yet verified.
+/// A presented token, decoded but not verified.
 #[derive(Debug)]
 pub struct UnverifiedToken<'a> {
-    /// The key it claims to be signed with: a name to look up, nothing else.
+    /// The `kid` in the header. It is unverified: use it only to look up the key.
     pub key: KeyId,
     /// The octets that the signature is over (RFC 7515 §5.2).
     pub signing_input: &'a [u8],
@@ -109,9 +107,8 @@ pub struct UnverifiedToken<'a> {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Takes a compact serialisation apart; `None` for anything that this service cannot have
-    /// made: another part count, padding, white space, non-canonical base64url, a header with any
-    /// other member or value (RFC 7515 §5.2, RFC 9068 §4).
+    /// Decodes a compact serialisation. `None` for what this service cannot have made: wrong number of parts, padding,
+    /// white space, non-canonical base64url, other header members or values (RFC 7515 §5.2, RFC 9068 §4).
     #[must_use]
     pub fn read(token: &'a str) -> Option<Self> {
         let (signing_input, signature) = token.rsplit_once('.')?;
@@ -137,7 +134,7 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
-    /// The claims; to be looked at only after the signature was verified (RFC 8725 §3.3).
+    /// The claims, or `None` if they are malformed. Verify the signature first (RFC 8725 §3.3).
     #[must_use]
     pub fn claims(&self) -> Option<AccessTokenClaims> {
         let claims = serde_json::from_str(&decode_object(self.claims)?).ok()?;
@@ -145,14 +142,14 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// Decodes a part that must be a JSON object (RFC 7515 §4, RFC 7519 §7.2): UTF-8 as a whole, what is
-/// not known here included, and no array, which serde would take for the members in their order.
+/// Decodes a part that must be a JSON object in UTF-8, unknown members included (RFC 7515 §4, RFC 7519 §7.2). It
+/// refuses an array, whose elements serde would take for the members in order.
 fn decode_object(part: &str) -> Option<String> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok()?;
     text.starts_with('{').then_some(text)
 }
 
-/// Encodes the claims and joins them to a header: what is to be signed.
+/// The text to sign: the encoded header and the encoded claims.
 #[must_use]
 pub fn signing_input(encoded_header: &str, claims: &AccessTokenClaims) -> String {
     let claims = serde_json::to_vec(claims).expect("claims of strings and numbers are JSON");
@@ -163,7 +160,7 @@ pub fn signing_input(encoded_header: &str, claims: &AccessTokenClaims) -> String
     input
 }
 
-/// Appends the signature: the compact serialisation.
+/// Appends the signature, which completes the compact serialisation.
 #[must_use]
 pub fn attach_signature(mut signing_input: String, signature: &[u8]) -> String {
     signing_input.push('.');
@@ -175,7 +172,7 @@ pub fn attach_signature(mut signing_input: String, signature: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// RFC 7515 §4, RFC 7519 §7.2: an array with the values of the members is no header, and no claims.
+    /// RFC 7515 §4, RFC 7519 §7.2: an array with the values of the members is neither header nor claims.
     #[test]
     fn header_and_claims_are_objects() {
         let header = encode_header(&KeyId::from_octets(&[1]), AccessTokenType::default());

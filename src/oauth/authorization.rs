@@ -1,5 +1,4 @@
-//! What a grant yields: scope and audience, decided together so that no token is ambiguous
-//! (RFC 6749 §3.3, RFC 8707 §2, RFC 9068 §3).
+//! Scope and audience, decided together so that no token is ambiguous (RFC 6749 §3.3, RFC 8707 §2, RFC 9068 §3).
 
 use super::client::{Audience, ClientSettings};
 use super::error::Reason;
@@ -7,17 +6,16 @@ use super::parameter::Parameter;
 use super::parameters::Parameters;
 use super::scope::Scope;
 
-/// What the client asks for, as far as the client may have it. What the user may have is decided
-/// once the user is known.
+/// The requested scope and audiences, checked against what the client may have. [`Self::limit_to`] checks the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requested {
     scope: Scope,
-    /// Whether the client named the scope itself: then it gets all of it or nothing.
+    /// Whether the client named the scope. If so, it gets all of it or nothing.
     explicit: bool,
     audiences: Vec<Audience>,
 }
 
-/// What a login grants: all that its session can ever yield, in one token or in several.
+/// What a login grants. No token of its session can have more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
     /// Never empty.
@@ -26,7 +24,7 @@ pub struct Granted {
     pub audiences: Vec<Audience>,
 }
 
-/// What one access token says.
+/// The scope and audiences of one access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorized {
     /// Never empty.
@@ -36,10 +34,10 @@ pub struct Authorized {
 }
 
 impl Requested {
-    /// Reads `scope` and `resource`, and holds them against the client's registration.
+    /// Reads `scope` and `resource`, and checks them against the client's registration.
     ///
     /// # Errors
-    /// The reasons of the `invalid_scope` and `invalid_target` kinds.
+    /// A reason with the code `invalid_scope` or `invalid_target`.
     pub fn read(form: &Parameters, client: &ClientSettings) -> Result<Self, Reason> {
         Self::decide(read_scope(form)?, read_resources(form)?, client)
     }
@@ -68,11 +66,11 @@ impl Requested {
         Ok(Self { scope, explicit, audiences: resources })
     }
 
-    /// Cuts the request to what the user may have; `None` for a user without limits of its own.
+    /// Limits the scope to what the user may have; `None` is no limit.
     ///
     /// # Errors
-    /// [`Reason::ScopeNotAllowedForUser`] if the client asked for what this user may not have,
-    /// [`Reason::EmptyScope`] if nothing of a default remains.
+    /// [`Reason::ScopeNotAllowedForUser`] if the client named a scope that the user may not have all of,
+    /// [`Reason::EmptyScope`] if nothing of the default scope remains.
     pub fn limit_to(self, user: Option<&Scope>) -> Result<Granted, Reason> {
         let scope = match user {
             None => self.scope,
@@ -89,19 +87,19 @@ impl Requested {
 }
 
 impl Granted {
-    /// What the token of the login says.
+    /// The scope and audiences of the login's own token.
     ///
     /// # Errors
-    /// [`Reason::EmptyScope`] if nothing means something at every audience.
+    /// [`Reason::EmptyScope`] if no scope token means something at every audience.
     pub fn whole(&self, client: &ClientSettings) -> Result<Authorized, Reason> {
         authorize(&self.scope, &self.audiences, client)
     }
 
-    /// What a token of a refresh says: no more than was granted (RFC 6749 §6, RFC 8707 §2.2), without
-    /// the rights that client or user have lost since.
+    /// The scope and audiences of a refreshed token: at most what was granted (RFC 6749 §6, RFC 8707 §2.2), without
+    /// what client or user have lost since.
     ///
     /// # Errors
-    /// The reasons of the `invalid_scope` and `invalid_target` kinds.
+    /// A reason with the code `invalid_scope` or `invalid_target`.
     pub fn narrow(
         &self,
         form: &Parameters,
@@ -141,7 +139,7 @@ fn read_scope(form: &Parameters) -> Result<Option<Scope>, Reason> {
     form.find(Parameter::Scope).map(|text| Scope::parse(text.expose())).transpose()
 }
 
-/// Reads `resource`; one that repeats counts once.
+/// Reads `resource` and drops repeated values.
 fn read_resources(form: &Parameters) -> Result<Vec<Audience>, Reason> {
     let mut resources = Vec::new();
     for text in form.resources() {
@@ -153,8 +151,7 @@ fn read_resources(form: &Parameters) -> Result<Vec<Audience>, Reason> {
     Ok(resources)
 }
 
-/// Brings scope and audience together: every token of the scope must mean something at every audience
-/// (RFC 9068 §2.2.3), so what one of them cannot use is left out, and the response says so.
+/// Leaves out scope tokens that do not mean something at every audience (RFC 9068 §2.2.3). The response says so.
 fn authorize(
     scope: &Scope,
     audiences: &[Audience],
@@ -168,8 +165,7 @@ fn authorize(
     Ok(Authorized { scope, audiences: audiences.to_vec() })
 }
 
-/// The first audience at which all of the scope means something (RFC 9068 §3): the client's
-/// default one if the scope is not bound to any.
+/// The first audience at which every scope token means something (RFC 9068 §3): the default one for unbound tokens.
 fn derive_audience(scope: &Scope, client: &ClientSettings) -> Result<Audience, Reason> {
     client
         .audiences
@@ -179,7 +175,7 @@ fn derive_audience(scope: &Scope, client: &ClientSettings) -> Result<Audience, R
         .ok_or(Reason::AmbiguousScope)
 }
 
-/// A token means something at an audience if it is bound to it, or to none.
+/// Whether a scope token is bound to this audience, or to none.
 fn has_meaning(token: &str, audience: &Audience, client: &ClientSettings) -> bool {
     let bound = |scope: &Scope| scope.contains(token);
     client.audience_scopes.get(audience).is_some_and(bound)

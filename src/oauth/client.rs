@@ -1,4 +1,4 @@
-//! A client as it is registered (RFC 6749 §2), and what follows from its registration.
+//! A registered client (RFC 6749 §2) and what follows from its registration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use super::scope::Scope;
 use super::session::SessionLifetimes;
 use crate::{Invalid, RetryWindow, Seconds};
 
-/// Declares an enum whose variants have one spelling in settings and on the wire.
+/// Declares an enum whose variants have the same spelling in settings and on the wire.
 macro_rules! spelled {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
@@ -59,7 +59,7 @@ spelled! {
 }
 
 spelled! {
-    /// How a client proves who it is (RFC 8414 §2 has the names).
+    /// How a client authenticates; the names are those of RFC 8414 §2.
     ClientAuthenticationMethod {
         /// HTTP Basic (RFC 6749 §2.3.1).
         ClientSecretBasic = "client_secret_basic",
@@ -69,24 +69,24 @@ spelled! {
 }
 
 spelled! {
-    /// A claim that tokens carry only for clients that are configured to get it.
+    /// A claim that tokens have only for clients that are configured to get it.
     OptionalClaim {
         /// RFC 9068 §2.2.3.1.
         Roles = "roles",
-        /// The user's name, for people.
+        /// The user's name, to show to people.
         PreferredUsername = "preferred_username",
     }
 }
 
 spelled! {
-    /// What the header of an access token calls it.
+    /// The `typ` in the header of an access token.
     #[derive(Default)]
     AccessTokenType {
-        /// RFC 9068 §2.1: it cannot be taken for another kind of JWT.
+        /// RFC 9068 §2.1: no verifier can take the token for another kind of JWT.
         #[default]
         AccessToken = "at+jwt",
-        /// RFC 7519 §5.1, for verifiers that refuse all others. They cannot tell an access token from another
-        /// kind of JWT that has the same issuer and audience (RFC 9068 §4, RFC 8725 §3.11).
+        /// RFC 7519 §5.1, for verifiers that refuse every other type. They cannot tell an access token from another
+        /// kind of JWT with the same issuer and audience (RFC 9068 §4, RFC 8725 §3.11).
         Jwt = "JWT",
     }
 }
@@ -94,8 +94,8 @@ spelled! {
 /// Longest audience, in characters.
 const AUDIENCE_LENGTH_MAX: usize = 512;
 
-/// The name of a resource server in `aud`: printable ASCII without blanks. One that is to be
-/// asked for with `resource` must be an absolute URI (RFC 8707 §2).
+/// The name of a resource server in `aud`: printable ASCII without blanks. A client can ask for it with `resource` only
+/// if it is an absolute URI (RFC 8707 §2).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Audience(String);
@@ -171,7 +171,7 @@ impl fmt::Display for Audience {
     }
 }
 
-/// What an operator decides about a client. Everything is off until it is switched on.
+/// The operator's settings of a client. Everything is off by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a decision of its own")]
@@ -180,29 +180,29 @@ pub struct ClientSettings {
     pub public: bool,
     /// The grants it may use.
     pub grants: BTreeSet<GrantType>,
-    /// All it may ask for.
+    /// The largest scope that it may ask for.
     pub scope: Scope,
-    /// What it gets when it asks for nothing; empty for `invalid_scope`.
+    /// The scope that it gets if it asks for none. If this is empty, such a request is refused with `invalid_scope`.
     pub default_scope: Scope,
     /// The resource servers that its tokens may be for; the first is the default.
     pub audiences: Vec<Audience>,
-    /// Scope tokens that mean something at one audience only. All others mean the same at all.
+    /// The scope tokens that mean something at one audience only. All others mean the same at every audience.
     pub audience_scopes: BTreeMap<Audience, Scope>,
     /// Whether `aud` is an array even when it holds one audience.
     pub audience_array: bool,
-    /// What the header of its access tokens calls them.
+    /// The `typ` in the header of its access tokens.
     pub access_token_typ: AccessTokenType,
     /// How long its access tokens live; the service's setting if absent.
     pub access_token_lifetime: Option<Seconds>,
-    /// How long its sessions live without being refreshed; the service's setting if absent.
+    /// How long its sessions live after the last refresh; the service's setting if absent.
     pub refresh_token_idle: Option<Seconds>,
-    /// How long its sessions live at all; the service's setting if absent.
+    /// How long its sessions live in total; the service's setting if absent.
     pub session_lifetime: Option<Seconds>,
-    /// For how long its exchanged refresh tokens are answered again; the service's setting if absent.
+    /// How long its exchanged refresh tokens may be retried; the service's setting if absent.
     pub refresh_retry_window: Option<RetryWindow>,
     /// The optional claims its tokens carry.
     pub claims: BTreeSet<OptionalClaim>,
-    /// The one method it may authenticate with; either if absent (RFC 7591 §2).
+    /// The only method it may authenticate with; if absent, it may use any (RFC 7591 §2).
     pub authentication_method: Option<ClientAuthenticationMethod>,
     /// Whether the last address of its `X-Forwarded-For` is the end user's.
     pub forwards_end_user_ip: bool,
@@ -213,10 +213,10 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
-    /// Checks that the settings make sense together.
+    /// Checks that the settings fit together.
     ///
     /// # Errors
-    /// A sentence that names the option and what to do.
+    /// A sentence that names the option and says what to do.
     pub fn check(&self) -> Result<(), Invalid> {
         if self.public && !self.introspects.is_empty() {
             return Err(Invalid::new(
@@ -273,19 +273,19 @@ impl ClientSettings {
     }
 }
 
-/// A client that the store knows.
+/// A registered client.
 #[derive(Clone, Debug, Serialize)]
 pub struct Client {
-    /// Its name.
+    /// Its identifier.
     #[serde(rename = "client_id")]
     pub id: ClientId,
-    /// What was decided about it.
+    /// Its settings.
     #[serde(flatten)]
     pub settings: ClientSettings,
 }
 
 impl Client {
-    /// How long the client's sessions live, where the service says so for those that do not differ.
+    /// How long the client's sessions live: as set for the client, else as `usual`.
     #[must_use]
     pub fn session_lifetimes(&self, usual: SessionLifetimes) -> SessionLifetimes {
         SessionLifetimes {
@@ -294,8 +294,8 @@ impl Client {
         }
     }
 
-    /// For how long an exchanged refresh token of the client is answered again: what is set for the
-    /// client, else for the service, else what is usual for its type.
+    /// How long the client's exchanged refresh tokens may be retried: as set for the client, else as set for the
+    /// service, else the default of the client's type.
     #[must_use]
     pub fn retry_window(&self, of_service: Option<RetryWindow>) -> RetryWindow {
         let usual = if self.settings.public {
@@ -306,10 +306,10 @@ impl Client {
         self.settings.refresh_retry_window.or(of_service).unwrap_or(usual)
     }
 
-    /// Requires that this grant was switched on for the client.
+    /// Requires that the client may use this grant.
     ///
     /// # Errors
-    /// [`Reason::GrantNotAllowed`] if it was not.
+    /// [`Reason::GrantNotAllowed`] if it may not.
     pub fn require_grant(&self, grant: GrantType) -> Result<(), Reason> {
         if self.settings.grants.contains(&grant) { Ok(()) } else { Err(Reason::GrantNotAllowed) }
     }

@@ -1,4 +1,4 @@
-//! Who claims to be calling (RFC 6749 §2.3): read from the request, not yet believed.
+//! The client credentials of a request (RFC 6749 §2.3), read but not verified.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,35 +10,33 @@ use super::parameter::Parameter;
 use super::parameters::{Parameters, decode};
 use crate::Secret;
 
-/// What a request says of its client.
+/// What a request says about its client.
 #[derive(Debug)]
 pub enum ClientCredentials {
-    /// No client is named. A lone colon in Basic, as API explorers send it from empty fields, is
-    /// the same as nothing.
+    /// No client is named. A lone colon in Basic also means this: API explorers send it when their fields are empty.
     Nobody,
-    /// A client is named and nothing proves it (RFC 6749 §3.2.1). An empty secret is no secret
-    /// (§2.3.1), in whichever place it stands.
+    /// A client is named without a secret (RFC 6749 §3.2.1). An empty secret counts as none (§2.3.1).
     Identified {
-        /// The name given; not yet known to be a client's.
+        /// The given identifier; it may belong to no client.
         client_id: Secret,
     },
-    /// A client is named, with a secret.
+    /// A client is named with a secret.
     Authenticating {
-        /// The name given; not yet known to be a client's.
+        /// The given identifier; it may belong to no client.
         client_id: Secret,
-        /// The secret given.
+        /// The given secret.
         client_secret: Secret,
-        /// Where both stood.
+        /// Where identifier and secret were given.
         method: ClientAuthenticationMethod,
     },
 }
 
 impl ClientCredentials {
-    /// Reads the `Authorization` field lines and the form; exactly one mechanism may be used.
+    /// Reads the `Authorization` field lines and the form. The client may use exactly one mechanism.
     ///
     /// # Errors
-    /// `invalid_request` kinds for several or contradictory credentials, `invalid_client` kinds
-    /// for a header that is not well-formed Basic or a mechanism that is not supported.
+    /// A reason with the code `invalid_request` for several or contradictory credentials, and one with `invalid_client`
+    /// for a malformed Basic header or an unsupported mechanism.
     pub fn read(authorization: &[Secret], form: &Parameters) -> Result<Self, Reason> {
         let from_header = match authorization {
             [] => Self::Nobody,
@@ -66,7 +64,7 @@ impl ClientCredentials {
                 Some(client_id) => Self::Identified { client_id: client_id.clone() },
                 None => Self::Nobody,
             }),
-            // RFC 6749 §2.3: not more than one method in each request.
+            // RFC 6749 §2.3: at most one method in each request.
             (_, Some(_)) => Err(Reason::SeveralClientCredentials),
             (
                 Self::Identified { client_id: named }
@@ -80,8 +78,7 @@ impl ClientCredentials {
     }
 }
 
-/// Reads `Basic` credentials: base64, then split at the first colon, then form-decode both halves
-/// (RFC 7617 §2, RFC 6749 §2.3.1).
+/// Reads Basic: decodes base64, splits at the first colon, form-decodes both halves (RFC 7617 §2, RFC 6749 §2.3.1).
 fn read_basic(field: &str) -> Result<ClientCredentials, Reason> {
     let (scheme, encoded) = field.trim().split_once(' ').unwrap_or((field.trim(), ""));
     if !scheme.eq_ignore_ascii_case("basic") {

@@ -1,20 +1,20 @@
-//! The origin of a page that may call from a browser (RFC 6454).
+//! The origin of a web page that may call from a browser (RFC 6454).
 
 use std::str::FromStr;
 
 use crate::Invalid;
 
-/// An origin that may call from a browser.
+/// An allowed origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsOrigin {
     /// Any scheme and port on a loopback host.
     Loopback,
-    /// This one, compared exactly.
+    /// This origin, compared exactly.
     Exact(String),
 }
 
 impl CorsOrigin {
-    /// Whether this lets in the origin that a request names.
+    /// Whether a request with this `Origin` is allowed.
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         match self {
@@ -38,7 +38,7 @@ impl FromStr for CorsOrigin {
         if text == "loopback" {
             return Ok(Self::Loopback);
         }
-        // Apps that are pages inside have schemes of their own, as capacitor://localhost. (RFC 3986 §3.1.)
+        // Apps that contain web pages have schemes of their own, as capacitor://localhost (RFC 3986 §3.1).
         let is_scheme = |scheme: &str| {
             let of_scheme = |octet: u8| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet);
             scheme.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -1,17 +1,17 @@
-//! Why a request is refused, and what the caller may know of it.
+//! Why a request is refused, and what the caller is told.
 //!
-//! One table decides every refusal: [`Reason`] → label, [`ErrorCode`] and sentence. The code decides the status
-//! (`http/reply.rs`). Nothing is chosen where the refusal happens.
+//! One table gives each [`Reason`] its label, its [`ErrorCode`] and its sentence; `http/reply.rs` maps the code to a
+//! status. Where a request is refused, only the reason is chosen.
 
 use std::borrow::Cow;
 
 use super::parameter::Parameter;
 
-/// Makes [`Reason`] of the table below. A row is a reason, its word for logs and metrics, its code, and, where the
-/// caller is told more than the code says, a sentence; `{}` in that is the name of the parameter.
+/// Declares [`Reason`] from the table below. A row has the reason, its label for logs and metrics, its code, and a
+/// sentence if the caller is told more than the code says. In the sentence, `{}` is the name of the parameter.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident $(($of:ident))? = $label:literal, $code:ident $(, $sentence:literal)?;)*) => {
-        /// Why a request was refused: for the log and the metrics, never for the caller.
+        /// Why a request was refused. Logs and metrics show it, the caller does not see it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Reason {
             $($(#[$doc])* $name $(($of))?,)*
@@ -34,7 +34,6 @@ macro_rules! reasons {
                 }
             }
 
-            /// The sentence of the table.
             fn sentence(self) -> Option<&'static str> {
                 match self {
                     $($(Self::$name { .. } => Some($sentence),)?)*
@@ -76,7 +75,7 @@ reasons! {
         "The client_id of the form is not the one of the Authorization header.";
 
     /// No client is named, and there is no default client.
-    // It says nothing that the caller does not know, and is the commonest first mistake.
+    // The sentence tells the caller nothing new, and this is the commonest first mistake.
     NoClient = "no_client", InvalidClient, "No client was named: send client_id.";
     /// The `Authorization` header is not well-formed Basic.
     MalformedClientCredentials = "malformed_client_credentials", InvalidClient;
@@ -84,7 +83,7 @@ reasons! {
     UnsupportedClientAuthentication = "unsupported_client_authentication", InvalidClient;
     /// There is no such client.
     UnknownClient = "unknown_client", InvalidClient;
-    /// The secret is none of the client's live ones.
+    /// The secret matches no valid secret of the client.
     WrongClientSecret = "wrong_client_secret", InvalidClient;
     /// A confidential client did not present a secret.
     MissingClientSecret = "missing_client_secret", InvalidClient;
@@ -97,7 +96,7 @@ reasons! {
 
     /// There is no such user.
     UnknownUser = "unknown_user", InvalidGrant;
-    /// There can be no such user: the name begins or ends with a blank.
+    /// The name begins or ends with a blank, so no user can have it.
     BlankInUsername = "blank_in_username", InvalidGrant;
     /// The password is wrong.
     WrongPassword = "wrong_password", InvalidGrant;
@@ -105,32 +104,34 @@ reasons! {
     DisabledUser = "disabled_user", InvalidGrant;
     /// The user must use a second factor, which this grant cannot carry.
     SecondFactorRequired = "second_factor_required", InvalidGrant;
-    /// The account had too many failures lately.
+    /// The password is right, and one that must be changed before it can be used.
+    TemporaryPassword = "temporary_password", InvalidGrant;
+    /// The account had too many recent failures.
     ThrottledAccount = "throttled_account", InvalidGrant;
-    /// The account had so many failures in a row that only origins which it knows are served.
+    /// The account had so many failures in a row that only known origins are served.
     LockedAccount = "locked_account", InvalidGrant;
-    /// The stored hash cannot be used: damaged, or dearer than this process may compute.
+    /// The stored hash cannot be used: it is damaged, or costs more than this process may compute.
     UnusablePasswordHash = "unusable_password_hash", InvalidGrant;
-    /// User or client changed while the password was being verified.
+    /// User or client changed while the password was verified.
     ChangedMeanwhile = "changed_meanwhile", InvalidGrant;
-    /// The refresh token is none that this service made.
+    /// This service did not make the refresh token.
     ForgedRefreshToken = "forged_refresh_token", InvalidGrant;
-    /// There is no such session: it was ended, its user or client is disabled, or the database lost it.
+    /// The session does not exist: it was ended, its user or client is disabled, or the database lost it.
     UnknownSession = "unknown_session", InvalidGrant;
-    /// The session is there, and its time is over.
+    /// The session has expired.
     ExpiredSession = "expired_session", InvalidGrant;
     /// The refresh token belongs to another client.
     ForeignRefreshToken = "foreign_refresh_token", InvalidGrant;
-    /// The refresh token was exchanged before: its session was ended.
+    /// The refresh token was exchanged before. The session was ended.
     RefreshTokenReused = "refresh_token_reused", InvalidGrant;
-    /// The same, and its session was not ended, because a delay may explain it.
+    /// The refresh token was exchanged before. The session goes on, because a delay may explain the reuse.
     ReuseWithheld = "reuse_withheld", InvalidGrant;
 
     /// The client may not use this grant.
     GrantNotAllowed = "grant_not_allowed", UnauthorizedClient;
     /// The client may not introspect.
     IntrospectionNotAllowed = "introspection_not_allowed", UnauthorizedClient;
-    /// The grant is one that this service does not have.
+    /// This service does not support the grant.
     UnsupportedGrantType = "unsupported_grant_type", UnsupportedGrantType;
 
     /// The scope is not a list of scope tokens separated by single spaces.
@@ -145,7 +146,7 @@ reasons! {
     NoDefaultScope = "no_default_scope", InvalidScope;
     /// The scope belongs to different audiences, so a token for it would be ambiguous.
     AmbiguousScope = "ambiguous_scope", InvalidScope;
-    /// Nothing remains to be granted.
+    /// No scope remains to be granted.
     EmptyScope = "empty_scope", InvalidScope;
 
     /// A resource is not an absolute URI without fragment.
@@ -159,7 +160,7 @@ reasons! {
     ForeignOrigin = "foreign_origin", InvalidRequest, "Requests from this origin are not accepted.";
 }
 
-/// The error codes of RFC 6749 §5.2, and RFC 8707's.
+/// The error codes of RFC 6749 §5.2 and RFC 8707 §2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorCode {
     /// The request is malformed.
@@ -170,7 +171,7 @@ pub enum ErrorCode {
     InvalidGrant,
     /// The client may not do this.
     UnauthorizedClient,
-    /// This service does not have the grant.
+    /// This service does not support the grant.
     UnsupportedGrantType,
     /// The scope is malformed, unknown or excessive.
     InvalidScope,
@@ -179,9 +180,9 @@ pub enum ErrorCode {
 }
 
 impl Reason {
-    /// What the caller is told. Only `invalid_request` says more than its code, and that no client was named: both
-    /// speak of the request alone, never of what is stored. The text is ASCII without `"` and `\`
-    /// (RFC 6749 Appendix A.8) and repeats no input.
+    /// What the caller is told. Only `invalid_request` and [`Self::NoClient`] say more than the code: they speak of the
+    /// request, never of stored data. The text is ASCII without `"` and `\` (RFC 6749 Appendix A.8), and repeats no
+    /// input.
     #[must_use]
     pub fn description(self) -> Cow<'static, str> {
         let sentence = self.sentence().unwrap_or_else(|| self.code().description());
@@ -196,7 +197,7 @@ impl Reason {
 }
 
 impl ErrorCode {
-    /// The value of `error` (RFC 6749 §5.2; RFC 8707 §2).
+    /// The value of `error` (RFC 6749 §5.2, RFC 8707 §2).
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -210,8 +211,7 @@ impl ErrorCode {
         }
     }
 
-    /// The one sentence that goes with the code, whatever the reason behind it: unknown user,
-    /// wrong password and disabled user cannot differ on the wire.
+    /// The sentence of the code. So unknown user, wrong password and disabled user cannot differ on the wire.
     fn description(self) -> &'static str {
         match self {
             Self::InvalidRequest => "The request is malformed.",

@@ -1,4 +1,4 @@
-//! The identifiers that tokens and tables carry.
+//! The identifiers in tokens and tables.
 
 use std::fmt;
 
@@ -11,8 +11,8 @@ use crate::Invalid;
 /// Longest client identifier, in characters.
 pub const CLIENT_ID_LENGTH_MAX: usize = 128;
 
-/// A client identifier (RFC 6749 §2.2): 1 to 128 characters of `[A-Za-z0-9._-]`, on which the
-/// raw and the form-encoded spelling of Basic mean the same. Compared exactly.
+/// A client identifier (RFC 6749 §2.2): 1 to 128 characters of `[A-Za-z0-9._-]`, compared exactly. Form-encoding does
+/// not change these characters, so both spellings of Basic are the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ClientId(String);
@@ -71,7 +71,7 @@ const SUB_LENGTH_MAX: usize = 255;
 /// Longest identifier that Jeton makes itself, in characters: 48 octets.
 const OWN_LENGTH_MAX: usize = 64;
 
-/// Declares an identifier by what texts it may be, as a test and in words.
+/// Declares an identifier. `$may_be` tests its text, `$rule` is the error if the test fails.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $may_be:expr, $rule:literal) => {
         $(#[$doc])*
@@ -80,7 +80,7 @@ macro_rules! identifier {
         pub struct $name(String);
 
         impl $name {
-            /// The identifier that is these octets in base64url: of at most 48 octets, and not none.
+            /// The identifier made of these 1 to 48 octets in base64url.
             #[must_use]
             pub fn from_octets<const N: usize>(octets: &[u8; N]) -> Self {
                 const { assert!(1 <= N && N <= OWN_LENGTH_MAX / 4 * 3) };
@@ -128,16 +128,16 @@ fn is_own(text: &str) -> bool {
 }
 
 identifier! {
-    /// The machine name of a user, `sub` in tokens: never given to another user (RFC 7519 §4.1.2, RFC 9068 §5). Jeton
-    /// makes it, or an import brings it.
+    /// The permanent identifier of a user, `sub` in tokens. No other user ever gets it (RFC 7519 §4.1.2, RFC 9068 §5).
+    /// Jeton makes it, or an import brings it.
     UserId, is_sub, "cannot be a sub: that has 1 to 255 printable ASCII characters, no blanks"
 }
 identifier! {
-    /// The name of a session, `sid` in tokens: one login. Jeton makes it.
+    /// The identifier of a session, which is one login; `sid` in tokens. Jeton makes it.
     SessionId, is_own, "cannot be a session: its id has 1 to 64 characters of A-Z a-z 0-9 - _"
 }
 identifier! {
-    /// The name of a key, `kid` in tokens: the RFC 7638 thumbprint of a signing key. Jeton makes it.
+    /// The identifier of a key, `kid` in tokens. Jeton makes it; for a signing key it is the RFC 7638 thumbprint.
     KeyId, is_own, "cannot be a key: its kid has 1 to 64 characters of A-Z a-z 0-9 - _"
 }
 

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-/// A text is no value of its type, or values do not fit together. It is a sentence that says what would be right, as
-/// the command line prints it.
+/// The text is not a value of its type, or values do not fit together. The error is a sentence that says what would be
+/// right; the command line prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Invalid(Cow<'static, str>);
 
 impl Invalid {
-    /// A value that is refused with this sentence.
+    /// An error with this sentence.
     #[must_use]
     pub fn new(sentence: impl Into<Cow<'static, str>>) -> Self {
         Self(sentence.into())

@@ -7,14 +7,14 @@ use http::Uri;
 
 use crate::Invalid;
 
-/// An `https` URL without query and fragment, or `http` on a loopback host; kept code point by
-/// code point, because verifiers compare it so (RFC 8414 §3.3).
+/// An `https` URL without query and fragment, or `http` on a loopback host. The text is kept as it is, because
+/// verifiers compare it code point by code point (RFC 8414 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     text: String,
     /// Scheme and authority.
     origin: String,
-    /// The path without a terminating slash: empty, or from a slash on.
+    /// The path without a trailing slash: empty, or beginning with a slash.
     path: String,
 }
 
@@ -25,19 +25,19 @@ impl Issuer {
         &self.text
     }
 
-    /// The address of an endpoint, given its path from the slash on.
+    /// The URL of an endpoint. `path` begins with a slash.
     #[must_use]
     pub fn endpoint(&self, path: &str) -> String {
         format!("{}{}{path}", self.origin, self.path)
     }
 
-    /// The path at which an endpoint is served: a path of the issuer comes before it.
+    /// The path at which an endpoint is served: the path of the issuer, then `path`.
     #[must_use]
     pub fn endpoint_path(&self, path: &str) -> String {
         format!("{}{path}", self.path)
     }
 
-    /// The path of a well-known document: the issuer's path comes after it (RFC 8414 §3.1).
+    /// The path of a well-known document. The issuer's path comes last (RFC 8414 §3.1).
     #[must_use]
     pub fn well_known_path(&self, name: &str) -> String {
         format!("/.well-known/{name}{}", self.path)
@@ -48,7 +48,7 @@ impl FromStr for Issuer {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        // It is not repeated: a password may stand in a URL.
+        // The error does not repeat the URL, which may contain a password.
         let refuse = |why: &str| Err(Invalid::new(format!("this cannot be the issuer: {why}")));
         let Ok(uri) = text.parse::<Uri>() else {
             return refuse("it is not a URL; write it as https://auth.example.com");
@@ -82,7 +82,7 @@ impl fmt::Display for Issuer {
     }
 }
 
-/// Whether a host of a URL is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
+/// Whether the host of a URL is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
 #[must_use]
 pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")

@@ -1,8 +1,8 @@
-//! The vocabulary of OAuth 2.0 and its rules, as pure types: what is asked, what is granted, what a session is
-//! and when it ends, how often one may fail.
+//! The vocabulary and the rules of OAuth 2.0, as pure types: what is requested, what is granted, when a session ends,
+//! and how many attempts may fail.
 //!
-//! It never waits, logs, reads a clock, stores anything or knows HTTP: its manifest has no crate for that. A
-//! value that exists is valid: parsers return a [`Reason`] for what they refuse.
+//! This package never waits, logs, reads a clock or stores anything, and of HTTP it knows only URIs: its manifest has
+//! no crate for more. A value that exists is valid. Parsers return a [`Reason`] or [`Invalid`] for what they refuse.
 
 pub mod access_token;
 pub mod authorization;
@@ -27,6 +27,7 @@ pub mod session;
 pub mod throttle;
 mod time;
 pub mod token_request;
+pub mod username_pattern;
 
 pub use access_token::AccessTokenClaims;
 pub use client::{Client, ClientSettings};

@@ -16,9 +16,8 @@ pub const REVOCATION_PATH: &str = "/revoke";
 /// The path of the key set.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 
-/// The document. Members without elements are left out (§3.2); so is
-/// `response_types_supported`, because there is no authorization endpoint. One member is of `OpenID` Connect
-/// Discovery 1.0 §3, which parsers of the second address insist on.
+/// The document. Empty members are left out (§3.2), and `response_types_supported`, because there is no authorization
+/// endpoint. `subject_types_supported` is in for parsers of `OpenID` Connect Discovery 1.0 §3, which insist on it.
 #[derive(Debug, Serialize)]
 pub struct Metadata {
     issuer: String,
@@ -30,14 +29,14 @@ pub struct Metadata {
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     jwks_uri: String,
     grant_types_supported: Vec<&'static str>,
-    /// `sub` is the same for every client. The registry of RFC 8414 §7.1 has the member too.
+    /// Every client sees the same `sub`. The registry of RFC 8414 §7.1 has the member too.
     subject_types_supported: [&'static str; 1],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scopes_supported: Vec<String>,
 }
 
 impl Metadata {
-    /// The document of an issuer whose clients may ask for these scopes.
+    /// The document of this issuer. `scopes` is what clients may ask for.
     #[must_use]
     pub fn new(issuer: &Issuer, scopes: &Scope) -> Self {
         let with_secret = vec![ClientSecretBasic.as_str(), ClientSecretPost.as_str()];

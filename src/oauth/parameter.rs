@@ -1,9 +1,8 @@
-//! The parameters that the endpoints know: names, lengths, characters.
+//! The parameters of all endpoints: names, lengths and characters.
 
 use super::identifier::CLIENT_ID_LENGTH_MAX;
 
-/// A parameter that some endpoint knows. All are recognised on every endpoint, so each may occur
-/// once only, wherever it is sent.
+/// A parameter of some endpoint. Every endpoint recognises all of them, so each may occur only once in any request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parameter {
     /// RFC 6749 §4.3.2.
@@ -24,7 +23,7 @@ pub enum Parameter {
     ClientAssertion,
     /// RFC 7521 §4.2.
     ClientAssertionType,
-    /// RFC 8707 §2; the one that may repeat.
+    /// RFC 8707 §2. It is the only one that may be repeated.
     Resource,
     /// RFC 7662 §2.1, RFC 7009 §2.1.
     Token,
@@ -67,9 +66,8 @@ impl Parameter {
         }
     }
 
-    /// The longest value, in octets of UTF-8. Longer ones are refused, never cut. A token that is asked about or
-    /// revoked may be as long as the content: a resource server passes on what strangers send it, and what is not
-    /// a token is no mistake of its own (RFC 7662 §2.2, RFC 7009 §2.2).
+    /// The longest value, in octets of UTF-8. A longer one is refused, never cut. `token` has no limit: a resource
+    /// server passes on what it is sent, and a value that is no token is no error (RFC 7662 §2.2, RFC 7009 §2.2).
     #[must_use]
     pub fn length_max(self) -> usize {
         match self {
@@ -88,8 +86,8 @@ impl Parameter {
         Self::ALL.into_iter().find(|parameter| parameter.name() == name)
     }
 
-    /// Whether the grammar has this character. NUL is refused where the value may get to the database, because no
-    /// text there can hold it. User name and password are `UNICODECHARNOCRLF` (RFC 6749 Appendix A.15, A.16).
+    /// Whether the parameter may contain this character. NUL is refused where the value may reach the database, whose
+    /// texts cannot hold it. User name and password are `UNICODECHARNOCRLF` (RFC 6749 Appendix A.15, A.16).
     pub(super) fn allows(self, character: char) -> bool {
         match self {
             Self::Username | Self::Password => !matches!(

@@ -1,7 +1,7 @@
 //! The form that every endpoint takes, read strictly (RFC 6749 Appendix B).
 //!
-//! Two lenient habits of common decoders are refused here, because two readers of one request must
-//! never disagree: a broken percent escape kept as text, and octets that are not UTF-8 replaced.
+//! Many decoders keep a broken percent escape as text, and replace octets that are not UTF-8. This one refuses both,
+//! because two readers of one request must never disagree.
 
 use zeroize::Zeroizing;
 
@@ -14,10 +14,10 @@ const PAIRS_MAX: usize = 64;
 /// More `resource` values than any honest request has (RFC 8707 §2 lets it repeat).
 const RESOURCES_MAX: usize = 16;
 
-/// The parameters of one request. An empty value is as good as none (RFC 6749 §3.2).
+/// The parameters of one request. An empty value counts as absent (RFC 6749 §3.2).
 #[derive(Debug, Default)]
 pub struct Parameters {
-    /// What was sent at all, and its value unless that was empty.
+    /// Every parameter that was sent, with its value unless that is empty.
     single: Vec<(Parameter, Option<Secret>)>,
     resources: Vec<Secret>,
 }
@@ -26,8 +26,7 @@ impl Parameters {
     /// Reads a form.
     ///
     /// # Errors
-    /// A reason of the `invalid_request` kind, for whatever makes the form ambiguous, malformed or
-    /// larger than documented.
+    /// A reason with the code `invalid_request` if the form is ambiguous, malformed or larger than documented.
     pub fn read(content: &[u8]) -> Result<Self, Reason> {
         let parts = || content.split(|&octet| octet == b'&');
         let pairs: Option<Vec<_>> =
@@ -55,7 +54,7 @@ impl Parameters {
                 }
                 continue;
             }
-            // An empty occurrence beside a filled one is a repetition as well.
+            // Sending a parameter once empty and once with a value repeats it too.
             if parameters.single.iter().any(|(sent, _)| *sent == parameter) {
                 return Err(Reason::RepeatedParameter(parameter));
             }
@@ -64,14 +63,14 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// The value of a parameter that was sent and is not empty.
+    /// The value of a parameter, if it was sent and is not empty.
     #[must_use]
     pub fn find(&self, parameter: Parameter) -> Option<&Secret> {
         let (_, value) = self.single.iter().find(|(sent, _)| *sent == parameter)?;
         value.as_ref()
     }
 
-    /// The value of a parameter that must be there.
+    /// The value of a required parameter.
     ///
     /// # Errors
     /// [`Reason::MissingParameter`] if it is absent or empty.
@@ -79,22 +78,21 @@ impl Parameters {
         self.find(parameter).ok_or(Reason::MissingParameter(parameter))
     }
 
-    /// The values of `resource`, in their order (RFC 8707 §2).
+    /// The values of `resource`, in order (RFC 8707 §2).
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.resources.iter().map(Secret::expose)
     }
 }
 
-/// Reads a name and a value, which is empty if there is none.
+/// Reads a name and its value. Without `=` the value is empty.
 fn read_pair(pair: &[u8]) -> Option<(Secret, Secret)> {
     let end = pair.iter().position(|&octet| octet == b'=').unwrap_or(pair.len());
     let (name, rest) = pair.split_at(end);
     Some((decode(name)?, decode(rest.get(1..).unwrap_or_default())?))
 }
 
-/// Decodes `application/x-www-form-urlencoded` octets once; `None` for a broken escape, and for octets
-/// that are not UTF-8. The separators are ASCII, so a whole form is UTF-8 exactly if each name and value
-/// is. No copy is left behind.
+/// Decodes `application/x-www-form-urlencoded` octets once and leaves no copy behind. `None` for a broken escape, or
+/// for octets that are not UTF-8. The separators are ASCII, so a whole form is UTF-8 exactly if each name and value is.
 pub(super) fn decode(content: &[u8]) -> Option<Secret> {
     if !content.iter().any(|octet| matches!(octet, b'+' | b'%')) {
         return std::str::from_utf8(content).ok().map(|text| Secret::new(text.to_owned()));

@@ -1,19 +1,17 @@
-//! The refresh token: opaque to clients (RFC 6749 §1.5), derived and never stored. Here is its form;
-//! `crypto/` authenticates it.
+//! The form of a refresh token: opaque to clients (RFC 6749 §1.5), derived, never stored. `crypto/` authenticates it.
 //!
 //! ```text
 //! version (1) ‖ key id (9) ‖ session id (16) ‖ generation (8, big endian) ‖ MAC (32)
 //! ```
 //!
-//! 66 octets are 88 characters of base64url with no bit to spare, so that no two texts are the same
-//! token.
+//! 66 octets fill 88 characters of base64url exactly, so each token has only one text.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::identifier::{KeyId, SessionId};
 
-/// The one version there is. Another layout, or another MAC, gets another number.
+/// The only version. Another layout or another MAC gets another number.
 const VERSION: u8 = 1;
 
 /// Octets of the identifier of a refresh key.
@@ -23,7 +21,7 @@ pub const SESSION_ID_LENGTH: usize = 16;
 /// Octets of the MAC: HMAC-SHA-256 (RFC 2104).
 pub const MAC_LENGTH: usize = 32;
 
-/// What the MAC is over: version, session and generation.
+/// What the MAC authenticates: version, session and generation.
 pub type Message = [u8; MESSAGE_LENGTH];
 
 /// Octets of a message.
@@ -32,17 +30,17 @@ pub const MESSAGE_LENGTH: usize = 1 + SESSION_ID_LENGTH + 8;
 /// Octets of a token.
 const LENGTH: usize = KEY_ID_LENGTH + MESSAGE_LENGTH + MAC_LENGTH;
 
-/// What a refresh token says.
+/// The claims of a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshTokenClaims {
     /// The session that it continues.
     pub session: SessionId,
-    /// How often the session had been refreshed when it was issued.
+    /// How often the session had been refreshed when the token was issued.
     pub generation: i64,
 }
 
 impl RefreshTokenClaims {
-    /// What the MAC is over; `None` if the session's identifier is not one that this service makes.
+    /// What the MAC authenticates; `None` if the session's identifier does not have [`SESSION_ID_LENGTH`] octets.
     #[must_use]
     pub fn message(&self) -> Option<Message> {
         let session = URL_SAFE_NO_PAD.decode(self.session.as_str()).ok()?;
@@ -56,7 +54,7 @@ impl RefreshTokenClaims {
         Some(message)
     }
 
-    /// What a message says; `None` if it is of another version.
+    /// Reads a message; `None` if it is of another version.
     #[must_use]
     pub fn read(message: &Message) -> Option<Self> {
         let (version, rest) = message.split_first_chunk::<1>()?;
@@ -67,7 +65,7 @@ impl RefreshTokenClaims {
     }
 }
 
-/// Joins the parts to a token; `None` if the key's identifier is not one that this service makes.
+/// Joins the parts of a token; `None` if the key's identifier or the MAC has another length.
 #[must_use]
 pub fn encode(key: &KeyId, message: &Message, mac: &[u8]) -> Option<String> {
     let key = URL_SAFE_NO_PAD.decode(key.as_str()).ok()?;
@@ -76,19 +74,19 @@ pub fn encode(key: &KeyId, message: &Message, mac: &[u8]) -> Option<String> {
     (octets.len() == LENGTH).then(|| URL_SAFE_NO_PAD.encode(octets))
 }
 
-/// A presented token, taken apart but not yet authenticated.
+/// A presented token, decoded but not authenticated.
 #[derive(Debug)]
 pub struct UnverifiedRefreshToken {
-    /// The key it claims to be derived with: a name to look up, nothing else.
+    /// The named key. It is unverified: use it only to look up the key.
     pub key: KeyId,
-    /// What it claims: for [`RefreshTokenClaims::read`], once it is known to be genuine.
+    /// The claimed message. Call [`RefreshTokenClaims::read`] after the MAC was verified.
     pub message: Message,
-    /// The MAC that it claims to have.
+    /// The claimed MAC.
     pub mac: [u8; MAC_LENGTH],
 }
 
 impl UnverifiedRefreshToken {
-    /// Takes a token apart; `None` for anything that this service cannot have made.
+    /// Decodes a token; `None` for anything that this service cannot have made.
     #[must_use]
     pub fn read(token: &str) -> Option<Self> {
         let octets = URL_SAFE_NO_PAD.decode(token).ok()?;
@@ -105,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_reads_back_as_what_it_was_made_of_and_in_no_other_spelling() {
+    fn a_token_is_read_back_unchanged_and_has_one_text_only() {
         let key = KeyId::from_octets(&[7; KEY_ID_LENGTH]);
         let session = SessionId::from_octets(&[9; SESSION_ID_LENGTH]);
         let claims = RefreshTokenClaims { session, generation: 258 };

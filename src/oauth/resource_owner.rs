@@ -1,4 +1,4 @@
-//! User names and passwords in the one form in which they are stored and compared (RFC 8265).
+//! User names and passwords in the form in which they are stored and compared (RFC 8265).
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -12,25 +12,24 @@ use crate::{Invalid, Secret};
 /// Longest user name, in octets of UTF-8 after mapping.
 pub const USERNAME_LENGTH_MAX: usize = 256;
 
-/// Longest user name before mapping, in octets. Width, case and NFC make a name at most 3.5 times shorter (a
-/// full-width U with two marks), so a longer one is too long after it, too.
+/// Longest user name before mapping, in octets. Width, case and NFC shorten a name at most by the factor 3.5 (a
+/// full-width U with two marks), so a longer name is too long after mapping, too.
 const PRESENTED_LENGTH_MAX: usize = 4 * USERNAME_LENGTH_MAX;
-/// The most characters with a rule about their context (RFC 5892 appendix A) in a user name: all have two octets or
-/// more. For each of them the whole name is read, so without a bound before that the cost would be quadratic.
+/// The most characters with a contextual rule (RFC 5892 appendix A) in a user name; each has at least two octets. The
+/// profile reads the whole name for each of them, so without this limit its cost would be quadratic.
 const CONTEXTUAL_MAX: usize = USERNAME_LENGTH_MAX / 2;
 
-/// A user name in the `UsernameCaseMapped` form (RFC 8265 §3.3): width-mapped, lower case, NFC.
-/// Names with blanks are not allowed.
+/// A user name in the `UsernameCaseMapped` form (RFC 8265 §3.3): width-mapped, lower case, NFC, without blanks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Username(String);
 
 impl Username {
-    /// Maps a presented name; `None` if no user can have it. A form that is not the form of itself is
-    /// none (RFC 8264 §7): a name as it is stored must find its user.
+    /// Maps a presented name; `None` if no user can have it. That includes a name whose mapped form would be mapped
+    /// again (RFC 8264 §7), because a stored name must find its user.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        // Of printable ASCII nothing is mapped but its case. The profile would take microseconds to find that out,
-        // and each request that reads a session reads a name.
+        // Of printable ASCII, only the case is mapped. The profile would take microseconds for that, and each request
+        // that reads a session reads a name.
         let is_plain = text.bytes().all(|octet| octet.is_ascii_graphic());
         if is_plain && (1..=USERNAME_LENGTH_MAX).contains(&text.len()) {
             return Some(Self(text.to_ascii_lowercase()));
@@ -50,14 +49,14 @@ impl Username {
     }
 }
 
-/// Whether what was typed as a user name begins or ends with a blank, as keyboards of telephones add one after a word
-/// that they complete. No user name has a blank (RFC 8265 §3.1), and none is taken away: that would be another mapping.
+/// Whether a typed user name begins or ends with a blank; phones add one after a completed word. No user name has a
+/// blank (RFC 8265 §3.1), and Jeton removes none, because that would be another mapping.
 #[must_use]
 pub fn has_outer_blank(typed: &str) -> bool {
     typed.starts_with(char::is_whitespace) || typed.ends_with(char::is_whitespace)
 }
 
-/// Whether a character is allowed only in some contexts, as it is or after width mapping.
+/// Whether a character, as it is or after width mapping, is allowed only in some contexts.
 fn has_contextual_rule(character: char) -> bool {
     matches!(character,
         '\u{b7}' | '\u{375}' | '\u{5f3}' | '\u{5f4}' | '\u{660}'..='\u{669}' | '\u{6f0}'..='\u{6f9}'
@@ -70,7 +69,7 @@ impl fmt::Display for Username {
     }
 }
 
-/// Takes a name that is mapped already, as it is stored.
+/// Accepts only a name that is mapped already, as stored names are.
 impl TryFrom<String> for Username {
     type Error = Invalid;
 
@@ -94,39 +93,38 @@ impl std::str::FromStr for Username {
     }
 }
 
-/// A password that was presented.
+/// A presented password.
 #[derive(Clone, Debug)]
 pub struct Password {
-    /// As it came.
+    /// As it was sent.
     pub presented: Secret,
-    /// Made when it is first asked for, which is on a hashing thread: it takes time.
+    /// Computed when it is first needed, which is on a hashing thread: it takes time.
     prepared: OnceLock<Option<Secret>>,
 }
 
 impl Password {
-    /// A password as it came.
+    /// A password as it was sent.
     #[must_use]
     pub fn new(presented: Secret) -> Self {
         Self { presented, prepared: OnceLock::new() }
     }
 
-    /// In the form in which this service hashes passwords; `None` if no password set here can be so.
+    /// The form in which this service hashes passwords; `None` if it could not be set as a password here.
     #[must_use]
     pub fn prepared(&self) -> Option<&Secret> {
         self.prepared.get_or_init(|| prepare_password(&self.presented)).as_ref()
     }
 
-    /// The prepared form, if it is another than the presented one.
+    /// The prepared form, if it differs from the presented one.
     #[must_use]
     pub fn other_form(&self) -> Option<&Secret> {
         self.prepared().filter(|prepared| **prepared != self.presented)
     }
 }
 
-/// A password in the `OpaqueString` form (RFC 8265 §4.2): NFC, and every other space turned into
-/// U+0020; nothing is trimmed, cut or case-mapped. `None` if no password can be so: empty, with control
-/// characters, ignorable or unassigned code points, or in a form that is not the form of itself
-/// (RFC 8264 §7): else a keyboard that normalises could not repeat it.
+/// Prepares a password: the `OpaqueString` form (RFC 8265 §4.2) is NFC with every other space turned into U+0020;
+/// nothing is trimmed, cut or case-mapped. `None` if it is empty, has control characters, ignorable or unassigned code
+/// points, or if its form would change again (RFC 8264 §7): a keyboard that normalises could not repeat it.
 #[must_use]
 pub fn prepare_password(password: &Secret) -> Option<Secret> {
     let enforce = |password: &Secret| {
@@ -141,8 +139,7 @@ pub fn prepare_password(password: &Secret) -> Option<Secret> {
 mod tests {
     use super::*;
 
-    /// RFC 8265 §3.1, §3.3: width, case, NFC, the characters that are allowed; nothing is left of no name; names
-    /// with blanks are none. [W-30] [W-32] [W-33]
+    /// RFC 8265 §3.1, §3.3: width, case, NFC, allowed characters; no blanks, and not empty. [W-30] [W-32] [W-33]
     #[test]
     fn names_are_mapped_to_one_form() {
         for (presented, mapped) in [
@@ -161,7 +158,7 @@ mod tests {
         }
     }
 
-    /// The short way for ASCII leads where the profile leads.
+    /// The shortcut for ASCII yields what the profile yields.
     #[test]
     fn ascii_is_mapped_as_the_profile_maps_it() {
         let all = || (0..128_u8).map(char::from);
@@ -175,7 +172,6 @@ mod tests {
         assert_eq!(Username::parse(&"a".repeat(USERNAME_LENGTH_MAX + 1)), None);
     }
 
-    /// What is stored is a name in its mapped form, or none.
     #[test]
     fn a_stored_name_is_taken_in_its_mapped_form_only() {
         for stored in ["alice", "juliet@example.com", "\u{e9}ve"] {
@@ -189,8 +185,8 @@ mod tests {
         }
     }
 
-    /// Whatever Unicode calls white space makes no name, wherever it stands; what is invisible and no white space is
-    /// not told apart from other mistakes. [W-32]
+    /// A name with white space of Unicode is refused, wherever that stands. Characters that are invisible but no white
+    /// space are not reported as blanks. [W-32]
     #[test]
     fn blanks_around_a_name_are_seen() {
         for blank in ('\0'..=char::MAX).filter(|character| character.is_whitespace()) {
@@ -205,19 +201,18 @@ mod tests {
         }
     }
 
-    /// The rules about contexts read the whole name for each character that has one. What would cost the square of a
-    /// length is refused before; no name that a user can have is.
+    /// A name whose mapping would take quadratic time is refused before. No name that a user can have is.
     #[test]
     fn the_cost_of_a_name_is_bounded_before_it_is_mapped() {
-        // Ten million characters: the square of that would take days.
+        // Ten million characters: in quadratic time they would take days.
         for dear in ["\u{30fb}", "\u{ff65}", "\u{660}", "\u{200d}", "a", "a\u{301}"] {
             assert_eq!(Username::parse(&format!("\u{304b}{}", dear.repeat(10_000_000))), None);
         }
         for (presented, count, mapped) in [
-            // What becomes shortest: to two octets from seven, to one from three.
+            // These shrink most: from seven octets to two, and from three to one.
             ("\u{ff35}\u{308}\u{304}", 128, "\u{1d6}"),
             ("\u{ff2b}", 256, "k"),
-            // What has the most rules.
+            // These have the most contextual rules.
             ("\u{627}\u{660}", 64, "\u{627}\u{660}"),
             ("\u{30ab}\u{ff65}", 42, "\u{30ab}\u{30fb}"),
         ] {
@@ -227,8 +222,8 @@ mod tests {
         }
     }
 
-    /// RFC 8265 §4.1, §4.2: NFC, other spaces to U+0020, no other mapping, either direction of writing; no control
-    /// and no invisible characters, and not nothing. [W-26] [W-27]
+    /// RFC 8265 §4.1, §4.2: NFC, other spaces become U+0020, no other mapping, both directions of writing. Empty
+    /// passwords and those with control or invisible characters are refused. [W-26] [W-27]
     #[test]
     fn passwords_are_normalised_and_nothing_more() {
         let prepared = |text: &str| {

@@ -1,4 +1,4 @@
-//! For how long a lost answer to a refresh can be asked for again.
+//! How long a client may retry a refresh whose answer was lost.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,31 +7,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, Seconds};
 
-/// For how long an exchanged refresh token is answered with the same successor again, while that was not
-/// used. On the command line and in the database `2m` or `until-used`.
+/// How long an exchanged refresh token is answered with the same successor again, while that is unused. Written as `2m`
+/// or `until-used` on the command line and in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RetryWindow {
-    /// For so long after the exchange.
+    /// For this long after the exchange.
     For(Seconds),
     /// Until the successor is used, or the session ends.
     UntilUsed,
 }
 
 impl RetryWindow {
-    /// Where neither the service nor a confidential client says otherwise: the client's secret
-    /// constrains the token (RFC 9700 §4.14.2).
+    /// The default for confidential clients, whose secret constrains the token (RFC 9700 §4.14.2).
     pub const OF_CONFIDENTIAL_CLIENTS: Self = Self::UntilUsed;
-    /// The same of a public client, whose thief is noticed by the end of the window. The number is
-    /// chosen in `docs/retry-window.md`.
+    /// The default for public clients: a thief is noticed after it. `docs/retry-window.md` explains the number.
     pub const OF_PUBLIC_CLIENTS: Self = Self::For(Seconds::new(120));
-    /// The longest window that ends. As long as access tokens usually live: a longer one notices a thief
-    /// who refreshes as often as the client no sooner than `until-used` (`docs/retry-window.md`).
+    /// The longest limited window: as long as access tokens usually live. With a longer one, a thief who refreshes as
+    /// often as the client would be noticed no sooner than with `until-used` (`docs/retry-window.md`).
     pub const LENGTH_MAX: Seconds = Seconds::new(600);
 
     const UNTIL_USED: &'static str = "until-used";
 
-    /// Whether so much time after the exchange is within the window.
+    /// Whether a retry this long after the exchange is within the window.
     #[must_use]
     pub fn holds(self, elapsed: Seconds) -> bool {
         match self {

@@ -7,17 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::error::Reason;
 use crate::Invalid;
 
-/// A set of scope tokens in the order they were first named. It can be empty only where nothing
-/// is allowed, never in a token.
+/// A set of scope tokens in the order of their first naming. Empty only where nothing is allowed, never in a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Scope(Vec<String>);
 
 impl Scope {
-    /// Reads `scope-token *( SP scope-token )`; a token that repeats counts once.
+    /// Reads `scope-token *( SP scope-token )`; a repeated token counts once.
     ///
     /// # Errors
-    /// [`Reason::MalformedScope`] for anything else: no tolerance for doubled or outer spaces.
+    /// [`Reason::MalformedScope`] for anything else, also for doubled or outer spaces.
     pub fn parse(text: &str) -> Result<Self, Reason> {
         let mut tokens: Vec<String> = Vec::new();
         for token in text.split(' ') {
@@ -31,13 +30,13 @@ impl Scope {
         Ok(Self(tokens))
     }
 
-    /// Whether no token is in it.
+    /// Whether it has no token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this token is in it.
+    /// Whether it has this token.
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
         self.0.iter().any(|own| own == token)
@@ -49,7 +48,7 @@ impl Scope {
         self.0.iter().all(|token| other.contains(token))
     }
 
-    /// The tokens of `self` that pass, in the same order.
+    /// The tokens that `pass` accepts, in the same order.
     #[must_use]
     pub fn filter(&self, pass: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|token| pass(token)).cloned().collect())

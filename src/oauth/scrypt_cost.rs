@@ -1,4 +1,4 @@
-//! What a password hash costs: the value of `--scrypt`, and what a stored hash may ask for.
+//! The cost of a password hash: the value of `--scrypt`, and the limit for stored hashes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,25 +17,25 @@ pub struct ScryptCost {
 }
 
 impl ScryptCost {
-    /// The recommendation of the OWASP Password Storage Cheat Sheet: 128 MiB.
+    /// What the OWASP Password Storage Cheat Sheet recommends: 128 MiB.
     pub const RECOMMENDED: Self = Self { ln: 17, r: 8, p: 1 };
 
-    /// The most work that a hash may take, in octets that are filled: 16 times that of the recommendation.
+    /// The most work that a hash may take, in octets filled: 16 times that of the recommendation.
     pub const WORK_MAX: u64 = 16 * ((128 * 8) << 17);
 
-    /// The memory that one hash takes, in octets: `128 · N · r`, with `r` rounded up to a multiple of 8.
+    /// The memory of one hash in octets: `128 · N · r`, with `r` rounded up to a multiple of 8.
     #[must_use]
     pub fn memory(self) -> u64 {
         (1_024 * u64::from(self.r.div_ceil(8))) << self.ln.min(40)
     }
 
-    /// The work that one hash takes, in octets that are filled.
+    /// The work of one hash, in octets filled.
     #[must_use]
     pub fn work(self) -> u64 {
         self.memory().saturating_mul(self.p.into())
     }
 
-    /// Whether new hashes may cost this: at least what OWASP ASVS 5.0 approves, and what can be verified.
+    /// Whether new hashes may have this cost: at least what OWASP ASVS 5.0 approves, at most what can be verified.
     fn is_approved(self) -> bool {
         let least_ln = match self.p {
             0 => return false,

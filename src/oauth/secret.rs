@@ -1,25 +1,22 @@
-//! Values that must never be seen: passwords, client secrets, tokens.
-//!
-//! The type only keeps a value out of logs and out of freed memory. How a secret is checked is
-//! `crypto`'s business.
+//! Values that nobody may see: passwords, client secrets, tokens. They stay out of logs and freed memory.
 
 use std::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// A secret text. It is wiped when dropped, and its `Debug` shows nothing of it.
+/// A secret text. It is wiped when it is dropped, and `Debug` does not show it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes a text into custody; the same allocation is wiped later.
+    /// Takes the text; its allocation is wiped on drop.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Shows the text. Every use of this method is a place to look at in a review.
+    /// The text. In a review, look at every use of this method.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -32,19 +29,18 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Octets with secrets among them, shared. The last to hold them wipes them, and `Debug` shows nothing of
-/// them.
+/// Shared octets that contain secrets. The last owner wipes them on drop, and `Debug` does not show them.
 #[derive(Clone)]
 pub struct SecretOctets(Arc<Zeroizing<Vec<u8>>>);
 
 impl SecretOctets {
-    /// Takes octets into custody; the same allocation is wiped later.
+    /// Takes the octets; their allocation is wiped on drop.
     #[must_use]
     pub fn new(octets: Zeroizing<Vec<u8>>) -> Self {
         Self(Arc::new(octets))
     }
 
-    /// Shows the octets. Every use of this method is a place to look at in a review.
+    /// The octets. In a review, look at every use of this method.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0

@@ -1,30 +1,30 @@
-//! The life of a session: when it ends, and what it means that a refresh token is presented
-//! (RFC 6749 §6, RFC 9700 §4.14.2). Pure, so that every replica decides the same.
+//! The life of a session: when it ends, and what a refresh token means (RFC 6749 §6, RFC 9700 §4.14.2). Rules are pure,
+//! so every replica decides alike.
 
 use serde::Serialize;
 
 use crate::{RetryWindow, Seconds, Timestamp};
 
-/// The step to which the date of a row's deletion is rounded up.
+/// The date from which a row may be deleted is rounded up to a multiple of this, in seconds.
 const DELETION_STEP: i64 = 3_600;
 
 /// How long sessions live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionLifetimes {
-    /// How long a session lives without being refreshed.
+    /// How long a session lives after the last refresh.
     pub idle: Seconds,
-    /// How long it lives at all, however often it is refreshed.
+    /// How long it lives in total, however often it is refreshed.
     pub absolute: Seconds,
 }
 
-/// When a session began to wait for its next refresh, and when it ends.
+/// When a session was last refreshed, and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionDates {
     /// When it was opened or last refreshed.
     pub refreshed_at: Timestamp,
-    /// When it ends unless it is refreshed: never after `ends_at`.
+    /// When it ends unless it is refreshed; never later than `ends_at`.
     pub expires_at: Timestamp,
-    /// Its absolute end, which no refresh moves.
+    /// When it ends in any case: no refresh changes this.
     pub ends_at: Timestamp,
 }
 
@@ -44,14 +44,13 @@ impl SessionDates {
         Self { refreshed_at, expires_at, ..self }
     }
 
-    /// Whether the session has not ended by itself.
+    /// Whether the session has not expired.
     #[must_use]
     pub fn are_live(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
 
-    /// From when on the row may be deleted. In steps of an hour, so that most refreshes leave the
-    /// index on it alone.
+    /// From when the row may be deleted. Whole hours, so that most refreshes do not change the index on it.
     #[must_use]
     pub fn deletable_at(&self) -> Timestamp {
         let steps = self.expires_at.0.div_euclid(DELETION_STEP).saturating_add(1);
@@ -59,31 +58,30 @@ impl SessionDates {
     }
 }
 
-/// For how long a token whose successor was used too may be a late tab's: longer than such a tab takes, and
-/// much shorter than the life of an access token (`docs/retry-window.md`).
+/// How long a token that is two exchanges old may come from a late tab. It is longer than such a tab takes, and much
+/// shorter than the life of an access token (`docs/retry-window.md`).
 pub const LATE_TAB_WINDOW: Seconds = Seconds::new(10);
 
-/// What it means that a refresh token of some generation is presented.
+/// What a presented refresh token means, by its generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presented {
-    /// It is the one token that is good: the session is refreshed.
+    /// It is the current token: the session is refreshed.
     Current,
-    /// It was exchanged, and its successor was never used: the answer may have been lost, or two tabs
-    /// refreshed at once. The answer is the same successor.
+    /// It was exchanged, but its successor was not used: the answer may have been lost, or two tabs refreshed at once.
+    /// The client gets the same successor.
     Retry,
-    /// It was issued, and the database does not know it yet: it was restored or failed over to a
-    /// copy that had not got the last refresh. The session catches up.
+    /// It was issued, but the database does not know it yet: it was restored from, or failed over to, a copy without
+    /// the last refresh. The session catches up.
     Ahead,
-    /// It was exchanged, and its successor was just exchanged too, by another tab of the same client.
-    /// It is refused, and the session lives.
+    /// It was exchanged, and another tab has just exchanged its successor too. It is refused, and the session goes on.
     Late,
-    /// It was exchanged before: somebody has a copy of it.
+    /// It was exchanged before, so somebody has a copy of it.
     Reused,
 }
 
 impl Presented {
-    /// Judges a genuine token by the generation of its session's row. `elapsed` is the time since the
-    /// last exchange in which the client could have had an answer.
+    /// Judges a genuine token by the generation in its session's row. `elapsed` is the time since the last exchange in
+    /// which the client could have had an answer.
     #[must_use]
     pub fn judge(presented: i64, stored: i64, elapsed: Seconds, window: RetryWindow) -> Self {
         match stored.saturating_sub(presented) {

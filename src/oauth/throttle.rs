@@ -1,7 +1,7 @@
-//! How often one may fail, and how long one must wait then (RFC 6749 §4.3.2, §10.10; NIST SP
-//! 800-63B-4 §3.2.2). Pure rules over counters; who counts is `service/throttle/`.
+//! How many attempts may fail, and how long the next must wait (RFC 6749 §4.3.2, §10.10; NIST SP 800-63B-4 §3.2.2).
+//! These are pure rules; `service/throttle/` counts.
 //!
-//! A counter forgets one failure every [`FORGET`]. So it is one moment: when all will be forgotten.
+//! A counter forgets one failure every [`FORGET`]. So its main value is a timestamp: when it will have forgotten all.
 
 use crate::{Seconds, Timestamp};
 
@@ -9,40 +9,39 @@ use crate::{Seconds, Timestamp};
 pub const FORGET: Seconds = Seconds::new(15 * 60);
 /// The longest wait.
 pub const WAIT_MAX: Seconds = Seconds::new(15 * 60);
-/// How many failures in a row an account may have; from then on only known origins are served, until
-/// the password is changed (NIST SP 800-63B-4 §3.2.2).
+/// How many failures in a row an account may have. From then on only known origins are served, until the password is
+/// changed (NIST SP 800-63B-4 §3.2.2).
 pub const FAILURES_MAX: i64 = 100;
-/// How long an origin stays known to an account after a login.
+/// How long after a login an account knows its origin.
 pub const KNOWN_FOR: Seconds = Seconds::new(90 * 86_400);
-/// The wait between attempts where many who may have nothing to do with each other are counted together.
+/// The wait between attempts where unrelated users share a counter.
 const PACE: Seconds = Seconds::new(2);
-/// How long failures in a row are remembered after the last of them.
+/// How long failures in a row are remembered after the last one.
 const REMEMBERED: Seconds = Seconds::new(30 * 86_400);
-/// How long they are once the account is locked.
+/// The same for a locked account.
 const LOCKED_FOR: Seconds = Seconds::new(365 * 86_400);
 
-/// What is counted.
+/// What a counter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counted {
-    /// Failed logins of an account, from whatever origin that it does not know.
+    /// Failed logins of an account from all origins that it does not know.
     Account,
     /// Failed logins of an account from one origin.
     AccountAtOrigin,
     /// Accounts that failed to log in from one origin that they do not know.
     Origin,
-    /// The same from the networks of one site, each of which is an origin: an IPv6 /48.
+    /// The same for all networks of one site together (an IPv6 /48), each of which is an origin.
     Neighbours,
-    /// Failed logins through a client that does not say from where, of accounts that never logged in through
-    /// it.
+    /// Failed logins through a client that tells no end user's address, of accounts that never logged in through it.
     UnknownCallers,
     /// Wrong client secrets from one address.
     ClientSecrets,
-    /// Revocations from one address of what this service never made.
+    /// Revocations of tokens that this service never made, from one address.
     Revocations,
 }
 
 impl Counted {
-    /// A word that keeps the counters apart.
+    /// A word that tells the counters apart.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -56,41 +55,41 @@ impl Counted {
         }
     }
 
-    /// How many failures cost no wait.
+    /// How many failures cause no wait.
     #[must_use]
     pub fn free(self) -> i64 {
         match self {
             Self::Account | Self::AccountAtOrigin => 5,
             Self::ClientSecrets => 10,
             Self::Origin | Self::UnknownCallers | Self::Revocations => 30,
-            // So one network by itself holds up no other.
+            // Twice as many as for one origin, so that one network alone does not delay the others.
             Self::Neighbours => 60,
         }
     }
 
-    /// Whether waits do not grow. Who has nothing to do with an attack is held up by it no longer than that.
+    /// Whether the wait is always the same. It is where unrelated users share the counter, to delay them no longer.
     fn is_paced(self) -> bool {
         matches!(self, Self::Neighbours | Self::UnknownCallers)
     }
 
-    /// The wait after so many failures: from 1 s, doubling, or always the same.
+    /// The wait after this many failures. It is 1 s at first and doubles, unless it is always the same.
     fn wait_after(self, strikes: i64) -> Seconds {
         if self.is_paced() {
             return if strikes < self.free() { Seconds::default() } else { PACE };
         }
         let beyond = strikes - self.free();
         let doubled = |exponent| Seconds::new(1_i64.checked_shl(exponent).unwrap_or(i64::MAX));
-        // A shift of more than ten is beyond the longest wait.
+        // 1 s doubled ten times is longer than the longest wait.
         u32::try_from(beyond.min(10)).map_or(Seconds::default(), doubled).min(WAIT_MAX)
     }
 
-    /// How long a counter is of use after a failure, of which there were so many in a row.
+    /// How long a counter is kept after a failure; `failures` is their number in a row.
     #[must_use]
     pub fn kept_for(self, failures: i64) -> Seconds {
         match self {
             Self::Account if failures >= FAILURES_MAX => LOCKED_FOR,
             Self::Account => REMEMBERED,
-            // By then all is forgotten.
+            // By then all failures are forgotten.
             Self::AccountAtOrigin
             | Self::Origin
             | Self::Neighbours
@@ -101,37 +100,36 @@ impl Counted {
     }
 }
 
-/// The name of a counter: 128 bits of a keyed hash of what it counts, so that nobody who reads the
-/// database learns what was typed into the field for the user name.
+/// The name of a counter: 128 bits of a keyed hash. Readers of the database do not learn what was typed as a user name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CounterName(pub [u8; 16]);
 
-/// A counter.
+/// A failure counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FailureCounter {
     /// Failures since the last success.
     pub failures: i64,
-    /// When the last of them was.
+    /// When the last failure was.
     pub failed_at: Timestamp,
-    /// When all of them will be forgotten.
+    /// When all failures will be forgotten.
     pub forgotten_at: Timestamp,
-    /// The last login from here, of an account at an origin.
+    /// The last successful login, if this counts an account at an origin.
     pub succeeded_at: Option<Timestamp>,
 }
 
-/// What a counter says of one more attempt.
+/// What a counter says about one more attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// So many more may fail before there is a wait.
+    /// This many more attempts may fail before there is a wait.
     Free(i64),
-    /// A wait is over: one attempt, which is counted as a failure before it is made.
+    /// A wait is over: one attempt is allowed. It is counted as a failure before it is made.
     Once,
-    /// Not before this moment.
+    /// No attempt is allowed before this time.
     Wait(Timestamp),
 }
 
 impl FailureCounter {
-    /// The counter as far as it says anything: what was before the password was changed is void.
+    /// The counter without what happened before the password was changed.
     #[must_use]
     pub fn since(self, password_changed_at: Timestamp) -> Self {
         let succeeded_at = self.succeeded_at.filter(|at| *at >= password_changed_at);
@@ -141,13 +139,14 @@ impl FailureCounter {
         Self { succeeded_at, ..self }
     }
 
-    /// The failures that are not forgotten at a moment.
-    fn strikes(&self, at: Timestamp) -> i64 {
+    /// How many failures are not forgotten at this time.
+    #[must_use]
+    pub fn strikes(&self, at: Timestamp) -> i64 {
         let left = self.forgotten_at.since(at).get();
         (left + FORGET.get() - 1) / FORGET.get()
     }
 
-    /// What the counter says of an attempt at this moment.
+    /// What the counter says about an attempt now.
     #[must_use]
     pub fn verdict(&self, counted: Counted, now: Timestamp) -> Verdict {
         let strikes = self.strikes(now);
@@ -164,27 +163,27 @@ impl FailureCounter {
         self.failed_at.after(counted.wait_after(self.strikes(self.failed_at)))
     }
 
-    /// Whether nothing that failed here is remembered.
+    /// Whether all failures are forgotten.
     #[must_use]
     pub fn is_forgotten(&self, now: Timestamp) -> bool {
         self.strikes(now) == 0
     }
 
-    /// Whether too many failed in a row (NIST SP 800-63B-4 §3.2.2).
+    /// Whether too many attempts in a row failed (NIST SP 800-63B-4 §3.2.2).
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.failures >= FAILURES_MAX
     }
 
-    /// Whether the account logged in from here lately.
+    /// Whether the account knows this origin: it logged in from here within [`KNOWN_FOR`], and is not locked here.
     #[must_use]
     pub fn is_known(&self, now: Timestamp) -> bool {
         let lately = |at: Timestamp| now.since(at) < KNOWN_FOR;
         self.succeeded_at.is_some_and(lately) && !self.is_locked()
     }
 
-    /// The counter after one more failure. Where waits do not grow it remembers no more than are free, so
-    /// that an attack is forgotten as soon as it ends.
+    /// The counter after one more failure. Where the wait is always the same, it remembers no more failures than are
+    /// free, so that an attack is soon forgotten.
     #[must_use]
     pub fn and_failure(self, counted: Counted, now: Timestamp) -> Self {
         let forgotten_at = self.forgotten_at.max(now).after(FORGET);
@@ -235,7 +234,7 @@ mod tests {
         for (seconds, left) in [(0, 5), (1, 5), (900, 4), (901, 4), (1_800, 3), (4_500, 0)] {
             assert_eq!(counter.strikes(START.after(Seconds::new(seconds))), left, "{seconds}");
         }
-        // Who guesses on as often as allowed gets four guesses an hour.
+        // Whoever guesses as often as allowed gets four guesses an hour.
         let mut counter = after(5, START);
         let mut now = START;
         let mut guesses = 0;
@@ -253,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn where_many_are_counted_together_the_pace_stays_and_an_attack_is_soon_forgotten() {
+    fn a_shared_counter_has_a_constant_wait_and_soon_forgets_an_attack() {
         for (counted, free) in [(Counted::UnknownCallers, 30), (Counted::Neighbours, 60)] {
             let (mut counter, mut now) = (FailureCounter::default(), START);
             let mut attempts = 0;
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_the_password_was_changed_is_void() {
+    fn failures_before_a_change_of_password_do_not_count() {
         let locked = FailureCounter { succeeded_at: Some(START), ..after(100, START) };
         assert!(locked.is_locked() && !locked.is_known(START));
         assert_eq!(locked.since(START), locked);

@@ -1,4 +1,4 @@
-//! Spans and moments, in whole seconds as OAuth counts them (`expires_in`, `NumericDate`).
+//! Durations and times, in whole seconds as OAuth counts them (`expires_in`, `NumericDate`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// A span of whole seconds, never negative. On the command line `90s`, `10m`, `1h` or `30d`.
+/// A duration in whole seconds, never negative. On the command line `90s`, `10m`, `1h` or `30d`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -15,10 +15,9 @@ use crate::Invalid;
 pub struct Seconds(i64);
 
 impl Seconds {
-    /// Days, hours, minutes and seconds, in seconds.
     const UNITS: [(&str, i64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
-    /// A span of this many seconds; negative ones become zero.
+    /// A duration of this many seconds. A negative number becomes zero.
     #[must_use]
     pub const fn new(seconds: i64) -> Self {
         Self(if seconds < 0 { 0 } else { seconds })
@@ -30,20 +29,22 @@ impl Seconds {
         self.0
     }
 
-    /// How much longer this is than another span; zero if it is not.
+    /// How much longer this is than `earlier`; zero if it is not longer.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Self {
         Self::new(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Refuses a negative number: where one is stored, something else went wrong before.
+/// Refuses a negative number, because none is ever stored: something else went wrong before.
 impl TryFrom<i64> for Seconds {
     type Error = Invalid;
 
     fn try_from(seconds: i64) -> Result<Self, Invalid> {
         if seconds < 0 {
-            return Err(Invalid::new(format!("{seconds} seconds are no span")));
+            return Err(Invalid::new(format!(
+                "{seconds} seconds are negative, and no duration is"
+            )));
         }
         Ok(Self(seconds))
     }
@@ -74,7 +75,7 @@ impl FromStr for Seconds {
     }
 }
 
-/// A moment: whole seconds since the epoch, as in a JWT's `NumericDate` (RFC 7519 §2).
+/// A time: whole seconds since the epoch, as a JWT's `NumericDate` (RFC 7519 §2).
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -82,13 +83,13 @@ impl FromStr for Seconds {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The moment this long after `self`, saturating at the end of time.
+    /// The time this long after `self`, at most the largest one that there is.
     #[must_use]
     pub fn after(self, span: Seconds) -> Self {
         Self(self.0.saturating_add(span.get()))
     }
 
-    /// How long ago `earlier` was; zero if it is yet to come.
+    /// The time from `earlier` to `self`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Seconds {
         Seconds::new(self.0.saturating_sub(earlier.0).max(0))
@@ -96,10 +97,10 @@ impl Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// The moment as RFC 3339 in UTC, for people.
+    /// The time as RFC 3339 in UTC, for people.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Civil-from-days of the proleptic Gregorian calendar, counted in eras of 400 years
-        // that begin on 1 March, so that the leap day is the last of its year.
+        // Days to a date of the proleptic Gregorian calendar, in eras of 400 years that begin on 1 March, so that the
+        // leap day is the last of its year.
         let (days, second) = (self.0.div_euclid(86_400), self.0.rem_euclid(86_400));
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -134,9 +135,9 @@ mod tests {
         }
     }
 
-    /// What is computed ends at zero; what is stored must not be negative.
+    /// A computed duration ends at zero; a stored one must not be negative.
     #[test]
-    fn no_span_is_negative() {
+    fn no_duration_is_negative() {
         assert_eq!(Seconds::new(-1), Seconds::default());
         let read = |json: &str| serde_json::from_str::<Seconds>(json).ok().map(Seconds::get);
         assert_eq!([read("0"), read("5"), read("-1")], [Some(0), Some(5), None]);
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_written_as_people_write_them() {
+    fn times_are_written_as_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_400, "2000-02-29T00:00:00Z"),

@@ -1,4 +1,4 @@
-//! The grants that `/token` knows (RFC 6749 §4.3, §6).
+//! The supported grants of `/token` (RFC 6749 §4.3, §6).
 
 use super::client::GrantType;
 use super::error::Reason;
@@ -6,14 +6,13 @@ use super::parameter::Parameter;
 use super::parameters::Parameters;
 use crate::Secret;
 
-/// The grants this service has.
+/// The grants that this service supports.
 pub const SUPPORTED_GRANTS: [GrantType; 2] = [GrantType::Password, GrantType::RefreshToken];
 
-/// Reads `grant_type`, compared exactly.
+/// Reads `grant_type`, which is compared exactly.
 ///
 /// # Errors
-/// [`Reason::MissingParameter`] if there is none, [`Reason::UnsupportedGrantType`] if it is not
-/// one of [`SUPPORTED_GRANTS`].
+/// [`Reason::MissingParameter`] if it is absent, [`Reason::UnsupportedGrantType`] if this service does not have it.
 pub fn read_grant_type(form: &Parameters) -> Result<GrantType, Reason> {
     let text = form.require(Parameter::GrantType)?;
     SUPPORTED_GRANTS
@@ -32,7 +31,7 @@ pub struct PasswordGrant<'a> {
 }
 
 impl<'a> PasswordGrant<'a> {
-    /// Reads the two required parameters.
+    /// Reads both parameters, which are required.
     ///
     /// # Errors
     /// [`Reason::MissingParameter`] for the first that is absent or empty.

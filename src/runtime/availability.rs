@@ -1,8 +1,8 @@
-//! Since when this replica has been able to answer, and whether its process stood still.
+//! How long this replica has been able to answer, and whether its process stood still.
 //!
-//! A client that cannot get an answer is not late. So time in which this replica could not answer does
-//! not count against a refresh token that was just exchanged: before the process started, while the
-//! database did not answer, while the process stood still (stopped, frozen, or starved of its processor).
+//! A client that cannot get an answer is not late. So time in which this replica could not answer does not count
+//! against a refresh token that was just exchanged: before the process started, while the database did not answer, and
+//! while the process stood still (stopped, frozen, or without processor time).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -14,29 +14,28 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use jeton_oauth::Seconds;
 
-/// How often the process looks whether it runs.
+/// How often the process checks that it runs.
 const TICK: Duration = Duration::from_millis(500);
-/// How much later than that a look is a standstill.
+/// How late a check must be to count as a standstill.
 const STANDSTILL_MIN: Duration = Duration::from_secs(2);
-/// For how long after a standstill the process counts as waking: requests that waited in its sockets
-/// meanwhile are answered first, and their callers may have hung up long ago.
+/// How long the process counts as waking after a standstill: it first answers requests that waited in its sockets,
+/// whose callers may have hung up long ago.
 const WAKING: Seconds = Seconds::new(10);
 
-/// Never, as the clock runs.
 const NEVER: i64 = i64::MIN;
 
-/// How long this replica has been able to answer. Clones share what they know.
+/// How long this replica has been able to answer. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Availability(Arc<State>);
 
 #[derive(Debug)]
 struct State {
     clock: Clock,
-    /// When this replica last became able to answer, in seconds as the clock has run.
+    /// When this replica last became able to answer, in seconds of [`Clock::elapsed`].
     able_since: AtomicI64,
-    /// When the process last woke from a standstill, likewise.
+    /// When the process last woke from a standstill, in seconds of [`Clock::elapsed`].
     woke_at: AtomicI64,
-    /// When the process last looked whether it runs, in milliseconds of its timers.
+    /// When the last check was, in milliseconds of [`Clock::timers`].
     looked_at: AtomicU64,
     standstills: Counter,
 }
@@ -55,7 +54,7 @@ impl Availability {
         Self(Arc::new(state))
     }
 
-    /// For how long this replica has been able to answer.
+    /// How long this replica has been able to answer.
     #[must_use]
     pub fn able_for(&self) -> Seconds {
         self.look();
@@ -69,7 +68,7 @@ impl Availability {
         self.0.woke_at.load(Ordering::SeqCst) != NEVER && self.since(&self.0.woke_at) < WAKING
     }
 
-    /// Notes that the database could not be reached at this moment.
+    /// Notes that the database cannot be reached now.
     pub fn database_failed(&self) {
         self.0.able_since.store(self.0.clock.elapsed().get(), Ordering::SeqCst);
     }
@@ -80,7 +79,7 @@ impl Availability {
         &self.0.standstills
     }
 
-    /// Looks every half second whether the process runs, until it is told to stop.
+    /// Checks every half second that the process runs, until it is told to stop.
     pub async fn watch(self, mut stop: watch::Receiver<bool>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -92,8 +91,7 @@ impl Availability {
         }
     }
 
-    /// Notes a standstill if the last look was too long ago. Whoever comes first after a standstill
-    /// notices it, a tick or a request.
+    /// Notes a standstill if the last check is too long ago. Ticks and requests check; the first of them notices it.
     fn look(&self) {
         let state = &self.0;
         let now = milliseconds(state.clock.timers());

@@ -1,11 +1,11 @@
-//! Whether the caller of a request is still there to hear the answer.
+//! Whether the caller of a request is still connected.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Held by whoever waits for the answer; dropping it means that nobody does.
+/// Whoever waits for the answer holds this. Dropping it means that nobody waits.
 #[derive(Debug)]
 pub struct Waiting(watch::Sender<()>);
 
@@ -20,7 +20,7 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// What to hand to the work.
+    /// The handle to give to the work.
     #[must_use]
     pub fn caller(&self) -> CallerConnection {
         CallerConnection(self.0.subscribe())
@@ -34,13 +34,13 @@ impl CallerConnection {
         self.0.has_changed().is_err()
     }
 
-    /// Waits until the caller has hung up, but no longer than this; whether it has. The wait is made of
-    /// steps, so that a process which is held up meanwhile loses one of them and not all.
+    /// Waits until the caller hangs up, but no longer than `patience`, and returns whether it has hung up. The wait has
+    /// ten steps, so that a process that is delayed meanwhile loses only one of them.
     pub async fn is_gone_within(&self, patience: Duration) -> bool {
         const STEPS: u32 = 10;
         let mut caller = self.0.clone();
         for _ in 0..STEPS {
-            // Nothing is ever sent, so a change is the end.
+            // Nothing is ever sent, so an error means that [`Waiting`] was dropped.
             let gone = async { while caller.changed().await.is_ok() {} };
             if timeout(patience / STEPS, gone).await.is_ok() {
                 return true;

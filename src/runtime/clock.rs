@@ -1,6 +1,4 @@
-//! The one place that reads the wall clock.
-//!
-//! Everything else is handed a [`Clock`], so that a test decides what time it is.
+//! The one place that reads the wall clock. Other code is given a [`Clock`], so that a test decides what time it is.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -10,42 +8,41 @@ use rustix::time::{ClockId, clock_gettime};
 
 use jeton_oauth::{Seconds, Timestamp};
 
-/// Tells the time: the system's, or one that a test sets.
+/// A source of time: the system's clock, or one that a test sets.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's clock.
     System,
-    /// A clock that stands still until it is moved.
+    /// A clock that stands still until a test moves it.
     Settable(Arc<SettableClock>),
 }
 
-/// A clock for tests: what it shows, how long it has run, what a clock shows that is never wrong, and for how long
-/// the process stood still.
+/// A clock for tests. All its values are in seconds.
 #[derive(Debug)]
 pub struct SettableClock {
     shown: AtomicI64,
     elapsed: AtomicI64,
-    /// By how much it is ahead of a clock that is never wrong.
+    /// How much it is ahead of a clock that is never wrong.
     ahead: AtomicI64,
     stood_still: AtomicI64,
 }
 
-/// The wall clock beside a clock that nobody sets, read at the same moment. Both in milliseconds.
+/// The wall clock and the steady clock, which nobody sets, read at the same moment and in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// What the wall clock shows: milliseconds since the epoch.
+    /// What the wall clock shows, since the epoch.
     pub shown: i64,
-    /// How long the machine has run, sleep included. Only differences mean anything.
+    /// How long the machine has run, sleep included. Only differences have a meaning.
     pub steady: i64,
 }
 
-/// The clock that nobody sets and that goes on while the machine sleeps, where there is one.
+/// The steady clock. Where the system has such a clock, it goes on while the machine sleeps.
 #[cfg(target_os = "linux")]
 const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const STEADY: ClockId = ClockId::Monotonic;
 
-/// When the process first asked how long it has run.
+/// When [`Clock::elapsed`] was first called.
 static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock {
@@ -56,7 +53,7 @@ impl Clock {
         Self::Settable(Arc::new(SettableClock { shown, elapsed, ahead, stood_still }))
     }
 
-    /// The present moment.
+    /// The current time.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the place the rule points to")]
     pub fn now(&self) -> Timestamp {
@@ -69,7 +66,7 @@ impl Clock {
         }
     }
 
-    /// How long the clock has run, whatever it was set to meanwhile; since when does not matter.
+    /// How long the clock has run, whatever it was set to meanwhile. Only differences have a meaning.
     #[must_use]
     pub fn elapsed(&self) -> Seconds {
         match self {
@@ -102,8 +99,8 @@ impl Clock {
         }
     }
 
-    /// What another clock shows that was read as this when the steady clock showed that, in milliseconds since
-    /// the epoch. Where a test moves time, the other clock is one that is never wrong.
+    /// What another clock shows, in milliseconds since the epoch. It was read as `other` when the steady clock showed
+    /// `steady`. Beside a settable clock, the other clock is one that is never wrong.
     #[must_use]
     pub fn beside(&self, other: i64, steady: i64) -> i64 {
         match self {
@@ -112,12 +109,12 @@ impl Clock {
         }
     }
 
-    /// How long the timers of this process have run, by which a standstill is noticed. On a settable
-    /// clock only [`Clock::stand_still`] moves them: time that a test lets pass is no standstill.
+    /// How long the timers of this process have run; a standstill is noticed by them. On a settable clock only
+    /// [`Clock::stand_still`] moves them, because time that a test lets pass is no standstill.
     #[must_use]
     pub fn timers(&self) -> Duration {
         match self {
-            // While a machine sleeps its processes stand still too.
+            // While a machine sleeps, its processes stand still too.
             Self::System => {
                 let since = clock_gettime(STEADY);
                 let seconds = u64::try_from(since.tv_sec).unwrap_or_default();
@@ -130,7 +127,7 @@ impl Clock {
         }
     }
 
-    /// Lets time pass on a settable clock as if the process had stood still meanwhile.
+    /// Lets time pass on a settable clock as if the process stood still meanwhile.
     pub fn stand_still(&self, seconds: i64) {
         self.advance(seconds);
         if let Self::Settable(clock) = self {
@@ -138,8 +135,8 @@ impl Clock {
         }
     }
 
-    /// Lets time pass on a settable clock; backwards it sets this and all other clocks back, so that nobody
-    /// notices. The system's clock does not obey.
+    /// Lets time pass on a settable clock. A negative number sets this and all other clocks back, so that nobody
+    /// notices. The system's clock does not change.
     pub fn advance(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
@@ -147,7 +144,7 @@ impl Clock {
         }
     }
 
-    /// Sets a settable clock forward or back by so much, without any time passing.
+    /// Sets a settable clock forward or back without time passing.
     pub fn jump(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);
@@ -155,7 +152,7 @@ impl Clock {
         }
     }
 
-    /// Sets a settable clock and all others forward or back by so much, so that nobody notices.
+    /// Sets a settable clock and all others forward or back, so that nobody notices.
     pub fn jump_everywhere(&self, seconds: i64) {
         if let Self::Settable(clock) = self {
             clock.shown.fetch_add(seconds, Ordering::SeqCst);

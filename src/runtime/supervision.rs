@@ -1,6 +1,4 @@
-//! Parts of the service that run as long as it does: a part that panics is started again, and says so.
-//!
-//! Without this a task that panics is gone in silence, and so is a thread.
+//! Restarts parts of the service that panic or fail, and logs that. Unsupervised, such a task or thread ends silently.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -16,20 +14,19 @@ use tokio::task::JoinHandle;
 
 /// How long a part stays down before it is started again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a part that was started again must run before it counts as working.
+/// How long a restarted part must run before it counts as working.
 const PROBATION: Duration = Duration::from_secs(1);
 /// The most characters of a reason that are kept.
 const REASON_LENGTH_MAX: usize = 300;
 
-/// Which supervised parts are down. Clones share what they know.
+/// Which supervised parts are down. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<Arc<str>, Failure>>>);
 
-/// The last failure of a part.
 #[derive(Debug)]
 struct Failure {
     reason: String,
-    /// When the part was started again.
+    /// `None` until the part is started again.
     restarted: Option<Instant>,
 }
 
@@ -38,13 +35,12 @@ struct Failure {
 pub struct Down {
     /// Its name.
     pub part: Arc<str>,
-    /// The text of its panic, or the error that it ended with. For the log: it may name paths and hosts.
+    /// The text of its panic or its error. It is for the log only, because it may name paths and hosts.
     pub reason: String,
 }
 
 impl Health {
-    /// The parts that are down: those that have not been started again, and those that were started
-    /// again less than a second ago.
+    /// The parts that are down: not yet started again, or started again less than a second ago.
     #[must_use]
     pub fn down(&self) -> Vec<Down> {
         let is_down = |failure: &Failure| {
@@ -56,13 +52,11 @@ impl Health {
             .collect()
     }
 
-    /// Notes that a part failed, and logs it.
     fn failed(&self, part: &Arc<str>, reason: String) {
         tracing::error!(%part, "a part of the service failed and is started again: {reason}");
         self.lock().insert(Arc::clone(part), Failure { reason, restarted: None });
     }
 
-    /// Notes that a part was started, perhaps again.
     fn started(&self, part: &str) {
         if let Some(failure) = self.lock().get_mut(part) {
             failure.restarted = Some(Instant::now());
@@ -74,8 +68,8 @@ impl Health {
     }
 }
 
-/// Runs a part of the service as a task. If it panics or returns an error, that is logged and the part is
-/// down; a second later `start` starts it again. The part ends for good by returning `Ok`.
+/// Runs a part of the service as a task. If it panics or returns an error, that is logged and the part is down; a
+/// second later `start` starts it again. A part that returns `Ok` has ended for good.
 pub fn supervise<F>(
     part: impl Into<Arc<str>>,
     health: &Health,
@@ -97,10 +91,10 @@ where
     })
 }
 
-/// Runs a part of the service in a thread of this name; otherwise as [`supervise`].
+/// Runs a part of the service in a thread of this name; otherwise like [`supervise`].
 ///
 /// # Errors
-/// What the system says if it has no thread left.
+/// The system has no thread left.
 pub fn supervise_thread(
     part: impl Into<Arc<str>>,
     health: &Health,
@@ -115,13 +109,13 @@ pub fn supervise_thread(
                 Ok(()) => return,
                 Err(reason) => health.failed(&part, reason),
             }
-            // It may return early, and then the part is only started sooner.
+            // This may return early. Then the part is only started sooner.
             thread::park_timeout(PAUSE);
         }
     })
 }
 
-/// Awaits a future; its panic is an error.
+/// Awaits a future. Its panic becomes an error.
 async fn caught<F: Future<Output = Result<(), String>>>(future: F) -> Result<(), String> {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -131,7 +125,7 @@ async fn caught<F: Future<Output = Result<(), String>>>(future: F) -> Result<(),
     .await
 }
 
-/// The text of a panic, cut to a length that fits a line.
+/// The text of a panic, cut to 300 characters.
 #[must_use]
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
@@ -148,12 +142,12 @@ mod tests {
     /// Longer than any start takes.
     const LONG: Duration = Duration::from_mins(1);
 
-    /// The failure of the part that is known now, even if it counts as working again.
+    /// The last failure of the part, even if it counts as working again.
     fn last_failure(health: &Health, part: &str) -> Option<String> {
         health.lock().get(part).map(|failure| failure.reason.clone())
     }
 
-    /// What the first three starts of a part knew of its failures.
+    /// What each of the first three starts knew about earlier failures.
     fn first_three(told: &Receiver<Option<String>>) -> [Option<String>; 3] {
         [(); 3].map(|()| told.recv_timeout(LONG).expect("it is started again"))
     }

@@ -1,12 +1,12 @@
-//! The wall clock, held against a second one before anything is decided by it.
+//! Compares the wall clock with a second clock, and tells the time only while both agree.
 //!
-//! On PostgreSQL the second clock is the database server's: every replica asks it every few seconds, and
-//! between two answers goes by the steady clock of its machine. On SQLite there is no other clock, so the second one is the
-//! past of the first: what it showed, and how long the machine has run since; at the start, the latest date
-//! that was recorded in the database.
+//! On PostgreSQL the second clock is the database server's. Every replica asks it every few seconds, and between two
+//! answers counts on with the steady (monotonic) clock of its machine. SQLite has no server, so there the second clock
+//! is the past of the first: what it showed, plus how long the machine has run since. At the start that is the latest
+//! date recorded in the database.
 //!
-//! A clock that is off by more than `OFFSET_MAX` decides nothing: it would end sessions that live, and
-//! keep alive what has ended.
+//! While the clock is off by more than `OFFSET_MAX`, nothing is decided: a wrong clock would end sessions that are
+//! alive, and accept tokens that have expired. Times without another unit are in milliseconds.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,38 +17,34 @@ use jeton_runtime::clock::{Clock, Reading};
 use jeton_store::clock::{CorrectClock, ReadClock, RecordClock};
 use jeton_store::{Store, StoreError};
 
-/// How far the clock may be from the second one, in milliseconds: what the life cycle of keys takes
-/// (`crypto/key_lifecycle`).
+/// How far the clock may be from the second one. The life cycle of keys allows for this much (`crypto/key_lifecycle`).
 const OFFSET_MAX: i64 = 30_000;
-/// From which distance on it is said.
-const OFFSET_WORTH_A_WORD: i64 = 5_000;
-/// The longest way to the database and back by which its clock is judged. A longer one tells too little.
+/// The offset from which on a warning is logged.
+const OFFSET_LOGGED: i64 = 5_000;
+/// A slower answer of the database says too little about its clock, so it is not used.
 const ROUND_TRIP_MAX: i64 = 2_000;
-/// How long a clock that was set, and has no other beside it, must run evenly before it is believed.
+/// How long a clock without a second one must run evenly after it was set, before it is believed.
 const BELIEVED_AFTER: i64 = 5 * 60_000;
-/// The same if it was set by so little that being wrong would do little harm: after a machine was suspended, or
-/// corrected by NTP.
-const BELIEVED_SOON_AFTER: i64 = 10_000;
-/// How far back and forward that is.
-const LITTLE: std::ops::RangeInclusive<i64> = -3_600_000..=12 * 3_600_000;
-/// The same if it shows an earlier date than one that is recorded, so that either was wrong.
+/// The same for a small change, which does little harm if it is wrong: after a suspension, or a correction by NTP.
+const SMALL_CHANGE_BELIEVED_AFTER: i64 = 10_000;
+/// The small changes, from one hour back to twelve hours forward.
+const SMALL_CHANGE: std::ops::RangeInclusive<i64> = -3_600_000..=12 * 3_600_000;
+/// The same if the clock shows an earlier date than the recorded one: then one of the two is wrong.
 const BELIEVED_AGAINST_RECORD_AFTER: i64 = 60 * 60_000;
-/// How far a clock that runs evenly may drift meanwhile.
+/// How far a clock may drift meanwhile and count as running evenly.
 const DRIFT_MAX: i64 = 2_000;
-/// How long a clock must have agreed before anything is deleted by it, or a key made: longer than the hour for
-/// which one may be wrong unnoticed.
+/// How long a clock must have agreed before rows are deleted or keys made by it. It is longer than the hour for which a
+/// clock may be wrong unnoticed.
 const PROVEN_AFTER: i64 = 70 * 60_000;
-/// A clock that shows a date so little after the recorded one is the clock that recorded it.
+/// A clock that shows a date so soon after the recorded one is taken for the clock that recorded it.
 const PROVEN_WITHIN: Seconds = Seconds::new(12 * 3_600);
-/// How long a row stays after it could have been deleted. Longer than [`PROVEN_WITHIN`], so that no clock that is
-/// taken for proven deletes what is alive.
+/// How long an expired row is kept: longer than [`PROVEN_WITHIN`], so no proven clock deletes what is alive.
 const GRACE: Seconds = Seconds::new(24 * 3_600);
-/// How often a date is recorded.
 const RECORD_EVERY: i64 = 60_000;
-/// When to ask again while the clock is off.
+/// `Retry-After` while the clock is off.
 const RETRY_AFTER: Seconds = Seconds::new(5);
 
-/// A clock that is held against a second one.
+/// The wall clock, compared with a second one.
 #[derive(Debug)]
 pub struct AgreedClock {
     clock: Clock,
@@ -56,47 +52,46 @@ pub struct AgreedClock {
     state: Mutex<State>,
 }
 
-/// What is known of the clock.
 #[derive(Clone, Copy, Debug)]
 struct State {
-    /// What the wall clock shows if it is right, less the steady clock at the same moment.
+    /// What a correct wall clock would show, minus the steady clock.
     reference: i64,
-    /// Whether the reference is only the earliest that can be right, as a recorded date is.
+    /// Whether the reference is only a lower bound, as a recorded date is.
     at_least: bool,
     /// Since when the clock has agreed, by the steady clock.
     agreed_since: Option<i64>,
-    /// What the clock showed when it was found to be off, less the steady clock, and since when.
+    /// For a clock that is off: what it shows minus the steady clock, and since when, by the steady clock.
     set_to: Option<(i64, i64)>,
     /// The latest date that a replica recorded.
     seen_at: Option<Timestamp>,
-    /// When this replica last recorded one, by the steady clock.
+    /// When this replica last recorded a date, by the steady clock.
     recorded: Option<i64>,
-    /// What was last said of the distance.
-    said: Distance,
+    /// The distance that was last logged.
+    logged: Distance,
 }
 
 /// How far the clock is from the second one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Distance {
     Near,
-    WorthAWord,
+    WorthLogging,
     Off,
 }
 
 impl Distance {
     fn of(ahead: i64) -> Self {
         match ahead.abs() {
-            0..=OFFSET_WORTH_A_WORD => Self::Near,
-            ..=OFFSET_MAX => Self::WorthAWord,
+            0..=OFFSET_LOGGED => Self::Near,
+            ..=OFFSET_MAX => Self::WorthLogging,
             _ => Self::Off,
         }
     }
 }
 
-/// The clock is away from the second one. As an error: by more than half a minute.
+/// How far the clock is from the second one. As an error, it is further than `OFFSET_MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockOff {
-    /// By how much it is ahead, in milliseconds; negative if it is behind.
+    /// By how many milliseconds it is ahead; negative if it is behind.
     ahead: i64,
     has_second: bool,
 }
@@ -120,18 +115,18 @@ impl From<ClockOff> for Refusal {
     }
 }
 
-/// What was found when the clock was measured: for the log.
+/// What a comparison found, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Finding {
     Nothing,
-    /// It was set by so many milliseconds, which is little.
+    /// It was set by this many milliseconds, fewer than `OFFSET_MAX`.
     WasSet(i64),
-    /// It was set by so many milliseconds, and has run evenly since.
+    /// It was set by this many milliseconds, and has run evenly long enough since.
     Believed(i64),
 }
 
 impl State {
-    /// By how much the clock is ahead of the reference, in milliseconds.
+    /// By how many milliseconds the clock is ahead of the reference.
     fn ahead(&self, reading: Reading) -> i64 {
         let ahead = reading.shown.saturating_sub(reading.steady).saturating_sub(self.reference);
         if self.at_least { ahead.min(0) } else { ahead }
@@ -141,8 +136,7 @@ impl State {
         self.ahead(reading).abs() <= OFFSET_MAX
     }
 
-    /// Whether the clock has agreed so long, or shows a date so near to the recorded one, that what is
-    /// done by it may be for good.
+    /// Whether the clock has agreed for so long, or is so near to the recorded date, that rows may be deleted by it.
     fn is_proven(&self, reading: Reading) -> bool {
         let now = Timestamp(reading.shown.div_euclid(1_000));
         let for_long = self.agreed_since.is_some_and(|at| reading.steady - at >= PROVEN_AFTER);
@@ -152,23 +146,23 @@ impl State {
         self.agrees(reading) && (for_long || goes_on)
     }
 
-    /// Takes what the database's clock showed at this moment for right.
+    /// Takes the time of the database as the reference. `steady` is when the database read it.
     fn compare(&mut self, reading: Reading, database: i64, steady: i64) {
         (self.reference, self.at_least) = (database - steady, false);
-        self.note(reading);
+        self.update_agreement(reading);
     }
 
-    /// Goes on by its own past. A clock that was set is believed when it has run evenly for long enough.
-    fn go_on(&mut self, reading: Reading) -> Finding {
+    /// Compares the clock with its own past. A clock that was set is believed once it has run evenly for long enough.
+    fn compare_with_past(&mut self, reading: Reading) -> Finding {
         let (own, ahead) = (reading.shown - reading.steady, self.ahead(reading));
         if self.agrees(reading) {
-            // What NTP corrects by and by is not added up.
+            // The reference follows, so the small corrections of NTP do not add up.
             (self.reference, self.at_least, self.set_to) = (own, false, None);
-            self.note(reading);
+            self.update_agreement(reading);
             let near = Distance::of(ahead) == Distance::Near;
             return if near { Finding::Nothing } else { Finding::WasSet(ahead) };
         }
-        self.note(reading);
+        self.update_agreement(reading);
         let (shown, since) = match self.set_to {
             Some((shown, since)) if (own - shown).abs() <= DRIFT_MAX => (shown, since),
             _ => (own, reading.steady),
@@ -177,7 +171,7 @@ impl State {
         let against_record =
             self.seen_at.is_some_and(|at| reading.shown < at.0 * 1_000 - OFFSET_MAX);
         let patience = match ahead {
-            _ if LITTLE.contains(&ahead) => BELIEVED_SOON_AFTER,
+            _ if SMALL_CHANGE.contains(&ahead) => SMALL_CHANGE_BELIEVED_AFTER,
             _ if against_record => BELIEVED_AGAINST_RECORD_AFTER,
             _ => BELIEVED_AFTER,
         };
@@ -185,11 +179,11 @@ impl State {
             return Finding::Nothing;
         }
         (self.reference, self.at_least, self.set_to) = (own, false, None);
-        self.note(reading);
+        self.update_agreement(reading);
         Finding::Believed(ahead)
     }
 
-    fn note(&mut self, reading: Reading) {
+    fn update_agreement(&mut self, reading: Reading) {
         self.agreed_since = match self.agreed_since {
             _ if !self.agrees(reading) => None,
             None => Some(reading.steady),
@@ -199,9 +193,8 @@ impl State {
 }
 
 impl AgreedClock {
-    /// Holds the clock against the second one for the first time, and records nothing. A replica whose clock is
-    /// off starts all the same: it answers with the documents that verifiers need, and goes on when the clock is
-    /// right.
+    /// Compares the clock for the first time, and records nothing. A replica starts even if its clock is off: it serves
+    /// the documents that verifiers need, and the rest when the clock is right.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.
@@ -216,14 +209,14 @@ impl AgreedClock {
             set_to: None,
             seen_at,
             recorded: None,
-            said: Distance::Near,
+            logged: Distance::Near,
         };
         let agreed = Self { clock, store, state: Mutex::new(state) };
         agreed.compare().await?;
         Ok(agreed)
     }
 
-    /// The same, for a replica: it records the date from now on.
+    /// Does the same for a replica, which also records the date.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.
@@ -237,10 +230,10 @@ impl AgreedClock {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What time it is.
+    /// The time.
     ///
     /// # Errors
-    /// [`ClockOff`] if the clock is off, so that nothing may be decided by it.
+    /// [`ClockOff`] if the clock is off, so nothing may be decided by it.
     pub fn now(&self) -> Result<Timestamp, ClockOff> {
         let reading = self.clock.reading();
         let (ahead, has_second) = (self.state().ahead(reading), self.store.has_clock());
@@ -250,8 +243,8 @@ impl AgreedClock {
         Ok(self.clock.now())
     }
 
-    /// What time it is as far as that is known: by the second clock while this one is off. For what goes on
-    /// meanwhile, such as which keys are published.
+    /// The best known time: while the clock is off, the second clock's. It is for work that goes on meanwhile, such as
+    /// the choice of published keys.
     #[must_use]
     pub fn presumed_now(&self) -> Timestamp {
         let reading = self.clock.reading();
@@ -262,7 +255,7 @@ impl AgreedClock {
         Timestamp(reading.shown.saturating_sub(ahead).div_euclid(1_000))
     }
 
-    /// How long the clock has run, whatever it was set to meanwhile; since when does not matter.
+    /// How long the clock has run since some fixed moment, unaffected by being set.
     #[must_use]
     pub fn elapsed(&self) -> Seconds {
         self.clock.elapsed()
@@ -275,8 +268,7 @@ impl AgreedClock {
         self.state().ahead(self.clock.reading()) as f64 / 1_000.0
     }
 
-    /// The date up to which rows that have expired may be deleted: a day before now, and nothing before the clock is
-    /// proven.
+    /// The date before which expired rows may be deleted: a day ago, or `None` while the clock is not proven.
     #[must_use]
     pub fn deletable_before(&self) -> Option<Timestamp> {
         let reading = self.clock.reading();
@@ -284,24 +276,24 @@ impl AgreedClock {
         proven.then(|| Timestamp(self.clock.now().0.saturating_sub(GRACE.get())))
     }
 
-    /// The date up to which what has expired may be deleted by whoever cannot wait until the clock is proven.
+    /// The same by the recorded date, for work that cannot wait until the clock is proven.
     #[must_use]
     pub fn recorded_deletable_before(&self) -> Option<Timestamp> {
         let (seen_at, now) = (self.state().seen_at, self.clock.now());
         seen_at.map(|at| Timestamp(at.min(now).0.saturating_sub(GRACE.get())))
     }
 
-    /// Whether a key may be made although there is one that does its work: only by a clock that is proven.
+    /// Whether the clock is proven. Only then is a key made in addition to one that works.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         let reading = self.clock.reading();
         self.state().is_proven(reading)
     }
 
-    /// Holds the clock against the second one, and records a date now and then.
+    /// Compares the clock, and once a minute records the date.
     ///
     /// # Errors
-    /// [`StoreError`] if the database does not answer; the clock is judged by what is known then.
+    /// [`StoreError`] if the database does not answer. Then the clock is judged by what was known before.
     pub async fn measure(&self) -> Result<(), StoreError> {
         let finding = self.compare().await?;
         if let Finding::Believed(by) = finding {
@@ -316,18 +308,18 @@ impl AgreedClock {
         let reading = self.clock.reading();
         let round_trip = reading.steady - before.steady;
         let finding = match answer {
-            Ok(None) => self.state().go_on(reading),
+            Ok(None) => self.state().compare_with_past(reading),
             Ok(Some(shown)) if round_trip <= ROUND_TRIP_MAX => {
                 let steady = before.steady + round_trip / 2;
                 self.state().compare(reading, self.clock.beside(shown, steady), steady);
                 Finding::Nothing
             }
             Ok(Some(_)) | Err(_) => {
-                self.state().note(reading);
+                self.state().update_agreement(reading);
                 Finding::Nothing
             }
         };
-        self.say(reading);
+        self.log_distance(reading);
         if let Finding::WasSet(by) = finding {
             tracing::warn!("the clock of this machine was set by {} s", by / 1_000);
         }
@@ -345,7 +337,7 @@ impl AgreedClock {
         Ok(())
     }
 
-    /// Records the date, if the clock is proven, or nobody ever did.
+    /// Records the date if the clock is proven, or if no date was ever recorded.
     async fn record(&self, reading: Reading) -> Result<(), StoreError> {
         let now = {
             let state = self.state();
@@ -362,19 +354,19 @@ impl AgreedClock {
         Ok(())
     }
 
-    /// Says it when the distance becomes, or ceases to be, worth a word.
-    fn say(&self, reading: Reading) {
+    /// Logs the distance when it enters another class.
+    fn log_distance(&self, reading: Reading) {
         let has_second = self.store.has_clock();
         let (ahead, before) = {
             let mut state = self.state();
             let ahead = state.ahead(reading);
-            (ahead, std::mem::replace(&mut state.said, Distance::of(ahead)))
+            (ahead, std::mem::replace(&mut state.logged, Distance::of(ahead)))
         };
         let off = ClockOff { ahead, has_second };
         match Distance::of(ahead) {
             distance if distance == before => {}
             Distance::Near => tracing::info!("the clock of this machine agrees again"),
-            Distance::WorthAWord => tracing::warn!("{off}"),
+            Distance::WorthLogging => tracing::warn!("{off}"),
             Distance::Off => tracing::error!("not ready: {off}"),
         }
     }
@@ -387,7 +379,7 @@ mod tests {
     const DAY: i64 = 86_400_000;
     const START: i64 = 20_000 * DAY;
 
-    /// A machine that has run for so long since the start, whose clock was set by so much.
+    /// The reading of a clock that has run for `run` milliseconds since the start and was set by `set_by`.
     fn after(run: i64, set_by: i64) -> Reading {
         Reading { shown: START + run + set_by, steady: 1_000 + run }
     }
@@ -401,14 +393,15 @@ mod tests {
             set_to: None,
             seen_at: seen_at.map(|at| Timestamp(at / 1_000)),
             recorded: None,
-            said: Distance::Near,
+            logged: Distance::Near,
         }
     }
 
-    /// Lets the clock run from one moment to another, set by so much; whether it was believed.
+    /// Runs the clock from one moment to another, set by `set_by`. Returns whether it was believed.
     fn run(state: &mut State, from: i64, to: i64, set_by: i64) -> bool {
         let mut moments = (from..=to).step_by(2_000);
-        moments.any(|run| matches!(state.go_on(after(run, set_by)), Finding::Believed(_)))
+        moments
+            .any(|run| matches!(state.compare_with_past(after(run, set_by)), Finding::Believed(_)))
     }
 
     #[test]
@@ -432,7 +425,7 @@ mod tests {
             (12 * HOUR, 10_000),
             (13 * HOUR, 300_000),
             (40 * DAY, 300_000),
-            // Earlier than what was recorded.
+            // Earlier than the recorded date.
             (-2 * HOUR, HOUR),
         ] {
             let mut state = state(Some(START - 60_000));
@@ -471,7 +464,7 @@ mod tests {
         let mut state = state(Some(START));
         assert!(!run(&mut state, 0, 20_000, -40 * DAY));
         assert!(!state.agrees(after(20_000, -40 * DAY)));
-        // The machine was off for half an hour before.
+        // The machine was off for half an hour.
         assert!(!run(&mut state, 22_000, 22_000, 1_800_000));
         assert!(state.is_proven(after(22_000, 1_800_000)));
     }
@@ -480,8 +473,8 @@ mod tests {
     fn a_word_is_said_from_five_seconds_on() {
         for (ahead, distance) in [
             (5_000, Distance::Near),
-            (5_001, Distance::WorthAWord),
-            (-30_000, Distance::WorthAWord),
+            (5_001, Distance::WorthLogging),
+            (-30_000, Distance::WorthLogging),
             (-30_001, Distance::Off),
         ] {
             assert_eq!(Distance::of(ahead), distance, "{ahead} ms");

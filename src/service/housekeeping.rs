@@ -1,5 +1,4 @@
-//! Adding, changing or deleting many rows: in batches with pauses between them, so that logins and refreshes never
-//! wait for more than one batch.
+//! Changes many rows in batches with pauses between them: a login or refresh never waits for more than one batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,26 +6,27 @@ use std::time::{Duration, Instant};
 use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
 use jeton_store::import::{ImportUsers, Staging};
-use jeton_store::sessions::{DeleteExpiredSessions, EndSessionsOfClient, EndSessionsOfUser};
+use jeton_store::sessions::{
+    DeleteExpiredSessions, EndAnySessions, EndSessionsOfClient, EndSessionsOfUser,
+};
 use jeton_store::throttle::DeleteExpiredCounters;
 use jeton_store::users::DrawDecoyNumbers;
 use jeton_store::{Store, StoreError, UseCase};
 
-/// How often a command tries a batch that the database is too busy for. On SQLite each attempt takes two seconds.
+/// How often a command tries a batch for which the database is too busy. On SQLite each attempt takes two seconds.
 const TRIES: u32 = 5;
 
-/// Who adds, deletes or changes rows.
+/// Which process changes the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// The service, whose logins and refreshes wait in the same queue.
     Service,
-    /// The command line, beside a service. On SQLite those who wait for another process look again and again,
-    /// after a tenth of a second at most: a pause that is shorter may pass before anybody sees it.
+    /// A command beside a service. On SQLite other processes poll, at least every 0.1 s, and could miss a shorter
+    /// pause.
     OtherProcess,
 }
 
 impl Pace {
-    /// The shortest pause.
     fn pause_min(self, store: &Store) -> Duration {
         match self {
             Self::Service => Duration::from_millis(5),
@@ -34,7 +34,7 @@ impl Pace {
         }
     }
 
-    /// How often a batch is tried. The service tries again in a minute.
+    /// How often a batch is tried. The service has its next chance within a minute.
     fn tries(self) -> u32 {
         match self {
             Self::Service => 1,
@@ -43,25 +43,24 @@ impl Pace {
     }
 }
 
-/// How large batches are.
 #[derive(Clone, Copy, Debug)]
 struct Size {
-    /// How many rows there are in the first.
+    /// Rows in the first batch.
     first: i64,
-    /// How many there are at least.
+    /// The fewest rows in a batch.
     least: i64,
-    /// How many there are at most.
+    /// The most rows in a batch.
     most: i64,
-    /// How long one should take. One that takes longer, with what it waited for, is followed by a smaller one.
+    /// How long a batch should take, with its wait for the database. After a slower one the next has half as many rows.
     time: Duration,
-    /// How much longer than a batch the pause after it is, at least.
+    /// The pause after a batch is at least this many times as long as the batch.
     pause_factor: u32,
 }
 
-/// Deleting and changing. It has all the time there is, and so takes a quarter of it at most.
+/// Deleting and changing. Nobody waits for it, so it uses at most a quarter of the time.
 const CHANGES: Size =
     Size { first: 50, least: 10, most: 200, time: Duration::from_millis(25), pause_factor: 3 };
-/// Storing users, for which somebody waits.
+/// Storing users. Somebody waits for it.
 const IMPORTS: Size = Size {
     first: 1_000,
     least: 500,
@@ -70,8 +69,8 @@ const IMPORTS: Size = Size {
     pause_factor: 0,
 };
 
-/// Deletes what could have been deleted before a moment, and returns how much that was. `progress` is told the count so far. Of
-/// replicas that do this at the same moment one goes on and the others find nothing left in their batch.
+/// Deletes the sessions that could have been deleted before `before`, and returns how many. `progress` gets the count
+/// so far. If several replicas do this at once, one continues and the others find nothing left in their batch.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before stays deleted.
@@ -85,7 +84,7 @@ pub async fn delete_expired_sessions(
     in_batches(store, pace, CHANGES, batch, progress).await
 }
 
-/// Deletes counters of failures that say nothing any more, and returns how many there were.
+/// Deletes the failure counters that could have been deleted before `before`, and returns how many.
 ///
 /// # Errors
 /// [`StoreError`]; what was deleted before stays deleted.
@@ -98,10 +97,10 @@ pub async fn delete_expired_counters(
     in_batches(store, pace, CHANGES, batch, |_| {}).await
 }
 
-/// Gives users a decoy number who have none (`sql/migrations/0004_lots.sql`), and returns how many.
+/// Gives a decoy number to each user without one (`sql/migrations/0004_lots.sql`), and returns to how many.
 ///
 /// # Errors
-/// [`StoreError`]; who was given one before keeps it.
+/// [`StoreError`]; users that have got one keep it.
 pub async fn draw_decoy_numbers(store: &Store) -> Result<u64, StoreError> {
     let batch = |limit: i64| {
         Ok(DrawDecoyNumbers { decoy_numbers: (0..limit).map(|_| random::decoy_number()).collect() })
@@ -109,20 +108,35 @@ pub async fn draw_decoy_numbers(store: &Store) -> Result<u64, StoreError> {
     in_batches(store, Pace::Service, CHANGES, batch, |_| {}).await
 }
 
-/// Ends all sessions of a client, which is disabled, so that no new one is opened meanwhile.
+/// Ends all sessions of a client. Those that are opened meanwhile are among them, unless it is disabled. `progress` is told
+/// the count so far.
 ///
 /// # Errors
 /// [`StoreError`]; what was ended before stays ended.
-pub async fn end_sessions_of_client(store: &Store, id: &ClientId) -> Result<u64, StoreError> {
+pub async fn end_sessions_of_client(
+    store: &Store,
+    id: &ClientId,
+    progress: impl FnMut(u64),
+) -> Result<u64, StoreError> {
     let batch = |limit| Ok(EndSessionsOfClient { client_id: id.clone(), limit });
-    in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, progress).await
 }
 
-/// Ends the sessions of a user, or those through one client, but for so many, and returns how many that were. Sessions
-/// that are opened meanwhile are among them.
+/// Ends all sessions, and returns how many there were. Sessions that are opened meanwhile are among them. `progress` is
+/// told the count so far.
 ///
 /// # Errors
 /// [`StoreError`]; what was ended before stays ended.
+pub async fn end_all_sessions(store: &Store, progress: impl FnMut(u64)) -> Result<u64, StoreError> {
+    let batch = |limit| Ok(EndAnySessions { limit });
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, progress).await
+}
+
+/// Ends sessions of a user, or those through one client, but leaves `but` of them, whichever these are. Returns how
+/// many. Sessions that are opened meanwhile are included.
+///
+/// # Errors
+/// [`StoreError`]; sessions that were ended stay ended.
 pub async fn end_sessions_of_user(
     store: &Store,
     id: &UserId,
@@ -135,10 +149,10 @@ pub async fn end_sessions_of_user(
     in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
 }
 
-/// Stores the users that are staged and wanted. `progress` is told how many were stored so far.
+/// Stores the staged users that are wanted, and returns how many. `progress` gets the count so far.
 ///
 /// # Errors
-/// [`StoreError`]; what was stored before stays stored.
+/// [`StoreError`]; users that were stored stay stored.
 pub async fn store_users(
     store: &Store,
     staging: &Staging,
@@ -155,7 +169,7 @@ pub async fn store_users(
     in_batches(store, Pace::OtherProcess, IMPORTS, batch, progress).await
 }
 
-/// Does batches of at most so many rows, until there are fewer, and returns how many rows that were.
+/// Runs batches until one changes fewer rows than it may, and returns how many rows were changed.
 async fn in_batches<U: UseCase<Outcome = u64> + Clone>(
     store: &Store,
     pace: Pace,
@@ -180,8 +194,7 @@ async fn in_batches<U: UseCase<Outcome = u64> + Clone>(
     }
 }
 
-/// Does a batch, and tries again while the database is too busy. It may have been done the first time: to do it twice
-/// does no harm.
+/// Runs a batch, and again if the database was too busy. Running it twice does no harm.
 async fn perform<U: UseCase + Clone>(
     store: &Store,
     pace: Pace,

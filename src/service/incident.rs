@@ -1,40 +1,40 @@
-//! What operators want to know of: an event of its own in the log, and often a metric.
+//! Incidents: what gets an audit event of its own, and often a metric.
 
-/// Something that an operator wants to know of.
+/// Something that operators want to know about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incident {
     /// A client presented many tokens that this service never made.
     UnknownTokens,
-    /// An account had so many failures in a row that only origins which it knows are served.
+    /// An account had so many failures in a row that only known origins are served.
     AccountLocked,
     /// A genuine refresh token was ahead of its session's row: the database lost writes.
     SessionCaughtUp(Generations),
-    /// A refresh token came again after it was exchanged.
+    /// A refresh token was presented again after it had been exchanged.
     RefreshTokenReused {
-        /// How far behind it was.
+        /// The generations, which tell how far behind it was.
         generations: Generations,
-        /// Why its session was not ended; absent if it was.
+        /// Why its session was not ended; `None` if it was.
         withheld: Option<Withheld>,
     },
 }
 
-/// The generations of a refresh token that was presented and of its session's row.
+/// The generations of a presented refresh token and of its session's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generations {
-    /// That of the token.
+    /// The token's.
     pub presented: i64,
-    /// That of the row.
+    /// The row's.
     pub stored: i64,
 }
 
-/// Why the session of a reused refresh token is not ended, though the token is refused.
+/// Why the session of a reused refresh token is not ended. The token is refused all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Withheld {
-    /// The token was exchanged a moment ago, and so was its successor: a tab of the same client is late.
+    /// The token and its successor were exchanged a moment ago: a late tab of the same client.
     LateTab,
-    /// Nobody waits for the answer: the request is one that a client gave up, and may have repeated since.
+    /// The caller has hung up, so it may have given up this request and sent another.
     CallerGone,
-    /// The process stood still a moment ago, so the request may be as old as that.
+    /// The process stood still a moment ago, so the request may have waited that long.
     Standstill,
 }
 
@@ -45,7 +45,7 @@ impl Generations {
         self.stored.saturating_sub(self.presented)
     }
 
-    /// The same as a label of a metric: 3 stands for more, too.
+    /// The same as a label of a metric, in which `3_or_more` is the last.
     #[must_use]
     pub fn behind_label(self) -> &'static str {
         match self.behind() {
@@ -57,7 +57,7 @@ impl Generations {
 }
 
 impl Withheld {
-    /// A stable word for the log.
+    /// The stable word for the log.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ impl Withheld {
 }
 
 impl Incident {
-    /// A stable word for the log.
+    /// The name of the audit event.
     #[must_use]
     pub fn event(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Incident {
         }
     }
 
-    /// What it means.
+    /// A sentence for the log.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ impl Incident {
         }
     }
 
-    /// The generations of the refresh token and its session, where it is about one.
+    /// The generations, if the incident is about a refresh token.
     #[must_use]
     pub fn generations(self) -> Option<Generations> {
         match self {

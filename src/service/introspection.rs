@@ -20,7 +20,7 @@ use jeton_oauth::{
 use jeton_store::Store;
 use jeton_store::sessions::StoredSession;
 
-/// The answer (RFC 7662 §2.2): for a token that is not active, nothing but that.
+/// The answer (RFC 7662 §2.2). For an inactive token it is `{"active":false}` only.
 #[derive(Debug, Serialize)]
 pub struct IntrospectionResponse {
     active: bool,
@@ -38,15 +38,15 @@ impl IntrospectionResponse {
     }
 }
 
-/// A token as it is described: its own claims, and what only an answer has.
+/// The description of an active token: its claims, and members that only the answer has.
 #[derive(Debug, Serialize)]
 struct ActiveToken {
     #[serde(flatten)]
     claims: Claims,
-    /// Only of an access token: how to use it (RFC 6749 §7.1).
+    /// How to use an access token (RFC 6749 §7.1); absent for a refresh token.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_type: Option<&'static str>,
-    /// The user's name, for callers that may know it (§5).
+    /// The user's name, for callers that may see it (§5).
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<Username>,
 }
@@ -54,9 +54,9 @@ struct ActiveToken {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Claims {
-    /// All that the token says.
+    /// All claims of the access token.
     Access(Box<AccessTokenClaims>),
-    /// The same of the session, in so far as it is known before there is an access token.
+    /// The claims that a session determines without an access token.
     Refresh {
         iss: String,
         sub: UserId,
@@ -73,48 +73,48 @@ enum Claims {
 /// Answers introspection requests.
 #[derive(Debug)]
 pub struct IntrospectionEndpoint {
-    /// Who may ask.
+    /// Authenticates the callers.
     pub clients: ClientAuthentication,
-    /// Who verifies.
+    /// Verifies the tokens.
     pub keys: Arc<Keys>,
-    /// The sessions.
+    /// Stores the sessions.
     pub store: Store,
     /// `iss`.
     pub issuer: Issuer,
-    /// Who presents many tokens that this service never made.
+    /// Counts the tokens that this service never made, by caller.
     pub unknown_tokens: UnknownTokens,
-    /// What time it is, if that is known.
+    /// Tells the time while the machine's clock is right.
     pub clock: Arc<AgreedClock>,
 }
 
 impl IntrospectionEndpoint {
-    /// Answers one request. Nothing is changed by it.
+    /// Answers one request. It changes nothing.
     ///
     /// # Errors
-    /// [`Refusal`] if the caller may not ask, the request is malformed, or the answer is not known
-    /// for certain. A token that is not good is no error.
+    /// [`Refusal`] if the caller may not ask, the request is malformed, or the database cannot be read. An inactive
+    /// token is no error.
     pub async fn respond(
         &self,
         request: &FormRequest,
         audit: &mut AuditContext,
     ) -> Result<IntrospectionResponse, Refusal> {
-        // 0. By a clock that is off nothing is decided.
+        // 0. Refuse while the clock is off.
         let now = self.clock.now()?;
-        // 1. Read the form, as strictly as at the token endpoint.
+        // 1. Read the form as strictly as the token endpoint does.
         let form = Parameters::read(request.content.expose())?;
-        // 2. Authenticate the caller; being a public client is no authorisation (§2.1). The session of a token
-        //    that is known to be genuine is read with it.
+        // 2. Authenticate the caller: a public client may not introspect (§2.1). The session of a token that is known
+        //    to be genuine is read with it.
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         let known = form.find(Parameter::Token);
         let known = known.and_then(|token| self.keys.recall(token, &self.issuer, now));
         let mut prefetch = Prefetch::new(known.as_ref().map(|token| token.session().clone()));
         let caller =
             self.clients.authenticate(credentials, request.source, &mut prefetch, audit).await?;
-        // 3. See that it may introspect at all.
+        // 3. Check that the caller may introspect at all.
         if caller.settings.introspects.is_empty() {
             return Err(Refusal::Forbidden(Reason::IntrospectionNotAllowed));
         }
-        // 4. Verify the token. The hint is not needed: a token tells its kind by its form (§2.1).
+        // 4. Verify the token. `token_type_hint` is not needed: the form of a token tells its kind (§2.1).
         let token = form.require(Parameter::Token)?;
         let token = match known {
             Some(known) => Some(known),
@@ -124,8 +124,8 @@ impl IntrospectionEndpoint {
             audit.incident = self.unknown_tokens.count(&caller.id);
             return Ok(IntrospectionResponse::INACTIVE);
         };
-        // 5. See that it is for the caller, and that its session, user and client are good at this
-        //    instant. If not it must look as if it did not exist (§4).
+        // 5. Check that the token is for the caller, and that session, user and client are good now. If not, the answer
+        //    is that of a token that does not exist (§4).
         let token = match token {
             GenuineToken::Access(claims) => {
                 self.access_token(claims, &caller, now, &mut prefetch, audit).await?
@@ -156,7 +156,7 @@ impl IntrospectionEndpoint {
         Ok(session.map(|session| ActiveToken::access(claims, &session, caller)))
     }
 
-    /// Whether the header calls the token what it may call those of its client (RFC 9068 §4).
+    /// Whether the token's header has a `typ` that its client's tokens may have (RFC 9068 §4).
     async fn is_of_its_type(&self, claims: &AccessTokenClaims) -> Result<bool, Refusal> {
         if claims.typ == AccessTokenType::AccessToken {
             return Ok(true);
@@ -165,7 +165,7 @@ impl IntrospectionEndpoint {
         Ok(client.is_some_and(|found| found.client.settings.access_token_typ == claims.typ))
     }
 
-    /// A refresh token is shown only to the client it belongs to.
+    /// Describes a refresh token, to the client that it belongs to only.
     async fn refresh_token(
         &self,
         claims: RefreshTokenClaims,
@@ -176,7 +176,7 @@ impl IntrospectionEndpoint {
     ) -> Result<Option<ActiveToken>, Refusal> {
         let session = self.live_session(&claims.session, now, prefetch, audit).await?;
         let session = session.filter(|session| {
-            // One that is ahead of the row would be accepted too.
+            // The token endpoint would accept a generation ahead of the row, too.
             session.client_id == caller.id
                 && caller.settings.grants.contains(&GrantType::RefreshToken)
                 && claims.generation >= session.generation
@@ -198,12 +198,11 @@ impl IntrospectionEndpoint {
     }
 }
 
-/// Whether one of the token's audiences is one that the caller introspects for.
+/// Whether the caller introspects for one of the token's audiences.
 fn is_for(claims: &AccessTokenClaims, caller: &Client) -> bool {
     claims.aud.audiences().iter().any(|audience| caller.settings.introspects.contains(audience))
 }
 
-/// The user's name, for callers that may know it (RFC 7662 §5).
 fn username_for(caller: &Client, session: &StoredSession) -> Option<Username> {
     caller.settings.introspects_username.then(|| session.owner.username.clone())
 }
@@ -235,7 +234,6 @@ impl ActiveToken {
         }
     }
 
-    /// Whose it is.
     fn user(&self) -> &UserId {
         match &self.claims {
             Claims::Access(claims) => &claims.sub,

@@ -1,7 +1,7 @@
-//! What each endpoint does, as steps that can be read beside the RFC. Start at [`token`].
+//! What each endpoint and grant does, in steps that can be read beside the RFC. Start at [`token`].
 //!
-//! An endpoint holds only what it needs and knows neither HTTP nor SQL: the manifest has no crate for either.
-//! `jeton-http` hands it what was sent and turns its answer, or its [`Refusal`], into a response.
+//! This package must never know HTTP or SQL: its manifest has no crate for either. `jeton-http` hands an endpoint the
+//! request and turns its answer, or its [`Refusal`], into a response.
 
 pub mod agreed_clock;
 pub mod housekeeping;
@@ -9,6 +9,7 @@ pub mod incident;
 pub mod introspection;
 pub mod keys;
 pub mod metadata;
+pub mod present_password;
 pub mod readiness;
 pub mod replicas;
 pub mod revocation;
@@ -23,46 +24,46 @@ use jeton_runtime::caller::CallerConnection;
 use jeton_store::StoreError;
 use throttle::origin::Source;
 
-/// A form that was posted, as far as an endpoint may know it.
+/// A form that was posted, without what only HTTP needs.
 #[derive(Debug)]
 pub struct FormRequest {
-    /// The `Authorization` field lines.
+    /// The lines of the header `Authorization`.
     pub authorization: Vec<Secret>,
-    /// The content.
+    /// The content, not yet decoded.
     pub content: SecretOctets,
-    /// Whether anyone still waits for the answer.
+    /// Tells whether the caller is still connected.
     pub caller: CallerConnection,
-    /// Where it came from.
+    /// The addresses that the request came from.
     pub source: Source,
 }
 
-/// Why there is no answer. Each variant has one status; see `http/reply.rs`.
+/// Why a request gets no answer. Each variant has one status code; see `http/reply.rs`.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The protocol forbids it: an OAuth error.
+    /// The request breaks a rule of the protocol: an OAuth error (RFC 6749 §5.2).
     Protocol(Reason),
-    /// The caller is known and may not do this at all: 403.
+    /// The caller has authenticated and may not use this endpoint: 403.
     Forbidden(Reason),
-    /// Too many failures: 429.
+    /// There were too many failures: 429.
     Throttled {
-        /// Of what there were too many.
+        /// Which failures were too many.
         counted: Counted,
-        /// When to come back.
+        /// For `Retry-After`.
         retry_after: Seconds,
     },
-    /// It cannot be decided now: 503.
+    /// The request cannot be decided now: 503.
     Unavailable {
-        /// When to come back.
+        /// For `Retry-After`.
         retry_after: Seconds,
-        /// For the log.
+        /// The cause, for the log.
         detail: String,
     },
-    /// It should not have happened: 500. The text is for the log.
+    /// A defect, or damaged data: 500. The text is for the log.
     Fault(String),
 }
 
 impl Refusal {
-    /// A stable word for logs and metrics.
+    /// The stable word for logs and metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -94,6 +95,7 @@ impl From<StoreError> for Refusal {
                 Self::Unavailable { retry_after: Seconds::new(1), detail: error.to_string() }
             }
             StoreError::Corrupt(_)
+            | StoreError::Conflict(_)
             | StoreError::Refused(_)
             | StoreError::NoTable(_)
             | StoreError::Forbidden(_) => Self::Fault(error.to_string()),
@@ -117,25 +119,24 @@ impl From<NotVerified> for Refusal {
     }
 }
 
-/// Who took part in a request, noted step by step for the log.
+/// What the steps of a request found out about it, for its audit event.
 #[derive(Clone, Debug, Default)]
 pub struct AuditContext {
     /// The client, once it is known to exist.
     pub client: Option<ClientId>,
-    /// The user, once it is known to exist. A name that no user has may be a mistyped password,
-    /// so it is never noted.
+    /// The user, once it is known to exist. An unknown name may be a mistyped password, so it is never recorded.
     pub user: Option<UserId>,
-    /// The session, once it is known to be or to have been one.
+    /// The session, once it is known to exist or to have existed.
     pub session: Option<SessionId>,
-    /// Sessions that were ended to make room for this one.
+    /// Sessions that this login ended because the user had too many.
     pub ended: Vec<SessionId>,
-    /// Something that deserves an event of its own.
+    /// What gets an audit event of its own.
     pub incident: Option<Incident>,
-    /// The grant, once it is known to be one.
+    /// The grant, once its type is known.
     pub grant: Option<&'static str>,
-    /// How long ago the refresh token was exchanged that is answered again.
+    /// For a retry: how long ago the presented refresh token was exchanged.
     pub retried_after: Option<Seconds>,
-    /// Whether a client that was registered to name its end users did not name this one.
+    /// Whether the client is registered to send its end users' addresses and did not send one.
     pub unnamed_end_user: bool,
     /// Whether a genuine token names a session that has no row, or whose user or client is disabled.
     pub unknown_session: bool,

@@ -11,19 +11,18 @@ use jeton_oauth::{Issuer, Scope, Seconds};
 use jeton_store::clients::ListClients;
 use jeton_store::{Store, StoreError};
 
-/// How long the metadata may be cached.
 const METADATA_MAX_AGE: Seconds = Seconds::new(3_600);
 
-/// A document that is served as it is.
+/// A document that is served unchanged.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The JSON text.
     pub content: Bytes,
-    /// For how long it may be cached.
+    /// For how long a client may cache it.
     pub max_age: Seconds,
 }
 
-/// Holds the documents.
+/// Keeps the documents in memory.
 #[derive(Debug)]
 pub struct Discovery {
     store: Store,
@@ -36,7 +35,7 @@ impl Discovery {
     /// Writes the documents.
     ///
     /// # Errors
-    /// If the store cannot tell which scopes there are.
+    /// [`StoreError`] if the scopes of the clients cannot be read.
     pub async fn load(store: Store, issuer: Issuer, keys: Arc<Keys>) -> Result<Self, StoreError> {
         let metadata = ArcSwap::new(write_metadata(&store, &issuer).await?);
         Ok(Self { store, issuer, keys, metadata })
@@ -54,10 +53,10 @@ impl Discovery {
         self.metadata.load_full()
     }
 
-    /// Writes the metadata again; on failure it stays as it was.
+    /// Writes the metadata again. After an error the old text stays.
     ///
     /// # Errors
-    /// If the store cannot tell which scopes there are.
+    /// [`StoreError`] if the scopes of the clients cannot be read.
     pub async fn reload(&self) -> Result<(), StoreError> {
         self.metadata.store(write_metadata(&self.store, &self.issuer).await?);
         Ok(())
@@ -65,7 +64,7 @@ impl Discovery {
 }
 
 async fn write_metadata(store: &Store, issuer: &Issuer) -> Result<Arc<Document>, StoreError> {
-    let clients = store.perform(ListClients).await?;
+    let clients = store.perform(ListClients::default()).await?;
     let enabled = clients.iter().filter(|client| client.disabled_at.is_none());
     let scopes =
         enabled.fold(Scope::default(), |all, client| all.union(&client.client.settings.scope));

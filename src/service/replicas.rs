@@ -1,5 +1,5 @@
-//! The replicas that share a database: each records the settings that it publishes by, so that the
-//! others and the command line can go by them.
+//! The replicas that share a database. Each records the settings that determine how it publishes keys, so that the
+//! others and the command line can take them into account.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ use jeton_store::replicas::{
 };
 use jeton_store::{Store, StoreError};
 
-/// How long a replica that is seen no more is remembered: longer than any key set may be cached.
+/// How long a replica that has disappeared is remembered: longer than a key set may be cached.
 const REMEMBERED_FOR: Seconds = Seconds::new(86_400);
 
 /// This process as a replica.
@@ -19,11 +19,11 @@ const REMEMBERED_FOR: Seconds = Seconds::new(86_400);
 pub struct Replica {
     store: Store,
     clock: Clock,
-    /// Its name, random at each start.
+    /// Its name, drawn at each start.
     id: String,
     settings: ReplicaSettings,
     started_at: Timestamp,
-    /// What was last said of settings that differ.
+    /// The differences between settings that were last logged.
     warned: Mutex<String>,
 }
 
@@ -35,11 +35,11 @@ impl Replica {
         Self { store, clock, id, settings, started_at, warned: Mutex::default() }
     }
 
-    /// Records that this replica runs, forgets those that were not seen for a day, and warns if the
-    /// settings of those that run differ from its own: once, until they differ otherwise.
+    /// Records that this replica runs, and forgets those that were not seen for a day. Logs a warning if settings of
+    /// the running replicas differ, and again when the differences change.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot be asked, or refuses.
+    /// [`StoreError`] if the database cannot be read or written.
     pub async fn record(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let (id, settings) = (self.id.clone(), self.settings.clone());
@@ -54,7 +54,7 @@ impl Replica {
     /// Records that this replica has stopped.
     ///
     /// # Errors
-    /// [`StoreError`]; then it counts as running for three minutes more.
+    /// [`StoreError`]; then this replica counts as running for three more minutes.
     pub async fn stop(&self) -> Result<(), StoreError> {
         let stop = StopReplica { id: self.id.clone(), now: self.clock.now() };
         self.store.perform(stop).await
@@ -75,7 +75,7 @@ impl Replica {
     }
 }
 
-/// Which settings of other replicas differ from these, as text; empty if none does.
+/// Says which settings of other replicas differ from these; empty if none does.
 fn differences(own: &ReplicaSettings, running: &[StoredReplica]) -> String {
     let mut found: Vec<String> = Vec::new();
     let mut compare = |setting: &str, own: &str, other: &str| {
@@ -97,30 +97,29 @@ fn differences(own: &ReplicaSettings, running: &[StoredReplica]) -> String {
     found.join(", ")
 }
 
-/// The replicas that run, this one included.
+/// The running replicas, this one included.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be asked, or refuses.
+/// [`StoreError`] if the database cannot be read.
 pub async fn running(store: &Store, now: Timestamp) -> Result<Vec<StoredReplica>, StoreError> {
     let mut replicas = store.perform(ListReplicas).await?;
     replicas.retain(|replica| replica.runs(now));
     Ok(replicas)
 }
 
-/// How the replicas that share a database publish, all together.
+/// The extreme settings of the replicas that share a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// The longest for which a verifier may go by a key set of one of them.
+    /// The longest time for which a verifier may cache a key set of one of them.
     pub jwks_max_age: Seconds,
-    /// The shortest for which one of them lets a key sign.
+    /// The shortest time for which one of them uses a signing key.
     pub key_rotation: Seconds,
 }
 
-/// How the replicas publish that run, or ran so short a time ago that their key sets are still good; `None`
-/// if there are none.
+/// The extremes of the replicas whose key sets may still be cached, running or not; `None` if there are none.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be asked, or refuses.
+/// [`StoreError`] if the database cannot be read.
 pub async fn publication(store: &Store, now: Timestamp) -> Result<Option<Publication>, StoreError> {
     let replicas = store.perform(ListReplicas).await?;
     let relied_on = replicas.iter().filter(|replica| replica.is_relied_on(now));

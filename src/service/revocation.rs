@@ -1,5 +1,4 @@
-//! Token revocation (RFC 7009). What is revoked is the session: its refresh token and all its access
-//! tokens, whichever of them is presented (§2.1).
+//! Token revocation (RFC 7009). Revoking any token of a session ends the session with all its tokens (§2.1).
 
 use std::sync::Arc;
 
@@ -17,17 +16,17 @@ use jeton_oauth::{Client, Issuer, Parameter, Parameters};
 use jeton_store::Store;
 use jeton_store::sessions::EndSession;
 
-/// What came of a revocation. The caller is told the same (§2.2).
+/// The outcome. The caller gets the same answer for both (§2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Revocation {
     /// A session was ended.
     Revoked,
-    /// There was nothing to revoke: an unknown, foreign, expired or revoked token.
+    /// There was nothing to revoke: the token was unknown, another client's, expired or revoked.
     Nothing,
 }
 
 impl Revocation {
-    /// A stable word for logs and metrics.
+    /// The stable word for logs and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -40,19 +39,19 @@ impl Revocation {
 /// Answers revocation requests.
 #[derive(Debug)]
 pub struct RevocationEndpoint {
-    /// Who may ask.
+    /// Authenticates the clients.
     pub clients: ClientAuthentication,
-    /// Who verifies.
+    /// Verifies the tokens.
     pub keys: Arc<Keys>,
-    /// The sessions.
+    /// Stores the sessions.
     pub store: Store,
     /// `iss`.
     pub issuer: Issuer,
-    /// Holds back addresses from which many tokens come that this service never made.
+    /// Throttles addresses that send many tokens which this service never made.
     pub throttle: Throttle,
-    /// Which confidential clients present many of those.
+    /// Counts such tokens of confidential clients, by client.
     pub unknown_tokens: UnknownTokens,
-    /// What time it is, if that is known.
+    /// Tells the time while the machine's clock is right.
     pub clock: Arc<AgreedClock>,
 }
 
@@ -60,25 +59,24 @@ impl RevocationEndpoint {
     /// Answers one request.
     ///
     /// # Errors
-    /// [`Refusal`] if the client is not who it says, the request is malformed, or the revocation could
-    /// not be stored.
+    /// [`Refusal`] if the client is not authenticated, the request is malformed, or the revocation cannot be stored.
     pub async fn respond(
         &self,
         request: &FormRequest,
         audit: &mut AuditContext,
     ) -> Result<Revocation, Refusal> {
-        // 0. By a clock that is off nothing is decided.
+        // 0. Refuse while the clock is off.
         let now = self.clock.now()?;
-        // 1. Read the form, as strictly as at the token endpoint.
+        // 1. Read the form as strictly as the token endpoint does.
         let form = Parameters::read(request.content.expose())?;
-        // 2. Find out who calls: a public client need only say so (§2.1).
+        // 2. Identify the caller: a public client only names itself (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         let prefetch = &mut Prefetch::default();
         let client = self.clients.identify(credentials, request.source, prefetch, audit).await?;
-        // 3. See that this service made the token. The hint is not needed: a token tells its kind by
-        //    its form, and a refresh token of any generation ends its session.
+        // 3. Check that this service made the token. `token_type_hint` is not needed: the form of a token tells its
+        //    kind. A refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;
-        //    One that is genuine is always looked at, however many others are not.
+        //    Only tokens that are not genuine are counted, so a genuine one is never throttled.
         let id = match self.keys.recognise(token, &self.issuer, now).await? {
             Some(GenuineToken::Refresh(claims)) => claims.session,
             Some(GenuineToken::Access(claims)) if is_of(&claims, &client) => claims.sid,
@@ -93,14 +91,14 @@ impl RevocationEndpoint {
             }
         };
         audit.session = Some(id.clone());
-        // 4. End the session, if it is the client's own.
+        // 4. End the session, if it belongs to the client.
         let end = EndSession { id, client_id: Some(client.id) };
         audit.user = self.store.perform(end).await?;
         Ok(if audit.user.is_some() { Revocation::Revoked } else { Revocation::Nothing })
     }
 }
 
-/// Whether a token is the client's own, and its header calls it what it may call those of this client.
+/// Whether the token is the client's own, and its header has a `typ` that this client's tokens may have.
 fn is_of(claims: &AccessTokenClaims, client: &Client) -> bool {
     let types = [AccessTokenType::AccessToken, client.settings.access_token_typ];
     claims.client_id == client.id && types.contains(&claims.typ)

@@ -1,4 +1,4 @@
-//! Copies of a SQLite database, and what is left behind in its file.
+//! Copies of a SQLite database, checking its file, and rewriting it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,18 +8,17 @@ use rusqlite::{Connection, OpenFlags};
 use super::sqlite::classify;
 use super::{Access, Engine, Store, StoreError, Tx, UseCase, sql};
 
-/// How long to wait for whoever locks the database.
+/// How long to wait for a lock of another process.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(30);
-/// How many steps of SQLite's machine lie between two reports.
+/// The number of instructions of SQLite's virtual machine between two reports.
 const STEPS: i32 = 100_000;
 
-/// Copies a database, in use or not, into a file that is there and empty, as it is at one moment. The copy is
-/// written row by row, so it holds nothing that was replaced or deleted before. Others read and write meanwhile;
-/// what they write is in the write-ahead log until the copy is made. `show` is told how many octets were copied,
-/// and of about how many.
+/// Copies a database, in use or not, into an existing empty file, as it is at one moment. The copy is written row by
+/// row, so it contains nothing that was replaced or deleted. Others can read and write meanwhile. What they write stays
+/// in the write-ahead log until the copy is made. `show` gets the octets copied so far, and roughly how many there are.
 ///
 /// # Errors
-/// [`StoreError`] if one of the files cannot be read or written; the copy is of no use then.
+/// [`StoreError`] if one of the files cannot be read or written; then the copy is useless.
 pub fn copy(
     from: &Path,
     to: &Path,
@@ -45,7 +44,7 @@ pub fn copy(
     source.execute("VACUUM INTO ?1", [target]).map(drop).map_err(classify)
 }
 
-/// Reads all of a SQLite database, and returns what is damaged in it, if anything is.
+/// Reads a whole SQLite database, and returns what is damaged in it, if anything.
 #[derive(Debug)]
 pub struct CheckIntegrity;
 
@@ -63,11 +62,11 @@ impl UseCase for CheckIntegrity {
 }
 
 impl Store {
-    /// Asks that the file of the database be written anew when it is next opened by one process alone: many rows
-    /// were replaced, and SQLite may have left copies of the old ones where it moved them. On SQLite only.
+    /// Requests that the file be rewritten when one process alone next opens it, because many rows were replaced and
+    /// SQLite may have left copies of the old ones. On SQLite only.
     ///
     /// # Errors
-    /// [`StoreError`] if that cannot be noted.
+    /// [`StoreError`] if the request cannot be stored.
     pub async fn ask_for_rewrite(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(AskForRewrite).await,

@@ -11,18 +11,20 @@ use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Timestamp};
 /// A client as stored. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredClient {
-    /// What the protocol needs of it.
+    /// What the protocol needs to know about it.
     #[serde(flatten)]
     pub client: Client,
     /// When it was added.
     pub created_at: Timestamp,
-    /// Since when it cannot be used.
+    /// Since when it is disabled.
     pub disabled_at: Option<Timestamp>,
+    /// When it was last used, to within an hour: when it proved who it is, or, if it is public, was named.
+    pub last_used_at: Option<Timestamp>,
     /// Its secrets, expired ones too.
     pub secrets: Vec<StoredSecret>,
 }
 
-/// A secret as stored: not the secret.
+/// A stored secret: only its digest.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSecret {
     /// Its name on the command line.
@@ -38,7 +40,7 @@ pub struct StoredSecret {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// Reads the rows of a join of clients and secrets, which come client by client.
+/// Reads the rows of a join of clients and secrets, which are ordered by client.
 fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     let mut clients: Vec<StoredClient> = Vec::new();
     for row in rows {
@@ -49,6 +51,7 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
                 secrets: Vec::new(),
                 created_at: row.get("created_at")?,
                 disabled_at: row.get("disabled_at")?,
+                last_used_at: row.get("client_last_used_at")?,
             });
         }
         let (Some(last), Some(number)) = (clients.last_mut(), row.get("secret_number")?) else {
@@ -65,7 +68,7 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
     Ok(clients)
 }
 
-/// The values for ending what few sessions of a client there may be.
+/// Parameters to end the few sessions that a client may have left.
 fn sessions_of(id: &ClientId) -> [Value; 2] {
     [id.into(), 10_000.into()]
 }
@@ -74,7 +77,6 @@ fn settings_value(settings: &ClientSettings) -> Value {
     Value::Text(serde_json::to_string(settings).expect("settings are JSON"))
 }
 
-/// Finds a client and its secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FindClient {
     pub(super) id: ClientId,
@@ -100,27 +102,30 @@ impl LookUp for FindClient {
     }
 }
 
-/// Lists all clients.
-#[derive(Debug)]
-pub struct ListClients;
+/// Lists clients.
+#[derive(Debug, Default)]
+pub struct ListClients {
+    /// Only those that were added by then, and of which nothing tells that they were used since.
+    pub unused_since: Option<Timestamp>,
+}
 
 impl UseCase for ListClients {
     type Outcome = Vec<StoredClient>;
     const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredClient>, StoreError> {
-        read_clients(&tx.query(&sql::LIST_CLIENTS, &[]).await?)
+        read_clients(&tx.query(&sql::LIST_CLIENTS, &[self.unused_since.into()]).await?)
     }
 }
 
-/// What came of adding a client.
+/// The outcome of adding a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewClient {
-    /// It is there.
+    /// It was added.
     Added,
     /// Another client has the name.
     Taken,
-    /// A user has the name as `sub`: the two could pass for each other (RFC 9068 §5).
+    /// A user has this name as `sub`, so the two could be confused (RFC 9068 §5).
     IsUser,
 }
 
@@ -147,7 +152,7 @@ impl UseCase for AddClient {
             let users = tx.query(&sql::IS_USER_ID, &[id]).await?;
             return Ok(if users.is_empty() { NewClient::Taken } else { NewClient::IsUser });
         }
-        // A login may have been under way while another client of this name was deleted.
+        // A login may have been in progress while an earlier client of this name was deleted.
         tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.client.id)).await?;
         if let Some(digest) = &self.secret {
             let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
@@ -157,13 +162,12 @@ impl UseCase for AddClient {
     }
 }
 
-/// Changes the settings of a client: compares and sets, and begins anew with what is there now if another was
-/// quicker. Returns them as they were and as they are, or the sentence that `change` refuses with; `None` if there
-/// is no such client.
+/// Changes a client's settings by compare and set, and starts again if another change came first. Returns them before
+/// and after, or the refusal of `change`; `None` if there is no such client.
 pub struct ChangeClient<F> {
     /// The `client_id`.
     pub id: ClientId,
-    /// May be asked several times.
+    /// Changes the settings or refuses; may be called several times.
     pub change: F,
 }
 
@@ -175,7 +179,7 @@ where
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
-        // Whenever this begins anew another change has succeeded. The caller's patience ends it.
+        // Each repetition means that another change has succeeded. The caller's time limit ends it.
         loop {
             let Some(row) = find(tx, &self.id).await? else { return Ok(None) };
             let before: ClientSettings = row.json("settings")?;
@@ -195,18 +199,17 @@ where
     }
 }
 
-/// A row of a client, if there is one of that name.
 async fn find(tx: &mut Tx<'_>, id: &ClientId) -> Result<Option<Row>, StoreError> {
     let rows = tx.look_up(&sql::FIND_CLIENT, vec![id.into()]).await?;
     Ok(rows.into_iter().next())
 }
 
-/// Disables or enables a client. `false` if it was so already, and `None` if there is no such client.
+/// Disables or enables a client. `false` if nothing changed, and `None` if there is no such client.
 #[derive(Debug)]
 pub struct SetClientDisabled {
     /// The `client_id`.
     pub id: ClientId,
-    /// Whether the account is to be disabled; else it is enabled.
+    /// Whether to disable the client, or else to enable.
     pub disabled: bool,
     /// The present moment.
     pub now: Timestamp,
@@ -230,8 +233,8 @@ impl UseCase for SetClientDisabled {
     }
 }
 
-/// Deletes a client and its secrets; `false` if there is no such client. Its sessions are ended before,
-/// in steps; here only those that were opened meanwhile.
+/// Deletes a client and its secrets; `false` if there is none. The caller ends its sessions before, in batches; this
+/// ends those that were opened meanwhile.
 #[derive(Debug)]
 pub struct DeleteClient {
     /// The `client_id`.
@@ -249,7 +252,7 @@ impl UseCase for DeleteClient {
     }
 }
 
-/// Gives a client one more secret, and returns its number; `None` if there is no such client.
+/// Adds a secret to a client, and returns its number; `None` if there is no such client.
 #[derive(Debug)]
 pub struct AddClientSecret {
     /// The `client_id`.
@@ -273,7 +276,7 @@ impl UseCase for AddClientSecret {
             self.now.into(),
             self.expires_at.into(),
         ];
-        // The number that is next is another's if that was added at the same moment.
+        // Another secret that was added at the same moment may have taken the next number.
         while find(tx, &self.id).await?.is_some() {
             let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
             if let Some(row) = rows.first() {
@@ -284,7 +287,7 @@ impl UseCase for AddClientSecret {
     }
 }
 
-/// Takes a secret away; `false` if there is none of this number.
+/// Removes a secret; `false` if the client has none of this number.
 #[derive(Debug)]
 pub struct RemoveClientSecret {
     /// The `client_id`.
@@ -300,6 +303,27 @@ impl UseCase for RemoveClientSecret {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), self.number.into()];
         Ok(tx.execute(&sql::DELETE_CLIENT_SECRET, &values).await? == 1)
+    }
+}
+
+/// Notes that a client was used.
+#[derive(Debug)]
+pub struct RecordClientUse {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// The present moment.
+    pub now: Timestamp,
+    /// A use that was noted since this moment is noted exactly enough.
+    pub since: Timestamp,
+}
+
+impl UseCase for RecordClientUse {
+    type Outcome = ();
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let values = [(&self.id).into(), self.now.into(), self.since.into()];
+        tx.execute(&sql::RECORD_CLIENT_USE, &values).await.map(drop)
     }
 }
 

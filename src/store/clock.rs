@@ -1,9 +1,9 @@
-//! The second clock: the database server's, and the latest date that was recorded.
+//! The second clock: the database server's, or the latest date that was recorded.
 
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::Timestamp;
 
-/// Reads the clock of the database server: milliseconds since the epoch. Only on PostgreSQL.
+/// Reads the clock of the database server: milliseconds since the Unix epoch. Only on PostgreSQL.
 #[derive(Debug)]
 pub(super) struct ReadDatabaseClock;
 
@@ -18,7 +18,7 @@ impl UseCase for ReadDatabaseClock {
     }
 }
 
-/// Reads the latest date that a replica recorded; `None` if none ever did.
+/// Reads the latest date that a replica recorded; `None` if none has.
 #[derive(Debug)]
 pub struct ReadClock;
 
@@ -32,7 +32,7 @@ impl UseCase for ReadClock {
     }
 }
 
-/// Records a date, unless a later one is recorded already, and returns the one that is recorded then.
+/// Records a date unless a later one is recorded, and returns the recorded one.
 #[derive(Debug)]
 pub struct RecordClock {
     /// The present moment.
@@ -49,7 +49,7 @@ impl UseCase for RecordClock {
     }
 }
 
-/// Puts a date in the place of a later one that was wrong.
+/// Replaces a recorded date that was wrong by an earlier one.
 #[derive(Debug)]
 pub struct CorrectClock {
     /// The present moment.

@@ -1,5 +1,3 @@
-//! Why a use case has no outcome.
-
 use std::error::Error;
 use std::io;
 
@@ -8,28 +6,31 @@ use jeton_oauth::Invalid;
 
 use super::postgres_url::UrlError;
 
-/// Why a use case has no outcome. In general nothing was changed.
+/// Why a use case has no outcome. Nothing was changed, except perhaps as [`StoreError::Unavailable`] says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached or is too busy: later is better. If it did not answer a commit, as the
-    /// text says then, it is not known whether it is done.
+    /// The database cannot be reached or is too busy; try later. If it did not answer a commit, which the text then
+    /// says, the change may have been made.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// A row is not what this version writes.
+    /// A row is not as this version writes it.
     #[error("a row cannot be understood: {0}")]
     Corrupt(String),
+    /// What is there is not what it was, or stands in the way. Nothing was changed.
+    #[error("{0}: nothing was changed")]
+    Conflict(String),
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(String),
-    /// A table is not there.
+    /// A table does not exist.
     #[error("the database refused: {0}")]
     NoTable(String),
-    /// The role of the connection may not do this.
+    /// The database role may not do this.
     #[error("the database refused: {0}")]
     Forbidden(String),
 }
 
-/// For a value that was read from a row.
+/// For values read from a row.
 impl From<Invalid> for StoreError {
     fn from(error: Invalid) -> Self {
         Self::Corrupt(error.to_string())
@@ -40,34 +41,47 @@ impl From<Invalid> for StoreError {
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the database {location} (--database): {source}")]
 pub struct OpenError {
-    /// Where it is, without a password.
+    /// The location, without its password.
     pub(super) location: String,
-    /// Why not.
+    /// The cause.
     pub(super) source: OpenProblem,
+}
+
+impl OpenError {
+    /// Whether the database cannot be reached or is too busy, so that later is better.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(
+            &self.source,
+            OpenProblem::Unreachable(_)
+                | OpenProblem::Replaced
+                | OpenProblem::Database(StoreError::Unavailable(_))
+        )
+    }
 }
 
 /// Why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenProblem {
-    /// Its URL.
+    /// The URL is wrong.
     #[error(transparent)]
     Url(#[from] UrlError),
     /// No server of the URL takes a connection.
     #[error("{0}; check host, port, user, password and sslmode, and that the server runs")]
     Unreachable(String),
-    /// Its file cannot be opened, or is none of a database.
+    /// The file cannot be opened, or is not a database.
     #[error(
         "{0}; its folder must exist and be writable for this process, and the file must be a SQLite \
          database"
     )]
     File(#[source] StoreError),
-    /// Its file was replaced meanwhile.
+    /// The file was replaced meanwhile.
     #[error("the file was replaced at the moment of opening it: try again")]
     Replaced,
-    /// The database answers otherwise than it must.
+    /// The database does not answer as it must.
     #[error(transparent)]
     Database(#[from] StoreError),
-    /// No pool of connections could be made.
+    /// No connection pool could be made.
     #[error(transparent)]
     Pool(#[from] BuildError),
     /// The system has no thread left.
@@ -75,7 +89,7 @@ pub enum OpenProblem {
     Thread(#[source] io::Error),
 }
 
-/// An error with its causes: drivers say in them what the error itself leaves out.
+/// An error with its causes, in which drivers say what the error itself leaves out.
 pub(super) fn with_causes(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

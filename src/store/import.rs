@@ -1,8 +1,8 @@
-//! Users on their way in, many at once.
+//! Importing many users.
 //!
-//! What is read from a file is staged in a private SQLite database, which is on the disk if it is large,
-//! which nobody else can open, and which is gone with the process. So a file may be of any size, no name
-//! in it is taken twice, and nothing is stored before all of it was looked at.
+//! Users read from a file are first staged in a private SQLite database, which is on disk if it is large, which nobody
+//! else can open, and which disappears with the process. So a file may have any size, names within it are unique, and
+//! nothing is stored before all of it was checked.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,23 +16,23 @@ use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, Scope, Secret, Timestamp, UserId};
 
-/// Which of the columns that an import writes is the first that holds numbers.
+/// The first of the columns that an import writes which holds numbers.
 const FIRST_NUMBER: usize = 5;
 
-/// A user as a file has it.
+/// A user of an imported file.
 #[derive(Clone, Debug)]
 pub struct StagedUser {
-    /// Where in the file.
+    /// The line in the file.
     pub line: u64,
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
-    /// `sub`: of the file, or a new one.
+    /// `sub`: from the file, or new.
     pub id: UserId,
-    /// Whether the file has the `sub`.
+    /// Whether the file contains the `sub`.
     pub has_own_id: bool,
-    /// The hash as it is to be stored.
+    /// The hash as it will be stored.
     pub password_hash: Secret,
-    /// The most that the user may have; `None` for no limit beside the client's.
+    /// The scope that the user may have; `None` if only the client limits it.
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
@@ -40,16 +40,16 @@ pub struct StagedUser {
     pub disabled: bool,
     /// Whether the user must use a second factor.
     pub mfa_required: bool,
-    /// A random number: see `sql/find_user.sql`.
+    /// A random number, by which a decoy is chosen: see `sql/find_user.sql`.
     pub decoy_number: i64,
 }
 
-/// Why a user was not staged.
+/// Why a user was not staged: another line of the file has the same name or `sub`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// By the user of this line, who has the same name.
+    /// The line of the user with the same name.
     Name(u64),
-    /// By the user of this line, who has the same `sub`.
+    /// The line of the user with the same `sub`.
     Sub(u64),
 }
 
@@ -63,12 +63,12 @@ impl fmt::Debug for Staging {
 }
 
 impl Staging {
-    /// Makes room.
+    /// Opens the private database.
     ///
     /// # Errors
-    /// [`StoreError`] if the temporary file cannot be written or read.
+    /// [`StoreError`] if the temporary file cannot be read or written.
     pub fn new() -> Result<Self, StoreError> {
-        // Without a name it is a temporary file that is deleted when it is opened.
+        // Without a name, it is a temporary file that is already deleted.
         let mut connection = Connection::open("").map_err(sqlite::classify)?;
         let script =
             "PRAGMA secure_delete = ON; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN";
@@ -81,10 +81,10 @@ impl Staging {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stages a user, `wanted` or not, unless name or `sub` are staged already.
+    /// Stages a user, unless its name or `sub` is staged already. Only `wanted` users are stored later.
     ///
     /// # Errors
-    /// [`StoreError`] if the temporary file cannot be written or read.
+    /// [`StoreError`] if the temporary file cannot be read or written.
     pub fn add(&self, user: &StagedUser, wanted: bool) -> Result<Option<Taken>, StoreError> {
         let connection = self.connection();
         let (name, id): (Value, Value) = (user.username.as_str().into(), (&user.id).into());
@@ -110,20 +110,20 @@ impl Staging {
         Ok(Some(if same_name { Taken::Name(line) } else { Taken::Sub(line) }))
     }
 
-    /// The next of those that are wanted, after one of this number and at most so many, with their numbers.
+    /// The next wanted users after number `after`, at most `limit`, with their numbers.
     ///
     /// # Errors
-    /// [`StoreError`] if the temporary file cannot be written or read.
+    /// [`StoreError`] if the temporary file cannot be read or written.
     pub fn page(&self, after: i64, limit: i64) -> Result<Vec<(i64, StagedUser)>, StoreError> {
         let values = [after.into(), limit.into()];
         let rows = sqlite::query(&self.connection(), &sql::LIST_STAGED_USERS, &values)?;
         rows.iter().map(|row| Ok((row.get("staged_number")?, StagedUser::read(row)?))).collect()
     }
 
-    /// Gives a staged user another hash.
+    /// Replaces the hash of a staged user.
     ///
     /// # Errors
-    /// [`StoreError`] if the temporary file cannot be written or read.
+    /// [`StoreError`] if the temporary file cannot be read or written.
     pub fn replace_hash(&self, number: i64, hash: &Secret) -> Result<(), StoreError> {
         let values = [number.into(), hash.expose().into()];
         sqlite::execute(&self.connection(), &sql::REPLACE_STAGED_HASH, &values).map(drop)
@@ -154,7 +154,7 @@ impl StagedUser {
         })
     }
 
-    /// The columns of a row in `users`: texts first, then numbers.
+    /// The columns of a row in `users`: first the texts, then the numbers.
     fn values(&self, now: Timestamp) -> [Value; 9] {
         [
             self.username.as_str().into(),
@@ -170,29 +170,28 @@ impl StagedUser {
     }
 }
 
-/// Finds those whom users of a file may meet.
+/// Finds users and clients that conflict with users of a file.
 #[derive(Debug)]
 pub struct FindKnown {
-    /// Mapped names.
+    /// Prepared names.
     pub names: Vec<String>,
-    /// Their `sub`s.
+    /// The `sub`s.
     pub ids: Vec<UserId>,
 }
 
-/// Whom a database knows already.
+/// What the database contains already.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// The users of these names and `sub`s.
+    /// The users with these names or `sub`s.
     pub users: Vec<User>,
-    /// The clients that are named like these `sub`s.
+    /// The clients with one of these `sub`s as their name.
     pub clients: Vec<String>,
 }
 
 impl UseCase for FindKnown {
     type Outcome = Known;
 
-    /// As many statements as it takes: what they see of different moments is decided on again when it is
-    /// stored.
+    /// Several statements, although they may see different moments: storing the users checks again.
     const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Known, StoreError> {
@@ -213,10 +212,10 @@ impl UseCase for FindKnown {
     }
 }
 
-/// Stores some users: all of them or none. To do it again changes nothing. Returns how many they are.
+/// Stores some users, all or none, and returns how many. Repeating it changes nothing.
 #[derive(Clone, Debug)]
 pub struct ImportUsers {
-    /// What was read and looked at.
+    /// The users, checked.
     pub users: Arc<[StagedUser]>,
     /// The present moment.
     pub now: Timestamp,
@@ -228,11 +227,11 @@ impl UseCase for ImportUsers {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS).await?;
-        // One may have been added since the file was looked at.
+        // Such a client may have been added since the file was checked.
         let ids = self.users.iter().map(|user| (&user.id).into()).collect();
         if let Some(client) = tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await?.first() {
             let name: ClientId = client.get("client_id")?;
-            return Err(StoreError::Refused(format!(
+            return Err(StoreError::Conflict(format!(
                 "the client {name} is named like the sub of a user, and the one could pass for the other (RFC 9068 §5)"
             )));
         }
@@ -246,7 +245,7 @@ impl UseCase for ImportUsers {
 }
 
 impl ImportUsers {
-    /// The columns of the users, each as a list.
+    /// The columns of the users, as one list each.
     fn lists(&self) -> Vec<Value> {
         let mut columns: [Vec<Value>; 9] = Default::default();
         for user in &*self.users {
@@ -263,7 +262,7 @@ impl ImportUsers {
 
     async fn store_in_rows(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         for batch in self.users.chunks(ROWS) {
-            // What is not a whole batch goes row by row.
+            // Rows that do not fill a batch are inserted one by one.
             let rows = if batch.len() == ROWS { ROWS } else { 1 };
             for rows in batch.chunks(rows) {
                 let values: Vec<Value> =

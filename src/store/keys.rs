@@ -1,4 +1,4 @@
-//! Keys, sealed.
+//! Sealed keys.
 
 use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -9,19 +9,19 @@ use jeton_oauth::{KeyId, Timestamp};
 pub struct StoredKey {
     /// Its name.
     pub id: KeyId,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: String,
     /// Its number among the keys of its purpose.
     pub generation: i64,
-    /// Its public half as JSON; empty for a key that has none.
+    /// Its public half as JSON; empty if it has none.
     pub public_jwk: String,
-    /// Its private half, or the secret itself; JWE.
+    /// Its private half, or the symmetric key, as JWE.
     pub sealed_key: String,
     /// When it was made; a signing key is published from then on.
     pub created_at: Timestamp,
-    /// From when on it signs or derives.
+    /// When it begins to sign or derive.
     pub activates_at: Timestamp,
-    /// When it was withdrawn.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -54,7 +54,7 @@ impl UseCase for ListKeys {
     }
 }
 
-/// Adds a key of the next generation; `false` if another replica was first.
+/// Adds a key of the next generation; `false` if another replica has added one first.
 #[derive(Debug)]
 pub struct AddKey {
     /// The sealed key with its dates.
@@ -79,7 +79,7 @@ impl UseCase for AddKey {
     }
 }
 
-/// Lets a key that waits begin its work at once; `false` if it has begun, was withdrawn, or is not there.
+/// Lets a waiting key begin to sign or derive now; `false` if it has begun, was revoked, or does not exist.
 #[derive(Debug)]
 pub struct ActivateKey {
     /// The `kid`.
@@ -97,7 +97,7 @@ impl UseCase for ActivateKey {
     }
 }
 
-/// Withdraws a key; `false` if it was withdrawn before, or is not there.
+/// Revokes a key; `false` if it was revoked before, or does not exist.
 #[derive(Debug)]
 pub struct RevokeKey {
     /// The `kid`.
@@ -115,11 +115,10 @@ impl UseCase for RevokeKey {
     }
 }
 
-/// Puts other sealed forms of the same keys in the place of those that were read: all of them, or
-/// none if one of them is no longer as it was read.
+/// Replaces the sealed forms of keys, all or none. Fails if one of them is no longer as it was read.
 #[derive(Debug)]
 pub struct ResealKeys {
-    /// The key, its sealed form as it was read, and the new one.
+    /// Each key with its sealed form as it was read, and the new one.
     pub keys: Vec<(KeyId, String, String)>,
 }
 
@@ -131,9 +130,7 @@ impl UseCase for ResealKeys {
         for (id, before, after) in &self.keys {
             let values = [id.into(), before.into(), after.into()];
             if tx.execute(&sql::RESEAL_KEY, &values).await? != 1 {
-                let detail =
-                    format!("the key {id} was changed meanwhile: nothing was changed here");
-                return Err(StoreError::Refused(detail));
+                return Err(StoreError::Conflict(format!("the key {id} was changed meanwhile")));
             }
         }
         Ok(())

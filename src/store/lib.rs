@@ -1,10 +1,10 @@
-//! Everything that is stored, on two engines behind one set of use cases.
+//! Everything that is stored, in one set of use cases for two engines.
 //!
-//! A use case is a struct whose fields are its parameters; [`Store::perform`] runs it in one transaction and
-//! returns an outcome after it was committed. Each is written once, against [`Tx`], and the two engines only
-//! know how to run a statement. SQL stands in `sql/`.
+//! A use case is a struct whose fields are its parameters. [`Store::perform`] runs it in one transaction and returns
+//! its outcome after the commit. Each is written once, with [`Tx`]; the engines only run statements. The SQL is in
+//! `sql/`.
 //!
-//! It never decides what a row means for a request, opens no sealed key, and knows no HTTP.
+//! This package must never know what a row means for a request, keys in the clear, or HTTP.
 
 pub mod backup;
 pub mod clients;
@@ -56,19 +56,18 @@ use value::{Row, Value};
 /// What a use case does to the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Only reads, in one statement.
+    /// Reads, in one statement.
     Read,
     /// Writes, in one statement.
     Write,
-    /// Writes, in several statements that all take effect or none.
+    /// Writes, in several statements that take effect together or not at all.
     Transaction,
-    /// The same, and it may take as long as it takes: nobody waits for an answer.
+    /// The same without a time limit: nobody waits for an answer.
     LongTransaction,
-    /// Changes a table, in one statement that is a transaction. It may take as long as it takes; but
-    /// where others use the table it waits for them only a moment at a time, because who comes later
-    /// waits behind it.
+    /// Changes a table, in one statement that is a transaction, without a time limit. If others use the table, it waits
+    /// for them only a moment at a time, since later ones queue behind it.
     Definition,
-    /// Does something for as long as it takes, in one statement that PostgreSQL runs in no transaction.
+    /// Runs one statement, without a time limit, that PostgreSQL does not run in a transaction.
     Statement,
 }
 
@@ -83,25 +82,25 @@ impl Access {
     }
 }
 
-/// Something to be done with the database, whole or not at all.
+/// A transaction on the database.
 pub trait UseCase: Send + Sync + 'static {
-    /// What came of it.
+    /// What it returns after the commit.
     type Outcome: Send + 'static;
 
     /// What it does to the database.
     const ACCESS: Access;
 
-    /// The same, where it depends on what there is to do.
+    /// The same, if it depends on the parameters.
     fn access(&self) -> Access {
         Self::ACCESS
     }
 
-    /// The row that it changes first, where others may want to change the same. On PostgreSQL they take turns.
+    /// The row that it changes first, if others may want to change it too. On PostgreSQL they take turns.
     fn contended_row(&self) -> Option<String> {
         None
     }
 
-    /// Does it. It may be done again from the start if the database asks for that.
+    /// Runs the statements. It is called again if the database asks for another attempt.
     fn run(
         &self,
         tx: &mut Tx<'_>,
@@ -133,8 +132,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Looks rows up by their keys, which are texts: in one statement on PostgreSQL, in one for each [`WIDTH`] of
-    /// them on SQLite.
+    /// Finds rows by keys, which are texts: on PostgreSQL in one statement, on SQLite in one for each [`WIDTH`] keys.
     async fn look_up(
         &mut self,
         statement: &LookUpStatement,
@@ -149,7 +147,7 @@ impl Tx<'_> {
         let mut rows = Vec::new();
         for keys in keys.chunks(WIDTH) {
             let mut keys = keys.to_vec();
-            // The last is repeated to fill the places, which finds nothing more.
+            // The last key fills the remaining parameters, and finds nothing more.
             keys.extend(keys.last().cloned().into_iter().cycle().take(WIDTH - keys.len()));
             rows.extend(self.query(&statement.many, &keys).await?);
         }
@@ -169,12 +167,12 @@ impl Tx<'_> {
         }
     }
 
-    /// Whether a value may be a list.
+    /// Whether parameters may be lists.
     fn has_lists(&self) -> bool {
         matches!(self.connection, EngineConnection::Postgres(_))
     }
 
-    /// Locks a table until the end of the transaction. SQLite has one writer at a time, so nothing is to be locked.
+    /// Locks a table until the end of the transaction. SQLite has one writer at a time, so it needs no lock.
     async fn lock(&mut self, statement: &Statement) -> Result<(), StoreError> {
         match &self.connection {
             EngineConnection::Sqlite(_) => Ok(()),
@@ -182,8 +180,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Runs a statement without parameters, for as long as it takes. PostgreSQL is asked to cancel it
-    /// when `stop` becomes true.
+    /// Runs a statement without parameters or time limit. PostgreSQL is asked to cancel it when `stop` becomes true.
     async fn run_until(&mut self, stop: &Stop, statement: &Statement) -> Result<(), StoreError> {
         self.statements.inc();
         match &mut self.connection {
@@ -200,21 +197,21 @@ impl Tx<'_> {
 /// Becomes true when the process is told to stop.
 pub type Stop = watch::Receiver<bool>;
 
-/// Waits until `stop` is true; for ever if nobody is left who could say so.
+/// Waits until `stop` is true, forever if its sender is gone.
 async fn stopped(stop: &Stop) {
     if stop.clone().wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-/// How busy the way to the database is.
+/// How busy the connections to the database are.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolUse {
-    /// The most that can be under way at once.
+    /// How many use cases can run at once.
     pub capacity: usize,
-    /// What is under way.
+    /// How many run.
     pub in_use: usize,
-    /// What waits for its turn.
+    /// How many wait for their turn.
     pub waiting: usize,
 }
 
@@ -224,7 +221,7 @@ pub struct Store {
     engine: Engine,
     statements: Counter,
     given_up: Counter,
-    /// Who is told that the database could not be reached.
+    /// Is told whenever the database cannot be reached.
     availability: Option<Availability>,
 }
 
@@ -234,7 +231,7 @@ enum Engine {
     Postgres(Box<SharedPostgres>),
 }
 
-/// PostgreSQL, with what waits for a statement that it shares.
+/// PostgreSQL, with the requests that share statements.
 #[derive(Clone, Debug)]
 struct SharedPostgres {
     postgres: Postgres,
@@ -244,7 +241,7 @@ struct SharedPostgres {
 }
 
 impl Store {
-    /// Opens the database, without looking at its tables.
+    /// Opens the database without reading its tables.
     ///
     /// # Errors
     /// [`OpenError`], a sentence that names the setting and what to do.
@@ -268,13 +265,13 @@ impl Store {
         opened.map_err(|source| OpenError { location: location.to_string(), source })
     }
 
-    /// The same database; whenever it cannot be reached, this is told.
+    /// The same database, which reports to `availability` whenever it cannot be reached.
     #[must_use]
     pub fn telling(self, availability: Availability) -> Self {
         Self { availability: Some(availability), ..self }
     }
 
-    /// Tells of a database that could not be reached.
+    /// Reports a database that cannot be reached.
     fn noted<T>(&self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
         if let (Err(StoreError::Unavailable(_)), Some(availability)) =
             (&outcome, &self.availability)
@@ -284,11 +281,10 @@ impl Store {
         outcome
     }
 
-    /// Does something with the database, in one transaction. If this is dropped before it has ended,
-    /// whatever can still be called off is.
+    /// Runs a use case in one transaction. If this future is dropped early, whatever can still be cancelled is.
     ///
     /// # Errors
-    /// [`StoreError`], which says what is known then.
+    /// [`StoreError`]. It says what is known about the outcome.
     pub async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
         self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(use_case).await,
@@ -296,10 +292,10 @@ impl Store {
         })
     }
 
-    /// Finds a client and its secrets, as they are now.
+    /// Finds a client with its secrets, as they are now.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot tell.
+    /// [`StoreError`] if the database cannot be read.
     pub async fn find_client(&self, id: ClientId) -> Result<Option<StoredClient>, StoreError> {
         let client = FindClient { id };
         self.noted(match &self.engine {
@@ -308,10 +304,10 @@ impl Store {
         })
     }
 
-    /// Finds a session, as it is now.
+    /// Finds a session as it is now.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot tell.
+    /// [`StoreError`] if the database cannot be read.
     pub async fn find_session(&self, id: SessionId) -> Result<Option<StoredSession>, StoreError> {
         let session = FindSession { id };
         self.noted(match &self.engine {
@@ -320,8 +316,7 @@ impl Store {
         })
     }
 
-    /// Finds both at once, for a request that needs both. Each is as it is now, and what is wrong with one is not
-    /// said of the other.
+    /// Finds both in one step, as they are now. An error of one does not affect the other.
     pub async fn find_client_and_session(
         &self,
         client: ClientId,
@@ -341,10 +336,10 @@ impl Store {
         (self.noted(client), self.noted(session))
     }
 
-    /// Refreshes a session; `false`, and nothing done, if it is not as it was read.
+    /// Refreshes a session. `false`, and nothing changed, if it is no longer as it was read.
     ///
     /// # Errors
-    /// [`StoreError`], which says what is known then.
+    /// [`StoreError`]. It says what is known about the outcome.
     pub async fn refresh_session(&self, refresh: RefreshSession) -> Result<bool, StoreError> {
         self.noted(match &self.engine {
             Engine::Sqlite(sqlite) => sqlite.perform(refresh).await,
@@ -354,22 +349,21 @@ impl Store {
         })
     }
 
-    /// For how long a process must not write so that the others can. On SQLite one process at a time writes, and the
-    /// others look again and again whether it is done, at least every tenth of a second.
+    /// How long a process must pause between writes so that others can write. On SQLite only one process writes at a
+    /// time, and the others poll, at least every 0.1 s.
     #[must_use]
     pub fn pause_beside(&self) -> Duration {
         let has_one_writer = matches!(self.engine, Engine::Sqlite(_));
         if has_one_writer { Duration::from_millis(110) } else { Duration::ZERO }
     }
 
-    /// Whether the database has a clock that is not the one of this process.
+    /// Whether the database has a clock other than this machine's.
     #[must_use]
     pub fn has_clock(&self) -> bool {
         matches!(self.engine, Engine::Postgres(_))
     }
 
-    /// Reads the clock of the database's machine, in milliseconds since the epoch; `None` where the
-    /// database has no clock but that of this process.
+    /// Reads the database server's clock, in milliseconds since the Unix epoch. `None` on SQLite, which has no server.
     ///
     /// # Errors
     /// [`StoreError`] if it does not answer.
@@ -380,7 +374,7 @@ impl Store {
         }
     }
 
-    /// The file of the database, from the root on, if opening it made a new and empty one.
+    /// The absolute path of the database, if opening it created its file.
     #[must_use]
     pub fn new_file(&self) -> Option<&Path> {
         match &self.engine {
@@ -389,8 +383,8 @@ impl Store {
         }
     }
 
-    /// Takes no more work, finishes what waits, and on SQLite leaves one whole file: for 5 seconds at
-    /// most. Whoever drops the last clone does the same, and blocks meanwhile.
+    /// Takes no more work, finishes what waits, and on SQLite leaves a single file, within 5 seconds. Dropping the last
+    /// clone does the same, and blocks meanwhile.
     pub async fn close(&self) {
         if let Engine::Sqlite(sqlite) = &self.engine {
             let sqlite = sqlite.clone();
@@ -398,13 +392,13 @@ impl Store {
         }
     }
 
-    /// Counts the statements that are run, but for those that only begin or end a transaction.
+    /// Counts statements, except those that only begin or end a transaction.
     #[must_use]
     pub fn statements(&self) -> &Counter {
         &self.statements
     }
 
-    /// Counts what was given up before the database had answered. On PostgreSQL only.
+    /// Counts the requests that were given up before the database had answered. On PostgreSQL only.
     #[must_use]
     pub fn given_up(&self) -> &Counter {
         &self.given_up
@@ -424,7 +418,7 @@ impl Store {
 struct FindBoth<A, B>(A, B);
 
 impl<A: LookUp, B: LookUp> UseCase for FindBoth<A, B> {
-    /// The second may be a row that cannot be read.
+    /// The second is a result of its own, since its row may be unreadable.
     type Outcome = (Option<A::Found>, Result<Option<B::Found>, StoreError>);
     const ACCESS: Access = Access::Read;
 
@@ -437,7 +431,6 @@ impl<A: LookUp, B: LookUp> UseCase for FindBoth<A, B> {
     }
 }
 
-/// Finds one thing by itself.
 struct FindOne<L>(L);
 
 impl<L: LookUp> UseCase for FindOne<L> {

@@ -1,15 +1,13 @@
-//! Where the data is: the value of `--database`.
-
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use jeton_oauth::{Invalid, Secret};
 
-/// Where the data is.
+/// Where the data is: the value of `--database`.
 #[derive(Clone, Debug)]
 pub enum DatabaseLocation {
-    /// The embedded store: the path of its file.
+    /// SQLite: the path of the file.
     Sqlite(PathBuf),
     /// PostgreSQL: the URL, which may hold a password.
     Postgres(Secret),
@@ -30,7 +28,7 @@ impl FromStr for DatabaseLocation {
 }
 
 impl fmt::Display for DatabaseLocation {
-    /// The location without its password.
+    /// Writes the location without its password.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(formatter, "sqlite:{}", path.display()),
@@ -40,18 +38,18 @@ impl fmt::Display for DatabaseLocation {
     }
 }
 
-/// A URL without its password and options; `None` where nobody can tell what of it is the password.
+/// A URL without its password and options; `None` if it is unclear which part is the password.
 fn without_password(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (rest, options) = rest.split_once('?').unwrap_or((rest, ""));
-    // The question mark may be one of the password.
+    // The question mark may be part of the password.
     if options.contains('@') || rest.contains('#') {
         return None;
     }
     let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
     let name = user.split_once(':').map_or(user, |(name, _)| name);
     let (hosts, database) = place.split_once('/').unwrap_or((place, ""));
-    // Without a host, user and password stand in its place.
+    // Without a host, user and password would be read as one.
     let is_host = |host: &str| {
         let within = host.rfind(']').map_or(0, |at| at + 1);
         let port = host.get(within..)?.rsplit_once(':').map(|(_, port)| port);

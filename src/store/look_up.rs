@@ -1,30 +1,26 @@
-//! Look-ups by primary key.
-
 use super::postgres::Postgres;
 use super::sharing::{Shareable, Waiting};
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase};
 
-/// Something that is found by its primary key.
+/// A look-up by primary key.
 pub(crate) trait LookUp: Clone + PartialEq + Send + Sync + 'static {
-    /// What is found.
     type Found: Clone + Send + 'static;
 
-    /// The key.
     fn key(&self) -> Value;
 
-    /// The statement that finds it.
+    /// The statement that reads the row.
     fn statement() -> &'static LookUpStatement;
 
-    /// Reads what was found, in any order.
+    /// Reads the rows of several look-ups, in any order.
     fn read(rows: &[Row]) -> Result<Vec<Self::Found>, StoreError>;
 
-    /// Whether this is what was looked for.
+    /// Whether `found` is what this look-up asked for.
     fn is_found(&self, found: &Self::Found) -> bool;
 }
 
-/// Finds one thing, in a statement of its own.
+/// Finds one thing in a statement of its own.
 pub(super) async fn find<L: LookUp>(
     tx: &mut Tx<'_>,
     look_up: &L,
@@ -33,7 +29,7 @@ pub(super) async fn find<L: LookUp>(
     Ok(L::read(&rows)?.pop())
 }
 
-/// Some look-ups in one statement.
+/// Several look-ups in one statement.
 #[derive(Debug)]
 struct LookUpAll<L>(Vec<L>);
 
@@ -47,7 +43,7 @@ impl<L: LookUp> UseCase for LookUpAll<L> {
     }
 }
 
-/// A look-up that shares a statement with others.
+/// A look-up that shares its statement with others.
 impl<L: LookUp> Shareable for L {
     type Answer = Option<L::Found>;
 
@@ -67,7 +63,7 @@ impl<L: LookUp> Shareable for L {
         let shared = distinct.len() > 1;
         let outcome = postgres.perform(LookUpAll(distinct)).await;
         if shared && matches!(outcome, Err(StoreError::Corrupt(_))) {
-            // One row that cannot be read is no reason to refuse the others.
+            // One unreadable row must not fail the others.
             return answer_one_by_one(batch, postgres).await;
         }
         for waiting in batch {
@@ -80,7 +76,6 @@ impl<L: LookUp> Shareable for L {
     }
 }
 
-/// Looks each up in a statement of its own.
 async fn answer_one_by_one<L: LookUp>(batch: Vec<Waiting<L>>, postgres: &Postgres) {
     for waiting in batch {
         let found = postgres.perform(LookUpAll(vec![waiting.wanted.clone()])).await;

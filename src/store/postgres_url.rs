@@ -1,4 +1,4 @@
-//! The URL of a PostgreSQL database: what libpq understands of it beyond the driver.
+//! The URL of a PostgreSQL database, including options of libpq that the driver does not know.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use super::with_causes;
 use jeton_oauth::issuer::is_loopback;
 use jeton_runtime::system_roots::SYSTEM_ROOTS;
 
-/// Why a URL cannot be used. Nothing is repeated that may be the end of a password.
+/// Why a URL cannot be used. No text repeats what could be the end of a password.
 #[derive(Debug, Error)]
 pub enum UrlError {
-    /// It says something else than this sentence asks for.
+    /// A part is wrong; the sentence says which.
     #[error("{0}")]
     Wrong(String),
-    /// The driver does not understand it.
+    /// The driver cannot parse it.
     #[error("the URL is wrong: {}", with_causes(.0))]
     Driver(#[source] tokio_postgres::Error),
-    /// The root certificates that it names cannot be read.
+    /// The root certificates cannot be read.
     #[error("cannot read sslrootcert {path}: {source}")]
     RootCertificate {
         /// Their file.
         path: String,
-        /// What OpenSSL says.
+        /// The error of OpenSSL.
         source: ErrorStack,
     },
     /// OpenSSL failed.
@@ -42,7 +42,7 @@ impl From<&str> for UrlError {
     }
 }
 
-/// How much of the connection is protected, by libpq's names.
+/// How much of the connection is protected, in the words of libpq.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protection {
     Disable,
@@ -52,7 +52,6 @@ enum Protection {
     VerifyFull,
 }
 
-/// The options that the driver knows.
 const OPTIONS: [&str; 18] = [
     "application_name",
     "channel_binding",
@@ -74,7 +73,6 @@ const OPTIONS: [&str; 18] = [
     "user",
 ];
 
-/// What a URL says.
 pub(super) struct Location {
     pub(super) config: Config,
     pub(super) tls: MakeTlsConnector,
@@ -82,8 +80,7 @@ pub(super) struct Location {
     pub(super) prepares: bool,
 }
 
-/// Reads a URL. Without `sslmode` a server on another machine must prove who it is, and one on this
-/// machine need not.
+/// Parses a URL. Without `sslmode`, a server on another machine must prove its identity; one on this machine need not.
 pub(super) fn read_url(url: &str) -> Result<Location, UrlError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut protection, mut root_certificate, mut prepares) = (None, None, false);
@@ -100,7 +97,7 @@ pub(super) fn read_url(url: &str) -> Result<Location, UrlError> {
                 root_certificate = Some(path.map_err(|_| "sslrootcert is not UTF-8")?);
             }
             Some((name, _)) if OPTIONS.contains(&name) => passed_on.push(option),
-            // What stands there may be the end of a password, so it is not repeated.
+            // It may be the end of a password, so it is not repeated.
             _ => {
                 return Err(UrlError::Wrong(format!(
                     "option {} after the question mark of the URL is unknown: write ? and & in the \
@@ -115,7 +112,7 @@ pub(super) fn read_url(url: &str) -> Result<Location, UrlError> {
     if config.get_hosts().is_empty() || config.get_dbname().is_none() {
         return Err("the URL must name a host and a database, as postgres://USER@HOST/NAME".into());
     }
-    // What follows it may be the end of a password, and would be looked up and logged as a name.
+    // What follows it may be the end of a password, and would be resolved and logged as a host name.
     let has_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
     if config.get_hosts().iter().any(has_at) {
         return Err("the URL is wrong: write an @ in the user or the password as %40".into());
@@ -139,8 +136,8 @@ pub(super) fn read_url(url: &str) -> Result<Location, UrlError> {
     Ok(Location { config, tls, prepares })
 }
 
-/// Has TCP notice within some ten seconds that the other side is gone, whether something was sent to it or
-/// not: what it did not acknowledge by then is not delivered later. What the URL says goes before.
+/// Makes TCP notice within some ten seconds that the other side is gone, whether data was sent to it or not. Data that
+/// was not acknowledged by then is not delivered later. Options in the URL override this.
 fn keep_alive(config: &mut Config) {
     if config.get_tcp_user_timeout().is_none() {
         config.tcp_user_timeout(Duration::from_secs(10));
@@ -168,12 +165,12 @@ fn connector(protection: Protection, roots: Option<&str>) -> Result<MakeTlsConne
         Some(path) => builder
             .set_ca_file(path)
             .map_err(|source| UrlError::RootCertificate { path: path.to_owned(), source })?,
-        // The vendored OpenSSL has no folder of its own: take the system's.
+        // The vendored OpenSSL has no certificates of its own, so the system's are used.
         None => SYSTEM_ROOTS.iter().for_each(|path| {
             builder.set_ca_file(path).ok();
         }),
     }
-    // As in libpq, `require` with a root certificate verifies against it.
+    // As in libpq, `require` verifies if there is a root certificate.
     let verifies = matches!(protection, Protection::VerifyCa | Protection::VerifyFull)
         || (protection == Protection::Require && roots.is_some());
     builder.set_verify(if verifies { SslVerifyMode::PEER } else { SslVerifyMode::NONE });

@@ -1,4 +1,4 @@
-//! Refreshing sessions: compare and set, on PostgreSQL for many of them in one statement.
+//! Refreshing sessions: compare and set. On PostgreSQL one statement refreshes many sessions.
 
 use std::collections::HashSet;
 
@@ -11,16 +11,16 @@ use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::SessionId;
 use jeton_oauth::session::SessionDates;
 
-/// Refreshes a session; `false`, and nothing done, if it is not as it was read.
+/// Refreshes a session. `false`, and nothing changed, if it is no longer as it was read.
 #[derive(Clone, Debug)]
 pub struct RefreshSession {
     /// The session.
     pub id: SessionId,
     /// The generation that was read.
     pub from: i64,
-    /// The generation that it gets.
+    /// The next generation.
     pub to: i64,
-    /// When it was last used and when it ends.
+    /// When it was last refreshed and when it ends.
     pub dates: SessionDates,
 }
 
@@ -45,7 +45,7 @@ impl UseCase for RefreshSession {
     }
 }
 
-/// Refreshes a session on PostgreSQL: together with others if that can be done at once, else by itself.
+/// Refreshes a session on PostgreSQL: in a shared statement if possible, else in one of its own.
 pub(super) async fn refresh(
     refresh: RefreshSession,
     shared: &Shared<RefreshSession>,
@@ -55,14 +55,14 @@ pub(super) async fn refresh(
         if shared.ask(refresh.clone(), postgres).await? {
             return Ok(true);
         }
-        // Somebody else has the row, or changed it. This waits for that, and nobody waits with it.
+        // Another transaction has locked or changed the row. Only this request waits for it.
         postgres.perform(refresh).await
     };
     let late = |_| StoreError::Unavailable(RefreshSession::LATE.to_owned());
     timeout(Access::Write.patience(), refreshing).await.unwrap_or_else(|gone| Err(late(gone)))
 }
 
-/// Refreshes those of some sessions that are as they were read and that nobody has locked.
+/// Refreshes those sessions that are as they were read and that nobody has locked.
 struct RefreshSessions(Vec<RefreshSession>);
 
 impl UseCase for RefreshSessions {
@@ -88,13 +88,13 @@ impl UseCase for RefreshSessions {
 
 /// A refresh that shares a statement, and so a commit, with others.
 impl Shareable for RefreshSession {
-    /// Whether it was done. If not, it is for a statement of its own to say why.
+    /// Whether it was done. If not, a statement of its own finds out why.
     type Answer = bool;
 
     const LATE: &'static str =
         "the database did not answer in time: whether the session is refreshed is not known";
 
-    /// Of two who refresh one session, only one may find it as it was read.
+    /// Of two refreshes of one session, only one can find it as it was read.
     fn goes_with(&self, others: &[Waiting<Self>]) -> bool {
         others.iter().all(|other| other.wanted.id != self.id)
     }
@@ -102,9 +102,9 @@ impl Shareable for RefreshSession {
     async fn ask(batch: Vec<Waiting<Self>>, postgres: &Postgres) {
         let all = RefreshSessions(batch.iter().map(|waiting| waiting.wanted.clone()).collect());
         let refreshed = match postgres.perform(all).await {
-            // It may have been done, or another attempt would come to the same.
+            // It may have been done, or would fail again.
             Err(error @ StoreError::Unavailable(_)) => Err(error),
-            // Whatever is wrong with one of them is no reason to refuse the others.
+            // An error of one refresh must not fail the others.
             Err(_) => Ok(HashSet::new()),
             done => done,
         };

@@ -1,4 +1,4 @@
-//! The replicas that share the database, and the settings that each publishes by.
+//! The replicas that share the database, with the settings by which each publishes keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,48 +6,49 @@ use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{Seconds, Timestamp};
 
-/// How long after it was last seen a replica counts as running. It says so once a minute.
+/// How long after it was last seen a replica counts as running. It records itself once a minute.
 const RUNNING_FOR: Seconds = Seconds::new(180);
 
-/// The settings of a replica that other replicas and the command line must know. Later versions may add
-/// members, and must keep these.
+/// The settings of a replica that other replicas and the command line must know. Later versions may add members, and
+/// must keep these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaSettings {
     /// The version of the program.
     pub version: String,
-    /// `iss`.
+    /// The issuer.
     pub issuer: String,
-    /// For how long it lets verifiers cache the key set.
+    /// How long it lets verifiers cache the key set.
     pub jwks_max_age: Seconds,
-    /// How long it lets a signing key sign.
+    /// How long it uses a signing key.
     pub key_rotation: Seconds,
 }
 
-/// A replica as stored.
-#[derive(Clone, Debug)]
+/// A replica as stored. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredReplica {
     /// Its name, random at each start.
+    #[serde(rename = "replica_id")]
     pub id: String,
     /// Its settings.
     pub settings: ReplicaSettings,
     /// When it was started.
     pub started_at: Timestamp,
-    /// The last time it said that it runs.
+    /// When it last recorded that it runs.
     pub seen_at: Timestamp,
     /// When it was stopped, if it was stopped in an orderly way.
     pub stopped_at: Option<Timestamp>,
 }
 
 impl StoredReplica {
-    /// Whether it runs: it was not stopped, and was seen in the last three minutes. One whose clock is
-    /// ahead of this one counts as seen now.
+    /// Whether it runs: it was not stopped, and was seen in the last three minutes. If its clock is ahead of this one,
+    /// it counts as seen now.
     #[must_use]
     pub fn runs(&self, now: Timestamp) -> bool {
         self.stopped_at.is_none() && now.since(self.seen_at) <= RUNNING_FOR
     }
 
-    /// Whether a verifier can still go by a key set that this replica published: it runs, or its key
-    /// sets have not expired since it was last seen running.
+    /// Whether a verifier may still use a key set of this replica: it runs, or its key sets have not expired since it
+    /// was last seen running.
     #[must_use]
     pub fn is_relied_on(&self, now: Timestamp) -> bool {
         let published_until = match self.stopped_at {
@@ -57,7 +58,7 @@ impl StoredReplica {
         now <= published_until.after(self.settings.jwks_max_age)
     }
 
-    /// Reads a row; `None` if only a later version can understand its settings.
+    /// Reads a row; `None` if only a later version can read its settings.
     fn read(row: &Row) -> Result<Option<Self>, StoreError> {
         let Ok(settings) = row.json("settings") else { return Ok(None) };
         Ok(Some(Self {
@@ -113,7 +114,7 @@ impl UseCase for StopReplica {
     }
 }
 
-/// Lists the replicas, those that were stopped or seen long ago too, in the order of their starts.
+/// Lists all replicas, also those that have stopped, in the order of their starts.
 #[derive(Debug)]
 pub struct ListReplicas;
 
@@ -127,11 +128,10 @@ impl UseCase for ListReplicas {
     }
 }
 
-/// Deletes replicas that were last seen before this moment, and returns how many there were. One that
-/// still runs is there again when it next says so.
+/// Deletes replicas last seen before this moment, and returns how many. One that still runs records itself again.
 #[derive(Debug)]
 pub struct ForgetReplicas {
-    /// Replicas that were not seen since this moment are forgotten.
+    /// When a replica must have been seen to stay.
     pub seen_before: Timestamp,
 }
 

@@ -1,14 +1,13 @@
-//! What the service may do with the database, seen without trying it.
+//! What the service may do with the database, found out without trying it.
 
 use super::{Access, Engine, Store, StoreError, Tx, UseCase, sql};
 
 impl Store {
-    /// What the role of the connection may not do and the service must, each a right of PostgreSQL as
-    /// `INSERT on table sessions`; with those that bringing the tables up to date takes, if `migrates`. On
-    /// SQLite nothing: there whoever opens the file may do all.
+    /// The rights that the database role lacks, each as `INSERT on table sessions`. If `migrates`, includes those that
+    /// migrations need. Empty on SQLite, where whoever opens the file may do everything.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot tell.
+    /// [`StoreError`] if the database cannot be read.
     pub async fn missing_rights(&self, migrates: bool) -> Result<Vec<String>, StoreError> {
         match self.engine {
             Engine::Sqlite(_) => Ok(Vec::new()),
@@ -16,10 +15,10 @@ impl Store {
         }
     }
 
-    /// Whether the server says that it takes no writes, as a standby of PostgreSQL does.
+    /// Whether the server is read-only, as a standby of PostgreSQL is.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot tell.
+    /// [`StoreError`] if the database cannot be read.
     pub async fn is_read_only(&self) -> Result<bool, StoreError> {
         match self.engine {
             Engine::Sqlite(_) => Ok(false),

@@ -1,4 +1,4 @@
-//! Sessions: a row for each login, as long as it lives. To end a session is to delete its row.
+//! Sessions: one row for each login. To end a session is to delete its row.
 
 use serde::Serialize;
 
@@ -12,13 +12,13 @@ use jeton_oauth::resource_owner::Username;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{ClientId, Scope, Secret, SessionId, Timestamp, UserId};
 
-/// How many sessions a user has at most through one client that cannot be refreshed. They end by themselves, and so
-/// are many only where logins are; those that have expired count too, so that there are never more rows.
+/// How many sessions that cannot be refreshed a user may have through one client. They end by themselves, so only
+/// frequent logins reach this number. Expired ones count too, which limits the rows.
 const UNREFRESHABLE_MAX: i64 = 10_000;
 
-/// Opens a session for a user whose password was verified, puts a better hash of the same password in
-/// the place of the old one, and ends the oldest sessions beyond the number that is allowed, which are returned.
-/// `None`, and no session, if user or client changed since they were read.
+/// Opens a session for a user whose password was verified. Replaces the hash if there is a stronger one. Ends the
+/// oldest sessions beyond the limit, and returns them. `None`, and no session, if user or client changed since they
+/// were read.
 #[derive(Debug)]
 pub struct OpenSession {
     /// The session.
@@ -27,17 +27,17 @@ pub struct OpenSession {
     pub user_id: UserId,
     /// The client.
     pub client_id: ClientId,
-    /// What was granted.
+    /// The granted scope and audiences.
     pub granted: Granted,
-    /// When it was last used and when it ends.
+    /// When it was opened and when it ends.
     pub dates: SessionDates,
     /// The stored hash that the password matched.
     pub verified_hash: Secret,
-    /// A hash of the present cost to store instead of the one that was verified.
+    /// A hash of the current cost, to replace the verified one.
     pub replacement_hash: Option<Secret>,
-    /// Whether it gets a refresh token. If not, it ends with its access token.
+    /// Whether it gets a refresh token. Without one it ends with its access token.
     pub can_be_refreshed: bool,
-    /// How many sessions that can be refreshed this user may have through this client.
+    /// How many sessions that can be refreshed the user may have through this client.
     pub sessions_max: i64,
 }
 
@@ -74,7 +74,7 @@ impl UseCase for OpenSession {
             self.dates.deletable_at().into(),
         ];
         if tx.execute(&sql::INSERT_SESSION, &session).await? == 0 {
-            // Only the client can have changed. The login that was recorded did happen.
+            // The client changed. The login is recorded nevertheless, since it did happen.
             return Ok(None);
         }
         let (most, alive_at) = if self.can_be_refreshed {
@@ -95,8 +95,7 @@ impl UseCase for OpenSession {
     }
 }
 
-/// A session as stored, whose user may log in with a password and whose client is neither disabled nor
-/// deleted. Whether it has expired is for the reader's clock.
+/// A stored session, perhaps expired, of a user who may log in and a client that is neither disabled nor deleted.
 #[derive(Clone, Debug)]
 pub struct StoredSession {
     /// `sid`.
@@ -105,24 +104,24 @@ pub struct StoredSession {
     pub user_id: UserId,
     /// The client that opened it.
     pub client_id: ClientId,
-    /// How often it was refreshed: which refresh token is the good one.
+    /// How often it was refreshed: the generation of its current refresh token.
     pub generation: i64,
-    /// What was granted at the login.
+    /// The scope and audiences granted at the login.
     pub granted: Granted,
-    /// When the password was checked.
+    /// When the password was verified.
     pub auth_time: Timestamp,
     /// When it was last refreshed, and when it ends.
     pub dates: SessionDates,
-    /// The user, as of now.
+    /// The user as it is now.
     pub owner: SessionOwner,
 }
 
-/// What a session's tokens say of its user.
+/// What tokens say about the session's user.
 #[derive(Clone, Debug)]
 pub struct SessionOwner {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
-    /// The most that any client can get; `None` for no limit beside the client's.
+    /// The scope that the user may have; `None` if only the client limits it.
     pub scope: Option<Scope>,
     /// The roles.
     pub roles: Vec<String>,
@@ -155,7 +154,6 @@ fn read_dates(row: &Row) -> Result<SessionDates, StoreError> {
     })
 }
 
-/// Finds a session by its identifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FindSession {
     pub(super) id: SessionId,
@@ -181,8 +179,7 @@ impl LookUp for FindSession {
     }
 }
 
-/// Ends a session whose refresh token was reused; `false`, and nothing done, if it was refreshed or ended
-/// since it was read.
+/// Ends a session whose refresh token was reused; `false`, and no change, if it changed since it was read.
 #[derive(Debug)]
 pub struct EndReusedSession {
     /// The session.
@@ -201,12 +198,12 @@ impl UseCase for EndReusedSession {
     }
 }
 
-/// Ends a session, and returns whose it was; `None` if there is none, or not of this client.
+/// Ends a session, and returns its user. `None` if there is none, or it belongs to another client.
 #[derive(Debug)]
 pub struct EndSession {
     /// The session.
     pub id: SessionId,
-    /// The one client whose session it may be; any if absent.
+    /// The client that the session must belong to; `None` for any.
     pub client_id: Option<ClientId>,
 }
 
@@ -221,15 +218,14 @@ impl UseCase for EndSession {
     }
 }
 
-/// Ends so many of the sessions of a user, or of those through one client, but leaves some; returns how many there
-/// were to end.
+/// Ends some sessions of a user, perhaps only through one client. Leaves others, whichever. Returns how many it ended.
 #[derive(Clone, Debug)]
 pub struct EndSessionsOfUser {
     /// The user.
     pub user_id: UserId,
-    /// Only the sessions through this client; `None` for all.
+    /// Only sessions through this client; `None` for all.
     pub client_id: Option<ClientId>,
-    /// How many are left, whichever these are.
+    /// How many are left.
     pub but: i64,
     /// The most rows that one call changes.
     pub limit: i64,
@@ -250,7 +246,7 @@ impl UseCase for EndSessionsOfUser {
     }
 }
 
-/// Ends all sessions there are, and returns how many there were.
+/// Ends all sessions, and returns how many there were.
 #[derive(Debug)]
 pub struct EndAllSessions;
 
@@ -260,6 +256,39 @@ impl UseCase for EndAllSessions {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         tx.execute(&sql::END_ALL_SESSIONS, &[]).await
+    }
+}
+
+/// Ends so many sessions, whosever these are, and returns how many there were to end.
+#[derive(Clone, Debug)]
+pub struct EndAnySessions {
+    /// The most rows that one call changes.
+    pub limit: i64,
+}
+
+impl UseCase for EndAnySessions {
+    type Outcome = u64;
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        tx.execute(&sql::END_ANY_SESSIONS, &[self.limit.into()]).await
+    }
+}
+
+/// Counts the sessions of a client, or all; those that have expired count too, as long as they have rows.
+#[derive(Debug)]
+pub struct CountSessions {
+    /// Only the sessions through this client; `None` for all.
+    pub client_id: Option<ClientId>,
+}
+
+impl UseCase for CountSessions {
+    type Outcome = i64;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        let rows = tx.query(&sql::COUNT_SESSIONS, &[self.client_id.as_ref().into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.get("sessions"))
     }
 }
 
@@ -282,7 +311,7 @@ impl UseCase for EndSessionsOfClient {
     }
 }
 
-/// A session in a list, whoever its user is. Serialised, it is what the command line prints.
+/// A session in a listing. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedSession {
     /// `sid`.
@@ -290,13 +319,13 @@ pub struct ListedSession {
     pub id: SessionId,
     /// The client that opened it.
     pub client_id: ClientId,
-    /// What was granted.
+    /// The granted scope.
     pub scope: Scope,
     /// The resource servers that its tokens may be for.
     pub audiences: Vec<Audience>,
     /// How often it was refreshed.
     pub generation: i64,
-    /// When the password was checked.
+    /// When the password was verified.
     pub auth_time: Timestamp,
     /// When it was last refreshed, and when it ends.
     #[serde(flatten)]
@@ -308,7 +337,7 @@ pub struct ListedSession {
 pub struct ListSessionsOfUser {
     /// The user.
     pub user_id: UserId,
-    /// Only the sessions through this client; `None` for all.
+    /// Only sessions through this client; `None` for all.
     pub client_id: Option<ClientId>,
     /// The present moment.
     pub now: Timestamp,
@@ -335,10 +364,10 @@ impl UseCase for ListSessionsOfUser {
     }
 }
 
-/// Deletes so many of the sessions that have expired, and returns how many there were to delete.
+/// Deletes some sessions that have expired, and returns how many.
 #[derive(Clone, Debug)]
 pub struct DeleteExpiredSessions {
-    /// Rows that could go before this moment.
+    /// Rows that could be deleted before this moment.
     pub before: Timestamp,
     /// The most rows that one call changes.
     pub limit: i64,
@@ -353,10 +382,10 @@ impl UseCase for DeleteExpiredSessions {
     }
 }
 
-/// Counts the sessions that wait for their deletion.
+/// Counts the sessions that could be deleted.
 #[derive(Debug)]
 pub struct CountExpiredSessions {
-    /// Rows that could go before this moment.
+    /// Rows that could be deleted before this moment.
     pub before: Timestamp,
 }
 

@@ -1,9 +1,9 @@
 //! Requests to PostgreSQL that share a statement.
 //!
-//! There a statement costs a round trip and a plan, and a change a commit. So what is asked for at the same time
-//! is asked for together: a request joins the next statement of its kind that begins, never one that has begun.
-//! So what it sees is no older than its question, as if it had asked alone; nothing is cached. On SQLite a
-//! statement takes microseconds and changes share a commit anyway (`sqlite/threads`), so nothing is shared there.
+//! There each statement costs a round trip and a plan, and each change a commit. So requests of one kind that wait at
+//! the same time share one statement. A request joins the next statement that begins, never one that has begun, so it
+//! sees what it would have seen alone; nothing is cached. SQLite needs none of this: a statement takes microseconds,
+//! and changes share a commit anyway (`sqlite/threads`).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,24 +16,21 @@ use tokio::time::timeout;
 use super::postgres::Postgres;
 use super::{Access, StoreError};
 
-/// How many statements of one kind are under way at once: while the answer of one is read the database
-/// works on the other.
+/// How many statements of one kind run at once: the database works on one while the answer of the other is read.
 const STATEMENTS_MAX: usize = 2;
-/// How many requests share a statement at most.
 const SHARING_MAX: usize = 64;
 
-/// Something that many may ask for in one statement.
+/// A request of which several can share a statement.
 pub(super) trait Shareable: Send + Sync + Sized + 'static {
-    /// What one of them is told.
     type Answer: Send + 'static;
 
-    /// What one is told that is not answered in time.
+    /// The error text of a request that gets no answer in time.
     const LATE: &'static str;
 
-    /// Whether it may be in one statement with these.
+    /// Whether it may share a statement with these.
     fn goes_with(&self, others: &[Waiting<Self>]) -> bool;
 
-    /// Asks for all of them in one statement, and tells each what came of it.
+    /// Runs one statement for all of them, and answers each.
     fn ask(batch: Vec<Waiting<Self>>, postgres: &Postgres) -> impl Future<Output = ()> + Send;
 }
 
@@ -44,7 +41,7 @@ pub(super) struct Waiting<S: Shareable> {
 }
 
 impl<S: Shareable> Waiting<S> {
-    /// Tells it what came of it. Whoever has gone is not told.
+    /// Answers it. If the caller has gone, nothing happens.
     pub(super) fn answer(self, answer: Result<S::Answer, StoreError>) {
         self.reply.send(answer).ok();
     }
@@ -81,7 +78,7 @@ impl<S: Shareable> Shared<S> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks together with whatever else waits.
+    /// Waits for the answer of a statement that is shared with whatever else waits.
     pub(super) async fn ask(
         &self,
         wanted: S,
@@ -92,13 +89,13 @@ impl<S: Shareable> Shared<S> {
         self.begin(postgres);
         match timeout(Access::Read.patience(), answer).await {
             Ok(Ok(answer)) => answer,
-            // Whoever asked for it panicked.
+            // The task that ran the statement panicked.
             Ok(Err(_)) | Err(_) => Err(StoreError::Unavailable(S::LATE.to_owned())),
         }
     }
 
-    /// Begins a statement unless enough are under way. It outlives the request that began it,
-    /// because others may wait for it.
+    /// Begins a statement unless enough are running. It outlives the request that began it, since others may wait for
+    /// it.
     fn begin(&self, postgres: &Postgres) {
         if let Ok(permit) = Arc::clone(&self.statements).try_acquire_owned() {
             let (own, postgres) = (self.clone(), postgres.clone());
@@ -115,13 +112,13 @@ impl<S: Shareable> Shared<S> {
             S::ask(batch, postgres).await;
         }
         drop(permit);
-        // Whoever came between the last look and here found no permit.
+        // A request that came after the last look found no permit.
         if !self.queue().is_empty() {
             self.begin(postgres);
         }
     }
 
-    /// Takes who waits and may be in one statement, but for those who have gone.
+    /// Takes the waiting requests that may share a statement. Drops those whose callers have gone.
     fn next_batch(&self) -> Vec<Waiting<S>> {
         let mut queue = self.queue();
         let (mut batch, mut later) = (Vec::new(), VecDeque::new());

@@ -4,21 +4,21 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::value::Columns;
 
-/// The columns that several statements read, by what stands for them in each.
+/// Lists of columns that several statements read, with the placeholder of each.
 const COLUMNS: [(&str, &str); 3] = [
     ("{client}", include_str!("../../sql/columns/client.sql")),
     ("{counter}", include_str!("../../sql/columns/counter.sql")),
     ("{user}", include_str!("../../sql/columns/user.sql")),
 ];
 
-/// One statement in the spelling of each engine, without comments.
+/// A statement in the spelling of each engine, without comments.
 #[derive(Clone)]
 pub(crate) struct Statement {
     /// With `$1`, `$2`, …
     pub postgres: String,
-    /// With `?1`, `?2`, …: in SQLite `$2` would be a name, numbered by first appearance.
+    /// With `?1`, `?2`, …: to SQLite `$2` would be a name, numbered by first appearance.
     pub sqlite: String,
-    /// The names of its columns, once it has returned a row.
+    /// The names of its columns, known once it has returned a row.
     columns: OnceLock<Columns>,
 }
 
@@ -32,12 +32,11 @@ impl Statement {
         Self::of_each(postgres, sqlite)
     }
 
-    /// From one text for each engine.
     pub(super) fn of_each(postgres: String, sqlite: String) -> Self {
         Self { postgres, sqlite, columns: OnceLock::new() }
     }
 
-    /// The names of its columns. The engine is asked for them once.
+    /// The names of its columns. `ask` is called once.
     pub(super) fn columns<'a, N: IntoIterator<Item = &'a str>>(
         &self,
         ask: impl FnOnce() -> N,
@@ -47,12 +46,12 @@ impl Statement {
     }
 }
 
-/// How many keys a statement looks up at most on SQLite. On PostgreSQL, where they are one value, there is no limit.
+/// How many keys one statement finds at most on SQLite. On PostgreSQL they are one list, without a limit.
 pub(super) const WIDTH: usize = 16;
 
-/// A statement that looks rows up by primary keys, written with `IN ($1)` for one key.
+/// A statement that finds rows by primary keys, written with `IN ($1)` for one key.
 pub(crate) struct LookUpStatement {
-    /// For one key; on PostgreSQL for a list of them.
+    /// For one key, and on PostgreSQL for a list of keys.
     pub(super) one: Statement,
     /// For [`WIDTH`] keys on SQLite.
     pub(super) many: Statement,
@@ -68,10 +67,10 @@ impl LookUpStatement {
     }
 }
 
-/// How many rows a statement inserts at once.
+/// How many rows one statement inserts.
 pub(super) const ROWS: usize = 50;
 
-/// A statement that inserts rows, written with `VALUES (…)` on a line of its own for one row.
+/// A statement that inserts rows, written for one row with `VALUES (…)` on a line of its own.
 pub(crate) struct BatchStatement {
     one: Statement,
     many: Statement,
@@ -92,13 +91,13 @@ impl BatchStatement {
         Self { one: Statement::new(text), many: Statement::new(&many.join("\n")) }
     }
 
-    /// The statement for so many rows, which are one or [`ROWS`].
+    /// The statement for this many rows: 1 or [`ROWS`].
     pub(super) fn for_rows(&self, rows: usize) -> &Statement {
         if rows == 1 { &self.one } else { &self.many }
     }
 }
 
-/// A text whose parameters have numbers that are greater by so much.
+/// The text with `by` added to the numbers of its parameters.
 fn moved(text: &str, by: usize) -> String {
     let mut parts = text.split('$');
     let first = parts.next().unwrap_or_default().to_owned();
@@ -142,6 +141,7 @@ statements! {
         CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
+        COUNT_SESSIONS = "count_sessions";
         CREATE_MIGRATION_TABLE = "create_migration_table";
         CREATE_STAGING = "create_staging";
         DELETE_CLIENT = "delete_client";
@@ -155,6 +155,7 @@ statements! {
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
         END_ALL_SESSIONS = "end_all_sessions";
+        END_ANY_SESSIONS = "end_any_sessions";
         END_FURTHER_SESSIONS_OF_USER = "end_further_sessions_of_user";
         END_REUSED_SESSION = "end_reused_session";
         END_SESSION = "end_session";
@@ -164,6 +165,7 @@ statements! {
         FIND_COUNTER = "find_counter";
         FIND_COUNTERS = "find_counters";
         FIND_INDEX = "find_index";
+        FIND_MIGRATION = "find_migration";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
         FIND_READ_ONLY = "find_read_only";
@@ -192,10 +194,12 @@ statements! {
         LIST_STAGED_USERS = "list_staged_users";
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_DECOY_NUMBER = "list_users_without_decoy_number";
+        LIST_WAITING_COUNTERS = "list_waiting_counters";
         LOCK_CLIENTS = "postgres/lock_clients";
         LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
+        RECORD_CLIENT_USE = "record_client_use";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
         RECORD_CLOCK = "record_clock";
         RECORD_LOGIN = "record_login";
@@ -205,6 +209,7 @@ statements! {
         REFRESH_SESSION = "refresh_session";
         REFRESH_SESSIONS = "postgres/refresh_sessions";
         RELEASE_MIGRATION_GUARD = "release_migration_guard";
+        RENAME_USER = "rename_user";
         RENEW_MIGRATION_GUARD = "renew_migration_guard";
         REPLACE_COUNTER = "replace_counter";
         REPLACE_STAGED_HASH = "replace_staged_hash";
@@ -213,6 +218,7 @@ statements! {
         SET_DECOY_NUMBER = "set_decoy_number";
         STAGE_USER = "stage_user";
         STOP_REPLICA = "stop_replica";
+        TAKE_FAILURE_BACK = "take_failure_back";
         TAKE_MIGRATION_GUARD = "take_migration_guard";
         UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";

@@ -1,8 +1,8 @@
-//! Counters of failures, shared by all replicas.
+//! Failure counters, shared by all replicas.
 
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use jeton_oauth::throttle::{CounterName, FORGET, FailureCounter};
+use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, FailureCounter, WAIT_MAX};
 use jeton_oauth::{Invalid, Seconds, Timestamp};
 
 impl From<CounterName> for Value {
@@ -28,7 +28,7 @@ fn read_counter(row: &Row) -> Result<(CounterName, FailureCounter), StoreError> 
     Ok((row.get("counter")?, counter))
 }
 
-/// Finds a counter. One that never counted is all zeros.
+/// Finds a counter. One without a row is all zeros.
 #[derive(Debug)]
 pub struct FindCounter(pub CounterName);
 
@@ -43,7 +43,7 @@ impl UseCase for FindCounter {
     }
 }
 
-/// Finds the four counters of a login. One that never counted is all zeros.
+/// Finds the four counters of a login. One without a row is all zeros.
 #[derive(Debug)]
 pub struct FindCounters(pub [CounterName; 4]);
 
@@ -59,23 +59,23 @@ impl UseCase for FindCounters {
     }
 }
 
-/// A failure to be counted.
+/// A failure to count.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
     /// The counter.
     pub counter: CounterName,
-    /// The counter of the account, if this one counts it at one origin.
+    /// For a counter of an account at one origin: the account's own counter.
     pub account: Option<CounterName>,
-    /// What was counted before is void.
+    /// Failures before this are forgotten.
     pub since: Timestamp,
-    /// For how long it is of use.
+    /// How long the row is kept.
     pub kept_for: Seconds,
 }
 
 /// Counts failures.
 #[derive(Debug)]
 pub struct CountFailures {
-    /// What failed, one entry a counter.
+    /// One failure for each counter.
     pub failures: Vec<Failure>,
     /// The present moment.
     pub now: Timestamp,
@@ -101,16 +101,32 @@ impl UseCase for CountFailures {
     }
 }
 
+/// Takes back failures that were counted before they could have happened.
+#[derive(Debug)]
+pub struct TakeFailuresBack(pub Vec<CounterName>);
+
+impl UseCase for TakeFailuresBack {
+    type Outcome = ();
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for counter in &self.0 {
+            tx.execute(&sql::TAKE_FAILURE_BACK, &[(*counter).into(), FORGET.get().into()]).await?;
+        }
+        Ok(())
+    }
+}
+
 /// A counter that is to be another, if it still is as it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Replacement {
     /// The counter.
     pub counter: CounterName,
-    /// What it must be for the change to happen.
+    /// The counter as it was read.
     pub from: FailureCounter,
     /// What it becomes.
     pub to: FailureCounter,
-    /// Until when it is of use, at least.
+    /// The earliest moment at which its row may be deleted.
     pub deletable_at: Timestamp,
 }
 
@@ -134,12 +150,12 @@ impl Replacement {
     }
 }
 
-/// Replaces all of these counters, or none; `false` if one was counted on meanwhile.
+/// Replaces all of these counters or none; `false` if one has changed since it was read.
 #[derive(Debug)]
 pub struct ReplaceCounters(pub Vec<Replacement>);
 
 impl ReplaceCounters {
-    /// What takes back these replacements.
+    /// Undoes these replacements.
     #[must_use]
     pub fn reversed(replacements: &[Replacement]) -> Self {
         Self(replacements.iter().map(|replacement| replacement.reversed()).collect())
@@ -163,21 +179,21 @@ impl UseCase for ReplaceCounters {
     }
 }
 
-/// Records that an account logged in at an origin, which is known to it from now on. Its failures are no longer
-/// in a row; how long others wait for it stays as it is.
+/// Records a login of an account from an origin, which is known from now on. Failures there are no longer in a row. The
+/// account's wait for unknown callers stays.
 #[derive(Debug)]
 pub struct RecordOrigin {
     /// The counter of the account at its origin.
     pub at_origin: CounterName,
     /// The counter of the account.
     pub account: CounterName,
-    /// Whether the account did not know it.
+    /// Whether the origin was not known before.
     pub newly_known: bool,
-    /// The counters of groups that the origin belongs to, and how much sooner they forget what failed.
+    /// The counters of the origin's groups, and by how much each is reduced.
     pub forgiven: Vec<(CounterName, Seconds)>,
     /// The present moment.
     pub now: Timestamp,
-    /// How long it stays known.
+    /// How long the origin stays known.
     pub kept_for: Seconds,
 }
 
@@ -186,7 +202,7 @@ impl UseCase for RecordOrigin {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        // In the order in which failures are counted, so that two transactions do not wait for each other.
+        // In the order in which failures are counted, so that two transactions cannot deadlock.
         for (group, span) in &self.forgiven {
             let values = [(*group).into(), span.get().into(), self.now.into()];
             tx.execute(&sql::FORGIVE_ORIGIN, &values).await?;
@@ -216,6 +232,31 @@ impl UseCase for ListCountersOfAccount {
     }
 }
 
+/// Lists the counters by which a login of an account may be refused at a moment: the name of each, that of the account
+/// if it counts the account at one origin, and what it has counted.
+#[derive(Debug)]
+pub struct ListWaitingCounters {
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+impl UseCase for ListWaitingCounters {
+    type Outcome = Vec<(CounterName, Option<CounterName>, FailureCounter)>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        let remembered = Seconds::new((Counted::Account.free() - 1) * FORGET.get());
+        let waits_since = self.now.0.saturating_sub(WAIT_MAX.get());
+        let values = [FAILURES_MAX.into(), self.now.after(remembered).into(), waits_since.into()];
+        let rows = tx.query(&sql::LIST_WAITING_COUNTERS, &values).await?;
+        let read = |row: &Row| {
+            let (name, counter) = read_counter(row)?;
+            Ok((name, row.get("account")?, counter))
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
 /// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
 /// concerned.
 #[derive(Debug)]
@@ -230,10 +271,10 @@ impl UseCase for UnlockAccount {
     }
 }
 
-/// Deletes a batch of counters that are of no more use, and returns how many that were.
+/// Deletes some counters that are no longer needed, and returns how many.
 #[derive(Clone, Debug)]
 pub struct DeleteExpiredCounters {
-    /// Rows that could go before this moment.
+    /// Rows that could be deleted before this moment.
     pub before: Timestamp,
     /// The most rows that one call changes.
     pub limit: i64,

@@ -5,20 +5,21 @@ use serde::Serialize;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
+use jeton_oauth::username_pattern::UsernamePattern;
 use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
 /// A user as stored. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct User {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
     /// `sub`.
     #[serde(rename = "sub")]
     pub id: UserId,
-    /// A PHC string; a secret, because it can be guessed at offline. Printed nowhere.
+    /// A PHC string. It is a secret because passwords can be guessed from it, and is printed nowhere.
     #[serde(skip)]
     pub password_hash: Secret,
-    /// The most that any client can get for this user; `None` for no limit beside the client's.
+    /// The scope that the user may have; `None` if only the client limits it.
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
@@ -30,6 +31,8 @@ pub struct User {
     pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor, which the password grant cannot carry.
     pub mfa_required_at: Option<Timestamp>,
+    /// Since when the password is one that the user must change before the next login.
+    pub password_temporary_at: Option<Timestamp>,
     /// When the user last logged in.
     pub last_login_at: Option<Timestamp>,
 }
@@ -47,12 +50,12 @@ impl User {
             created_at: row.get("created_at")?,
             disabled_at: row.get("disabled_at")?,
             mfa_required_at: row.get("mfa_required_at")?,
+            password_temporary_at: row.get("password_temporary_at")?,
             last_login_at: row.get("last_login_at")?,
         })
     }
 }
 
-/// Roles as they are stored.
 pub(super) fn roles_value(roles: &[String]) -> Value {
     Value::Text(serde_json::to_string(roles).expect("strings are JSON"))
 }
@@ -66,19 +69,19 @@ pub(super) fn scope_value(scope: Option<&Scope>) -> Value {
 pub struct AddUser {
     /// The `sub`.
     pub id: UserId,
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
     pub password_hash: Secret,
-    /// The most that the user may have; `None` for no limit beside the client's.
+    /// The scope that the user may have; `None` if only the client limits it.
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
     /// The present moment.
     pub now: Timestamp,
-    /// Since when a second factor is required, if it is.
+    /// Since when the user must use a second factor; `None` if not.
     pub mfa_required_at: Option<Timestamp>,
-    /// A random number.
+    /// A random number, by which a decoy is chosen.
     pub decoy_number: i64,
 }
 
@@ -102,10 +105,10 @@ impl UseCase for AddUser {
     }
 }
 
-/// Finds a user by name. That there is none takes as long to find.
+/// Finds a user by name. It takes as long if there is none.
 #[derive(Debug)]
 pub struct FindUser {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
 }
 
@@ -119,22 +122,38 @@ impl UseCase for FindUser {
     }
 }
 
+/// Finds a user by `sub`.
+#[derive(Debug)]
+pub struct FindUserById {
+    /// The `sub`.
+    pub id: UserId,
+}
+
+impl UseCase for FindUserById {
+    type Outcome = Option<User>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+        let rows = tx.look_up(&sql::FIND_USERS_BY_ID, vec![(&self.id).into()]).await?;
+        rows.first().map(User::read).transpose()
+    }
+}
+
 /// Finds a user by name, or what the password of another is compared with.
 #[derive(Debug)]
 pub struct FindUserOrOther {
-    /// Nothing for what no user can be called.
+    /// `None` if no user can have the name.
     pub username: Option<Username>,
-    /// Chooses the other: a number that depends on the name, and that nobody can compute.
+    /// Chooses the decoy. It depends on the name, and nobody outside can compute it.
     pub decoy_number: i64,
 }
 
-/// What is there for a name.
+/// The user and the hash to verify against.
 #[derive(Debug, Default)]
 pub struct UserOrOther {
     /// The user of that name.
     pub user: Option<User>,
-    /// The hash of the user, else that of another, which costs what hashes of users cost; nothing where
-    /// there are no users.
+    /// The user's hash, or else another user's, which costs as much to verify; `None` if there are no users.
     pub password_hash: Option<Secret>,
 }
 
@@ -143,23 +162,23 @@ impl UseCase for FindUserOrOther {
     const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<UserOrOther, StoreError> {
-        // Nobody has the empty name.
+        // No user has the empty name.
         let username = self.username.as_ref().map_or("", Username::as_str);
         let values = [username.into(), self.decoy_number.into()];
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
         let password_hash = Some(row.get("password_hash")?);
-        // Another's row was read in full for the time that it takes.
+        // Another user's row was read in full only so that it takes as long.
         let is_it = row.get::<String>("username")? == username;
         Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash })
     }
 }
 
-/// Gives users a decoy number who have none, because a version added them that knew of none; returns how many.
+/// Gives a decoy number to users without one, which an older version has added. Returns to how many.
 #[derive(Clone, Debug)]
 pub struct DrawDecoyNumbers {
-    /// Random numbers, one for each.
+    /// Random numbers, one for each user.
     pub decoy_numbers: Vec<i64>,
 }
 
@@ -178,12 +197,55 @@ impl UseCase for DrawDecoyNumbers {
     }
 }
 
+/// Which users are listed: those of whom all of this holds.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only those who are disabled.
+    pub disabled: bool,
+    /// Only those who may have this role: the roles of a user tell whether it is so.
+    pub role: Option<String>,
+    /// Only those who were added by then, and have neither logged in nor refreshed a session since. Of sessions that
+    /// have ended only the login counts.
+    pub inactive_since: Option<Timestamp>,
+    /// Only those with such a name.
+    pub name: Option<UsernamePattern>,
+}
+
+impl UserFilter {
+    /// The pattern of `LIKE` for names.
+    fn name_like(&self) -> Value {
+        let parts = |name: &UsernamePattern| {
+            let parts = name.parts().iter().map(|part| literally(part));
+            parts.collect::<Vec<_>>().join("%")
+        };
+        Value::Text(self.name.as_ref().map_or_else(|| "%".to_owned(), parts))
+    }
+
+    /// The pattern of `LIKE` for the JSON of roles.
+    fn roles_like(&self) -> Value {
+        let within = |role: &String| {
+            let json = serde_json::to_string(role).expect("strings are JSON");
+            format!("%{}%", literally(&json))
+        };
+        Value::Text(self.role.as_ref().map_or_else(|| "%".to_owned(), within))
+    }
+}
+
+/// What finds a text literally in a pattern of `LIKE … ESCAPE '\'`.
+fn literally(text: &str) -> String {
+    ['\\', '%', '_']
+        .iter()
+        .fold(text.to_owned(), |text, sign| text.replace(*sign, &format!("\\{sign}")))
+}
+
 /// Lists users by name, after a name and at most so many.
 #[derive(Debug)]
 pub struct ListUsers {
+    /// Which users.
+    pub filter: UserFilter,
     /// The name after which the page begins; `None` for the first page.
     pub after: Option<Username>,
-    /// The most rows that one call changes.
+    /// The most users of one page.
     pub limit: i64,
 }
 
@@ -193,18 +255,26 @@ impl UseCase for ListUsers {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
         let after = self.after.as_ref().map_or("", Username::as_str);
-        let rows = tx.query(&sql::LIST_USERS, &[after.into(), self.limit.into()]).await?;
+        let values = [
+            after.into(),
+            self.limit.into(),
+            self.filter.name_like(),
+            self.filter.roles_like(),
+            i64::from(self.filter.disabled).into(),
+            self.filter.inactive_since.into(),
+        ];
+        let rows = tx.query(&sql::LIST_USERS, &values).await?;
         rows.iter().map(User::read).collect()
     }
 }
 
-/// Changes scope, roles or second factor of a user: compares and sets, and begins anew with what is there now if
-/// another was quicker. If the user must use a second factor from now on, all sessions are dead, because none has seen
-/// one, and the caller ends them. Returns the user as it was and as it is; `None` if there is no such user.
+/// Changes scope, roles or second factor of a user by compare and set, and starts again if another change came first.
+/// If a second factor becomes required, the user's sessions are dead, because none has used one, and the caller ends
+/// them. Returns the user before and after; `None` if there is no such user.
 pub struct ChangeUser<F> {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
-    /// Changes nothing else; may be asked several times.
+    /// Changes these three only; may be called several times.
     pub change: F,
 }
 
@@ -213,7 +283,7 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
-        // Whenever this begins anew another change has succeeded. The caller's patience ends it.
+        // Each repetition means that another change has succeeded. The caller's time limit ends it.
         loop {
             let name = self.username.as_str().into();
             let rows = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
@@ -243,13 +313,18 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
 }
 
 /// Sets another password and ends the user's sessions (RFC 9700 §4.14.2), of which there should be few; `false` if there
-/// is no such user.
+/// is no such user, or not any more with the hash that was verified.
 #[derive(Debug)]
 pub struct ChangePassword {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
     pub password_hash: Secret,
+    /// The stored hash that the present password matched: nothing is changed if it is another by now. `None` if nobody
+    /// asked for the present password.
+    pub verified_hash: Option<Secret>,
+    /// Whether the user must change it before the next login.
+    pub temporary: bool,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -259,10 +334,49 @@ impl UseCase for ChangePassword {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let values =
-            [self.username.as_str().into(), self.password_hash.expose().into(), self.now.into()];
+        let values = [
+            self.username.as_str().into(),
+            self.password_hash.expose().into(),
+            self.now.into(),
+            self.temporary.then_some(self.now).into(),
+            self.verified_hash.as_ref().map(Secret::expose).into(),
+        ];
         let rows = tx.query(&sql::UPDATE_USER_PASSWORD, &values).await?;
         end_sessions(tx, &rows).await
+    }
+}
+
+/// What came of giving a user another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// The user has it. Sessions and `sub` are as they were.
+    Done,
+    /// Another user has it: nothing was changed.
+    Taken,
+    /// There is no such user.
+    Unknown,
+}
+
+/// Gives a user another name.
+#[derive(Debug)]
+pub struct RenameUser {
+    /// The mapped name that the user has.
+    pub username: Username,
+    /// The mapped name that the user gets.
+    pub new_name: Username,
+}
+
+impl UseCase for RenameUser {
+    type Outcome = Renamed;
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Renamed, StoreError> {
+        let names = [self.username.as_str().into(), self.new_name.as_str().into()];
+        if tx.execute(&sql::RENAME_USER, &names).await? == 1 {
+            return Ok(Renamed::Done);
+        }
+        let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![self.username.as_str().into()]);
+        Ok(if users.await?.is_empty() { Renamed::Unknown } else { Renamed::Taken })
     }
 }
 
@@ -270,9 +384,9 @@ impl UseCase for ChangePassword {
 /// if it was so already, and `None` if there is no such user.
 #[derive(Debug)]
 pub struct SetUserDisabled {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
-    /// Whether the account is to be disabled; else it is enabled.
+    /// Whether to disable the user, or else to enable.
     pub disabled: bool,
     /// The present moment.
     pub now: Timestamp,
@@ -297,11 +411,11 @@ impl UseCase for SetUserDisabled {
     }
 }
 
-/// Deletes a user; `false` if there is none of that name. The sessions are ended before, in steps; here only those that
-/// are left.
+/// Deletes a user; `false` if there is none of that name. The caller ends the sessions before, in batches; this ends
+/// those that are left.
 #[derive(Debug)]
 pub struct DeleteUser {
-    /// The mapped name.
+    /// The prepared name.
     pub username: Username,
 }
 
@@ -315,8 +429,8 @@ impl UseCase for DeleteUser {
     }
 }
 
-/// Ends the sessions of the user that a statement has just returned; `false` if it returned none. A
-/// login of the user at this moment has written the user's row before or will find it changed.
+/// Ends the sessions of the user in `users`, the rows of a preceding statement; `false` if it is empty. A concurrent
+/// login has written the user's row before, or will find it changed.
 async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<bool, StoreError> {
     let Some(user) = users.first() else { return Ok(false) };
     let id: UserId = user.get("user_id")?;

@@ -1,4 +1,4 @@
-//! What goes into a statement and comes out of it, the same for both engines.
+//! Parameters and columns of statements, the same for both engines.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::StoreError;
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, Invalid, KeyId, Scope, Secret, SessionId, Timestamp, UserId};
 
-/// A value of one of the three types that both engines share; or a list, for PostgreSQL alone.
+/// A value of a type that both engines have, or a list, which only PostgreSQL has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     Null,
@@ -20,7 +20,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// A list of values that are all texts, or nothing.
+    /// A list of texts and nulls.
     pub(super) fn texts(values: impl IntoIterator<Item = Self>) -> Self {
         let text = |value| match value {
             Self::Text(text) => Some(text),
@@ -29,7 +29,7 @@ impl Value {
         Self::Texts(values.into_iter().map(text).collect())
     }
 
-    /// A list of values that are all numbers, or nothing.
+    /// A list of numbers and nulls.
     pub(super) fn integers(values: impl IntoIterator<Item = Self>) -> Self {
         let number = |value| match value {
             Self::Integer(number) => Some(number),
@@ -86,14 +86,14 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// A row: its columns by name, as the statement names them.
+/// A row, whose columns are read by name.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     columns: Columns,
     values: Vec<Value>,
 }
 
-/// The names of the columns of a statement's rows.
+/// The names of a statement's columns.
 pub(crate) type Columns = Arc<[String]>;
 
 impl Row {
@@ -115,16 +115,12 @@ impl Row {
         }
     }
 
-    /// Reads a column that holds JSON.
-    ///
-    /// # Errors
-    /// As [`Row::get`].
     pub(crate) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
         let text: String = self.get(column)?;
         serde_json::from_str(&text).map_err(|error| self.corrupt(column, &error.to_string()))
     }
 
-    /// What is wrong with a column of this row. The row is named by its first column, which is its key.
+    /// The error of a column. It names the row by its first column, which is its key.
     fn corrupt(&self, column: &str, problem: &str) -> StoreError {
         let row = match (self.columns.first(), self.values.first()) {
             (Some(key), Some(Value::Text(text))) if key != column => format!(" of {key} {text:?}"),
@@ -134,9 +130,8 @@ impl Row {
     }
 }
 
-/// What a column can be read as.
+/// A type that a column can be read as.
 pub(crate) trait FromValue: Sized {
-    /// Reads it, or says what is wrong with it.
     fn from_value(value: &Value) -> Result<Self, Invalid>;
 }
 
@@ -185,7 +180,7 @@ impl FromValue for Vec<u8> {
     }
 }
 
-/// Declares what is read from text that it checks.
+/// For types that are parsed from text.
 macro_rules! from_checked_text {
     ($($name:ident),+) => {
         $(impl FromValue for $name {

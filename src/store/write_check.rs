@@ -1,14 +1,13 @@
-//! Whether the database takes writes: the disk may be full, another process may hold the lock, the
-//! server may be a standby, the file may have been deleted.
+//! Whether the database takes writes. The disk may be full, another process may hold the lock, the server may be a
+//! standby, or the file may have been deleted.
 
 use super::{Access, Store, StoreError, Tx, UseCase, sql};
 
 impl Store {
-    /// Writes a row that nobody sees and commits that, so that a login could be stored. `name` tells this
-    /// check from others at the same time.
+    /// Writes a row, deletes it and commits, to prove that a login could be stored. Concurrent checks need other names.
     ///
     /// # Errors
-    /// [`StoreError`], which says why it takes no writes.
+    /// [`StoreError`], which says why no write is possible.
     pub async fn check_write(&self, name: String) -> Result<(), StoreError> {
         self.perform(CheckWrite { name }).await
     }

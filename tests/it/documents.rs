@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use jeton::cli::failure::Kind;
+
 use crate::harness::run;
 
 fn read(name: &str) -> String {
@@ -40,20 +42,37 @@ fn the_table_of_settings_is_that_of_serve() {
     }
 }
 
+/// `docs/command-line.md` lists every kind of failure with its exit code, and no other.
+#[test]
+fn the_table_of_exit_codes_is_that_of_the_program() {
+    let page = read("docs/command-line.md");
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let code: u8 = cells.get(1)?.parse().ok()?;
+        Some((code, cells.get(2)?.trim_matches('`')))
+    });
+    let kinds = Kind::ALL.iter().map(|kind| (kind.exit_code(), kind.code()));
+    let known: Vec<_> = std::iter::once((0, "")).chain(kinds).collect();
+    assert_eq!(rows.collect::<Vec<_>>(), known);
+}
+
 /// The documents.
-const DOCUMENTS: [&str; 30] = [
+const DOCUMENTS: [&str; 35] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
     "docs/asvs.md",
+    "docs/audit.md",
     "docs/backup.md",
+    "docs/command-line.md",
     "docs/decisions.md",
     "docs/doctor.md",
     "docs/glossary.md",
     "docs/interoperability.md",
     "docs/keys.md",
+    "docs/metrics.md",
     "docs/moving-from-fastapi.md",
     "docs/operating.md",
     "docs/passwords.md",
@@ -63,6 +82,7 @@ const DOCUMENTS: [&str; 30] = [
     "docs/reliability.md",
     "docs/restore.md",
     "docs/retry-window.md",
+    "docs/runbooks.md",
     "docs/security.md",
     "docs/settings.md",
     "docs/verify-java.md",
@@ -72,6 +92,7 @@ const DOCUMENTS: [&str; 30] = [
     "docs/verify.md",
     "examples/fastapi/README.md",
     "keys/README.md",
+    "packaging/kubernetes/README.md",
 ];
 
 /// Those that name tests, files and rows as evidence.

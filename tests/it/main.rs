@@ -18,6 +18,7 @@ mod fuzz_properties;
 mod fuzzing;
 mod harness;
 mod key_simulation;
+mod observed;
 mod on_postgres;
 mod on_sqlite;
 mod postgres_hosts;

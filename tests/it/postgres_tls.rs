@@ -15,7 +15,7 @@ fn connects(url: &str) -> Result<(), String> {
     match output.status.code() {
         Some(0) => Ok(()),
         code => {
-            assert_eq!(code, Some(1));
+            assert_eq!(code, Some(6));
             Err(String::from_utf8(output.stderr).expect("UTF-8"))
         }
     }

@@ -22,8 +22,8 @@ async fn prepared_statements_do_what_unnamed_ones_do() {
     jeton.command("user list").await;
     jeton.command("client list").await;
     jeton.command("client secret add web --expires 1d").await;
-    jeton.command("user delete bob").await;
-    jeton.command("client delete other").await;
+    jeton.command("user delete bob --yes").await;
+    jeton.command("client delete other --yes").await;
 }
 
 /// A pooler that does not track prepared statements would run the statement that another replica prepared

@@ -1,4 +1,4 @@
-//! Hashes on some threads for some time.
+//! Computes hashes in several threads for some time.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,15 +10,14 @@ use super::super::layout::Layout;
 use jeton_crypto::password::{HashingMemory, Kernel, NewHash, lanes, make_together};
 use jeton_oauth::{ScryptCost, Secret};
 
-/// Threads, each with its memory, which compute hashes of one cost.
+/// Threads with memory of their own, which compute hashes of one cost.
 pub(super) struct Bench {
     memories: Vec<HashingMemory>,
-    /// How many hashes there is memory for in each.
+    /// How many hashes each thread has memory for.
     lanes_max: usize,
     cost: ScryptCost,
 }
 
-/// What came of it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Measured {
     pub(super) threads: usize,
@@ -26,16 +25,16 @@ pub(super) struct Measured {
     /// The memory that it takes, in octets.
     pub(super) memory: u64,
     pub(super) hashes_per_second: f64,
-    /// How long those take that are computed at once.
+    /// How long one batch takes: the hashes that one thread computes at once.
     pub(super) batch_seconds: f64,
 }
 
 impl Bench {
-    /// Reserves memory for so many hashes at once in each thread, and hashes once: the first hashes are given the
-    /// memory that later ones find.
+    /// Reserves memory for `lanes_max` hashes at once in each thread, and hashes once, so that all measurements find
+    /// the memory already in use.
     ///
     /// # Errors
-    /// There is not so much memory, or the processor computes wrong hashes.
+    /// There is too little memory, or the processor computes wrong hashes.
     pub(super) fn new(
         kernel: Kernel,
         threads: usize,
@@ -52,7 +51,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// As the service would be laid out for this cost.
+    /// Uses the layout that the service would have for this cost.
     ///
     /// # Errors
     /// As [`Bench::new`].
@@ -66,7 +65,7 @@ impl Bench {
         self.measure(self.lanes_max, time)
     }
 
-    /// Measures so many hashes at once for so long, or for as long as they take if that is longer.
+    /// Measures `lanes` hashes at once for `time`, or for one batch if that takes longer.
     pub(super) fn measure(&mut self, lanes: usize, time: Duration) -> Measured {
         let (cost, end) = (self.cost, Instant::now() + time);
         let batches: Vec<_> = thread::scope(|scope| {
@@ -89,12 +88,12 @@ impl Bench {
     }
 }
 
-/// The memory that so many hashes take, in octets.
+/// The memory of this many hashes, in octets.
 pub(super) fn memory(hashes: usize, cost: ScryptCost) -> u64 {
     cost.memory().saturating_mul(u64::try_from(hashes).unwrap_or(u64::MAX))
 }
 
-/// How many seconds a batch takes, as the mean of those that are begun before the end, and of one at least.
+/// The mean duration of a batch in seconds. Batches are begun until `end`, at least one.
 fn batch_seconds(lanes: usize, cost: ScryptCost, memory: &mut HashingMemory, end: Instant) -> f64 {
     let password = Secret::new("correct horse battery staple".to_owned());
     let new: Vec<_> = (0..lanes).map(|_| NewHash::of(&password)).collect();

@@ -15,7 +15,7 @@ use jeton_oauth::ScryptCost;
 use measure::{Bench, memory};
 use report::{OfCost, Report};
 
-/// The costs that OWASP takes for equally good (Password Storage Cheat Sheet), but for one of ln=13.
+/// Costs that OWASP considers equally strong (Password Storage Cheat Sheet), except the one with ln=13.
 const OWASP: [ScryptCost; 4] = [
     ScryptCost::RECOMMENDED,
     ScryptCost { ln: 16, r: 8, p: 2 },
@@ -23,7 +23,6 @@ const OWASP: [ScryptCost; 4] = [
     ScryptCost { ln: 14, r: 8, p: 5 },
 ];
 
-/// The commands.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Measure how many passwords this machine hashes a second, by threads and hashes at once, and say which settings
@@ -31,7 +30,6 @@ pub(super) enum Command {
     Hash(Options),
 }
 
-/// The options of `jeton bench hash`.
 #[derive(Args, Debug)]
 pub(super) struct Options {
     #[command(flatten)]
@@ -60,8 +58,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Measures one thread and all of them, each with as many hashes at once as there is memory for; and the costs of
-/// OWASP as the service would be laid out for them.
+/// Measures one thread and all of them, each with up to as many hashes at once as there is memory for, and the costs of
+/// OWASP in the layout that the service would have for them.
 fn measure_all(options: &Options) -> Result<Report, Failure> {
     let (settings, cores) = (&options.hashing, machine::cores());
     let lay_out = |settings: &HashingSettings| {
@@ -75,7 +73,7 @@ fn measure_all(options: &Options) -> Result<Report, Failure> {
         .into_iter()
         .map(|threads| (threads, all_lanes(kernel, threads, cost, in_force.budget)))
         .collect();
-    // Those for which there is not enough memory are left out.
+    // Costs for which there is too little memory are left out.
     let with_cost = |cost| HashingSettings { scrypt: cost, ..settings.clone() };
     let others = OWASP.into_iter().filter(|other| *other != cost);
     let others: Vec<_> =
@@ -106,7 +104,7 @@ fn measure_all(options: &Options) -> Result<Report, Failure> {
     Ok(Report::new(cores, cost, &in_force, measured, of_costs))
 }
 
-/// 1, 2, 4 and so many hashes at once, as far as each of the threads has memory for them.
+/// The powers of two, as far as there is memory for this many hashes at once in each thread.
 fn all_lanes(kernel: Kernel, threads: usize, cost: ScryptCost, budget: u64) -> Vec<usize> {
     let lanes = (0..=kernel.lanes().ilog2()).map(|exponent| 1 << exponent);
     lanes.take_while(|lanes| memory(threads * lanes, cost) <= budget).collect()

@@ -1,4 +1,4 @@
-//! What was measured, as a table, a chart and advice.
+//! The measurements as a table, a chart and advice.
 
 use std::fmt::Write;
 
@@ -10,19 +10,19 @@ use crate::config::ByteSize;
 use jeton_crypto::password::lanes;
 use jeton_oauth::ScryptCost;
 
-/// How wide the longest bar is, so that a line has less than 80 columns.
+/// The length of the longest bar, so that lines have less than 80 columns.
 const BAR: f64 = 50.0;
-/// How much better more memory must be to be advised.
+/// More memory is recommended only if it is faster by this factor.
 const WORTHWHILE: f64 = 1.05;
 
-/// What was measured, and what follows.
+/// The measurements, and what follows from them.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// The instructions that compute scrypt.
+    /// The instruction set for scrypt.
     kernel: &'static str,
     cores: usize,
     scrypt: String,
-    /// The memory that hashing may take, in octets.
+    /// The memory that hashing may use, in octets.
     memory_allowed: u64,
     measured: Vec<Measured>,
     other_costs: Vec<OfCost>,
@@ -30,7 +30,7 @@ pub(super) struct Report {
     advice: Advice,
 }
 
-/// How many threads hash, and the memory that they are to have.
+/// How many threads hash, and their memory.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Advice {
     hash_threads: usize,
@@ -39,11 +39,11 @@ struct Advice {
     hash_memory: u64,
 }
 
-/// What another cost gives.
+/// The measurement of another cost.
 #[derive(Debug, Serialize)]
 pub(super) struct OfCost {
     scrypt: String,
-    /// Whether `--scrypt` takes it.
+    /// Whether `--scrypt` accepts it.
     is_allowed: bool,
     /// The memory of one hash, in octets.
     memory_per_hash: u64,
@@ -147,7 +147,7 @@ impl Report {
 }
 
 impl Advice {
-    /// What makes most, with no more memory than that takes.
+    /// The layout with the least memory among those that are nearly as fast as the fastest.
     fn of(measured: &[Measured]) -> Self {
         let most = measured.iter().map(|cell| cell.hashes_per_second).fold(0.0, f64::max);
         let good = measured.iter().filter(|cell| cell.hashes_per_second * WORTHWHILE >= most);

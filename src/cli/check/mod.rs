@@ -1,5 +1,5 @@
-//! `jeton check`: what the settings come to, and whether a login would succeed with them. It looks at what
-//! `/readyz` looks at, beside a running service too, and changes nothing.
+//! `jeton check`: shows the settings in force, and checks whether a login would succeed with them. It checks what
+//! `/readyz` checks, also beside a running service, and changes nothing.
 
 mod settings;
 
@@ -8,8 +8,8 @@ use std::path::Path;
 use clap::ArgMatches;
 use rustix::fs::{Access, access};
 
-use super::serve::{Plan, bind, check_default_client, key_vault, require_rights};
-use super::{Failure, healthcheck, in_database, output, unknown_variables};
+use super::serve::{Plan, bind, check_default_client, key_store, require_rights};
+use super::{Failure, healthcheck, in_database, listing, output, unknown_variables};
 use crate::config::{ByteSize, ServeSettings};
 use jeton_crypto::random;
 use jeton_crypto::sealing::MasterKeys;
@@ -19,7 +19,7 @@ use jeton_service::keys::Keys;
 use jeton_store::migration::SchemaStatus;
 use jeton_store::{DatabaseLocation, Store, StoreError, migration};
 
-/// What was found so far. Each finding is printed as it comes.
+/// Prints findings as they come, and counts the problems.
 #[derive(Default)]
 struct Findings {
     problems: usize,
@@ -30,7 +30,7 @@ impl Findings {
         output::line(&format!("ok  {text}"));
     }
 
-    /// What could not be looked at, and why.
+    /// Says what could not be checked, and why.
     fn unseen(text: &str) {
         output::line(&format!("--  not looked at: {text}"));
     }
@@ -44,11 +44,11 @@ impl Findings {
         output::error_line(&format!("problem: {text}"));
     }
 
-    /// Tells what came of a look.
+    /// Prints the outcome of a check.
     fn take(&mut self, outcome: Result<String, Failure>) {
         match outcome {
             Ok(text) => Self::good(&text),
-            Err(problem) => self.problem(&problem.0),
+            Err(problem) => self.problem(&problem.to_string()),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Findings {
 pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result<(), Failure> {
     let planned = Plan::make(&settings);
     let rows = settings::effective(&settings, planned.as_ref().ok(), matches);
-    output::table(["SETTING", "VALUE", "FROM"], &rows);
+    listing::table(["SETTING", "VALUE", "FROM"], &rows);
     output::line("");
 
     let mut findings = Findings::default();
@@ -82,7 +82,7 @@ pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result
         (0, false) => output::line("The service can start."),
         (0, true) => output::line("The service can start, once the one that runs is stopped."),
         (1, _) => return Err("mend the problem above".into()),
-        (count, _) => return Err(Failure(format!("mend the {count} problems above"))),
+        (count, _) => return Err(Failure::failed(format!("mend the {count} problems above"))),
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ fn look_at_plan(plan: &Plan) {
     }
 }
 
-/// Takes both addresses for a moment; whether a service of these settings runs, which has them.
+/// Binds both addresses for a moment. Returns whether a service with these settings is running and uses them.
 async fn look_at_addresses(settings: &ServeSettings, findings: &mut Findings) -> bool {
     let wanted =
         [(settings.listen, "--listen"), (settings.management_listen, "--management-listen")];
@@ -125,7 +125,7 @@ async fn look_at_addresses(settings: &ServeSettings, findings: &mut Findings) ->
         return false;
     }
     let management = healthcheck::reachable(settings.management_listen);
-    // Whatever else may have taken the address gives no such report.
+    // Another program on this address would not answer with such a report.
     let answer = healthcheck::ask(management).await.ok();
     let Some(answer) = answer.filter(|answer| answer.report.starts_with(r#"{"status":"#)) else {
         for problem in taken {
@@ -140,12 +140,12 @@ async fn look_at_addresses(settings: &ServeSettings, findings: &mut Findings) ->
     findings.take(if answer.is_ready {
         Ok("the service that runs is ready".to_owned())
     } else {
-        Err(Failure(format!("the service that runs is not ready: {}", answer.report)))
+        Err(Failure::failed(format!("the service that runs is not ready: {}", answer.report)))
     });
     true
 }
 
-/// Looks at the database and opens its keys, and makes neither.
+/// Checks the database and opens its keys. Creates neither.
 async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, findings: &mut Findings) {
     let location = &settings.database.database;
     if let DatabaseLocation::Sqlite(path) = location
@@ -163,7 +163,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
     let (store, status) = match opened {
         Ok((Ok(status), store)) => (store, status),
         Ok((Err(problem), _)) => {
-            findings.problem(&in_database(&settings.database, &problem).to_string());
+            findings.problem(&in_database(&settings.database, problem).to_string());
             return Findings::unseen("tables, keys and clock, which are in the database");
         }
         Err(problem) => {
@@ -191,7 +191,7 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
             Err(problem) => Err(problem),
         });
     }
-    let key_store = key_vault(store, &settings.keys);
+    let key_store = key_store(store, &settings.keys);
     match Keys::try_open(&key_store, Clock::System.now()).await {
         Ok(0) => look_at_master_key(settings, findings),
         Ok(count) => Findings::good(&format!("{count} keys open with the master key and work")),
@@ -209,16 +209,16 @@ async fn look_at_writes(store: &Store, settings: &ServeSettings) -> Result<Strin
             }
             _ => "see what the database says",
         };
-        Failure(format!("no write to {location} (--database) succeeds: {error}; {remedy}"))
+        Failure::failed(format!("no write to {location} (--database) succeeds: {error}; {remedy}"))
     })
 }
 
-/// Looks whether tables can be brought up to date, where there may be none to write to.
+/// Checks, for tables that must be migrated first, that the server accepts writes.
 async fn look_for_standby(store: &Store, settings: &ServeSettings) -> Result<String, Failure> {
     if !store.is_read_only().await? {
         return Ok("it is no standby".to_owned());
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "the server of {} (--database) that was asked is a standby, or read-only: name the one that takes writes, or \
          all of them",
         settings.database.database
@@ -228,10 +228,10 @@ async fn look_for_standby(store: &Store, settings: &ServeSettings) -> Result<Str
 async fn look_at_clock(store: &Store) -> Result<String, Failure> {
     let clock = AgreedClock::open(Clock::System, store.clone()).await?;
     let agrees = clock.now();
-    agrees.map(|_| "the clock agrees".to_owned()).map_err(|off| Failure(off.to_string()))
+    agrees.map(|_| "the clock agrees".to_owned()).map_err(|off| Failure::failed(off.to_string()))
 }
 
-/// Looks whether the first keys can be made.
+/// Checks whether the first keys can be made.
 fn look_at_master_key(settings: &ServeSettings, findings: &mut Findings) {
     let files = &settings.keys.master.master_key_file;
     let Some(first) = files.first() else { return };
@@ -244,7 +244,7 @@ fn look_at_master_key(settings: &ServeSettings, findings: &mut Findings) {
     });
 }
 
-/// Looks whether a file can be made, in its folder or in one that would be made for it.
+/// Checks whether a file can be created in its folder, or in one that would be created for it.
 fn can_be_made(path: &Path, what: &str) -> Result<String, Failure> {
     let named =
         |folder: &Path| if folder == Path::new("") { Path::new(".") } else { folder }.to_owned();
@@ -253,14 +253,13 @@ fn can_be_made(path: &Path, what: &str) -> Result<String, Failure> {
     if folder.is_dir() && access(&folder, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
         return Ok(format!("{what} will be made at the first start"));
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "cannot make {what}: {} is not a folder that this process can write to; make it writable, \
          or name a file elsewhere",
         folder.display()
     )))
 }
 
-/// The memory of all hashing threads together.
 fn hashing_memory(plan: &Plan) -> ByteSize {
     ByteSize(plan.hashing.memory_per_thread * plan.hashing.threads as u64)
 }

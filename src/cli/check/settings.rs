@@ -1,4 +1,4 @@
-//! The effective settings, each with where it came from.
+//! The settings in force, each with where its value came from.
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
@@ -9,7 +9,7 @@ use super::hashing_memory;
 use crate::config::ServeSettings;
 use jeton_oauth::RetryWindow;
 
-/// What a setting comes to that nobody set, if it follows from others, the machine or the client.
+/// The value of a setting that was not set, if it follows from other settings, the machine or the client.
 fn derived(id: &str, settings: &ServeSettings, plan: Option<&Plan>) -> Option<String> {
     match id {
         "issuer" => {

@@ -1,4 +1,4 @@
-//! The log: to standard error, as text or JSON. Who logs never waits for whoever reads it.
+//! The log, written to standard error as text or JSON. Logging never waits for whoever reads it.
 
 mod queue;
 
@@ -24,17 +24,16 @@ use crate::config::{LogFilter, LogFormat, LogSettings};
 use jeton_runtime::supervision::{Health, supervise_thread};
 use queue::{Kept, Kind, Lines, LinesDropped, Lost, Queue, Writer};
 
-/// A library that, below this level, writes values that are secret: the driver of the database writes
-/// the parameters of statements, and so hashes of passwords and names that may be mistyped passwords.
+/// The driver of PostgreSQL. Below this level it logs parameters: password hashes, and names that may be passwords.
 const CAPPED: (&str, Level) = ("tokio_postgres", Level::INFO);
 
-/// How long the end of the process waits for the last lines to be written.
+/// How long the end of the process waits until the last lines are written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The lines of this process that are still to be written; none before [`start`].
+/// The lines that are not written yet; unset before [`start`].
 static QUEUE: OnceLock<Arc<Queue>> = OnceLock::new();
 
-/// How many lines were dropped, of audit events and of others.
+/// How many lines were dropped: audit events and others.
 static LINES_DROPPED: LazyLock<LinesDropped> = LazyLock::new(LinesDropped::default);
 
 /// How many lines of the log were dropped in this process, by kind.
@@ -42,22 +41,23 @@ pub(super) fn lines_dropped() -> &'static LinesDropped {
     &LINES_DROPPED
 }
 
-/// The form of the log: as set, or as whoever reads standard error wants it.
+/// The form of the log: as set, or as suits standard error.
 pub(super) fn format(settings: &LogSettings) -> LogFormat {
     let by_reader = if output::is_interactive() { LogFormat::Text } else { LogFormat::Json };
     settings.log_format.unwrap_or(by_reader)
 }
 
-/// Starts logging. It happens once in a process.
+/// Starts logging. May be called once in a process.
 pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
     let format = format(settings);
     let failed = |error: &dyn std::fmt::Display| format!("cannot start logging: {error}");
 
-    // Not the handle of the standard library: its lock is held while a write waits.
+    // The handle of the standard library is not used, because it is locked while a write waits.
     let standard_error = std::io::stderr().as_fd().try_clone_to_owned();
     let standard_error = File::from(standard_error.map_err(|error| failed(&error))?);
     let queue = QUEUE.get_or_init(|| Arc::new(Queue::new(LINES_DROPPED.clone())));
-    let mut writer = Writer::new(Arc::clone(queue), standard_error, move |lost| tell(lost, format));
+    let mut writer =
+        Writer::new(Arc::clone(queue), standard_error, move |lost| format_lost(lost, format));
     let thread = supervise_thread("log", &Health::default(), move || {
         loop {
             writer.write_next();
@@ -65,12 +65,12 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
     });
     thread.map_err(|error| failed(&error))?;
 
-    // Whatever --log says, also of single modules.
+    // Applies whatever `--log` says, also about single modules.
     let log = registry().with(lines(format, Lines(Arc::clone(queue))));
     let log = log.with(targets(&settings.log)).with(filter_fn(keeps_secrets));
     log.try_init().map_err(|error| failed(&error))?;
-    // Where a panic happened is enough to find it; its text might hold what nobody should see. Of the parts
-    // of the service, which have seen no request, `supervision` logs it.
+    // The location of a panic is enough to find it; its text could contain secrets. For the parts of the service, which
+    // handle no requests, `supervision` logs the text.
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current();
@@ -79,14 +79,14 @@ pub(super) fn start(settings: &LogSettings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until all was written that was logged, for a bounded time.
+/// Waits until everything logged so far is written, for a limited time.
 pub(super) fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.wait_until_empty(FLUSH_TIMEOUT);
     }
 }
 
-/// Writes the sentence that the process ends with: behind the log, if there is one.
+/// Prints the sentence that the process ends with, after the log if there is one.
 pub(super) fn last_words(sentence: &str) {
     match QUEUE.get() {
         Some(queue) => queue.push(Kind::Audit, format!("{}\n", printable(sentence)).as_bytes()),
@@ -94,7 +94,6 @@ pub(super) fn last_words(sentence: &str) {
     }
 }
 
-/// What makes lines of events.
 fn lines<S, W>(format: LogFormat, writer: W) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -110,8 +109,8 @@ where
     }
 }
 
-/// The line that says how many are missing, in the form of all others.
-fn tell(lost: Lost, format: LogFormat) -> Vec<u8> {
+/// A line that says how many are missing, in the same form as the others.
+fn format_lost(lost: Lost, format: LogFormat) -> Vec<u8> {
     let line = Kept::default();
     let log = registry().with(lines(format, line.clone())).with(LevelFilter::WARN);
     with_default(log, || {
@@ -121,12 +120,11 @@ fn tell(lost: Lost, format: LogFormat) -> Vec<u8> {
     line.take()
 }
 
-/// What is logged, as `--log` says.
 fn targets(filter: &LogFilter) -> Targets {
     Targets::new().with_default(filter.level).with_targets(filter.targets.iter().cloned())
 }
 
-/// Whether what is logged there, at that level, holds no values of the database.
+/// Whether an event of this target and level contains no values from the database.
 fn keeps_secrets(metadata: &Metadata<'_>) -> bool {
     let (library, most) = CAPPED;
     *metadata.level() <= most || !metadata.target().starts_with(library)

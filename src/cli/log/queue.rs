@@ -1,7 +1,6 @@
-//! The lines that wait to be written, and the thread that writes them.
+//! The queue of lines to be written, and its writer.
 //!
-//! A write to standard error waits for whoever reads it. So only the thread waits; what finds the queue full
-//! is dropped and counted.
+//! Writing to standard error may wait, so one thread does it. When the queue is full, lines are dropped and counted.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -16,19 +15,18 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::AUDIT_TARGET;
 
-/// How many octets of lines may wait.
-const ROOM: usize = 1 << 20;
-/// How many of them may be of lines that are no audit events, so that no flood of others takes their room.
-const ROOM_OF_OTHERS: usize = ROOM / 2;
-/// How long to wait where standard error takes nothing now and does not let a write wait.
+/// How many octets may wait.
+const LENGTH_MAX: usize = 1 << 20;
+/// How many of them may be lines that are no audit events, so that a flood of these leaves room for audit events.
+const OTHERS_LENGTH_MAX: usize = LENGTH_MAX / 2;
+/// How long to wait if standard error is full and in non-blocking mode.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Which line it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// An event that matters to security.
+    /// An audit event.
     Audit,
-    /// Any other.
+    /// Any other line.
     Other,
 }
 
@@ -42,10 +40,9 @@ pub(super) struct Lost {
     pub(super) other: u64,
 }
 
-/// What waits to be written.
 enum Entry {
     Line(Kind, Vec<u8>),
-    /// Here lines are missing.
+    /// Lines are missing here.
     Gap(Lost),
 }
 
@@ -58,7 +55,6 @@ impl Entry {
     }
 }
 
-/// The lines that wait to be written.
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Condvar,
@@ -70,10 +66,10 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct State {
     entries: VecDeque<Entry>,
-    /// The octets of all lines, with the one that is being written.
+    /// The octets of all lines, including the one being written.
     octets: usize,
-    /// The octets of the line that is being written; `None` while nothing is.
-    in_hand: Option<usize>,
+    /// The octets of the line being written; `None` while none is.
+    in_progress: Option<usize>,
 }
 
 impl Queue {
@@ -89,14 +85,14 @@ impl Queue {
         }
     }
 
-    /// Takes a whole line, or counts it as dropped. Never waits for standard error.
+    /// Adds a whole line, or counts it as dropped. Never waits for standard error.
     pub(super) fn push(&self, kind: Kind, line: &[u8]) {
-        let room = match kind {
-            Kind::Audit => ROOM,
-            Kind::Other => ROOM_OF_OTHERS,
+        let length_max = match kind {
+            Kind::Audit => LENGTH_MAX,
+            Kind::Other => OTHERS_LENGTH_MAX,
         };
         let mut state = self.lock();
-        if state.octets + line.len() > room {
+        if state.octets + line.len() > length_max {
             let lost = self.count(kind);
             match state.entries.back_mut() {
                 Some(Entry::Gap(gap)) => gap.add(lost),
@@ -110,19 +106,19 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits until nothing is left to write, or so long.
+    /// Waits until everything is written, at most this long.
     pub(super) fn wait_until_empty(&self, at_most: Duration) {
-        let is_busy = |state: &mut State| !state.entries.is_empty() || state.in_hand.is_some();
+        let is_busy = |state: &mut State| !state.entries.is_empty() || state.in_progress.is_some();
         drop(self.emptied.wait_timeout_while(self.lock(), at_most, is_busy));
     }
 
-    /// The next entry; waits for it. The one before it is done.
+    /// Waits for the next entry. Calling it means that the previous one is done.
     fn next(&self) -> Entry {
         let mut state = self.lock();
-        state.octets -= state.in_hand.take().unwrap_or_default();
+        state.octets -= state.in_progress.take().unwrap_or_default();
         loop {
             if let Some(entry) = state.entries.pop_front() {
-                state.in_hand = Some(entry.octets());
+                state.in_progress = Some(entry.octets());
                 return entry;
             }
             self.emptied.notify_all();
@@ -130,7 +126,6 @@ impl Queue {
         }
     }
 
-    /// Counts a line that is dropped.
     fn count(&self, kind: Kind) -> Lost {
         match kind {
             Kind::Audit => {
@@ -156,43 +151,43 @@ impl Lost {
     }
 }
 
-/// Writes lines, one whole after the other.
+/// Writes one whole line after the other.
 pub(super) struct Writer<O, T> {
     queue: Arc<Queue>,
     out: O,
-    /// The line that says how many are missing.
-    tell: T,
-    /// What is missing and was not told yet.
+    /// Makes the line that says how many are missing.
+    format_lost: T,
+    /// What is missing and was not reported yet.
     lost: Lost,
-    /// Whether the last line was written in part only.
-    torn: bool,
+    /// Whether the last line was written only in part.
+    incomplete: bool,
 }
 
 impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
-    pub(super) fn new(queue: Arc<Queue>, out: O, tell: T) -> Self {
-        Self { queue, out, tell, lost: Lost::default(), torn: false }
+    pub(super) fn new(queue: Arc<Queue>, out: O, format_lost: T) -> Self {
+        Self { queue, out, format_lost, lost: Lost::default(), incomplete: false }
     }
 
-    /// Waits for the next line and writes it; what cannot be written is dropped.
+    /// Waits for the next line and writes it. If that fails, the line is dropped.
     pub(super) fn write_next(&mut self) {
         let queue = Arc::clone(&self.queue);
         match queue.next() {
             Entry::Gap(lost) => {
                 self.lost.add(lost);
-                self.tell_lost();
+                self.report_lost();
             }
             Entry::Line(kind, line) => {
-                if !self.tell_lost() || self.write(&line).is_err() {
+                if !self.report_lost() || self.write(&line).is_err() {
                     self.lost.add(queue.count(kind));
                 }
             }
         }
     }
 
-    /// Says what is missing; whether nothing is left to say.
-    fn tell_lost(&mut self) -> bool {
+    /// Reports what is missing. Returns whether nothing is left to report.
+    fn report_lost(&mut self) -> bool {
         if self.lost != Lost::default() {
-            let line = (self.tell)(self.lost);
+            let line = (self.format_lost)(self.lost);
             if self.write(&line).is_err() {
                 return false;
             }
@@ -201,11 +196,11 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
         true
     }
 
-    /// Writes a line, on a line of its own.
+    /// Writes a line, after ending one that was written only in part.
     fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.torn {
+        if self.incomplete {
             self.write_octets(b"\n")?;
-            self.torn = false;
+            self.incomplete = false;
         }
         self.write_octets(line)
     }
@@ -216,10 +211,10 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(length) => {
                     octets = octets.get(length..).unwrap_or_default();
-                    self.torn = !octets.is_empty();
+                    self.incomplete = !octets.is_empty();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another program that has the same pipe may have set it so.
+                // Another program that shares the pipe may have made it non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(PAUSE),
                 Err(error) => return Err(error),
             }
@@ -228,7 +223,7 @@ impl<O: Write, T: Fn(Lost) -> Vec<u8>> Writer<O, T> {
     }
 }
 
-/// Makes the writer of each event: its lines go into the queue.
+/// Makes a writer for each event, which adds its line to the queue.
 pub(super) struct Lines(pub(super) Arc<Queue>);
 
 /// Takes the one line of an event.
@@ -248,7 +243,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 impl Write for LineOf<'_> {
-    /// `tracing-subscriber` writes each event at once.
+    /// `tracing-subscriber` writes each event with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(self.1, line);
         Ok(line.len())
@@ -264,7 +259,6 @@ impl Write for LineOf<'_> {
 pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
 
 impl Kept {
-    /// What was written.
     pub(super) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -293,7 +287,7 @@ impl MakeWriter<'_> for Kept {
 mod tests {
     use super::*;
 
-    /// What a writer over this queue writes now.
+    /// Writes everything in the queue.
     fn drain<O: Write>(writer: &mut Writer<O, impl Fn(Lost) -> Vec<u8>>) {
         while !writer.queue.lock().entries.is_empty() {
             writer.write_next();
@@ -327,12 +321,12 @@ mod tests {
         let text = String::from_utf8(out.take()).expect("ASCII");
         let gaps: Vec<_> =
             text.lines().enumerate().filter(|(_, line)| line.starts_with("lost")).collect();
-        // In the places where lines are missing.
+        // At the places where lines are missing.
         assert_eq!(gaps, [(512, "lost 0 88"), (1_025, "lost 88 0")]);
         assert_eq!(text.lines().count(), 1_026);
     }
 
-    /// Takes so many octets and then nothing, until it is mended.
+    /// Accepts this many octets and then none, until it is repaired.
     struct Full(Kept, usize, Arc<Mutex<bool>>);
 
     impl Write for Full {

@@ -1,4 +1,4 @@
-//! Files with secrets in them that other users of the machine can read or replace.
+//! Finds files with secrets that other users of the machine can read or replace.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -8,34 +8,33 @@ use super::super::Failure;
 use crate::config::ServeSettings;
 use jeton_store::DatabaseLocation;
 
-/// What others may do, as bits of a mode.
+/// What others may do, as bits of a file mode.
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_PASS: u32 = 0o001;
 const GROUP_WRITE: u32 = 0o020;
-/// In a folder with this bit nobody can rename or delete what is another's.
+/// In a folder with this bit nobody can rename or delete files of others.
 const STICKY: u32 = 0o1000;
 
-/// A file with secrets in it.
+/// A file with secrets.
 struct Kept {
     what: &'static str,
     setting: &'static str,
-    /// From the root on, links resolved; it need not exist.
+    /// The absolute path with links resolved. The file need not exist.
     path: PathBuf,
 }
 
-/// Looks at the master keys, the database, the file with its URL and the key of the certificate. Groups that this process is in may do
-/// what they may: in Kubernetes that is `fsGroup`.
+/// Checks the master keys, the database, the file with its URL and the key of the certificate. Groups of this process are trusted: in
+/// Kubernetes that is `fsGroup`. Returns warnings for the log.
 ///
 /// # Errors
-/// A sentence, if any user of the machine can replace a master key: nothing is sealed then. What can be read, and
-/// what else can be written, is returned as sentences for the log.
+/// A sentence, if any user of the machine can replace a master key: then nothing can be sealed safely.
 pub(super) fn look(settings: &ServeSettings) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     for file in &settings.keys.master.master_key_file {
         let master = Kept::new("the master key", "--master-key-file", file);
         if let Some(problem) = master.replaceable_by(OTHERS_WRITE) {
-            return Err(Failure(problem));
+            return Err(Failure::failed(problem));
         }
         warnings.extend(master.warnings());
     }
@@ -63,7 +62,7 @@ impl Kept {
         Self { what, setting, path: path.canonicalize().unwrap_or_else(|_| absolute()) }
     }
 
-    /// What is said of a file that some group can replace, or that everybody can read.
+    /// Warnings about a file that a foreign group can replace, or that everybody can read.
     fn warnings(&self) -> impl Iterator<Item = String> {
         let readable = self.is_reachable() && mode(&self.path) & OTHERS_READ != 0;
         let read = readable.then(|| {
@@ -77,7 +76,7 @@ impl Kept {
         self.replaceable_by(GROUP_WRITE).into_iter().chain(read)
     }
 
-    /// Says who can write to the file, or can put another in its place.
+    /// Says who can write to the file, or put another in its place.
     fn replaceable_by(&self, bit: u32) -> Option<String> {
         let who = if bit == GROUP_WRITE { "a group that it is not in" } else { "every user" };
         let may_write = |path: &Path, metadata: &Metadata| {
@@ -102,19 +101,19 @@ impl Kept {
         })
     }
 
-    /// Whether every user can get as far as the folder.
+    /// Whether every user can reach the folder.
     fn is_reachable(&self) -> bool {
         let mut folders = self.path.ancestors().skip(1);
         folders.all(|folder| mode(folder) & OTHERS_PASS != 0)
     }
 }
 
-/// The mode of what is there; nothing is allowed on what is not.
+/// The mode of a file; 0 if there is none.
 fn mode(path: &Path) -> u32 {
     path.metadata().map_or(0, |metadata| metadata.mode())
 }
 
-/// Whether this process is in a group. That of root is as good as its own.
+/// Whether this process is in a group. The group of root is trusted as well.
 fn is_own_group(group: u32) -> bool {
     let others = rustix::process::getgroups().unwrap_or_default();
     group == 0

@@ -1,4 +1,4 @@
-//! `jeton serve`, and the one place that puts the parts together.
+//! `jeton serve`, and the only place that puts the parts together.
 
 mod exposure;
 mod notify;
@@ -31,41 +31,40 @@ use jeton_runtime::supervision::{Health, supervise};
 use jeton_store::migration::MigrationError;
 use jeton_store::{Stop, Store};
 use parts::Parts;
-pub(super) use plan::{Plan, issuer, key_vault, require_rights};
+pub(super) use plan::{Plan, issuer, key_store, require_rights};
 use upkeep::Upkeep;
 
-/// How many connections the management listener has at once.
 const MANAGEMENT_CONNECTIONS_MAX: usize = 64;
 
-/// A service that runs.
+/// A running service.
 #[derive(Debug)]
 pub struct Service {
-    /// Where the public listener listens.
+    /// The address of the public listener.
     pub public: SocketAddr,
-    /// Where the management listener listens.
+    /// The address of the management listener.
     pub management: SocketAddr,
     /// The issuer.
     pub issuer: Issuer,
     upkeep: Arc<Upkeep>,
-    /// Tells the public listener to stop, and `/readyz` to say so.
+    /// Tells the public listener to stop, and `/readyz` to report it.
     drain: watch::Sender<bool>,
     public_listener: JoinHandle<()>,
-    /// Tells all else to stop.
+    /// Tells everything else to stop.
     stop: watch::Sender<bool>,
     management_listener: JoinHandle<()>,
 }
 
-/// Takes an address, before anything else is touched.
+/// Binds an address before anything else is touched.
 pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     server::listen(address).map_err(|error| {
-        Failure(format!(
+        Failure::failed(format!(
             "cannot listen on {address} ({setting}): {error}; stop what uses the address, or name \
              another"
         ))
     })
 }
 
-/// Requires that the default client is there and is public.
+/// Requires that the default client exists and is public.
 pub(super) async fn check_default_client(
     store: &Store,
     id: Option<&ClientId>,
@@ -73,17 +72,17 @@ pub(super) async fn check_default_client(
     let Some(id) = id else { return Ok(()) };
     match store.find_client(id.clone()).await? {
         Some(found) if found.client.settings.public => Ok(()),
-        Some(_) => Err(Failure(format!(
+        Some(_) => Err(Failure::failed(format!(
             "--default-client {id} is confidential, so nobody could be it without its secret: name \
              a client that was added with --public"
         ))),
-        None => Err(Failure(format!(
+        None => Err(Failure::failed(format!(
             "--default-client {id} does not exist: add it with `jeton client add {id} --public …`"
         ))),
     }
 }
 
-/// Says that the database was made: it may be that another one is missed.
+/// Logs that a new database was made, because the operator may have meant an existing one.
 fn say_if_new(store: &Store) {
     if let Some(file) = store.new_file() {
         tracing::warn!(
@@ -101,7 +100,6 @@ fn no_hashing(error: &std::io::Error) -> String {
     )
 }
 
-/// Looks whether the process stands still, as a part of the service.
 fn watch_for_standstills(
     availability: &Availability,
     health: &Health,
@@ -129,7 +127,6 @@ fn idle_times(settings: &ServeSettings) -> IdleTimes {
     }
 }
 
-/// The listener of the protocol.
 fn public_server(listener: TcpListener, plan: &Plan, parts: &Parts) -> Result<Server, Failure> {
     Ok(Server {
         listener,
@@ -143,7 +140,6 @@ fn public_server(listener: TcpListener, plan: &Plan, parts: &Parts) -> Result<Se
     })
 }
 
-/// The listener of health and metrics.
 fn management_server(listener: TcpListener, settings: &ServeSettings) -> Server {
     Server {
         listener,
@@ -170,15 +166,14 @@ impl Service {
     /// Starts the service.
     ///
     /// # Errors
-    /// One sentence that names the setting and the remedy; nothing is left half-done.
+    /// One sentence that names the setting and the remedy. Nothing is left half-done.
     pub async fn start(settings: ServeSettings, clock: Clock) -> Result<Self, Failure> {
         let (_told, stop) = watch::channel(false);
         let started = Self::start_unless(stop, settings, clock).await?;
-        started.ok_or_else(|| Failure("nobody told it to stop".to_owned()))
+        started.ok_or_else(|| Failure::failed("nobody told it to stop".to_owned()))
     }
 
-    /// The same; but if the process is told to stop while the tables are brought up to date, which may take
-    /// long, there is no service.
+    /// The same. `None` if the process is told to stop while the tables are brought up to date, which may take long.
     async fn start_unless(
         stop: Stop,
         settings: ServeSettings,
@@ -199,7 +194,9 @@ impl Service {
         let hashing = tokio::task::spawn_blocking(move || HashingPool::start(limits, &of_hashing));
 
         let location = &settings.database.database;
-        let in_database = |error: MigrationError| format!("the database {location}: {error}");
+        let in_database = |error: MigrationError| {
+            Failure::from(error).reworded(|text| format!("the database {location}: {text}"))
+        };
         let availability = Availability::new(clock.clone());
         let store = Store::open(location).await?.telling(availability.clone());
         say_if_new(&store);
@@ -264,19 +261,19 @@ impl Service {
         );
     }
 
-    /// Looks again at keys, metadata and certificate, without waiting for the next time that is due.
+    /// Reloads keys, metadata and certificate now, without waiting for the interval.
     pub async fn reload(&self) {
         self.upkeep.measure_clock().await;
         self.upkeep.look_again().await;
     }
 
-    /// Deletes what has expired, without waiting for the next time that is due.
+    /// Deletes what has expired now, without waiting for the interval.
     pub async fn clean(&self) {
         self.upkeep.clean().await;
     }
 
-    /// Stops: is no longer ready, finishes what is under way and what still comes, for a bounded time, and then
-    /// closes the management listener and the database.
+    /// Stops: reports that it is not ready, answers requests in progress and those that still come, for a limited time,
+    /// then closes the management listener and the database.
     pub async fn stop(self) {
         self.drain.send_replace(true);
         self.public_listener.await.ok();
@@ -287,7 +284,7 @@ impl Service {
     }
 }
 
-/// Catches the signals to stop from now on; the future waits for the first.
+/// Catches the signals to stop from now on. The future waits for the first one.
 pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     let catch =
         |kind| signal(kind).map_err(|error| format!("cannot wait for the signal to stop: {error}"));
@@ -301,7 +298,7 @@ pub(super) fn told_to_stop() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// Catches the signals to stop from now on, and becomes true at the first.
+/// Catches the signals to stop from now on. The result becomes true at the first one.
 pub(super) fn stop_signal() -> Result<Stop, Failure> {
     let told_to_stop = told_to_stop()?;
     let (stop, stopping) = watch::channel(false);
@@ -312,7 +309,7 @@ pub(super) fn stop_signal() -> Result<Stop, Failure> {
     Ok(stopping)
 }
 
-/// Keeps passwords and keys out of core dumps, and other programs of the same user out of the memory.
+/// Keeps passwords and keys out of core dumps, and other programs of the same user out of this process's memory.
 fn keep_memory_private() {
     #[cfg(target_os = "linux")]
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
@@ -324,7 +321,7 @@ fn keep_memory_private() {
 pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     log::start(&settings.log)?;
     keep_memory_private();
-    // Before it says that it serves: whoever reads that may tell it to stop at once.
+    // Before the service is announced, since whoever waits for that may stop it right away.
     let mut stop = stop_signal()?;
     let mut hangups = signal(SignalKind::hangup())
         .map_err(|error| format!("cannot wait for the signal to reload: {error}"))?;

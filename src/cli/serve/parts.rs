@@ -1,9 +1,9 @@
-//! What the routes, the upkeep and the management listener share, and how they are made of it.
+//! Builds the endpoints, the upkeep and the management listener from what they share.
 
 use std::sync::{Arc, Mutex};
 
 use super::super::{Failure, log};
-use super::plan::{key_vault, replica_settings};
+use super::plan::{key_store, replica_settings};
 use super::upkeep::{self, Upkeep};
 use crate::config::ServeSettings;
 use jeton_crypto::hashing_pool::HashingPool;
@@ -33,7 +33,6 @@ use jeton_service::token::password::PasswordGrantEndpoint;
 use jeton_service::token::refresh::RefreshGrantEndpoint;
 use jeton_store::{Stop, Store};
 
-/// What the routes share.
 pub(super) struct Parts {
     pub(super) settings: ServeSettings,
     clock: Clock,
@@ -48,7 +47,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Measures the clock, loads the keys, and records that this replica publishes from now on.
+    /// Compares the clock, loads the keys, and records that this replica publishes from now on.
     pub(super) async fn gather(
         settings: ServeSettings,
         clock: Clock,
@@ -58,11 +57,11 @@ impl Parts {
         hashing: &HashingPool,
     ) -> Result<Self, Failure> {
         let agreed = Arc::new(AgreedClock::start(clock.clone(), store.clone()).await?);
-        let key_store = key_vault(store.clone(), &settings.keys);
+        let key_store = key_store(store.clone(), &settings.keys);
         let keys = Arc::new(Keys::load(key_store, Arc::clone(&agreed)).await?);
-        // Before anything is published: a key that another replica makes from now on waits for those who
-        // cache what this one publishes. Those that were made until now are read once more; a failure is
-        // logged when `Upkeep` looks again, in a moment.
+        // Recorded before anything is published: a key that another replica makes from now on waits for verifiers that
+        // cache this replica's key set. Keys made before are read once more. A failure is logged when `Upkeep` reloads,
+        // within seconds.
         let replica = replica_settings(&settings, &issuer);
         let replica = Arc::new(Replica::new(store.clone(), clock.clone(), replica));
         upkeep::record(&replica, &agreed).await;
@@ -173,7 +172,7 @@ impl Parts {
             certificate,
             metrics: Arc::clone(&self.metrics),
             replica: Arc::clone(&self.replica),
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 
@@ -204,7 +203,7 @@ impl Parts {
             writes,
             health: health.clone(),
             draining,
-            told: Mutex::default(),
+            logged: Mutex::default(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Settings held against each other and the machine, before anything is touched.
+//! Checks settings together and with the machine, before anything is touched.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use jeton_service::keys::key_store::KeyStore;
 use jeton_store::replicas::ReplicaSettings;
 use jeton_store::{DatabaseLocation, Store};
 
-/// Settings that were held against each other and the machine.
+/// The result of these checks.
 pub(in crate::cli) struct Plan {
     pub(in crate::cli) hashing: HashingLimits,
-    /// How much memory this process may use, and what says so.
+    /// How much memory this process may use, and what limits it.
     pub(in crate::cli) memory_limit: Option<MemoryLimit>,
     pub(in crate::cli) certificate: Option<Arc<Certificate>>,
     pub(in crate::cli) default_client: Option<ClientId>,
     /// How many connections can be open at once.
     pub(in crate::cli) connections_max: usize,
-    /// What they can take at most, in octets.
+    /// The most octets that they can take.
     pub(in crate::cli) connections_memory: usize,
-    /// Files with secrets that others can read or replace, as sentences.
+    /// Sentences about files with secrets that others can read or replace.
     pub(in crate::cli) exposed: Vec<String>,
 }
 
 impl Plan {
-    /// Checks all that can be checked without the database and the network.
+    /// Checks what can be checked without the database and the network.
     pub(in crate::cli) fn make(settings: &ServeSettings) -> Result<Self, Failure> {
         issuer(settings, settings.listen.port())?;
         let certificate = match (&settings.tls_certificate, &settings.tls_key) {
@@ -42,7 +42,7 @@ impl Plan {
         };
         let protected = certificate.is_some() || settings.behind_tls_proxy;
         if !protected && !settings.listen.ip().is_loopback() {
-            return Err(Failure(format!(
+            return Err(Failure::failed(format!(
                 "--listen {} would carry passwords in the clear: name --tls-certificate and \
                  --tls-key, or say --behind-tls-proxy if a proxy speaks TLS before it",
                 settings.listen
@@ -52,7 +52,7 @@ impl Plan {
         schedule(&settings.keys).check()?;
         let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
         if idle > lifetime {
-            return Err(Failure(format!(
+            return Err(Failure::failed(format!(
                 "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
                  session lives that long; shorten the first or lengthen the second"
             )));
@@ -76,7 +76,7 @@ impl Plan {
     }
 }
 
-/// Refuses trusted proxies of which none can connect. One that cannot may still be named by another that can.
+/// Refuses trusted proxies if none of them can connect. A proxy that cannot connect may still be named by one that can.
 fn trusted_proxies(settings: &ServeSettings) -> Result<(), Failure> {
     let (proxies, listener) = (&settings.trusted_proxy, settings.listen.ip());
     if proxies.is_empty() || proxies.iter().any(|network| network.may_reach(listener)) {
@@ -88,13 +88,13 @@ fn trusted_proxies(settings: &ServeSettings) -> Result<(), Failure> {
         "name the addresses that the proxies connect from, which are of the family of the listener's"
             .to_owned()
     };
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "--trusted-proxy can never match: nobody there reaches --listen {}; {remedy}, or listen elsewhere",
         settings.listen
     )))
 }
 
-/// The issuer as set, or as it follows from the listener.
+/// The issuer as set, or derived from the listener.
 pub(in crate::cli) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issuer, Failure> {
     match &settings.issuer {
         Some(text) => Ok(text.parse().map_err(|problem| format!("--issuer: {problem}"))?),
@@ -109,8 +109,7 @@ pub(in crate::cli) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issu
     }
 }
 
-/// Requires that the role of the connection may do what the service must; with what bringing the tables up to date
-/// takes, if `migrates`.
+/// Requires that the database role may do what the service must, and if `migrates`, what migrations need.
 pub(in crate::cli) async fn require_rights(
     store: &Store,
     location: &DatabaseLocation,
@@ -120,15 +119,15 @@ pub(in crate::cli) async fn require_rights(
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure(format!(
+    Err(Failure::failed(format!(
         "the role of the database {location} (--database) lacks {}: grant that to it, or let a role that \
          has it run `jeton db migrate`",
         missing.join(", ")
     )))
 }
 
-/// The keys of a database, as the settings have them.
-pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyStore {
+/// The key store of a database, with these settings.
+pub(in crate::cli) fn key_store(store: Store, settings: &KeySettings) -> KeyStore {
     KeyStore {
         store,
         master_key_files: settings.master.master_key_file.clone(),
@@ -137,7 +136,7 @@ pub(in crate::cli) fn key_vault(store: Store, settings: &KeySettings) -> KeyStor
     }
 }
 
-/// What other replicas and the command line must know of this one.
+/// The settings of this replica that other replicas and the command line must know.
 pub(super) fn replica_settings(settings: &ServeSettings, issuer: &Issuer) -> ReplicaSettings {
     ReplicaSettings {
         version: env!("CARGO_PKG_VERSION").to_owned(),

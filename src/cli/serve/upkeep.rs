@@ -1,4 +1,4 @@
-//! What a running service does by itself now and then.
+//! Upkeep: what a running service does by itself in intervals.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,22 +19,22 @@ use jeton_service::metadata::Discovery;
 use jeton_service::replicas::Replica;
 use jeton_store::Store;
 
-/// How often keys, metadata and the certificate are looked at again.
+/// How often keys, metadata and the certificate are reloaded.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(3);
-/// How often the clock is held against the second one.
+/// How often the clock is compared with the second one.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(2);
 /// How often expired sessions are deleted.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(1);
-/// How often the service says that it runs.
+/// How often the service records that it runs.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_mins(1);
-/// For how long a service that stops tries to say so.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often it is told that the certificate cannot be read.
+/// How long a service that stops tries to record that.
+const STOP_RECORD_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is logged that the certificate cannot be read.
 const UNREADABLE_INTERVAL: Seconds = Seconds::new(3_600);
-/// How often it is told that clients refuse the certificate for its dates.
+/// How often it is logged that clients refuse the certificate because of its dates.
 const REFUSED_INTERVAL: Seconds = Seconds::new(86_400);
 
-/// What the service looks after by itself.
+/// The jobs of the upkeep and what they need.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     pub(super) store: Store,
@@ -44,21 +44,20 @@ pub(super) struct Upkeep {
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) replica: Arc<Replica>,
-    /// What was told of the certificate, and when.
-    pub(super) told: Mutex<Told>,
+    pub(super) logged: Mutex<Logged>,
 }
 
-/// What was told of the certificate.
+/// What was last logged about the certificate, and when.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    /// Why it could not be read, and when that was told.
+pub(super) struct Logged {
+    /// Why it could not be read.
     unreadable: Option<(String, Seconds)>,
-    /// When it was told that clients refuse it.
+    /// That clients refuse it.
     refused: Option<Seconds>,
 }
 
-/// Records that this replica runs, unless its clock is off: others would take it for another time. If that
-/// fails it only says so: nothing else depends on it here.
+/// Records that this replica runs, unless its clock is off: others would see a wrong date. A failure is only logged,
+/// since nothing here depends on the record.
 pub(super) async fn record(replica: &Replica, clock: &AgreedClock) {
     if clock.now().is_err() {
         return;
@@ -69,15 +68,14 @@ pub(super) async fn record(replica: &Replica, clock: &AgreedClock) {
 }
 
 impl Upkeep {
-    /// Holds the clock against the second one.
     pub(super) async fn measure_clock(&self) {
         if let Err(error) = self.clock.measure().await {
             tracing::debug!("cannot compare the clock now: {error}");
         }
     }
 
-    /// Looks again at what other replicas, the command line or the administrator of the certificate
-    /// may have changed, and makes the next signing key if it is due.
+    /// Reloads what other replicas, the command line or the administrator of the certificate may have changed, and
+    /// makes the next signing key if it is due.
     pub(super) async fn look_again(&self) {
         let failed = |what: &str, problem: String| {
             self.metrics.reload_failures.inc();
@@ -94,44 +92,43 @@ impl Upkeep {
         }
     }
 
-    /// Takes a certificate that was renewed. A problem that lasts is told once an hour, bad dates once a day.
+    /// Loads a renewed certificate. A lasting problem is logged once an hour, bad dates once a day.
     fn look_at(&self, certificate: &Certificate) {
         let elapsed = self.clock.elapsed();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match certificate.reload() {
             Ok(taken) => {
-                let was_unreadable = told.unreadable.take().is_some();
+                let was_unreadable = logged.unreadable.take().is_some();
                 if taken || was_unreadable {
                     let Validity { not_before, not_after } = certificate.validity();
                     tracing::info!(%not_before, %not_after, "the certificate was read again");
-                    told.refused = None;
+                    logged.refused = None;
                 }
             }
             Err(error) => {
                 self.metrics.reload_failures.inc();
                 let problem = error.to_string();
-                let is_new = told.unreadable.as_ref().is_none_or(|(last, at)| {
+                let is_new = logged.unreadable.as_ref().is_none_or(|(last, at)| {
                     *last != problem || elapsed.since(*at) >= UNREADABLE_INTERVAL
                 });
                 if is_new {
                     tracing::warn!("going on with the certificate in use: {problem}");
-                    told.unreadable = Some((problem, elapsed));
+                    logged.unreadable = Some((problem, elapsed));
                 }
             }
         }
-        let is_due = told.refused.is_none_or(|at| elapsed.since(at) >= REFUSED_INTERVAL);
-        // A clock that is off knows nothing of dates.
+        let is_due = logged.refused.is_none_or(|at| elapsed.since(at) >= REFUSED_INTERVAL);
+        // Without the right time nothing can be said about dates.
         if is_due
             && let Ok(now) = self.clock.now()
             && let Some(problem) = certificate.validity().problem(now)
         {
             tracing::warn!("{problem}");
-            told.refused = Some(elapsed);
+            logged.refused = Some(elapsed);
         }
     }
 
-    /// Deletes expired sessions, and counters that say nothing any more; sees that every user has a decoy number.
-    /// Deletes nothing by a clock that is not proven.
+    /// Deletes expired sessions and counters if the clock is proven. Gives decoy numbers to users without one.
     pub(super) async fn clean(&self) {
         if let Some(before) = self.clock.deletable_before() {
             self.delete(before).await;
@@ -156,9 +153,9 @@ impl Upkeep {
         }
     }
 
-    /// Says that this replica has stopped, when it answers no more.
+    /// Records that this replica has stopped, after its last answer.
     pub(super) async fn end(&self) {
-        let said = tokio::time::timeout(FAREWELL_TIMEOUT, self.replica.stop()).await;
+        let said = tokio::time::timeout(STOP_RECORD_TIMEOUT, self.replica.stop()).await;
         let problem = match said {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
@@ -167,7 +164,7 @@ impl Upkeep {
         tracing::warn!("cannot record in the table replicas that this one has stopped: {problem}");
     }
 
-    /// Does all of it now and then, each as a part of the service of its own, so that none waits for another.
+    /// Starts each job as a part of the service of its own, so that none waits for another.
     pub(super) fn start(self: &Arc<Self>, health: &Health, stop: &watch::Receiver<bool>) {
         let jobs = Jobs { upkeep: self, health, stop };
         jobs.start("clock", CLOCK_INTERVAL, |own| async move { own.measure_clock().await });
@@ -179,7 +176,7 @@ impl Upkeep {
     }
 }
 
-/// What the jobs of the upkeep share.
+/// What the jobs share.
 struct Jobs<'a> {
     upkeep: &'a Arc<Upkeep>,
     health: &'a Health,
@@ -187,7 +184,7 @@ struct Jobs<'a> {
 }
 
 impl Jobs<'_> {
-    /// Starts one that does something at once and then now and then.
+    /// Starts a job that runs now and then in intervals.
     fn start<F: Future<Output = ()> + Send + 'static>(
         &self,
         name: &'static str,
@@ -202,7 +199,7 @@ impl Jobs<'_> {
     }
 }
 
-/// Does something at once and then now and then, until the service stops. One that takes long delays the next.
+/// Runs a job now and then in intervals, until the service stops. If it takes long, the next run is delayed.
 async fn every<F: Future<Output = ()>>(
     interval: Duration,
     mut stop: watch::Receiver<bool>,

@@ -1,12 +1,14 @@
 //! `jeton user export`: all users, as `jeton user import` takes them.
 
+use std::ops::ControlFlow;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::columns::Field;
 use super::spreadsheet::{hides_formula, to_cell};
 use super::{Common, Failure, for_each, open_existing_store, output};
-use jeton_store::users::User;
+use jeton_store::users::{User, UserFilter};
 
 /// What `jeton user export` takes.
 #[derive(Args, Debug)]
@@ -43,15 +45,16 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
     let print = |user: User| {
         if !is_csv {
             output::json_line(&as_json(&user, &fields));
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         output::exact_line(&as_csv(&user, &fields)?).map_err(|_| {
             let problem = "has control or invisible characters, which CSV would leave as they are: use \
                            --format jsonl";
-            Failure(format!("the user {} {problem}", user.username))
-        })
+            Failure::failed(format!("the user {} {problem}", user.username))
+        })?;
+        Ok(ControlFlow::Continue(()))
     };
-    for_each(&store, print).await
+    for_each(&store, UserFilter::default(), None, print).await
 }
 
 fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {
@@ -71,7 +74,7 @@ fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {
 fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
     if user.roles.iter().any(|role| role.contains(char::is_whitespace)) {
         let problem = "has a role with a blank, which CSV cannot tell from two: use --format jsonl";
-        return Err(Failure(format!("the user {} {problem}", user.username)));
+        return Err(Failure::failed(format!("the user {} {problem}", user.username)));
     }
     let value = |field| match field {
         Field::Username => user.username.to_string(),
@@ -86,7 +89,7 @@ fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
     if values.iter().any(|value| hides_formula(value)) {
         let problem = "has a formula behind a semicolon or bar, which spreadsheets may take for the beginning of a \
                        cell: use --format jsonl";
-        return Err(Failure(format!("the user {} {problem}", user.username)));
+        return Err(Failure::failed(format!("the user {} {problem}", user.username)));
     }
     csv_line(values.iter().map(|value| to_cell(value)))
 }

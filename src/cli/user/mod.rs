@@ -5,17 +5,24 @@ mod export;
 mod import;
 mod json;
 pub mod lines;
+mod list;
 mod other_files;
+mod passwd;
 pub mod record;
+mod rename;
 mod set;
+mod show;
 mod skipped;
 mod spreadsheet;
 mod stats;
 mod wrap;
 
+use std::ops::ControlFlow;
+
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::confirmation::Confirmation;
 use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
 use crate::config::{DatabaseSettings, MasterKeySettings};
@@ -27,7 +34,7 @@ use jeton_service::housekeeping::end_sessions_of_user;
 use jeton_service::throttle::administration::{self, AccountThrottle};
 use jeton_store::Store;
 use jeton_store::users::{
-    AddUser, ChangePassword, DeleteUser, FindUser, ListUsers, SetUserDisabled, User,
+    AddUser, DeleteUser, FindUser, ListUsers, SetUserDisabled, User, UserFilter,
 };
 
 /// How many users are read at a time.
@@ -90,25 +97,14 @@ pub(super) enum Command {
         mfa_required: bool,
     },
     /// List users, or count them by the formats of their password hashes
-    List {
-        /// How many users have hashes of each format and cost, and when one of them last logged in
-        #[arg(long)]
-        stats: bool,
-        #[command(flatten)]
-        common: Common,
-    },
+    List(Box<list::List>),
     /// Add users from a file with the password hashes that they have: of bcrypt, passlib, Django,
     /// Werkzeug, Argon2 or scrypt
     Import(Box<import::Import>),
     /// Print all users, as import takes them
     Export(export::Export),
     /// Show one user, and how failed logins hold the account back
-    Show {
-        #[command(flatten)]
-        named: Named,
-        #[command(flatten)]
-        master: MasterKeySettings,
-    },
+    Show(show::Show),
     /// Forget a user's failed logins, so that the account is not held back any more
     Unlock {
         #[command(flatten)]
@@ -118,19 +114,21 @@ pub(super) enum Command {
     },
     /// Change what a user may have
     Set(set::Set),
+    /// Give a user another name; sessions and `sub` stay
+    Rename(rename::Rename),
     /// Set another password, which ends all sessions of the user
-    Passwd {
-        #[command(flatten)]
-        named: Named,
-        #[command(flatten)]
-        password: NewPassword,
-    },
+    Passwd(Box<passwd::Passwd>),
     /// Refuse a user from now on, and end all sessions
     Disable(Named),
     /// Accept a disabled user again
     Enable(Named),
     /// Delete a user and all sessions
-    Delete(Named),
+    Delete {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
 }
 
 /// Reads a role, which is shown where users are listed.
@@ -151,7 +149,12 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let now = Clock::System.now();
     match command {
         Command::Add { named, password, role, scope, mfa_required } => {
+            password.require_source()?;
             let store = open_store(&named.common.database).await?;
+            // Before the password is asked for. Whoever adds the name meanwhile is found when it is stored.
+            if store.perform(FindUser { username: named.name.clone() }).await?.is_some() {
+                return Err(taken(&named.name));
+            }
             let password_hash = password.read(&named.name)?;
             let user = AddUser {
                 id: random::user_id(),
@@ -165,11 +168,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             };
             add(&store, user, named.common.json).await
         }
-        Command::List { stats: false, common } => list(&common).await,
-        Command::List { stats: true, common } => stats::run(&common).await,
+        Command::List(options) => list::run(*options, now).await,
         Command::Import(options) => import::run(*options, now).await,
         Command::Export(options) => export::run(options).await,
-        Command::Show { named, master } => show(&named, &master, now).await,
+        Command::Show(options) => show::run(options, now).await,
         Command::Unlock { named, master } => {
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
@@ -178,22 +180,18 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             say(true, &named, done)
         }
         Command::Set(options) => set::run(options, now).await,
-        Command::Passwd { named, password } => {
-            let store = open_existing_store(&named.common.database).await?;
-            let user = find(&store, &named.name).await?;
-            let password_hash = password.read(&named.name)?;
-            // The sessions that are left end in the transaction that sets the password.
-            let ended = end_sessions_of_user(&store, &user.id, None, SESSIONS_AT_ONCE).await;
-            ended.map_err(|error| format!("{error}. The password was not changed"))?;
-            let change = ChangePassword { username: named.name.clone(), password_hash, now };
-            let changed = store.perform(change).await?;
-            say(changed, &named, "given another password; all sessions have ended")
-        }
+        Command::Rename(options) => rename::run(options).await,
+        Command::Passwd(options) => passwd::run(*options, now).await,
         Command::Disable(named) => set_disabled(named, true, now).await,
         Command::Enable(named) => set_disabled(named, false, now).await,
-        Command::Delete(named) => {
+        Command::Delete { named, confirmation } => {
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
+            confirmation.ask(&format!(
+                "The user {} will be deleted, and all sessions will end. Whoever gets the name later is another user, \
+                 with another sub; to keep a user out for a while, there is `jeton user disable`.",
+                named.name
+            ))?;
             // First no new session, then none at all, then no user.
             let username = named.name.clone();
             store.perform(SetUserDisabled { username, disabled: true, now }).await?;
@@ -205,41 +203,17 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 impl NewPassword {
+    /// Requires that there is somebody to ask, or that the password comes from standard input.
+    fn require_source(&self) -> Result<(), Failure> {
+        if self.password_stdin { Ok(()) } else { prompt::require_terminal() }
+    }
+
     /// Reads, checks and hashes a password.
     fn read(&self, username: &Username) -> Result<Secret, Failure> {
         let password = prompt::new_password(self.password_stdin)?;
         password_policy::check(&password, username.as_str(), self.allow_short_passwords)?;
         Ok(Secret::new(password::hash(&password, self.scrypt)?))
     }
-}
-
-/// A user with what failed logins do to the account.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    user: User,
-    /// Nothing where it cannot be told without the master key.
-    throttle: Option<AccountThrottle>,
-}
-
-async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Result<(), Failure> {
-    let store = open_existing_store(&named.common.database).await?;
-    let user = find(&store, &named.name).await?;
-    let throttle = administration::look(&store, &master.master_key_file, &user, now).await;
-    if let Err(problem) = &throttle {
-        // What there is to see without the master key is worth seeing.
-        output::error_line(&format!("Failed logins cannot be shown: {problem}"));
-    }
-    let throttle = throttle.ok();
-    if named.common.json {
-        output::json(&Shown { user, throttle });
-        return Ok(());
-    }
-    print(vec![user], false);
-    if let Some(throttle) = &throttle {
-        output::line(&describe(throttle));
-    }
-    Ok(())
 }
 
 fn describe(throttle: &AccountThrottle) -> String {
@@ -272,7 +246,7 @@ fn join(scopes: &[Scope]) -> Scope {
 async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     let (username, id) = (user.username.clone(), user.id.clone());
     if !store.perform(user).await? {
-        return Err(Failure(format!("there is a user {username} already: nothing was changed")));
+        return Err(taken(&username));
     }
     if json {
         output::json(&Added { username: username.as_str(), sub: id.as_str() });
@@ -282,50 +256,23 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(common: &Common) -> Result<(), Failure> {
-    let store = open_existing_store(&common.database).await?;
-    let mut users: Vec<User> = Vec::new();
-    let list = |user| {
-        users.push(user);
-        Ok(())
-    };
-    for_each(&store, list).await?;
-    print(users, common.json);
-    Ok(())
-}
-
-/// Looks at all users by name, a page at a time.
+/// Looks at users by name, after a name, a page at a time, until it has seen enough.
 async fn for_each(
     store: &Store,
-    mut look: impl FnMut(User) -> Result<(), Failure>,
+    filter: UserFilter,
+    mut after: Option<Username>,
+    mut look: impl FnMut(User) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
-    let mut after = None;
     loop {
-        let page = store.perform(ListUsers { after, limit: PAGE }).await?;
+        let page = store.perform(ListUsers { filter: filter.clone(), after, limit: PAGE }).await?;
         let Some(last) = page.last().map(|user| user.username.clone()) else { return Ok(()) };
         after = Some(last);
-        page.into_iter().try_for_each(&mut look)?;
+        for user in page {
+            if look(user)?.is_break() {
+                return Ok(());
+            }
+        }
     }
-}
-
-fn print(users: Vec<User>, json: bool) {
-    if json {
-        return output::json(&users);
-    }
-    let rows = users.into_iter().map(|user| {
-        let state = match (user.disabled_at, user.mfa_required_at) {
-            (Some(at), _) => format!("disabled {at}"),
-            (None, Some(_)) => "second factor required".to_owned(),
-            (None, None) => "enabled".to_owned(),
-        };
-        let scope = user.scope.map_or_else(|| "(any)".to_owned(), |scope| scope.to_string());
-        let last_login = user.last_login_at.map_or("never".to_owned(), |at| at.to_string());
-        let roles = user.roles.join(" ");
-        let (name, sub) = (user.username.to_string(), user.id.to_string());
-        [name, sub, state, scope, roles, user.created_at.to_string(), last_login]
-    });
-    let heading = ["NAME", "SUB", "STATE", "SCOPE", "ROLES", "ADDED", "LAST LOGIN"];
-    output::table(heading, &rows.collect::<Vec<_>>());
 }
 
 async fn find(store: &Store, name: &Username) -> Result<User, Failure> {
@@ -357,10 +304,13 @@ fn is_barred(user: &User) -> bool {
 async fn end_dead_sessions(store: &Store, user: &User) -> Result<(), Failure> {
     let ended = end_sessions_of_user(store, &user.id, None, 0).await;
     ended.map(drop).map_err(|error| {
-        Failure(format!(
-            "{error}. The user {} cannot log in and has no session that can be used; to finish, repeat the command",
-            user.username
-        ))
+        Failure::from(error).reworded(|text| {
+            format!(
+                "{text}. The user {} cannot log in and has no session that can be used; to finish, repeat the \
+                 command",
+                user.username
+            )
+        })
     })
 }
 
@@ -374,6 +324,10 @@ fn say(changed: bool, named: &Named, done: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+fn taken(name: &Username) -> Failure {
+    Failure::conflict(format!("there is a user {name} already: nothing was changed"))
+}
+
 fn unknown(name: &Username) -> Failure {
-    Failure(format!("there is no user {name}: see `jeton user list`"))
+    Failure::not_found(format!("there is no user {name}: see `jeton user list`"))
 }

@@ -36,7 +36,7 @@ impl Skipped {
     /// Makes the file, which only its owner can read: hashes are in it.
     pub(super) fn create(path: &Path, header: Option<&[String]>) -> Result<Self, Failure> {
         if header.is_some_and(|header| header.iter().any(|name| hides_formula(name))) {
-            return Err(Failure(
+            return Err(Failure::failed(
                 "a name in the header has a formula behind a semicolon or a bar, so --skip-bad cannot write a \
                  file that is safe in every spreadsheet: rename the column"
                     .to_owned(),
@@ -111,6 +111,6 @@ impl Skipped {
     }
 
     fn failure(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure(format!("cannot write to {} (--skip-bad): {error}", self.path.display()))
+        Failure::failed(format!("cannot write to {} (--skip-bad): {error}", self.path.display()))
     }
 }

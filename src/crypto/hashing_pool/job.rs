@@ -1,4 +1,4 @@
-//! What a hashing thread is given to do: jobs of which many can be computed at once.
+//! The work of a hashing thread: jobs, many of which can be computed at once.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use jeton_oauth::ScryptCost;
 use jeton_oauth::resource_owner::Password;
 use jeton_runtime::caller::CallerConnection;
 
-/// A password that is to be verified, and perhaps hashed anew then.
+/// A password to verify, and to hash again if the stored hash is to be replaced.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) password: Password,
-    /// What to verify against; the decoy if there is nothing.
+    /// The hash to verify against. Without one, the work of a new hash is done for nothing.
     pub(super) stored: Option<PasswordHash>,
     /// Whether the stored hash may be replaced.
     pub(super) replace: bool,
@@ -25,20 +25,20 @@ pub(super) struct Job {
     pub(super) replacement: Option<Replacement>,
 }
 
-/// The hash that is to be made in place of one that the password matched.
+/// The new hash that replaces one that the password matched.
 #[derive(Debug)]
 pub(super) struct Replacement {
     new: NewHash,
-    /// Since when it could be made.
+    /// When it could first have been computed.
     pub(super) since: Instant,
 }
 
-/// What jobs have in common that can be computed at once.
+/// What jobs must have in common to be computed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// scrypt of this cost, each in a lane or two.
+    /// scrypt of this cost, each job in one or two lanes.
     Lanes(ScryptCost),
-    /// Nothing: it is computed by itself.
+    /// Nothing: such a job is computed alone.
     Alone,
 }
 
@@ -57,7 +57,7 @@ impl Job {
         }
     }
 
-    /// The part of a batch that it takes.
+    /// The part of a batch that the job takes, from 0 to 1.
     pub(super) fn share(&self, limits: &HashingLimits) -> f64 {
         let Kind::Lanes(cost) = self.kind(limits.cost) else { return 1.0 };
         #[expect(clippy::cast_precision_loss, reason = "both are small")]
@@ -65,17 +65,16 @@ impl Job {
         share
     }
 
-    /// Whether nobody waits for it, or its turn comes too late.
+    /// Whether its caller hung up, or it has waited too long.
     pub(super) fn is_out(&self, deadline: Duration) -> bool {
         self.caller.is_gone() || self.asked_at.elapsed() > deadline
     }
 
-    /// The function that its verification computes.
     pub(super) fn function(&self) -> &'static str {
         self.stored.as_ref().map_or("scrypt", PasswordHash::function)
     }
 
-    /// Answers it; or returns it, if the hash is to be replaced before.
+    /// Answers the job, or returns it if the hash must be replaced first.
     pub(super) fn go_on(mut self, hashed: Hashed, cost: ScryptCost) -> Option<Self> {
         let verification = match hashed {
             Hashed::Made(text) => Verification { matches: true, replacement: Some(text) },
@@ -94,55 +93,52 @@ impl Job {
         None
     }
 
-    /// Answers it. The caller may have gone meanwhile; there is nobody left to tell then.
+    /// Answers the job. If the caller has gone meanwhile, nobody receives the answer.
     pub(super) fn answer(self, answer: Result<Verification, NotVerified>) {
         self.reply.send(answer).ok();
     }
 }
 
-/// What a thread computes at once.
+/// The jobs that a thread computes at once.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) jobs: Vec<Job>,
     kind: Kind,
-    /// How many lanes are free.
-    room: usize,
+    free_lanes: usize,
     new: ScryptCost,
 }
 
 impl Batch {
-    /// One that begins with this job.
     pub(super) fn of(first: Job, limits: &HashingLimits) -> Self {
         let kind = first.kind(limits.cost);
         let lanes = match kind {
             Kind::Lanes(cost) => limits.lanes(cost),
             Kind::Alone => 0,
         };
-        let room = lanes.saturating_sub(first.hashing().lanes());
-        Self { jobs: vec![first], kind, room, new: limits.cost }
+        let free_lanes = lanes.saturating_sub(first.hashing().lanes());
+        Self { jobs: vec![first], kind, free_lanes, new: limits.cost }
     }
 
-    /// Whether a job can be computed with those that are in it; room for it is then kept.
+    /// Whether the job can be computed in this batch. If so, its lanes are reserved.
     pub(super) fn has_room_for(&mut self, job: &Job) -> bool {
         let lanes = job.hashing().lanes();
-        let has_room = lanes <= self.room && job.kind(self.new) == self.kind;
-        self.room -= if has_room { lanes } else { 0 };
+        let has_room = lanes <= self.free_lanes && job.kind(self.new) == self.kind;
+        self.free_lanes -= if has_room { lanes } else { 0 };
         has_room
     }
 
-    /// Whether all lanes are taken.
     pub(super) fn is_full(&self) -> bool {
-        self.room == 0
+        self.free_lanes == 0
     }
 
-    /// Takes of these, in their order, as many as there is room for.
+    /// Takes jobs from the front for as long as they fit.
     pub(super) fn take(&mut self, jobs: &mut VecDeque<Job>) {
         while let Some(job) = jobs.pop_front_if(|job| self.has_room_for(job)) {
             self.jobs.push(job);
         }
     }
 
-    /// The work itself: what came of each job.
+    /// Computes the batch, and returns the result of each job.
     pub(super) fn compute(&self, memory: &mut HashingMemory) -> Vec<Hashed> {
         match self.kind {
             Kind::Lanes(cost) => {

@@ -1,4 +1,4 @@
-//! What the pool counts.
+//! The metrics of the pool.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,29 +9,29 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::job::Batch;
 use crate::password::PasswordHash;
 
-/// What verifications are counted by.
+/// The label by which verifications are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FunctionLabels {
     /// `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
     pub function: &'static str,
 }
 
-/// What the pool tells of itself.
+/// The metrics of the pool.
 #[derive(Clone, Debug)]
 pub struct HashingMetrics {
     /// Logins that wait for their turn.
     pub queue_depth: Gauge,
-    /// Seconds from asking to the start of the hash.
+    /// Seconds that a login waited before its hash was begun.
     pub wait: Histogram,
     /// Seconds that a batch took.
     pub duration: Histogram,
-    /// How many were computed in a batch.
+    /// How many jobs a batch had.
     pub batch_size: Histogram,
-    /// Verifications done, by what was computed.
+    /// Verifications, by the function that was computed.
     pub verified: Family<FunctionLabels, Counter>,
     /// Logins refused because the wait would have been too long.
     pub refused: Counter,
-    /// Logins dropped because the caller had hung up.
+    /// Logins dropped because the caller hung up.
     pub abandoned: Counter,
 }
 
@@ -39,7 +39,7 @@ impl HashingMetrics {
     pub(super) fn new() -> Self {
         let verified = Family::default();
         for function in PasswordHash::FUNCTIONS {
-            // What was never counted would be missing, and not 0.
+            // A counter that was never incremented would be missing instead of 0.
             drop(verified.get_or_create(&FunctionLabels { function }));
         }
         let seconds = || Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0]);
@@ -54,7 +54,6 @@ impl HashingMetrics {
         }
     }
 
-    /// Counts a batch that was computed.
     pub(super) fn count_batch(&self, batch: &Batch, seconds: f64) {
         self.duration.observe(seconds);
         #[expect(clippy::cast_precision_loss, reason = "it is small")]

@@ -1,19 +1,16 @@
-//! Password hashing under load: a fixed number of threads, a fixed amount of memory, a bounded
-//! wait.
+//! Password hashing under load: a fixed number of threads, a fixed amount of memory, a bounded wait.
 //!
-//! A hash is a thousand times dearer than anything else this service does. So it never runs on
-//! the async runtime, and a login that could not be served in time is refused before it costs
-//! anything, which keeps the ones that are served fast.
+//! A hash costs a thousand times as much as anything else that this service does. So it never runs on the async
+//! runtime. A login that could not be served in time is refused before it costs anything, which keeps the others fast.
 //!
 //! A thread computes several hashes at once, each in a lane of the processor's vectors: eight take twice as long as
-//! one. A thread that is free starts with what waits, and waits for no more. So batches are as large as the load
-//! is.
+//! one. A free thread starts with the jobs that wait, and does not wait for more. So batches are as large as the load.
 //!
-//! Clients take turns (`queue`), so no flood of one takes the turn of another. The first in the queue decides what a
-//! batch computes; those after it that cost the same join it, in their turns.
+//! Clients take turns (`queue`), so a flood of one client does not take the turns of another. The first job in the
+//! queue decides what a batch computes. Later jobs of the same cost join it, in their turns.
 //!
-//! Each thread reserves its memory when it starts, so what all of them take together is known beforehand. It
-//! gives back what it used when it had nothing to do for a while.
+//! Each thread reserves its memory when it starts, so the total is known beforehand. After a while without work it
+//! gives back what it used.
 
 mod job;
 mod metrics;
@@ -36,57 +33,57 @@ pub use metrics::{FunctionLabels, HashingMetrics};
 use queue::Queue;
 pub use queue::Requester;
 
-/// How fast scrypt is assumed to fill memory until it was measured, in octets per second.
+/// How fast scrypt fills memory, in octets per second. It is assumed until it was measured.
 const ASSUMED_SPEED: f64 = 512e6;
-/// The weight of the newest batch in the running mean of durations.
+/// The weight of the newest batch in the running means of durations.
 const NEWEST_WEIGHT: f64 = 0.2;
-/// The longest queue, whatever the prediction says.
+/// The longest queue, whatever wait is predicted.
 const QUEUE_LENGTH_MAX: usize = 4_096;
 
-/// How soon a thread without work wipes its memory. Those whom it has just answered may come back sooner, and the next
-/// hash overwrites the same.
+/// How long an idle thread waits before it wipes its memory. The callers that it has answered may come back sooner, and
+/// the next hash overwrites the same memory.
 const WIPED_AFTER: Duration = Duration::from_millis(50);
-/// For how long hashes that are to be replaced gather, as long as passwords wait to be verified. They fill a batch
-/// sooner or later; one by one, each would take as long.
+/// How long replacements of hashes gather while passwords wait to be verified. Together they fill a batch; one by one,
+/// each would take as long as a batch.
 const GATHERING: Duration = Duration::from_millis(500);
 
-/// What one verification found.
+/// The result of a verification.
 #[derive(Debug)]
 pub struct Verification {
-    /// Whether the password is the one that was hashed.
+    /// Whether the password matches the hash.
     pub matches: bool,
-    /// What to store in place of the hash, if the password matched one that is not as new ones are.
+    /// The hash to store instead, if the password matched and the stored hash is not as new ones are.
     pub replacement: Option<String>,
 }
 
 /// Why a password was not verified.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotVerified {
-    /// It would have had to wait longer than the deadline; better come back after this long.
+    /// It would have had to wait longer than the deadline.
     Overloaded {
-        /// When the queue will have emptied.
+        /// After how long the caller should try again.
         retry_after: Seconds,
     },
-    /// The caller hung up before it was its turn.
+    /// The caller hung up before its turn.
     CallerGone,
     /// The hashing thread failed.
     Failed,
 }
 
-/// How the pool is laid out.
+/// The size and the limits of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct HashingLimits {
     /// How many threads hash.
     pub threads: usize,
-    /// What computes scrypt in each of them.
+    /// The kernel that computes scrypt.
     pub kernel: Kernel,
-    /// The memory of one of them, for all that it computes at once, in octets.
+    /// The memory of each thread, for all that it computes at once, in octets.
     pub memory_per_thread: u64,
     /// The longest wait for a turn.
     pub deadline: Duration,
     /// How long a thread without work keeps its memory.
     pub memory_idle: Duration,
-    /// The cost of new hashes, and of the decoy.
+    /// The cost of new hashes, and of the work done without a stored hash.
     pub cost: ScryptCost,
 }
 
@@ -109,7 +106,7 @@ struct Shared {
     state: Mutex<State>,
     work: Condvar,
     limits: HashingLimits,
-    /// For how long hashes that are to be replaced gather.
+    /// [`GATHERING`], but in tests.
     gathering: Duration,
     metrics: HashingMetrics,
 }
@@ -117,12 +114,11 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     jobs: Queue<Job>,
-    /// Those whose password is right and whose hash is to be replaced. They have had their turn.
+    /// Jobs whose password matched and whose hash is to be replaced. They have had their turn.
     to_replace: VecDeque<Job>,
-    /// How many batches are being computed.
     running: usize,
     closed: bool,
-    /// What a batch takes, and one of which all lanes are taken.
+    /// The mean duration of a batch, and that of a batch whose lanes are all taken.
     mean_seconds: f64,
     full_seconds: f64,
 }
@@ -131,7 +127,7 @@ impl HashingPool {
     /// Starts the threads.
     ///
     /// # Errors
-    /// What the system says if it has no threads left, or not so much memory.
+    /// The system does not have the threads or the memory, or this processor computes wrong hashes.
     pub fn start(limits: HashingLimits, health: &Health) -> std::io::Result<Self> {
         let pool = Self { shared: Arc::new(Shared::new(limits)) };
         for number in 0..limits.threads {
@@ -139,7 +135,7 @@ impl HashingPool {
             let memory = HashingMemory::reserve_for(limits.kernel, limits.memory_per_thread);
             let mut memory = memory.map_err(std::io::Error::other)?;
             if number == 0 {
-                // The others compute in the same way.
+                // The other threads compute in the same way.
                 memory.test().map_err(std::io::Error::other)?;
             }
             supervise_thread(format!("hashing-{number}"), health, move || {
@@ -150,24 +146,24 @@ impl HashingPool {
         Ok(pool)
     }
 
-    /// How the pool is laid out.
+    /// The size and the limits of the pool.
     #[must_use]
     pub fn limits(&self) -> &HashingLimits {
         &self.shared.limits
     }
 
-    /// What the pool tells of itself.
+    /// The metrics of the pool.
     #[must_use]
     pub fn metrics(&self) -> &HashingMetrics {
         &self.shared.metrics
     }
 
-    /// Verifies a password against a stored hash; without one, does the work of a new one for nothing. A
-    /// hash of another kind or cost is replaced only where `replace` says so: who may not log in must not learn from the
+    /// Verifies a password against a stored hash. Without one, it does the work of a new hash for nothing. A hash of
+    /// another kind or cost is replaced only if `replace` is true: a user who may not log in must not learn from the
     /// time of a second hash that the password was right.
     ///
     /// # Errors
-    /// [`NotVerified`]: nothing was computed and nothing is known of the password.
+    /// [`NotVerified`]: nothing was computed, and nothing is known about the password.
     pub async fn verify(
         &self,
         password: Password,
@@ -197,7 +193,7 @@ impl Shared {
         #[expect(clippy::cast_precision_loss, reason = "a first guess needs no precision")]
         let mean_seconds = work as f64 / ASSUMED_SPEED;
         let (jobs, to_replace) = (Queue::new(), VecDeque::new());
-        // As it was measured of eight lanes; of fewer it is less.
+        // Measured with eight lanes. Fewer lanes take less.
         let full_seconds = if limits.lanes(limits.cost) > 1 { 2.0 } else { 1.0 } * mean_seconds;
         let (running, closed) = (0, false);
         let state = State { jobs, to_replace, running, closed, mean_seconds, full_seconds };
@@ -210,7 +206,7 @@ impl Shared {
         }
     }
 
-    /// The queue and its state. A thread that panicked outside has not left it half-changed.
+    /// The queue and its state. Threads panic only outside of this lock, so the state is never half-changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +217,7 @@ impl Shared {
         let mut state = self.lock();
         let is_full = |state: &State| state.jobs.len() >= QUEUE_LENGTH_MAX;
         if state.predicted_wait(&requester, &self.limits) > deadline || is_full(&state) {
-            // Those who hung up hold no place.
+            // A job whose caller hung up takes no place.
             for job in state.jobs.take_out(|waiting| waiting.caller.is_gone()) {
                 self.abandon(job);
             }
@@ -229,7 +225,7 @@ impl Shared {
         let wait = state.predicted_wait(&requester, &self.limits);
         let mut has_room = wait <= deadline;
         if has_room && is_full(&state) {
-            // A job of the client that is flooded is evicted for those of others.
+            // The last job of the client with the most jobs is evicted.
             let last = state.jobs.evict(&requester);
             has_room = last.is_some();
             if let Some(last) = last {
@@ -250,14 +246,12 @@ impl Shared {
         Ok(())
     }
 
-    /// What each thread does.
     fn work_until_closed(&self, memory: &mut HashingMemory) {
         while let Some(batch) = self.next(memory) {
             self.run(batch, memory);
         }
     }
 
-    /// Computes a batch and answers its jobs.
     fn run(&self, batch: Batch, memory: &mut HashingMemory) {
         let running = Running(self);
         let started = Instant::now();
@@ -273,20 +267,19 @@ impl Shared {
         }
     }
 
-    /// Answers the jobs of a batch. Those whose hash is to be replaced wait for another batch, after the others
-    /// were answered.
+    /// Answers the jobs of a batch, except those whose hash is to be replaced. They wait for another batch.
     fn go_on(&self, batch: Batch, hashed: Vec<Hashed>) {
         let cost = self.limits.cost;
         let jobs = batch.jobs.into_iter().zip(hashed);
         let to_replace: Vec<_> = jobs.filter_map(|(job, hashed)| job.go_on(hashed, cost)).collect();
-        // This thread looks for its next batch at once, so no other need be told.
+        // This thread takes its next batch now, so no other thread need be notified.
         self.lock().to_replace.extend(to_replace);
     }
 
-    /// Waits until a job is there or the pool is closed. What hashes have left is wiped when nothing came for
-    /// a moment, and the memory is given back when nothing came for `memory_idle`.
+    /// Waits until there is a job, or the pool is closed. After a moment without work it wipes what hashes left behind.
+    /// After `memory_idle` it gives the memory back.
     fn wait_for_work(&self, memory: &mut HashingMemory) -> MutexGuard<'_, State> {
-        // The lock is free meanwhile: nobody who comes then waits for this thread, if there is another.
+        // The lock is free meanwhile. So a job that comes then waits for this thread only if there is no other.
         if let Some(state) = self.wait_for(WIPED_AFTER) {
             return state;
         }
@@ -299,7 +292,7 @@ impl Shared {
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same for so long.
+    /// Waits for work, but no longer than this; `None` if none came.
     fn wait_for(&self, time: Duration) -> Option<MutexGuard<'_, State>> {
         let is_idle = |state: &mut State| state.is_idle();
         let waited = self.work.wait_timeout_while(self.lock(), time, is_idle);
@@ -307,7 +300,6 @@ impl Shared {
         (!waited.timed_out()).then_some(state)
     }
 
-    /// Answers a job whose caller hung up.
     fn abandon(&self, job: Job) {
         self.metrics.abandoned.inc();
         job.answer(Err(NotVerified::CallerGone));
@@ -319,7 +311,7 @@ impl Shared {
         job.answer(Err(NotVerified::Overloaded { retry_after: Seconds::new(1) }));
     }
 
-    /// A job whose turn has come, unless nobody waits for it any more or it comes too late.
+    /// Begins a job whose turn has come. `None` if its caller hung up or it has waited too long; then it is answered.
     fn begin(&self, job: Job) -> Option<Job> {
         if job.replacement.is_some() {
             return Some(job);
@@ -330,7 +322,7 @@ impl Shared {
         }
         let waited = job.asked_at.elapsed();
         if waited > self.limits.deadline {
-            // Others went first who came later: the answer is the same as if that had been known.
+            // Jobs that came later went first. The answer is the one that it would have got if that had been known.
             self.refuse(job);
             return None;
         }
@@ -338,8 +330,7 @@ impl Shared {
         Some(job)
     }
 
-    /// Waits for the next job that is to be done, takes what can be computed with it, and counts that as running;
-    /// `None` when the pool is closed.
+    /// Waits for the next job, batches others with it, and counts the batch as running. `None` when the pool is closed.
     fn next(&self, memory: &mut HashingMemory) -> Option<Batch> {
         let mut state = self.wait_for_work(memory);
         loop {
@@ -360,8 +351,7 @@ impl Shared {
         }
     }
 
-    /// The job that the next batch begins with. Hashes that are to be replaced gather while passwords wait to be
-    /// verified, but not for long.
+    /// The first job of the next batch. Replacements gather while passwords wait to be verified, but not for long.
     fn first(&self, state: &mut State) -> Option<Job> {
         let is_full = state.to_replace.len() >= self.limits.lanes(self.limits.cost);
         let longest = state.to_replace.front().and_then(|job| job.replacement.as_ref());
@@ -373,7 +363,7 @@ impl Shared {
         }
     }
 
-    /// The batch of a job and those that can be computed with it.
+    /// A batch of this job and of those that can be computed with it.
     fn fill(&self, first: Job, state: &mut State) -> Batch {
         let mut batch = Batch::of(first, &self.limits);
         batch.take(&mut state.to_replace);
@@ -385,7 +375,7 @@ impl Shared {
     }
 }
 
-/// A batch that is being computed: counted until dropped, also by a panic.
+/// Counts a batch as running until it is dropped, even by a panic.
 struct Running<'a>(&'a Shared);
 
 impl Drop for Running<'_> {
@@ -399,21 +389,20 @@ impl State {
         self.jobs.is_empty() && self.to_replace.is_empty() && !self.closed
     }
 
-    /// How long a job that came now of this requester would wait, in seconds.
+    /// How long a job of this requester that came now would wait, in seconds.
     fn predicted_wait(&self, requester: &Requester, limits: &HashingLimits) -> f64 {
         let ahead = self.to_replace.iter().chain(self.jobs.ahead(requester));
-        // It joins the last batch, unless that is full.
+        // The job joins the last batch, unless that is full.
         let batches = ahead.map(|job| job.share(limits)).sum::<f64>().floor();
         #[expect(clippy::cast_precision_loss, reason = "both are small")]
         let (running, threads) = (self.running as f64, limits.threads as f64);
-        // One thread is the one that it waits for; the others that are free take what is ahead.
+        // One thread is for the job itself. The other free threads take what is ahead of it.
         let free = threads - 1.0 - running;
         let rest_of_running = (-free).max(0.0) * self.mean_seconds;
         let before = (batches - free.max(0.0)).max(0.0) * self.full_seconds;
         (rest_of_running + before) / threads
     }
 
-    /// Takes note of how long a batch took.
     fn learn(&mut self, seconds: f64, is_full: bool) {
         self.mean_seconds += NEWEST_WEIGHT * (seconds - self.mean_seconds);
         if is_full {

@@ -1,9 +1,7 @@
-//! Who is next: clients take turns, and within a client those go first who come from where they came from
-//! before. So a client that is flooded keeps nobody waiting but its own, and of these those whom it does not
-//! know.
+//! The order of jobs. Clients take turns, and within a client, logins from known origins go first. So a flood of one
+//! client delays only that client's logins, and of those only the ones from unknown origins.
 //!
-//! Jobs that are computed together are taken in the same turns. A job that does not fit in is left where it is,
-//! and its client keeps its turn.
+//! Jobs of a batch are taken in the same turns. A job that does not fit stays, and its client keeps its turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -15,20 +13,20 @@ use jeton_oauth::ClientId;
 pub struct Requester {
     /// The client that asks.
     pub client: ClientId,
-    /// Whether the account logged in from the same origin lately.
+    /// Whether the account knows the origin, because it logged in from there recently.
     pub known: bool,
 }
 
-/// What waits, by clients.
+/// The waiting jobs, by client.
 #[derive(Debug)]
 pub(super) struct Queue<J> {
     waiting: HashMap<ClientId, OfClient<J>>,
-    /// The clients that something waits for, each once, in the order of their turns.
+    /// The clients with waiting jobs, each once, in the order of their turns.
     turns: VecDeque<ClientId>,
     length: usize,
 }
 
-/// What waits for one client, which is never nothing.
+/// The waiting jobs of one client; there is at least one.
 #[derive(Debug)]
 struct OfClient<J> {
     known: VecDeque<J>,
@@ -45,7 +43,7 @@ impl<J> OfClient<J> {
         self.known.iter().chain(&self.unknown)
     }
 
-    /// Takes the first that fits, and says whether it was the first of all.
+    /// Takes the first job that fits, and says whether it was the first of all.
     fn take_first(&mut self, fits: &mut impl FnMut(&J) -> bool) -> Option<(J, bool)> {
         let place = self.iter().position(fits)?;
         let known = self.known.len();
@@ -56,7 +54,7 @@ impl<J> OfClient<J> {
         Some((job?, place == 0))
     }
 
-    /// The last that is served, the first to be evicted.
+    /// Takes the job that would be served last, which is the first to be evicted.
     fn pop_last(&mut self) -> Option<J> {
         self.unknown.pop_back().or_else(|| self.known.pop_back())
     }
@@ -75,7 +73,7 @@ impl<J> Queue<J> {
         self.length == 0
     }
 
-    /// What would be served before one that came now, if no more came.
+    /// The jobs that would be served before a job that came now, if no more came.
     pub(super) fn ahead(&self, requester: &Requester) -> impl Iterator<Item = &J> {
         let own = self.waiting.get(&requester.client);
         let unknown = own.filter(|_| !requester.known).map(|own| &own.unknown);
@@ -92,12 +90,11 @@ impl<J> Queue<J> {
             self.turns.push_back(client.clone());
             OfClient { known: VecDeque::new(), unknown: VecDeque::new() }
         });
-        let line = if known { &mut own.known } else { &mut own.unknown };
-        line.push_back(job);
+        let jobs = if known { &mut own.known } else { &mut own.unknown };
+        jobs.push_back(job);
         self.length += 1;
     }
 
-    /// Takes the next.
     pub(super) fn pop(&mut self) -> Option<J> {
         let client = self.turns.pop_front()?;
         let own = self.waiting.get_mut(&client)?;
@@ -111,9 +108,9 @@ impl<J> Queue<J> {
         job
     }
 
-    /// Takes all that fit with what was just taken: of each client in its turn the first that fits, and so on
-    /// until none does. A client whose next job did not fit keeps its turn, whatever else was taken of it; the
-    /// others come after those, in the order of their turns.
+    /// Takes all jobs that fit beside the one just taken: of each client in turn the first that fits, again and again
+    /// until none fits. A client whose next job did not fit keeps its turn, even if other jobs of it were taken. The
+    /// other clients come after those, in the order of their turns.
     pub(super) fn pop_fitting(&mut self, mut fits: impl FnMut(&J) -> bool) -> Vec<J> {
         let mut taken = Vec::new();
         let mut round: VecDeque<_> =
@@ -140,8 +137,7 @@ impl<J> Queue<J> {
         taken
     }
 
-    /// Takes the last of the client that has most, to make room for this turn; `None` if its own client has
-    /// as many.
+    /// Takes the last job of the client with the most jobs. `None` if the requester's client would then have as many.
     pub(super) fn evict(&mut self, requester: &Requester) -> Option<J> {
         let own = self.waiting.get(&requester.client).map_or(0, OfClient::len);
         let (client, most) = self.waiting.iter_mut().max_by_key(|(_, other)| other.len())?;
@@ -153,13 +149,12 @@ impl<J> Queue<J> {
         most.pop_last()
     }
 
-    /// Takes out what this says.
     pub(super) fn take_out(&mut self, is_out: impl Fn(&J) -> bool) -> Vec<J> {
         let mut out = Vec::new();
         for own in self.waiting.values_mut() {
-            for line in [&mut own.known, &mut own.unknown] {
-                let (gone, waiting): (VecDeque<_>, _) = line.drain(..).partition(&is_out);
-                *line = waiting;
+            for jobs in [&mut own.known, &mut own.unknown] {
+                let (gone, waiting): (VecDeque<_>, _) = jobs.drain(..).partition(&is_out);
+                *jobs = waiting;
                 out.extend(gone);
             }
         }
@@ -195,8 +190,8 @@ mod tests {
         assert!(queue.is_empty() && queue.waiting.is_empty() && queue.turns.is_empty());
     }
 
-    /// However much one client is flooded, those of another wait for one of its logins each, and known
-    /// origins of the flooded one for none of its unknown callers.
+    /// However large the flood of one client is, a login of another client waits for one login of the flood at a time.
+    /// A login from a known origin waits for none from unknown origins.
     #[test]
     fn a_flood_of_one_client_takes_no_turn_of_another() {
         for flood in [15, 50 * 15, 4_000] {
@@ -216,9 +211,9 @@ mod tests {
         }
     }
 
-    /// What is said to be ahead is what is served before, if no more come.
+    /// The jobs that are said to be ahead are served before, if no more come.
     #[test]
-    fn who_is_ahead_is_served_before() {
+    fn jobs_ahead_are_served_before() {
         for (own, known) in [("a", false), ("a", true), ("b", false), ("b", true), ("c", false)] {
             let mut queue = Queue::new();
             for (client, known, count) in [("a", false, 5), ("b", true, 2), ("b", false, 2)] {
@@ -233,7 +228,7 @@ mod tests {
         }
     }
 
-    /// The jobs of a batch of at most so many, of which the first letter says what they are.
+    /// A batch of at most `most` jobs. The first letter of a job is its kind.
     fn batch(queue: &mut Queue<&'static str>, most: usize) -> Vec<&'static str> {
         let Some(first) = queue.pop() else { return Vec::new() };
         let mut room = most - 1;
@@ -274,7 +269,6 @@ mod tests {
         }
     }
 
-    /// Those that do not fit keep their places, so the next batch starts from them.
     #[test]
     fn a_job_that_does_not_fit_is_the_first_of_the_next_batch() {
         let mut queue = filled(&[
@@ -292,8 +286,7 @@ mod tests {
         assert!(queue.is_empty() && queue.turns.is_empty());
     }
 
-    /// However many fit with each other, each that does not is the first of a batch after as many batches as there
-    /// are clients.
+    /// However many jobs fit together, another one begins a batch after at most as many batches as there are clients.
     #[test]
     fn a_flood_of_equals_does_not_starve_another_kind() {
         let mut queue = Queue::new();
@@ -309,7 +302,7 @@ mod tests {
         assert_eq!(queue.len(), 1_000 - 4 * 8);
     }
 
-    /// A full batch takes of each client what its turns give it.
+    /// A full batch takes from each client what its turns give it.
     #[test]
     fn a_flood_takes_no_lane_of_another_client() {
         let mut queue = Queue::new();
@@ -327,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn the_client_with_most_gives_way_when_all_places_are_taken() {
+    fn a_job_of_the_client_with_most_is_evicted_from_a_full_queue() {
         let mut queue = Queue::new();
         queue.push(requester("a", true), "known");
         for job in ["a1", "a2"] {

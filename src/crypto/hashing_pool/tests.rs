@@ -1,4 +1,4 @@
-//! The pool by its rules: most of it without threads, one step at a time.
+//! Tests of the pool, mostly without threads and one step at a time.
 
 use super::*;
 use crate::password;
@@ -67,7 +67,7 @@ async fn a_caller_that_has_gone_costs_no_hash() {
     assert_eq!((pool.metrics().abandoned.get(), verified(&pool)), (1, 0));
 }
 
-/// A pool without threads: it moves only by what comes, and by [`Threadless::step`].
+/// A pool without threads. It does something only when a job comes, and in [`Threadless::step`].
 struct Threadless {
     shared: Shared,
     memory: HashingMemory,
@@ -81,7 +81,7 @@ impl Threadless {
         let limits = limits(deadline);
         let memory = HashingMemory::reserve_for(limits.kernel, limits.memory_per_thread);
         let (mut shared, waiting) = (Shared::new(limits), Waiting::default());
-        // However slow the machine is.
+        // So that the speed of the machine does not matter.
         shared.gathering = Duration::MAX;
         Self { shared, memory: memory.expect("memory"), waiting }
     }
@@ -100,7 +100,7 @@ impl Threadless {
         self.shared.admit(requester_of(client), job).map(|()| answer)
     }
 
-    /// As if so many batches were being computed, and each took so many seconds.
+    /// As if this many batches were being computed, and each took this many seconds.
     fn set_busy(&self, running: usize, seconds: f64) {
         let mut state = self.shared.lock();
         (state.running, state.mean_seconds, state.full_seconds) = (running, seconds, seconds);
@@ -110,7 +110,7 @@ impl Threadless {
         self.admit(client, stored, password, self.waiting.caller()).expect("room")
     }
 
-    /// Does what a thread does once; how many jobs were in its batch.
+    /// Does what a thread does once, and returns how many jobs the batch had.
     fn step(&mut self) -> usize {
         let batch = self.shared.next(&mut self.memory).expect("something to do");
         let size = batch.jobs.len();
@@ -135,7 +135,7 @@ fn is_wrong(answer: &mut Answer) -> bool {
     found.is_some_and(|found| !found.matches)
 }
 
-/// Who hung up makes room for others, and is told and counted as who hung up.
+/// A caller that hung up makes room for others. Its job is answered and counted as abandoned.
 #[test]
 fn callers_that_have_gone_make_room_in_a_full_queue() {
     let pool = Threadless::new(Duration::from_secs(3));
@@ -155,14 +155,14 @@ fn callers_that_have_gone_make_room_in_a_full_queue() {
 }
 
 #[test]
-fn what_waits_is_computed_at_once_and_one_alone_at_once_too() {
+fn waiting_jobs_share_a_batch_and_a_lone_job_does_not_wait() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let (lanes, current) = (pool.shared.limits.lanes(COST), hashed("password", COST.ln));
     assert!(lanes > 1, "every kernel has lanes");
     let mut alone = pool.ask("client", None, "password");
     assert_eq!(pool.step(), 1, "it waits for no company");
     assert!(is_wrong(&mut alone));
-    // A user, one that there is not, and a wrong password are computed in the same lanes.
+    // A known user, an unknown user and a wrong password are computed in the same lanes.
     let mut right = pool.ask("client", Some(&current), "password");
     let others = (1..2 * lanes)
         .map(|number| pool.ask("client", Some(&current).filter(|_| number % 2 == 0), "Password"));
@@ -174,7 +174,7 @@ fn what_waits_is_computed_at_once_and_one_alone_at_once_too() {
     assert!(pool.shared.lock().is_idle());
 }
 
-/// A password that has another form takes two lanes.
+/// A password with two forms takes two lanes.
 #[test]
 fn both_forms_of_a_password_are_verified_in_lanes() {
     let mut pool = Threadless::new(Duration::from_mins(1));
@@ -199,7 +199,7 @@ fn other_costs_and_functions_have_their_turns() {
     }
     let of_other = [Some(&bcrypt), Some(&old), Some(&bcrypt), None];
     let mut answers = of_other.map(|stored| pool.ask("other", stored, "wrong"));
-    // The last one fits in with the flood.
+    // The last one fits into the batch of the flood.
     assert_eq!(pool.step(), lanes);
     assert!(is_wrong(&mut answers[3]));
     for answer in &mut answers[..3] {
@@ -210,9 +210,9 @@ fn other_costs_and_functions_have_their_turns() {
     assert!(pool.shared.lock().is_idle());
 }
 
-/// Who is right and whose hash is replaced waits for that; nobody else does.
+/// Only a caller whose password is right and whose hash is replaced waits for the replacement.
 #[test]
-fn answers_go_before_the_hashes_that_replace_others() {
+fn others_are_answered_before_a_hash_is_replaced() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let old = hashed("password", 4);
     let mut right = pool.ask("client", Some(&old), "password");
@@ -238,7 +238,7 @@ fn hashes_that_replace_others_share_a_batch() {
     assert_eq!(pool.step(), lanes, "all of them are made at once");
     assert_eq!(pool.step(), 1);
     assert!(is_wrong(&mut last));
-    // With room left, verifications of the same cost join them.
+    // Verifications of the same cost join them in the free lanes.
     let mut right = pool.ask("client", Some(&old[0]), "password");
     assert_eq!(pool.step(), 1);
     let mut unknown = pool.ask("client", None, "password");
@@ -249,7 +249,7 @@ fn hashes_that_replace_others_share_a_batch() {
 #[test]
 fn a_panic_fails_the_jobs_of_its_batch_alone() {
     let mut pool = Threadless::new(Duration::from_mins(1));
-    // More than the memory that there is, which no stored hash may ask for.
+    // It needs more memory than there is, which no stored hash may do.
     let dear = PasswordHash::parse(
         &format!("$scrypt$ln=15,r=8,p=1${}${}", "A".repeat(22), "A".repeat(43)),
         u64::MAX,
@@ -264,7 +264,7 @@ fn a_panic_fails_the_jobs_of_its_batch_alone() {
 }
 
 #[test]
-fn those_who_hang_up_or_come_too_late_take_no_lane() {
+fn jobs_whose_callers_hung_up_take_no_lane() {
     let mut pool = Threadless::new(Duration::from_mins(1));
     let lanes = pool.shared.limits.lanes(COST);
     let mut first = pool.ask("client", None, "password");
@@ -277,10 +277,9 @@ fn those_who_hang_up_or_come_too_late_take_no_lane() {
     assert_eq!(pool.shared.metrics.abandoned.get(), 1);
 }
 
-/// Lanes that are all taken take longer than one: what waits behind them is told so, however short the batches were
-/// before.
+/// A full batch takes longer than one job. The predicted wait includes that, however short earlier batches were.
 #[test]
-fn full_batches_are_expected_to_take_as_long_as_full_ones() {
+fn the_predicted_wait_knows_how_long_a_full_batch_takes() {
     let pool = Threadless::new(Duration::from_mins(1));
     let limits = &pool.shared.limits;
     let predicted = || pool.shared.lock().predicted_wait(&requester(), limits);
@@ -297,7 +296,7 @@ fn full_batches_are_expected_to_take_as_long_as_full_ones() {
     assert!((predicted() - 2.5).abs() < 1e-3, "{}", predicted());
 }
 
-/// Of fifty times as many as are computed at once those get in whose turn comes in time.
+/// Of fifty times as many jobs as are computed at once, those are admitted whose turn comes in time.
 #[test]
 fn admission_counts_batches() {
     for threads in [1, 2, 3] {
@@ -308,11 +307,11 @@ fn admission_counts_batches() {
         pool.set_busy(threads, 1.0);
         let admit = || pool.admit("client", None, "password", pool.waiting.caller());
         let admitted = (0..50 * places).map_while(|_| admit().ok()).count();
-        // One batch of each thread is under way; one waits for each second of the deadline.
+        // Each thread is computing one batch, and one batch waits for each second of the deadline.
         assert_eq!(admitted, 3 * places, "{threads}");
         let retry_after = Seconds::new(4);
         assert_eq!(admit().err(), Some(NotVerified::Overloaded { retry_after }));
-        // Another client waits for its own turns alone.
+        // Another client waits only for its own turns.
         let waiting = pool.admit("other", None, "password", pool.waiting.caller());
         assert!(waiting.is_ok());
     }

@@ -1,9 +1,9 @@
-//! The texts in which hashes are stored, by this service and by those that people come from. A format
-//! is recognised by how it begins, and read strictly.
+//! The texts in which this service and others store hashes. A format is recognised by its beginning and read strictly.
 
 use std::str::FromStr;
 
 use argon2::{Algorithm, Params, Version};
+use base16ct::mixed;
 use base64::alphabet::BCRYPT;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -12,7 +12,7 @@ use base64::{DecodeError, Engine};
 use super::scheme::{Argon2Parameters, Before, Scheme, Sha2};
 use jeton_oauth::ScryptCost;
 
-/// bcrypt's own base64. The last character has bits that mean nothing, and that old libraries fill.
+/// bcrypt's own base64. The last character has unused bits, which old libraries fill.
 const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
     &BCRYPT,
     GeneralPurposeConfig::new()
@@ -23,7 +23,6 @@ const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(
 /// How many characters of a bcrypt hash are its output.
 const BCRYPT_OUTPUT_CHARACTERS: usize = 31;
 
-/// A stored text in its parts.
 pub(super) struct Parts {
     pub(super) scheme: Scheme,
     pub(super) output: Vec<u8>,
@@ -31,10 +30,10 @@ pub(super) struct Parts {
     pub(super) output_characters: usize,
 }
 
-/// Reads a text whose beginning was recognised.
+/// Reads the rest of a text whose beginning was recognised.
 type Read = fn(&str) -> Option<Parts>;
 
-/// How each format begins, and what reads the rest of it.
+/// The beginning of each format, and the function that reads the rest.
 const FORMATS: [(&str, Read); 15] = [
     ("$scrypt$", phc_scrypt),
     ("$2a$", |rest| bcrypt(rest, Before::Nothing)),
@@ -46,7 +45,7 @@ const FORMATS: [(&str, Read); 15] = [
     ("$bcrypt-sha256$", passlib_bcrypt),
     ("$pbkdf2-sha256$", |rest| passlib_pbkdf2(Sha2::Sha256, rest)),
     ("$pbkdf2-sha512$", |rest| passlib_pbkdf2(Sha2::Sha512, rest)),
-    // Django, which writes a name of its own before the text of a library.
+    // Django, which writes a name of its own before a library's text.
     ("bcrypt$$2b$", |rest| bcrypt(rest, Before::Nothing)),
     ("bcrypt_sha256$$2b$", |rest| bcrypt(rest, Before::HexDigest)),
     ("pbkdf2_sha256$", django_pbkdf2),
@@ -55,11 +54,10 @@ const FORMATS: [(&str, Read); 15] = [
     ("pbkdf2:", werkzeug_pbkdf2),
     ("scrypt:", werkzeug_scrypt),
 ];
-/// What others write before the text of a library: Django, and Spring's `DelegatingPasswordEncoder`.
+/// What Django and Spring's `DelegatingPasswordEncoder` write before a library's text.
 const WRAPPINGS: [&str; 4] = ["argon2", "{bcrypt}", "{argon2}", "{argon2@SpringSecurity_v5_8}"];
 
-/// Reads a text in any of the formats; `None` if it is in none of them. Nothing is computed, so the cost
-/// may be absurd.
+/// Reads a text in any of the formats; `None` if it is in none of them. It computes nothing, so the cost may be absurd.
 pub(super) fn read(text: &str) -> Option<Parts> {
     let inner = WRAPPINGS.iter().find_map(|wrapping| text.strip_prefix(wrapping));
     let text = inner.filter(|inner| inner.starts_with('$')).unwrap_or(text);
@@ -70,14 +68,14 @@ pub(super) fn read(text: &str) -> Option<Parts> {
     (16..=64).contains(&parts.output.len()).then_some(parts)
 }
 
-/// How a text begins, if it begins like one of the formats.
+/// The beginning of the format that the text seems to be in.
 pub(super) fn beginning(text: &str) -> Option<&'static str> {
     let inner = WRAPPINGS.iter().find_map(|wrapping| text.strip_prefix(wrapping)).unwrap_or(text);
     let mut beginnings = FORMATS.iter().map(|(beginning, _)| *beginning);
     beginnings.find(|beginning| inner.starts_with(beginning) || text.starts_with(beginning))
 }
 
-/// `ln=…,r=…,p=…$salt$output`: what this service writes, and passlib.
+/// `ln=…,r=…,p=…$salt$output`, as this service and passlib write it.
 fn phc_scrypt(rest: &str) -> Option<Parts> {
     let [cost, salt, output] = fields(rest)?;
     let scheme = Scheme::Scrypt { cost: scrypt_cost(cost)?, salt: salt_of(decode(salt).ok()?)? };
@@ -93,7 +91,11 @@ fn werkzeug_scrypt(rest: &str) -> Option<Parts> {
     let cost = scrypt_cost_of(n, u32::try_from(r).ok()?, u32::try_from(p).ok()?)?;
     let scheme = Scheme::Scrypt { cost, salt: salt_of(salt.into())? };
     let ends = numbers.next().is_none();
-    ends.then_some(Parts { scheme, output: hexadecimal(output)?, output_characters: output.len() })
+    ends.then_some(Parts {
+        scheme,
+        output: mixed::decode_vec(output).ok()?,
+        output_characters: output.len(),
+    })
 }
 
 /// `N$salt$r$p$output`, the salt as text.
@@ -105,10 +107,10 @@ fn django_scrypt(rest: &str) -> Option<Parts> {
     Some(Parts { scheme, output: octets, output_characters: output.len() })
 }
 
-/// `cost$salt-and-output`: what follows `$2b$`.
+/// `cost$salt-and-output`, which follows `$2b$`.
 fn bcrypt(rest: &str, of: Before) -> Option<Parts> {
     let (cost, rest) = rest.split_once('$')?;
-    // Two digits, the first of which may be zero.
+    // Two digits. The first may be zero.
     let cost = Some(cost).filter(|cost| cost.len() == 2).map(|cost| cost.trim_start_matches('0'));
     let (salt, output) = rest.split_at_checked(22)?;
     bcrypt_parts(number(cost?)?, salt, output, of)
@@ -138,7 +140,7 @@ fn bcrypt_parts(cost: u8, salt: &str, output: &str, of: Before) -> Option<Parts>
     })
 }
 
-/// `iterations$salt$output`, in passlib's base64, which has a full stop for the plus sign.
+/// `iterations$salt$output`, in passlib's base64, which writes a full stop for the plus sign.
 fn passlib_pbkdf2(hash: Sha2, rest: &str) -> Option<Parts> {
     let [iterations, salt, output] = fields(rest)?;
     let decode = |text: &str| {
@@ -163,7 +165,7 @@ fn werkzeug_pbkdf2(rest: &str) -> Option<Parts> {
         ("sha512", iterations) => (Sha2::Sha512, iterations),
         _ => return None,
     };
-    pbkdf2(hash, iterations, salt.into(), hexadecimal(output)?, output.len())
+    pbkdf2(hash, iterations, salt.into(), mixed::decode_vec(output).ok()?, output.len())
 }
 
 fn pbkdf2(
@@ -178,7 +180,7 @@ fn pbkdf2(
     Some(Parts { scheme, output, output_characters })
 }
 
-/// `v=19$m=…,t=…,p=…$salt$output`; without the version it is the first one.
+/// `v=19$m=…,t=…,p=…$salt$output`. Without `v` it is the first version.
 fn argon2(algorithm: Algorithm, rest: &str) -> Option<Parts> {
     let (version, rest) = match rest.strip_prefix("v=") {
         Some(rest) => rest.split_once('$')?,
@@ -201,7 +203,7 @@ fn argon2(algorithm: Algorithm, rest: &str) -> Option<Parts> {
     ends.then_some(Parts { scheme, output: octets, output_characters: output.len() })
 }
 
-/// Reads `ln=…,r=…,p=…`: within RFC 7914 §2 and what can be computed at all.
+/// Reads `ln=…,r=…,p=…`. They must be within RFC 7914 §2, and such that they can be computed at all.
 pub(super) fn scrypt_cost(text: &str) -> Option<ScryptCost> {
     let mut parts = text.split(',');
     let mut next = |name: &str| number::<u32>(parts.next()?.strip_prefix(name)?);
@@ -216,12 +218,12 @@ fn scrypt_cost_of(n: u64, r: u32, p: u32) -> Option<ScryptCost> {
     (sane && n.is_power_of_two()).then_some(ScryptCost { ln, r, p })
 }
 
-/// Exactly so many fields between dollar signs.
+/// The fields between dollar signs, if there are exactly `N`.
 fn fields<const N: usize>(text: &str) -> Option<[&str; N]> {
     text.split('$').collect::<Vec<_>>().try_into().ok()
 }
 
-/// A number in the one spelling that it has: no sign, no zero before it.
+/// A number without sign or leading zeros.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|octet| octet.is_ascii_digit());
     (digits && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
@@ -233,13 +235,4 @@ fn salt_of(octets: Vec<u8>) -> Option<Vec<u8>> {
 
 pub(super) fn decode(text: &str) -> Result<Vec<u8>, DecodeError> {
     STANDARD_NO_PAD.decode(text)
-}
-
-fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let octet = |pair: &[u8; 2]| {
-        let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        Some(digit(pair[0])? << 4 | digit(pair[1])?)
-    };
-    rest.is_empty().then(|| pairs.iter().map(octet).collect()).flatten()
 }

@@ -1,17 +1,21 @@
-//! Where hashes are computed.
+//! The memory in which hashes are computed.
 
 use jeton_scrypt::{Cost, Input, Kernel, Memory, TryReserveError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::PasswordHash;
 use super::together::NewHash;
+use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
 
 /// Octets of output in new hashes.
 pub(super) const OUTPUT_LENGTH: usize = 32;
+/// More than [`HashingMemory::test`] takes, in octets.
+const TEST_MEMORY: u64 = 1 << 20;
 
-/// How many scrypt hashes of a cost are computed at once at most, in so much memory: a power of two, because
-/// half a vector more takes as long as a whole one.
+/// How many scrypt hashes of this cost are computed at once in this much memory. It is a power of two, because half a
+/// vector more takes as long as a whole one.
 #[must_use]
 pub fn lanes(kernel: Kernel, memory: u64, cost: ScryptCost) -> usize {
     let by_memory = usize::try_from(memory / cost.memory()).unwrap_or(usize::MAX);
@@ -19,50 +23,49 @@ pub fn lanes(kernel: Kernel, memory: u64, cost: ScryptCost) -> usize {
     1 << lanes.ilog2()
 }
 
-/// Hashes cannot be computed here.
+/// Why hashes cannot be computed here.
 #[derive(Debug, Error)]
 pub enum HashingError {
-    /// There is not so much memory.
+    /// The system does not have that much memory.
     #[error("the system does not give the memory to hash passwords: {0}")]
     NoMemory(#[source] TryReserveError),
-    /// Hashes are not what another implementation makes of the same.
+    /// A hash differs from that of another implementation.
     #[error("this processor computes wrong hashes: run jeton on another machine")]
     WrongHashes,
-    /// The other implementation did not take a cost.
+    /// The other implementation refused a cost.
     #[error(transparent)]
     Cost(#[from] scrypt::errors::InvalidParams),
-    /// The other implementation did not take a length.
+    /// The other implementation refused a length.
     #[error(transparent)]
     Length(#[from] scrypt::errors::InvalidOutputLen),
 }
 
-/// Where hashes are computed.
+/// The memory in which one thread computes hashes.
 #[derive(Debug)]
 pub struct HashingMemory(Memory);
 
 impl HashingMemory {
-    /// Reserves so many octets for the hashes that are computed at once. The system gives them when they are first
-    /// needed, and what was given stays until [`HashingMemory::give_back`].
+    /// Reserves this many octets for the hashes that are computed at once. The system provides the memory when it is
+    /// first used, and the memory stays until [`HashingMemory::give_back`].
     ///
     /// # Errors
-    /// There is not so much.
+    /// The system does not have that much memory.
     pub fn reserve(octets: u64) -> Result<Self, HashingError> {
         Self::reserve_for(Kernel::best(), octets)
     }
 
-    /// As [`HashingMemory::reserve`], and this kernel computes scrypt.
+    /// Like [`HashingMemory::reserve`]; this kernel computes scrypt.
     ///
     /// # Errors
-    /// There is not so much.
+    /// The system does not have that much memory.
     pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, HashingError> {
         Memory::reserve_for(kernel, octets).map(Self).map_err(HashingError::NoMemory)
     }
 
-    /// Sees that hashes are what another implementation makes of the same, on this processor: alone, and as many
-    /// at once as there are lanes.
+    /// Tests that hashes on this processor equal those of another implementation, for each number of lanes.
     ///
     /// # Errors
-    /// They are not: no password may be hashed or verified.
+    /// They differ: no password may be hashed or verified.
     pub fn test(&mut self) -> Result<(), HashingError> {
         let password = b"password";
         let cost = |p| ScryptCost { ln: 4, r: 8, p };
@@ -77,7 +80,7 @@ impl HashingMemory {
         let each = salts.iter().map(|salt| expected(salt, cost(1)));
         let each: Vec<_> = each.collect::<Result<_, HashingError>>()?;
         let inputs: Vec<_> = salts.iter().map(|salt| Input { password, salt }).collect();
-        // One, two and more at once are computed by different code.
+        // Different code computes one hash, two and more at once.
         let mut is_right = (1..=inputs.len()).all(|count| {
             let computed = self.derive_many(inputs.get(..count).unwrap_or_default(), cost(1));
             each.get(..count) == Some(computed.as_slice())
@@ -91,30 +94,29 @@ impl HashingMemory {
         Err(HashingError::WrongHashes)
     }
 
-    /// What computes scrypt.
+    /// The kernel that computes scrypt.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.0.kernel()
     }
 
-    /// Hashes a new password: the PHC string to store. Takes as long as the hash costs.
+    /// Hashes a new password to a PHC string. Takes as long as the hash costs.
     #[must_use]
     pub fn hash(&mut self, password: &Secret, cost: ScryptCost) -> String {
         NewHash::of(password).make(cost, self)
     }
 
-    /// Overwrites what hashes have left: whoever had it could check guesses for next to nothing.
+    /// Overwrites what hashes left behind. With it, guesses could be checked at almost no cost.
     pub fn wipe(&mut self) {
         self.0.wipe();
     }
 
-    /// Wipes the memory and gives it back to the system. The next hash takes it anew, for some hundredths of a
-    /// second.
+    /// Wipes the memory and gives it back to the system. The next hash needs some hundredths of a second to get it.
     pub fn give_back(&mut self) {
         self.0.give_back();
     }
 
-    /// scrypt.
+    /// Computes scrypt.
     pub(super) fn derive(
         &mut self,
         password: &[u8],
@@ -126,7 +128,7 @@ impl HashingMemory {
         self.0.scrypt(password, salt, Cost { ln, r, p }, output);
     }
 
-    /// scrypt of several inputs, as many at once as the kernel and the memory allow.
+    /// Computes scrypt of several inputs, as many at once as kernel and memory allow.
     pub(super) fn derive_many(
         &mut self,
         inputs: &[Input<'_>],
@@ -138,16 +140,27 @@ impl HashingMemory {
         outputs
     }
 
-    /// Pages for Argon2.
     pub(super) fn lend(&mut self, pages: usize) -> &mut [argon2::Block] {
         self.0.lend(pages)
     }
 }
 
-/// Hashes a new password where nothing else is hashed: the PHC string to store.
+/// Verifies a password where nothing else is hashed: whether it is the one of this hash. Takes as long as the hash costs.
 ///
 /// # Errors
 /// There is not enough memory.
+pub fn verify(hash: &PasswordHash, password: &Password) -> Result<bool, HashingError> {
+    let mut memory = HashingMemory::reserve(hash.memory().max(TEST_MEMORY))?;
+    memory.test()?;
+    let is_right = hash.verify(password, &mut memory).is_some();
+    memory.wipe();
+    Ok(is_right)
+}
+
+/// Hashes a new password to a PHC string, in memory of its own.
+///
+/// # Errors
+/// There is not enough memory, or this processor computes wrong hashes.
 pub fn hash(password: &Secret, cost: ScryptCost) -> Result<String, HashingError> {
     let mut memory = HashingMemory::reserve(cost.memory())?;
     memory.test()?;
@@ -165,7 +178,7 @@ mod tests {
     }
 
     proptest! {
-        /// What another hash has left in the memory changes nothing.
+        /// What another hash left in the memory changes nothing.
         #[test]
         fn the_function_is_that_of_the_crate_scrypt(
             password in ".{0,100}",

@@ -1,9 +1,8 @@
 //! Stored password hashes: what they are, what they cost, how they are verified.
 //!
-//! New hashes are scrypt in the PHC string form. Those that users bring from elsewhere are verified as
-//! they are, inside the same bounds, and replaced at the next login. A weak one can be wrapped with
-//! scrypt before that: what is hashed then is its output. Hashes of scrypt that cost the same are computed together
-//! (`together`).
+//! New hashes are scrypt in the PHC string form. Hashes that users bring from elsewhere are verified as they are,
+//! within the same limits, and replaced at the next login. Before that, a weak hash can be wrapped: scrypt then hashes
+//! its output. scrypt hashes of the same cost are computed together (`together`).
 
 mod format;
 mod memory;
@@ -20,46 +19,42 @@ use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
 pub use jeton_scrypt::Kernel;
 use memory::OUTPUT_LENGTH;
-pub use memory::{HashingError, HashingMemory, hash, lanes};
+pub use memory::{HashingError, HashingMemory, hash, lanes, verify};
 use scheme::Scheme;
 pub use together::{Hashed, Hashing, NewHash, hash_together, make_together};
 pub use unknown::{describe as describe_unknown, looks_like_hash};
 
-/// How new hashes begin.
+/// The beginning of a new hash.
 const PHC: &str = "$scrypt$";
-/// How a hash begins that wraps another: `$scrypt-over$cost$salt$output$` and the text of the other,
-/// with nothing but the letter A for its output.
+/// The beginning of a wrapped hash: `$scrypt-over$cost$salt$output$`, then the inner hash with letters A as its output.
 const WRAPPER: &str = "$scrypt-over$";
-/// What a hash takes at least, in octets, that is not called weak: less is no obstacle for machines that
-/// do nothing but guess.
+/// A hash that takes less memory than this, in octets, is called weak: it is no obstacle for machines that only guess.
 const STRONG_MEMORY: u64 = 16 << 20;
 
-/// A stored hash, read and found to be within bounds.
+/// A stored hash that was read and is within the limits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
-    /// As it is stored.
     text: Secret,
     scheme: Scheme,
-    /// scrypt over the output of the other.
+    /// scrypt over the output of `scheme`.
     wrapper: Option<Scheme>,
-    /// What the password must yield.
+    /// The output that the right password yields.
     output: Vec<u8>,
-    /// How long the output of the scheme is.
+    /// The length of the output of `scheme`.
     length: usize,
 }
 
-/// In which form a password was found to be right.
+/// The form in which a password matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// As it was sent, which is how other libraries hash it.
     Presented,
-    /// As this service hashes it; also where both forms are the same.
+    /// As this service hashes it. This is also the form if both are the same.
     Prepared,
 }
 
 impl Form {
-    /// In which form a password is right, if in any: whether it is as it came, and in its other form, if it has
-    /// one.
+    /// The form that matched, if any: given whether the presented form matched, and the other form, if there is one.
     fn of(password: &Password, presented: bool, other: Option<bool>) -> Option<Self> {
         let prepared = other.unwrap_or(presented && password.prepared().is_some());
         match (presented, prepared) {
@@ -73,7 +68,7 @@ impl Form {
 /// Why a stored hash cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PasswordHashError {
-    /// It is in no format known here, or damaged.
+    /// It is damaged, or in no format known here.
     Unknown,
     /// It asks for more memory or work than this process allows.
     TooExpensive,
@@ -96,7 +91,7 @@ impl fmt::Display for PasswordHashError {
 }
 
 impl fmt::Display for PasswordHash {
-    /// The function and its cost, and nothing that could be guessed at.
+    /// The function and its cost, and nothing that helps to guess.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.wrapper {
             None => self.scheme.fmt(formatter),
@@ -112,11 +107,11 @@ impl fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
-    /// The functions that there are, by name.
+    /// The names of the functions.
     pub const FUNCTIONS: [&str; 4] = ["scrypt", "bcrypt", "pbkdf2", "argon2"];
 
-    /// Reads a stored hash that may take `memory_max` octets to compute. The bounds are checked
-    /// here, before anything is allocated, so that a poisoned row cannot exhaust the machine.
+    /// Reads a stored hash that may take `memory_max` octets to compute. The limits are checked here, before anything
+    /// is allocated, so that a forged row cannot exhaust the machine.
     ///
     /// # Errors
     /// [`PasswordHashError`], which says what to do.
@@ -130,7 +125,7 @@ impl PasswordHash {
         Ok(hash)
     }
 
-    /// Whether a text is a hash of these, perhaps cut off, and not something that only begins like one.
+    /// Whether a text is a hash, perhaps cut off, and not something that only begins like one.
     #[must_use]
     pub fn is_text_of_one(text: &str) -> bool {
         text.len() >= 32 && (text.starts_with(WRAPPER) || format::beginning(text).is_some())
@@ -160,21 +155,25 @@ impl PasswordHash {
         self.scheme.function()
     }
 
-    /// What is computed, wrapper and all.
+    /// What is computed, including the wrapper.
     fn schemes(&self) -> impl Iterator<Item = &Scheme> {
         [Some(&self.scheme), self.wrapper.as_ref()].into_iter().flatten()
     }
 
-    /// The work that it is taken to be, in octets that scrypt fills in the same time. It is bounded before
-    /// anything is computed, so it is an estimate.
+    /// The estimated work, in octets that scrypt fills in the same time. It is limited before anything is computed.
     #[must_use]
     pub fn work(&self) -> u64 {
         self.schemes().map(Scheme::work).fold(0, u64::saturating_add)
     }
 
-    /// In which form the password is the one that was hashed, if in any. Other libraries hash a password as
-    /// it comes, and passlib writes scrypt as this service does, so both forms are compared. Takes as long as
-    /// the hash costs, and twice as long where the two forms differ, whether one of them is right or not.
+    /// The memory that it takes to compute, in octets.
+    fn memory(&self) -> u64 {
+        self.schemes().map(Scheme::memory).fold(0, u64::max)
+    }
+
+    /// The form in which the password matches, if any. Other libraries hash a password as it was sent, and passlib
+    /// writes scrypt as this service does, so both forms are compared. This takes as long as the hash costs, or twice
+    /// as long if the forms differ, whether one of them matches or not.
     #[must_use]
     pub fn verify(&self, password: &Password, memory: &mut HashingMemory) -> Option<Form> {
         let presented = self.matches(&password.presented, memory);
@@ -182,8 +181,7 @@ impl PasswordHash {
         Form::of(password, presented, other)
     }
 
-    /// The cost at which it is computed in a lane beside others ([`hash_together`]), if it can be: it is scrypt of
-    /// nothing but the password, and no longer than a new one.
+    /// The cost if the hash can be computed in a lane ([`hash_together`]): plain scrypt, no longer than a new hash.
     #[must_use]
     pub fn lane_cost(&self) -> Option<ScryptCost> {
         self.in_lane().map(|(cost, _)| cost)
@@ -204,9 +202,9 @@ impl PasswordHash {
         }
     }
 
-    /// Whether scrypt has computed this hash, of whose output it has computed as much as new hashes have.
+    /// Whether scrypt computed this hash. `computed` is as long as the output of a new hash.
     fn is_output(&self, computed: &[u8; OUTPUT_LENGTH]) -> bool {
-        // PBKDF2, which makes the output, makes a shorter one of the same octets (RFC 8018 §5.2).
+        // scrypt's output is that of PBKDF2, where a shorter output is the beginning of a longer one (RFC 8018 §5.2).
         computed.get(..self.length).is_some_and(|computed| computed.ct_eq(&self.output).into())
     }
 
@@ -218,8 +216,8 @@ impl PasswordHash {
         computed.ct_eq(&self.output).into()
     }
 
-    /// What should be stored in place of this hash, if anything, once the password was found to be right in
-    /// this form: the hash of its prepared form.
+    /// What to store in place of this hash after the password matched in this form: the hash of the prepared form, or
+    /// this hash wrapped. `None` if this hash may stay.
     #[must_use]
     pub fn replacement(
         &self,
@@ -228,7 +226,7 @@ impl PasswordHash {
         cost: ScryptCost,
     ) -> Option<NewHash> {
         let Some(prepared) = password.prepared() else {
-            // It can be asked for again as it came, and in no other form.
+            // The password has no prepared form, so it can only match as it was sent.
             return if self.is_current(cost) { None } else { self.wrapped(cost) };
         };
         let verified = match right {
@@ -236,15 +234,15 @@ impl PasswordHash {
             Form::Prepared => prepared,
         };
         if self.scheme.ignores_some_of(verified.expose()) {
-            // Nobody knows the rest of the password: only what was verified may be asked for again.
+            // Nobody knows the rest of the password. Only what was verified may be required from now on.
             return self.wrapped(cost);
         }
         let is_to_stay = self.is_current(cost) && right == Form::Prepared;
         (!is_to_stay).then(|| NewHash::of(prepared))
     }
 
-    /// This hash under a wrapper of scrypt, for which nobody needs the password; `None` if it has one, or if both
-    /// together would be more than may be computed.
+    /// This hash wrapped in scrypt. `None` if it is wrapped already, or if both together would exceed the limit of
+    /// work.
     #[must_use]
     pub fn wrapped(&self, cost: ScryptCost) -> Option<NewHash> {
         let wrapper = Scheme::Scrypt { cost, salt: Vec::new() };
@@ -253,27 +251,27 @@ impl PasswordHash {
         possible.then(|| NewHash::of_octets(&self.output, Some(self.without_output())))
     }
 
-    /// Whether it is in the format of hashes that are made here. passlib writes scrypt in the same.
+    /// Whether it is in the format of this service's own hashes. passlib writes scrypt in the same format.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.text.expose().starts_with(PHC)
     }
 
-    /// Whether it is what a new hash would be.
+    /// Whether it is as a new hash would be.
     #[must_use]
     pub fn is_current(&self, policy: ScryptCost) -> bool {
         let is_policy = matches!(&self.scheme, Scheme::Scrypt { cost, .. } if *cost == policy);
         is_policy && self.is_own()
     }
 
-    /// Whether machines that do nothing but guess have an easy time with it: it takes less than 16 MiB.
+    /// Whether it is easy for machines that only guess: it takes less than 16 MiB and is not wrapped.
     #[must_use]
     pub fn is_weak(&self) -> bool {
         self.scheme.memory() < STRONG_MEMORY && self.wrapper.is_none()
     }
 
-    /// The text of the hash, or of the one that it wraps, with the letter A for its output. Only hashes
-    /// of one password under one salt have the same, wrapped or not.
+    /// The text of the hash, or of the inner one if it is wrapped, with letters A for its output. Only hashes of one
+    /// password under one salt have the same text, wrapped or not.
     #[must_use]
     pub fn without_output(&self) -> String {
         let text = self.text.expose();
@@ -283,14 +281,14 @@ impl PasswordHash {
     }
 }
 
-/// The wrapper of a hash, and the text of what it wraps, which has dollar signs of its own.
+/// The wrapper of a hash, and the text of the inner hash, which has dollar signs too.
 fn split_wrapper(text: &str) -> Option<(Parts, &str)> {
     let (end, _) = text.match_indices('$').nth(2)?;
     let (wrapper, other) = (text.get(..end)?, text.get(end + 1..)?);
     Some((format::read(&format!("{PHC}{wrapper}"))?, other))
 }
 
-/// The text of a hash with the letter A for its output.
+/// The text of a hash with letters A for its output.
 fn blank(text: &str, parts: &Parts) -> String {
     let (begin, output) = text.split_at(text.len() - parts.output_characters);
     let letters = output.chars().map(|letter| if letter == '=' { '=' } else { 'A' });
@@ -305,7 +303,7 @@ mod tests {
 
     const CHEAP: ScryptCost = ScryptCost { ln: 4, r: 8, p: 1 };
 
-    /// A hash as a library made it.
+    /// A hash that a library made.
     #[derive(Deserialize)]
     struct Vector {
         made_by: String,
@@ -371,7 +369,7 @@ mod tests {
         }
     }
 
-    /// What is stored instead verifies exactly what was verified before.
+    /// What is stored instead verifies exactly what the old hash verified.
     #[test]
     fn hashes_of_other_libraries_are_replaced() {
         let memory = &mut memory();
@@ -385,7 +383,7 @@ mod tests {
             let presented = password(&right);
             let form = stored.verify(&presented, memory).expect("the right one");
             let replacement = stored.replacement(&presented, form, CHEAP);
-            // passlib's scrypt is ours, but for a password that has another form here or none.
+            // passlib's scrypt is like ours, unless the password has another form here, or none.
             if stored.is_current(CHEAP) && presented.other_form().is_none() {
                 assert!(replacement.is_none(), "{case}");
                 continue;
@@ -394,7 +392,7 @@ mod tests {
             let replaced = parse(&replacement);
             assert!(replaced.verify(&presented, memory).is_some(), "{case}");
             assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
-            // A tail that bcrypt never read was perhaps mistyped: it must not become the password.
+            // bcrypt never read the end of this password. It may be mistyped, so it must not be required from now on.
             let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
             let kept = is_bcrypt && right.len() > 72 || presented.prepared().is_none();
             assert_eq!(replacement.starts_with(WRAPPER), kept, "{case} {replacement}");
@@ -406,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cover_hides_the_hash_and_verifies_the_same() {
+    fn a_wrapper_hides_the_hash_and_verifies_the_same() {
         let memory = &mut memory();
         let cheap = |vector: &Vector| !vector.format.ends_with("default");
         for Vector { password: right, hash, also, .. } in vectors().into_iter().filter(cheap) {

@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 use super::memory::HashingMemory;
 use jeton_oauth::ScryptCost;
 
-/// What bcrypt reads of a password, in octets.
+/// How much of a password bcrypt reads, in octets.
 const BCRYPT_LENGTH_MAX: usize = 72;
 
-/// A function with everything but the password.
+/// A hash function with all its inputs but the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Scheme {
     /// RFC 7914
@@ -28,27 +28,27 @@ pub(super) enum Scheme {
     Argon2 { of: Argon2Parameters, salt: Vec<u8> },
 }
 
-/// What is done to a password before bcrypt, which would read no more than 72 octets of it.
+/// What happens to a password before bcrypt, which reads no more than 72 octets.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Before {
-    /// Nothing.
     Nothing,
     /// SHA-256 in base64 (passlib, first version).
     Base64Digest,
-    /// HMAC-SHA-256 under the salt as it is written, in base64 (passlib, second version).
-    Base64Hmac { key: String },
+    /// HMAC-SHA-256 in base64, keyed with the salt as it is written (passlib, second version).
+    Base64Hmac {
+        key: String,
+    },
     /// SHA-256 in hexadecimal (Django).
     HexDigest,
 }
 
-/// The hash function of a PBKDF2.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sha2 {
     Sha256,
     Sha512,
 }
 
-/// What Argon2 is told beside password and salt.
+/// The inputs of Argon2 besides password and salt.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Argon2Parameters {
     pub(super) algorithm: argon2::Algorithm,
@@ -57,7 +57,6 @@ pub(super) struct Argon2Parameters {
 }
 
 impl Scheme {
-    /// The name of the function.
     pub(super) fn function(&self) -> &'static str {
         match self {
             Self::Scrypt { .. } => "scrypt",
@@ -76,8 +75,8 @@ impl Scheme {
         }
     }
 
-    /// The work that it takes, in octets that scrypt fills in the same time. Measured, and rounded up for
-    /// processors that do not compute SHA-256 themselves.
+    /// The work that it takes, in octets that scrypt fills in the same time. The figures were measured, and rounded up
+    /// for processors without instructions for SHA-256.
     pub(super) fn work(&self) -> u64 {
         match self {
             Self::Scrypt { cost, .. } => cost.work(),
@@ -87,13 +86,13 @@ impl Scheme {
         }
     }
 
-    /// Whether it ignores what comes after so much of a password.
+    /// Whether it ignores the end of this password.
     pub(super) fn ignores_some_of(&self, password: &str) -> bool {
         let Self::Bcrypt { of: Before::Nothing, .. } = self else { return false };
         password.len() > BCRYPT_LENGTH_MAX
     }
 
-    /// Computes it, so many octets long.
+    /// Computes `length` octets of output.
     pub(super) fn compute(
         &self,
         password: &[u8],
@@ -126,7 +125,7 @@ fn pbkdf2<H: EagerHash>(password: &[u8], salt: &[u8], iterations: u32, output: &
     pbkdf2::pbkdf2_hmac::<H>(password, salt, iterations, output);
 }
 
-/// bcrypt of a text that ends with a zero octet, if there is room for one.
+/// bcrypt of the password and a zero octet, if there is room for one.
 fn bcrypt(cost: u8, salt: [u8; 16], password: &[u8]) -> [u8; 24] {
     let mut key = Zeroizing::new(Vec::with_capacity(BCRYPT_LENGTH_MAX));
     key.extend(password.iter().copied().chain([0]).take(BCRYPT_LENGTH_MAX));
@@ -134,7 +133,7 @@ fn bcrypt(cost: u8, salt: [u8; 16], password: &[u8]) -> [u8; 24] {
 }
 
 impl Before {
-    /// What bcrypt gets.
+    /// The input of bcrypt.
     fn apply(&self, password: &[u8]) -> Zeroizing<Vec<u8>> {
         let text = match self {
             Self::Nothing => return Zeroizing::new(password.to_vec()),
@@ -143,11 +142,7 @@ impl Before {
                 let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length");
                 STANDARD.encode(mac.chain_update(password).finalize().into_bytes())
             }
-            Self::HexDigest => {
-                let digest = Sha256::digest(password);
-                let digits = digest.iter().flat_map(|octet| [octet >> 4, octet & 15]);
-                digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-            }
+            Self::HexDigest => base16ct::lower::encode_string(&Sha256::digest(password)),
         };
         Zeroizing::new(text.into_bytes())
     }

@@ -1,5 +1,4 @@
-//! Passwords that are hashed at once: each in a lane of one batch of scrypt, which takes less time than one after
-//! the other.
+//! Hashes computed together, each in a lane of one batch of scrypt. That takes less time than one after the other.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -15,32 +14,32 @@ use jeton_oauth::{ScryptCost, Secret};
 /// Octets of salt in new hashes.
 const SALT_LENGTH: usize = 16;
 
-/// What is computed beside others.
+/// A hash to compute beside others.
 #[derive(Debug)]
 pub enum Hashing<'a> {
-    /// Whether a password is right.
+    /// Verify a password.
     Verify {
-        /// The hash that it is held against: one whose [`PasswordHash::lane_cost`] is that of the batch. Without
-        /// one the work is done for nothing, so that an unknown user costs what a known one does.
+        /// The hash to verify against. Its [`PasswordHash::lane_cost`] must be that of the batch. Without one the work
+        /// is done for nothing, so that an unknown user takes as long as a known one.
         stored: Option<&'a PasswordHash>,
         /// The password.
         password: &'a Password,
     },
-    /// A new hash.
+    /// Make a new hash.
     Make(&'a NewHash),
 }
 
-/// What was computed.
+/// The result of a [`Hashing`].
 #[derive(Debug)]
 pub enum Hashed {
-    /// In which form the password is right, if in any.
+    /// The form in which the password matched, if any.
     Verified(Option<Form>),
     /// The text of the new hash.
     Made(String),
 }
 
 impl Hashing<'_> {
-    /// What is hashed, each in a lane: of a password its presented form, and its prepared one if that is another.
+    /// The inputs, each for one lane. A password has two if its prepared form differs from the presented one.
     fn inputs(&self) -> impl Iterator<Item = Input<'_>> {
         let (salt, octets) = match self {
             Self::Verify { stored, password } => {
@@ -62,7 +61,7 @@ impl Hashing<'_> {
         self.inputs().count()
     }
 
-    /// What came of it, from the output of each lane.
+    /// The result, given the output of each lane.
     fn outcome(&self, cost: ScryptCost, outputs: &[[u8; OUTPUT_LENGTH]]) -> Hashed {
         let mut outputs = outputs.iter();
         let first = outputs.next().expect("at least one lane");
@@ -77,7 +76,7 @@ impl Hashing<'_> {
     }
 }
 
-/// Computes all in one batch of scrypt of this cost, and says of each what came of it.
+/// Computes all in one batch of scrypt of this cost, and returns the result of each.
 #[must_use]
 pub fn hash_together(
     hashings: &[Hashing<'_>],
@@ -95,11 +94,11 @@ pub fn hash_together(
     outcomes.collect()
 }
 
-/// A hash that is to be made and stored.
+/// A hash to be computed and stored.
 pub struct NewHash {
     octets: Zeroizing<Vec<u8>>,
     salt: [u8; SALT_LENGTH],
-    /// The text of the hash that it wraps, without its output.
+    /// The text of the wrapped hash, without its output.
     wrapped: Option<String>,
 }
 
@@ -121,7 +120,7 @@ impl NewHash {
         Self { octets: Zeroizing::new(octets.to_vec()), salt: random::octets(), wrapped }
     }
 
-    /// Computes it: the text to store. Takes as long as the hash costs.
+    /// Computes the text to store. Takes as long as the hash costs.
     #[must_use]
     pub fn make(&self, cost: ScryptCost, memory: &mut HashingMemory) -> String {
         let outputs = memory.derive_many(&[self.input()], cost);
@@ -141,7 +140,7 @@ impl NewHash {
     }
 }
 
-/// Computes new hashes, as many at once as the memory allows: the text of each.
+/// Computes the texts of new hashes, as many at once as the memory allows.
 #[must_use]
 pub fn make_together(new: &[NewHash], cost: ScryptCost, memory: &mut HashingMemory) -> Vec<String> {
     let inputs: Vec<_> = new.iter().map(NewHash::input).collect();

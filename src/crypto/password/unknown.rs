@@ -1,8 +1,8 @@
-//! Hashes that cannot be verified here, named as far as their texts tell.
+//! Names hashes that cannot be verified here, as far as their texts tell.
 
 use super::format;
 
-/// How texts begin that other programs store. The first that fits counts.
+/// The beginnings of hashes that other programs store. The first that fits counts.
 const BEGINNINGS: [(&str, &str); 52] = [
     ("$P$", "phpass (WordPress, phpBB)"),
     ("$H$", "phpass (phpBB)"),
@@ -58,10 +58,10 @@ const BEGINNINGS: [(&str, &str); 52] = [
     ("\\x", "octets in hexadecimal, as PostgreSQL writes bytea"),
 ];
 
-/// What LDAP directories write before a hash that another library made.
+/// What LDAP directories write before a library's text.
 const REMOVABLE: [&str; 3] = ["{CRYPT}", "{crypt}", "{ARGON2}"];
 
-/// How long digests are in hexadecimal.
+/// The lengths of digests in hexadecimal.
 const DIGESTS: [(usize, &str); 6] = [
     (32, "MD5 or NTLM in hexadecimal"),
     (40, "SHA-1 in hexadecimal"),
@@ -71,8 +71,7 @@ const DIGESTS: [(usize, &str); 6] = [
     (128, "SHA-512 in hexadecimal"),
 ];
 
-/// What a text that is no hash known here is, in a sentence part that follows «its hash» and says nothing of
-/// its content.
+/// Says what an unknown hash is. The result follows «its hash» in a sentence, and contains nothing of the text.
 #[must_use]
 pub fn describe(text: &str) -> String {
     if text.starts_with(['!', '*']) && !is_of_mysql(text) {
@@ -141,7 +140,7 @@ fn name(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Thirteen characters as crypt(3) draws them, and no word of so many letters.
+/// Whether 13 characters are as crypt(3) draws them, and not a word.
 fn is_of_des(text: &str) -> bool {
     let all = text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"./".contains(&octet));
     all && text.contains(|c: char| !c.is_ascii_alphabetic()) && text.contains(char::is_uppercase)

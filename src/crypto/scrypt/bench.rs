@@ -1,9 +1,8 @@
-//! Prints how many hashes each kernel makes in a second of one processor's time, by how many it computes at once,
-//! beside the crate `scrypt`. `cargo bench -p jeton-scrypt` takes 2 GiB and a minute or more;
-//! `cargo bench -p jeton-scrypt -- 10` measures ten rounds.
+//! Prints how many hashes each kernel makes per second of processor time, by the number at once, beside the crate
+//! `scrypt`. `cargo bench -p jeton-scrypt` takes 2 GiB and a minute or more; `-- 10` after that measures ten rounds.
 //!
-//! Each figure is the best of some rounds, and in each round everything has a turn. Time is that for which the
-//! thread ran, so other programs disturb it only by what they do to caches and memory.
+//! Each figure is the best of some rounds, and each round measures everything once. Only the time for which the thread
+//! ran counts, so other programs disturb it only through caches and memory.
 
 #![expect(clippy::print_stdout, reason = "a table is what it is for")]
 
@@ -43,7 +42,7 @@ fn main() {
     }
 }
 
-/// How long so many hashes at once take.
+/// How long this many hashes at once take.
 fn time_together(kernel: Kernel, lanes: u8) -> Duration {
     let memory = Memory::reserve_for(kernel, COST.memory() * u64::from(lanes));
     let mut memory = memory.expect("the memory of some hashes");
@@ -51,12 +50,12 @@ fn time_together(kernel: Kernel, lanes: u8) -> Duration {
         let inputs = vec![Input { password: b"password", salt: b"salt" }; lanes.into()];
         memory.scrypt_many(COST, &inputs, &mut vec![[0; 32]; lanes.into()]);
     };
-    // The system gives memory when it is first written to.
+    // The system provides memory when it is first written to, which takes time.
     hash();
     time(hash)
 }
 
-/// How long this thread runs while it does that.
+/// For how long this thread runs during the work.
 fn time(work: impl FnOnce()) -> Duration {
     let so_far = || {
         let times = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");

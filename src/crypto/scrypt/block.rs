@@ -2,30 +2,26 @@
 
 use zeroize::DefaultIsZeroes;
 
-/// How many octets a block has.
 pub(crate) const BLOCK_LENGTH: usize = 64;
 
-/// Where the words of a block stand in its octets: each row here is a diagonal there, so that one
-/// instruction computes four words of a round.
+/// The position of each word of a block in its octets. Each row here is a diagonal there, so that one instruction
+/// computes four words of a round.
 const DIAGONALS: [usize; 16] = [0, 5, 10, 15, 4, 9, 14, 3, 8, 13, 2, 7, 12, 1, 6, 11];
 
 /// Four rows of four words.
 pub(crate) type Words = [u32; 16];
 
-/// 64 octets.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Block(pub(crate) Words);
 
 impl DefaultIsZeroes for Block {}
 
 impl Block {
-    /// The block of these octets.
     pub(crate) fn read(octets: &[u8; BLOCK_LENGTH]) -> Self {
         let (words, _) = octets.as_chunks::<4>();
         Self(DIAGONALS.map(|at| u32::from_le_bytes(words[at])))
     }
 
-    /// The octets of this block.
     pub(crate) fn write(&self) -> [u8; BLOCK_LENGTH] {
         let mut octets = [0; BLOCK_LENGTH];
         let (words, _) = octets.as_chunks_mut::<4>();

@@ -1,4 +1,4 @@
-//! The code that mixes, compiled for the instructions of each kind of processor.
+//! The mixing, compiled for the instructions of each kind of processor.
 
 use argon2::Block as Page;
 use fearless_simd::prelude::*;
@@ -8,7 +8,7 @@ use super::block::Block;
 use super::lanes::ro_mix;
 use super::vector::Vector;
 
-/// Which vector instructions compute the hashes, and how many hashes they compute at once at most.
+/// The vector instructions that compute hashes, and how many hashes they compute at once at most.
 ///
 /// | name | on | lanes of a register | hashes at once |
 /// |---|---|---|---|
@@ -24,13 +24,13 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The fastest one that this processor can run.
+    /// The fastest kernel that this processor can run.
     #[must_use]
     pub fn best() -> Self {
         Self::all_here().next().expect("some instructions are there on every processor")
     }
 
-    /// All that this processor can run, the fastest one first.
+    /// All kernels that this processor can run, the fastest one first.
     pub fn all_here() -> impl Iterator<Item = Self> {
         let level = Level::new();
         #[cfg(target_arch = "x86_64")]
@@ -43,18 +43,18 @@ impl Kernel {
         let levels = [Some(level)];
         levels.into_iter().flatten().map(|level| Self {
             level,
-            // Without vectors there is nothing to gain.
+            // Without vectors, several hashes at once gain nothing.
             lanes: if level.is_fallback() { 1 } else { dispatch!(level, simd => lanes(simd)) },
         })
     }
 
-    /// The same instructions for at most so many hashes at once.
+    /// The same instructions, for at most this many hashes at once.
     #[must_use]
     pub fn at_most(self, lanes: usize) -> Self {
         Self { lanes: self.lanes.min(lanes).max(1), ..self }
     }
 
-    /// What it is called in logs and tables.
+    /// Its name in logs and tables.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.level {
@@ -70,25 +70,24 @@ impl Kernel {
         }
     }
 
-    /// How many hashes at once make most hashes a second.
+    /// The number of hashes at once that gives the most hashes per second.
     #[must_use]
     pub fn lanes(self) -> usize {
         self.lanes
     }
 
-    /// [`ro_mix`] with as few vectors as there must be for so many hashes.
+    /// [`ro_mix`] with as few vectors as this many hashes need.
     pub(crate) fn ro_mix(self, hashes: usize, mixed: &mut [Block], filled: &mut [Page]) {
         dispatch!(self.level, simd => choose(simd, hashes, mixed, filled));
     }
 }
 
-/// As many lanes as four registers have: with fewer in flight, instructions wait for each other; more of them do
-/// not fit into the registers that there are.
+/// As many lanes as four registers have. With fewer, instructions wait for each other; more do not fit the processor.
 fn lanes<S: Simd>(_: S) -> usize {
     4 * S::u32s::LEN / 4
 }
 
-/// A vector that is wider than the processor's registers is several registers in flight.
+/// A vector that is wider than a register is several registers in flight.
 fn choose<S: Simd>(simd: S, hashes: usize, mixed: &mut [Block], filled: &mut [Page]) {
     match hashes {
         1 => compiled::<S, u32x4<S>, 1>(simd, hashes, mixed, filled),
@@ -100,7 +99,7 @@ fn choose<S: Simd>(simd: S, hashes: usize, mixed: &mut [Block], filled: &mut [Pa
     }
 }
 
-/// [`ro_mix`], compiled for a processor, a width, and a number of vectors in flight.
+/// [`ro_mix`], compiled for a processor, a vector width and a number of vectors in flight.
 fn compiled<S: Simd, V: Vector<S>, const R: usize>(
     simd: S,
     hashes: usize,

@@ -9,17 +9,15 @@ use zeroize::Zeroize;
 use super::block::{BLOCK_LENGTH, Block, Words};
 use super::vector::Vector;
 
-/// How many hashes there are at most.
+/// The most hashes at once.
 pub(crate) const LANES_MAX: usize = 16;
 
-/// The blocks of a page.
 const PAGE_BLOCKS: usize = Page::SIZE / BLOCK_LENGTH;
 
-/// Mixes so many hashes, at most as many as `R` vectors have lanes. `mixed` is both input and output: the blocks
-/// of one hash after those of another. `filled` is their memory in the same order: `N` rows for each hash, each
-/// row on pages of its own.
+/// Mixes hashes, at most as many as `R` vectors have lanes. `mixed` is input and output: the blocks of each hash, one
+/// hash after the other. `filled` is their memory in the same order: `N` rows for each hash, each on its own pages.
 ///
-/// A lane that no hash is left for does what the last hash does, in that one's memory.
+/// A spare lane repeats what the last hash does, in that hash's memory.
 #[inline(always)]
 pub(crate) fn ro_mix<S: Simd, V: Vector<S>, const R: usize>(
     simd: S,
@@ -33,8 +31,8 @@ pub(crate) fn ro_mix<S: Simd, V: Vector<S>, const R: usize>(
     let n = hash_pages / row_pages;
     let lanes = R * V::LANES;
     let hash_of = |lane: usize| lane.min(hashes - 1);
-    // The first page of a row. N is a power of two. Each hash begins one row further than the hash before it and
-    // comes round: the same row of all hashes at the same place would be in the same few sets of the cache.
+    // The first page of a row. N is a power of two. Each hash begins one row later than the hash before it, and wraps
+    // around. Otherwise the same row of all hashes would be in the same few sets of the cache.
     let page_of = |lane: usize, row: usize| {
         let hash = hash_of(lane);
         hash * hash_pages + ((row + hash) & (n - 1)) * row_pages
@@ -65,12 +63,12 @@ pub(crate) fn ro_mix<S: Simd, V: Vector<S>, const R: usize>(
     for _ in 0..n {
         let last = &from[length - 1];
         for (lane, page) in pages[..lanes].iter_mut().enumerate() {
-            // N is at most 2^40, so 64 bits of Integerify are as good as all.
+            // N is at most 2^40, so 64 bits of Integerify are enough.
             let row =
                 usize::try_from(last.first_octets(lane) & (n as u64 - 1)).expect("less than N");
             *page = page_of(lane, row);
         }
-        // Apart from the mixing: so the memory is asked for all of it at once.
+        // This is separate from the mixing, so that all of it is requested from memory at once.
         for (at, blocks) in from.iter_mut().enumerate() {
             let (page, at) = (at / PAGE_BLOCKS, at % PAGE_BLOCKS);
             let kept = Blocks::load(simd, |lane| blocks_of(&filled[pages[lane] + page])[at]);
@@ -87,7 +85,7 @@ pub(crate) fn ro_mix<S: Simd, V: Vector<S>, const R: usize>(
     }
 }
 
-/// scryptBlockMix (RFC 7914 §4). `see` gets each block of the input and where it stands.
+/// scryptBlockMix (RFC 7914 §4). `see` gets the index and the content of each input block.
 #[inline(always)]
 fn block_mix<S: Simd, V: Vector<S>, const R: usize>(
     input: &[Blocks<V, R>],
@@ -106,8 +104,8 @@ fn block_mix<S: Simd, V: Vector<S>, const R: usize>(
     }
 }
 
-/// The same block of each hash: four rows, each in `R` vectors. Between the vectors nothing depends on
-/// anything, so the processor computes one while it waits for what another one needs.
+/// The same block of each hash: four rows, each in `R` vectors. The vectors do not depend on each other, so the
+/// processor computes one while another waits for a result.
 #[derive(Clone, Copy)]
 struct Blocks<V, const R: usize>([[V; R]; 4]);
 
@@ -136,7 +134,7 @@ impl<V, const R: usize> Blocks<V, R> {
         blocks
     }
 
-    /// Hands what is in each lane to `words(lane, …)`.
+    /// Calls `words(lane, …)` with the words in each lane.
     #[inline(always)]
     fn store<S: Simd>(&self, mut words: impl FnMut(usize, Words))
     where
@@ -193,7 +191,7 @@ impl<V, const R: usize> Blocks<V, R> {
             for k in 0..R {
                 a[k] ^= rotate::<S, V, 18, 14>(d[k] + c[k]);
             }
-            // Columns become rows and rows columns: the next round is the same again.
+            // Columns become rows and rows become columns, so the next round is the same again.
             for k in 0..R {
                 let (from_b, from_c) = (turn::<S, V, 3>(b[k]), turn::<S, V, 2>(c[k]));
                 (b[k], c[k], d[k]) = (turn::<S, V, 1>(d[k]), from_c, from_b);
@@ -218,19 +216,18 @@ impl<V, const R: usize> Blocks<V, R> {
     }
 }
 
-/// Rotates each word to the left; both numbers are 32 together.
+/// Rotates each word to the left. `LEFT` and `RIGHT` are 32 together.
 #[inline(always)]
 fn rotate<S: Simd, V: Vector<S>, const LEFT: u32, const RIGHT: u32>(words: V) -> V {
     (words << LEFT) | (words >> RIGHT)
 }
 
-/// Moves the words of each lane to the left.
+/// Rotates the words of each lane to the left.
 #[inline(always)]
 fn turn<S: Simd, V: Vector<S>, const BY: usize>(words: V) -> V {
     words.slide_within_blocks::<BY>(words)
 }
 
-/// The blocks of a page.
 #[inline(always)]
 fn blocks_of(page: &Page) -> &[Words] {
     bytemuck::cast_slice(page.as_ref())

@@ -1,43 +1,40 @@
-//! scrypt (RFC 7914) of several passwords at once, in memory that is kept from one hash to the next.
+//! scrypt (RFC 7914) of several passwords at once, in memory that is kept from one hash to the next. This package does
+//! not know what a password is for.
 //!
 //! # Lanes
-//! scrypt is one long chain: each instruction of Salsa20/8 needs what the one before it made, so a processor core
-//! that computes one hash waits most of the time. Therefore several hashes are computed in lockstep. A block of
-//! scrypt is 16 words, in four rows of four. A row is 128 bits, and a vector register of 128, 256 or 512 bits holds
-//! the same row of 1, 2 or 4 hashes: each 128 bits of it are a *lane*. One instruction then does the same step of all
-//! of them. Several such registers are in flight beside each other, and what one of them waits for leaves time for
-//! the others.
+//! scrypt is one long chain: each instruction of Salsa20/8 needs the result of the one before it, so a processor core
+//! that computes one hash waits most of the time. Therefore several hashes are computed in lockstep. A block of scrypt
+//! is 16 words, in four rows of four. A row has 128 bits, so a vector register of 128, 256 or 512 bits holds the same
+//! row of 1, 2 or 4 hashes. Each 128 bits of a register are a *lane*. One instruction does the same step for all lanes.
+//! Several registers are in flight at once, so that the processor works on some while others wait.
 //!
-//! | file | what is there |
+//! | file | content |
 //! |---|---|
-//! | here | what surrounds the mixing: PBKDF2, and who gets which lane and which part of the memory |
+//! | here | what surrounds the mixing: PBKDF2, and which hash gets which lane and which part of the memory |
 //! | `lanes` | the mixing (scryptROMix), written once for every width and number of registers |
-//! | `vector` | how the blocks of up to four hashes get into a vector's lanes and out again |
-//! | `kernel` | which instructions the processor has, and the widths and numbers that are compiled for them |
-//! | `block` | a block of scrypt, from octets and to octets |
+//! | `vector` | puts the blocks of up to four hashes into the lanes of a vector and takes them out again |
+//! | `kernel` | the instructions that the processor has, and the widths and numbers that are compiled for them |
+//! | `block` | a block of scrypt, read from octets and written to octets |
 //!
-//! The hashes of a batch have nothing in common but their cost. Each has its own part of the memory, and its lane reads
-//! and writes only there. All take the same steps and are done at the same time, which depends on their cost and
-//! number, but not on what is hashed. With `p` greater than 1 a hash has `p` parts that are mixed independently, and
-//! each takes a lane.
+//! The hashes of a batch share only their cost. Each has its own part of the memory, and its lane reads and writes only
+//! there. All take the same steps and finish at the same time. That time depends on their cost and number, but not on
+//! what is hashed. With `p` greater than 1, a hash has `p` parts that are mixed independently, each in a lane.
 //!
-//! The crate `fearless_simd` finds out what the processor can do and compiles the code for it, without unsafe code
-//! here. Everything in `lanes` and `vector` is inlined into one function for each kernel and width.
+//! The crate `fearless_simd` detects what the processor can do and compiles the code for it, without unsafe code here.
+//! Everything in `lanes` and `vector` is inlined into one function for each kernel and width.
 //!
 //! # Memory
-//! Other implementations take the memory of each hash from the allocator. Then nobody can say how much
-//! a service takes at most, because allocators keep what was freed for a while; and what a hash leaves
-//! behind, from which guesses of the password can be checked cheaply, is nobody's to wipe.
+//! Other implementations take the memory of each hash from the program's allocator. Allocators keep freed memory for a
+//! while, so nobody can say how much a service takes at most. Nor can anybody wipe what a hash left behind, with which
+//! guesses of the password can be checked cheaply.
 //!
-//! The memory comes from the system's allocator, whatever allocator the program has for the rest: of pieces of
-//! this size it keeps nothing that was freed, so that [`Memory::give_back`] can.
-//! As many hashes at once take as many times [`Cost::memory`], and no more.
+//! Here the memory comes from the system's allocator, whatever allocator the rest of the program uses. The system's
+//! allocator keeps no freed piece of this size, so [`Memory::give_back`] works. Hashes that are computed at once take
+//! [`Cost::memory`] each, and no more. The memory consists of the blocks of the crate `argon2`, so that it can be lent
+//! to that crate for hashes made elsewhere ([`Memory::lend`]).
 //!
-//! The memory is made of the blocks of the crate `argon2`, so that it can be lent to that for hashes that
-//! were made elsewhere ([`Memory::lend`]).
-//!
-//! A package of its own, so that tests run it with optimisation. They hold every kernel against the vectors of
-//! RFC 7914 and against the crate `scrypt`; `cargo bench -p jeton-scrypt` compares how fast they are.
+//! This is a package of its own, so that tests run it with optimisation. They compare every kernel with the vectors of
+//! RFC 7914 and with the crate `scrypt`. `cargo bench -p jeton-scrypt` compares how fast they are.
 
 #![no_std]
 #![expect(
@@ -76,13 +73,13 @@ pub use kernel::Kernel;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
-/// The greatest block size `r` there is room for.
+/// The largest block size `r` that there is room for.
 pub const R_MAX: u32 = 1_024;
 
-/// How many blocks are mixed at once at most, of all hashes together: one hash with the greatest `r` has as many.
+/// How many blocks are mixed at once at most, for all hashes together: one hash with the largest `r` has as many.
 const MIXED_MAX: usize = 2 * R_MAX as usize;
 
-/// What a hash costs (RFC 7914 §2).
+/// The cost of a hash (RFC 7914 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The binary logarithm of `N`: 1 to 40.
@@ -94,27 +91,26 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// The memory of one lane, in octets: 128·r·N, with `r` rounded up to a multiple of 8. It is enough for one hash
-    /// with any `p`, whose parts then follow one another.
+    /// The memory of one lane in octets: 128·r·N, with `r` rounded up to a multiple of 8. It is enough for one hash
+    /// with any `p`, whose parts can be mixed one after the other.
     #[must_use]
     pub fn memory(self) -> u64 {
         (u64::from(self.r.div_ceil(8)) * Page::SIZE as u64) << self.ln.min(40)
     }
 
-    /// The bounds of each field, and that of RFC 7914 §2 for `p`.
+    /// Whether each field is within its bounds, and `p` also within that of RFC 7914 §2.
     fn is_in_bounds(self) -> bool {
         let Self { ln, r, p } = self;
         let is_short = u64::from(p) * u64::from(r) < 1 << 30;
         (1..=40).contains(&ln) && (1..=R_MAX).contains(&r) && p > 0 && is_short
     }
 
-    /// What [`Cost::memory`] is in pages.
     fn pages(self) -> usize {
         usize::try_from(self.memory()).unwrap_or(usize::MAX) / Page::SIZE
     }
 }
 
-/// What is hashed.
+/// The input of one hash.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
     /// The password, of any length.
@@ -124,7 +120,7 @@ pub struct Input<'a> {
 }
 
 impl core::fmt::Debug for Input<'_> {
-    /// Shows nothing of it.
+    /// Shows nothing of the input.
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter.write_str("Input")
     }
@@ -133,37 +129,35 @@ impl core::fmt::Debug for Input<'_> {
 /// The memory of the hashes that are computed at once.
 pub struct Memory {
     kernel: Kernel,
-    /// Its length only grows until it is given back: the system gives memory when it is first written to.
+    /// It only grows until it is given back, because the system provides memory when that is first written to.
     pages: VecIn<Page, System>,
-    /// How many pages there may be.
     pages_max: usize,
-    /// How many pages from the start may hold something of a password.
+    /// How many pages from the start may contain something of a password.
     used: usize,
-    /// What is mixed at the moment.
     mixed: Vec<Block>,
 }
 
 impl core::fmt::Debug for Memory {
-    /// Shows the size and nothing of what is inside.
+    /// Shows the size and none of the content.
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(formatter, "Memory({} octets)", self.pages_max * Page::SIZE)
     }
 }
 
 impl Memory {
-    /// Reserves so many octets for the hashes that are computed at once, and 128 KiB. While they are mixed they take
-    /// 256·r octets more each, rounded up to the lanes of whole vectors.
+    /// Reserves this many octets for the hashes that are computed at once, and 128 KiB. While hashes are mixed, each
+    /// takes 256·r octets more, rounded up to the lanes of whole vectors.
     ///
     /// # Errors
-    /// There is not so much.
+    /// The system does not have that much memory.
     pub fn reserve(octets: u64) -> Result<Self, TryReserveError> {
         Self::reserve_for(Kernel::best(), octets)
     }
 
-    /// As [`Memory::reserve`], and this kernel computes the hashes.
+    /// Like [`Memory::reserve`]; this kernel computes the hashes.
     ///
     /// # Errors
-    /// There is not so much.
+    /// The system does not have that much memory.
     pub fn reserve_for(kernel: Kernel, octets: u64) -> Result<Self, TryReserveError> {
         let pages = usize::try_from(octets).unwrap_or(usize::MAX) / Page::SIZE;
         let mut memory = Self {
@@ -178,7 +172,7 @@ impl Memory {
         Ok(memory)
     }
 
-    /// What computes the hashes.
+    /// The kernel that computes the hashes.
     #[must_use]
     pub fn kernel(&self) -> Kernel {
         self.kernel
@@ -188,20 +182,19 @@ impl Memory {
         self.pages.try_reserve_exact(self.pages_max - self.pages.len())
     }
 
-    /// Overwrites what hashes have left, and gives the memory back to the system. The next hash takes it anew,
-    /// which costs it the time that the system needs for that.
+    /// Overwrites what hashes left behind, and gives the memory back to the system. The next hash takes longer, because
+    /// the system must provide the memory again.
     pub fn give_back(&mut self) {
         self.wipe();
         self.pages = VecIn::new_in(System);
-        // It is the next hash that needs it; and without a first use the system gives none.
+        // An error does not matter: the next hash reserves again. Reserved pages take no memory before their first use.
         self.reserve_pages().ok();
     }
 
-    /// Lends so many pages for another function. What it leaves there stays until the next hash or
-    /// [`Memory::wipe`].
+    /// Lends this many pages to another function. What it leaves there stays until the next hash or [`Memory::wipe`].
     ///
     /// # Panics
-    /// If it is more than was reserved, or was given back and is not to be had again.
+    /// If this is more than was reserved, or if the system does not provide again what was given back to it.
     pub fn lend(&mut self, pages: usize) -> &mut [Page] {
         assert!(pages <= self.pages_max, "{pages} pages are more than was reserved");
         self.reserve_pages().expect("the system has the memory that was given back to it");
@@ -212,33 +205,30 @@ impl Memory {
         &mut self.pages[..pages]
     }
 
-    /// Computes scrypt. What it needed stays in memory until the next hash or [`Memory::wipe`]. If `p` is
-    /// greater than 1, as many parts of it are computed at once as the kernel and the memory allow.
+    /// Computes scrypt. What it used stays in memory until the next hash or [`Memory::wipe`]. If `p` is greater than 1,
+    /// as many parts are computed at once as kernel and memory allow.
     ///
     /// # Panics
-    /// If the cost is out of the bounds of [`Cost`], or as [`Memory::lend`].
+    /// If the cost is out of the bounds of [`Cost`], and like [`Memory::lend`].
     pub fn scrypt(&mut self, password: &[u8], salt: &[u8], cost: Cost, output: &mut [u8]) {
         self.compute(cost, &[Input { password, salt }], |_, last| {
             fill_with_parts(last, 0, output);
         });
     }
 
-    /// Computes scrypt of each input, `outputs[i]` of `inputs[i]`: as many at once as the kernel and the
-    /// memory allow, and the rest after them. What they needed stays in memory until the next hash or
-    /// [`Memory::wipe`].
+    /// Computes scrypt of each input: `outputs[i]` is that of `inputs[i]`. As many are computed at once as kernel and
+    /// memory allow, and the rest after them. What they used stays in memory until the next hash or [`Memory::wipe`].
     ///
     /// # Panics
-    /// As [`Memory::scrypt`]; or if there are not as many outputs as inputs.
+    /// Like [`Memory::scrypt`], and if there are not as many outputs as inputs.
     pub fn scrypt_many(&mut self, cost: Cost, inputs: &[Input<'_>], outputs: &mut [[u8; 32]]) {
         assert_eq!(inputs.len(), outputs.len(), "each input has an output");
         self.compute(cost, inputs, |input, last| fill_with_parts(last, 0, &mut outputs[input]));
     }
 
-    /// Computes scrypt of each input but for the last step: `done` is told which input it is, in order, and gets
-    /// what makes its output.
+    /// Computes scrypt up to the last step. For each input in order, `done` gets the index and the HMAC for the output.
     ///
-    /// Each input has `p` parts, which have nothing to do with each other until all are mixed. So a lane takes a
-    /// part, whosever it is.
+    /// An input has `p` parts, which are independent until all are mixed. So a lane takes a part of any input.
     fn compute(
         &mut self,
         cost: Cost,
@@ -251,7 +241,7 @@ impl Memory {
         let at_once =
             self.kernel.lanes().min(self.pages_max / pages).min(MIXED_MAX / length).max(1);
         let parts = inputs.len() * p;
-        // Of an input whose parts are not all mixed.
+        // Of an input whose parts are not all mixed yet.
         let mut last = None;
         for first in (0..parts).step_by(at_once) {
             let lanes = first..parts.min(first + at_once);
@@ -281,7 +271,7 @@ impl Memory {
         }
     }
 
-    /// Overwrites what hashes have left.
+    /// Overwrites what hashes left behind.
     pub fn wipe(&mut self) {
         self.pages[..self.used].iter_mut().zeroize();
         self.used = 0;
@@ -295,13 +285,12 @@ impl Drop for Memory {
     }
 }
 
-/// HMAC with this key, which may have any length.
 fn keyed(password: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(password).expect("keys of any length")
 }
 
-/// The output of PBKDF2 with one iteration (RFC 8018 §5.2) but for its first `skipped` parts of 32 octets. Each
-/// part is an HMAC, so none of the output need be in memory as a whole.
+/// The output of PBKDF2 with one iteration (RFC 8018 §5.2), without its first `skipped` parts of 32 octets. Each part
+/// is an HMAC of its own, so the whole output is never in memory.
 fn fill_with_parts(salted: &Hmac<Sha256>, skipped: usize, output: &mut [u8]) {
     for (octets, number) in output.chunks_mut(32).zip(skipped + 1..) {
         let mut mac = salted.clone();
@@ -312,7 +301,7 @@ fn fill_with_parts(salted: &Hmac<Sha256>, skipped: usize, output: &mut [u8]) {
     }
 }
 
-/// As [`fill_with_parts`], in blocks.
+/// Like [`fill_with_parts`], in blocks.
 fn fill_with_blocks(salted: &Hmac<Sha256>, skipped: usize, blocks: &mut [Block]) {
     for (block, before) in blocks.iter_mut().zip(skipped..) {
         let mut octets = [0; BLOCK_LENGTH];

@@ -1,4 +1,4 @@
-//! What every kernel of this processor must keep.
+//! What every kernel that this processor runs must satisfy.
 
 extern crate std;
 
@@ -43,7 +43,7 @@ fn every_kernel_computes_the_vectors_of_the_rfc() {
     }
 }
 
-/// Each batch has another cost, so what one hash has left in memory changes nothing in the next.
+/// Each batch has another cost. So this also shows that what a hash left in memory does not change the next one.
 #[test]
 fn every_kernel_agrees_with_the_crate_scrypt() {
     compare(400);
@@ -55,8 +55,7 @@ fn every_kernel_agrees_with_the_crate_scrypt_over_100_000_inputs() {
     compare(100_000);
 }
 
-/// Holds every kernel against the crate `scrypt` over so many inputs, in batches of 1 to 20 of which some or all are
-/// computed at once.
+/// Compares every kernel with the crate `scrypt` over this many inputs, in batches of 1 to 20, partly or all at once.
 fn compare(inputs: usize) {
     let mut chance = Chance::new();
     let octets = Cost { ln: 10, r: 16, p: 1 }.memory() * LANES_MAX as u64;
@@ -94,7 +93,6 @@ fn compare(inputs: usize) {
     }
 }
 
-/// There are never more lanes than there is memory for.
 #[test]
 fn hashes_at_once_take_no_more_than_was_reserved() {
     for hashes in 1..=5 {
@@ -144,7 +142,7 @@ fn a_hash_takes_no_more_than_was_reserved() {
     memory.scrypt(b"password", b"salt", Cost { ln: 14, ..COST }, &mut [0; 32]);
 }
 
-/// Numbers by chance (`SplitMix64`).
+/// Random numbers (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {

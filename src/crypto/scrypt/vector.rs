@@ -7,16 +7,15 @@ use super::block::Words;
 
 /// A vector of 128-bit lanes, each of which belongs to another hash.
 ///
-/// Everything here and in `lanes` is inlined into one function, which is compiled for the processor's
-/// instructions. What is not inlined would be compiled for those of every processor.
+/// Everything here and in `lanes` is inlined into one function, which is compiled for the kernel's instructions. Code
+/// that is not inlined would be compiled for every processor.
 pub(crate) trait Vector<S: Simd>: SimdInt<S, Element = u32> {
-    /// How many lanes it has.
     const LANES: usize = Self::LEN / 4;
 
-    /// Puts `words(lane)` into each lane of four vectors: a row of them into each vector.
+    /// Puts `words(lane)` into each lane of four vectors, one row into each vector.
     fn load(simd: S, words: impl Fn(usize) -> Words) -> [Self; 4];
 
-    /// Hands what is in each lane to `words(lane, …)`.
+    /// Calls `words(lane, …)` with the words in each lane.
     fn store(rows: [Self; 4], words: impl FnMut(usize, Words));
 }
 

@@ -1,7 +1,6 @@
-//! What an operator does about keys, and what verifiers will notice of it.
+//! What operators do with keys, and what verifiers notice of it.
 //!
-//! Nothing here talks to a running service: it changes rows, and every replica reads them within
-//! seconds.
+//! Nothing here talks to a running service. Commands change rows, and every replica reads them within seconds.
 
 use serde::Serialize;
 
@@ -18,45 +17,45 @@ use jeton_crypto::signing::{NewSigningKey, PublicJwk, SigningKey};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
 
-/// A key as listed.
+/// A key in a listing.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedKey {
     /// Its name.
     pub kid: KeyId,
-    /// Where it stands in its life.
+    /// The state of its life cycle, as a word.
     pub state: &'static str,
     /// When it was made; a signing key is published from then on.
     pub created_at: Timestamp,
-    /// When it begins, or began, its work.
+    /// When it begins to sign, or to derive.
     pub activates_at: Timestamp,
-    /// When its successor begins, if there is one.
+    /// When its successor takes over, if there is one.
     pub retires_at: Option<Timestamp>,
-    /// When it is out of use, if that is known.
+    /// When it is no longer used, if that is known.
     pub gone_at: Option<Timestamp>,
-    /// When it was withdrawn.
+    /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
     /// The master key that it is sealed under.
     pub sealed_under: Option<String>,
 }
 
-/// What a rotation will do.
+/// What a rotation does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// A new key is published now and signs when every verifier can know it.
+    /// Publishes a new key, which signs once every verifier can know it.
     Announced {
-        /// When it will sign.
+        /// When it begins to sign.
         signs_at: Timestamp,
     },
-    /// The key that is published already signs now.
+    /// Lets the key that is already published sign now.
     Promoted {
         /// The key.
         kid: KeyId,
-        /// For how long verifiers that cache the key set may still lack it.
+        /// How long verifiers with a cached key set may lack it.
         unknown_for: Seconds,
     },
-    /// A new key signs now, which no verifier knows.
+    /// Makes a new key that signs now, although no verifier knows it.
     Sudden {
-        /// For how long verifiers that cache the key set lack it.
+        /// How long verifiers with a cached key set lack it.
         unknown_for: Seconds,
     },
 }
@@ -64,13 +63,12 @@ pub enum Rotation {
 /// Administers the keys of a database.
 #[derive(Debug)]
 pub struct KeyAdministration {
-    /// The keys.
+    /// Stores the keys.
     pub key_store: KeyStore,
-    /// What time it is.
+    /// The time of the command.
     pub now: Timestamp,
 }
 
-/// A signing key with what is known of its life.
 struct Known {
     stored: StoredKey,
     dates: KeyDates,
@@ -78,7 +76,7 @@ struct Known {
 }
 
 impl KeyAdministration {
-    /// Goes by the settings of the replicas instead of its own, and returns them; `None` if there are none.
+    /// Takes over the settings of the running replicas, and returns them; `None` if there are none.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -140,11 +138,11 @@ impl KeyAdministration {
         Ok(keys.iter().map(listed).collect())
     }
 
-    /// The public halves of the keys in the key set, or of one key whatever its state, as their private halves have
-    /// them: only the master key proves that a key is this service's.
+    /// The public keys of the key set, or of one key in any state. They are computed from the private keys, because
+    /// only the master key proves that a key is this service's.
     ///
     /// # Errors
-    /// A sentence if there is none, or one cannot be opened, or another stands in the database.
+    /// A sentence if there is no such key, one cannot be opened, or its public half in the database is another.
     pub async fn public(&self, kid: Option<&KeyId>) -> Result<Vec<PublicJwk>, KeyError> {
         let stored = self.key_store.list().await?;
         let known = self.known(&stored);
@@ -168,8 +166,7 @@ impl KeyAdministration {
         derived.map_err(|error| error.and("nothing was exported"))
     }
 
-    /// What is wrong with the public halves that stand in the database, as far as it can be told with the master
-    /// keys that there are.
+    /// What is wrong with the public halves in the database, as far as the given master keys can tell.
     ///
     /// # Errors
     /// A sentence if the database cannot be read.
@@ -187,10 +184,10 @@ impl KeyAdministration {
         Ok(stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect())
     }
 
-    /// Says what a rotation would do now, or the withdrawal of the key that signs, which is `replaced`.
+    /// Plans a rotation. `replaced` is the signing key if it is to be revoked.
     ///
     /// # Errors
-    /// A sentence if it cannot be done.
+    /// A sentence if no rotation is possible.
     pub async fn plan_rotation(
         &self,
         emergency: bool,
@@ -201,7 +198,7 @@ impl KeyAdministration {
         let known = self.known(&stored);
         let max_age = self.key_store.schedule.jwks_max_age;
         let horizon = self.key_store.schedule.horizon(self.now);
-        // One that the master keys do not open could not sign where they are in use.
+        // A key that these master keys cannot open could not sign.
         let is_next = |key: &&Known| {
             key.life.state == KeyState::Published
                 && key.dates.activates_at <= horizon
@@ -214,7 +211,7 @@ impl KeyAdministration {
                 let kid = next.stored.id.clone();
                 Ok(Rotation::Promoted { kid, unknown_for: max_age.since(known_for) })
             }
-            Some(next) => Err(KeyError::new(format!(
+            Some(next) => Err(KeyError::conflict(format!(
                 "the next key {} is published already and signs from {} on: nothing was changed \
                  (`rotate --emergency` lets it sign now)",
                 next.stored.id, next.dates.activates_at
@@ -226,10 +223,10 @@ impl KeyAdministration {
         }
     }
 
-    /// Does what was planned, and returns the key that signs next or now.
+    /// Carries out a plan, and returns the key that signs next or now.
     ///
     /// # Errors
-    /// A sentence that says what is wrong; nothing was changed then.
+    /// A sentence that says what is wrong; then nothing was changed.
     pub async fn rotate(
         &self,
         plan: &Rotation,
@@ -240,7 +237,7 @@ impl KeyAdministration {
                 let now = unlike_others(&self.key_store.list().await?, self.now);
                 let activate = ActivateKey { id: kid.clone(), now };
                 if !self.key_store.store.perform(activate).await? {
-                    return Err(KeyError::new(format!(
+                    return Err(KeyError::conflict(format!(
                         "the key {kid} was changed meanwhile: look again"
                     )));
                 }
@@ -252,7 +249,6 @@ impl KeyAdministration {
         }
     }
 
-    /// Makes a signing key that signs from this moment on.
     async fn make(
         &self,
         activates_at: Timestamp,
@@ -265,7 +261,7 @@ impl KeyAdministration {
         made.ok_or_else(another_was_first)
     }
 
-    /// Sees that the master keys open what is sealed already, so that one more key may be sealed.
+    /// Checks that the master keys open what is sealed, so that one more key may be sealed.
     ///
     /// # Errors
     /// A sentence that names the key that they do not open.
@@ -273,7 +269,7 @@ impl KeyAdministration {
         self.masters_to_seal(&self.key_store.list().await?, None).map(|_| ())
     }
 
-    /// The master keys to seal one more key; `None` if nothing is sealed, and none may have been made yet.
+    /// The master keys to seal one more key. `None` if nothing is sealed yet, so that there may be none.
     fn masters_to_seal(
         &self,
         stored: &[StoredKey],
@@ -285,16 +281,16 @@ impl KeyAdministration {
         self.key_store.masters_to_seal(stored, replaced, self.now).map(Some)
     }
 
-    /// Adds a key that was made elsewhere. It is published now, and signs when every verifier can know
-    /// it; its predecessor is retired then as after any rotation.
+    /// Adds a key that was made elsewhere. It is published now and signs once every verifier can know it. Then its
+    /// predecessor retires as after any rotation.
     ///
     /// # Errors
-    /// A sentence that says what is wrong; nothing was changed then.
+    /// A sentence that says what is wrong; then nothing was changed.
     pub async fn import(&self, key: NewSigningKey) -> Result<(KeyId, Timestamp), KeyError> {
         let stored = self.key_store.list().await?;
         let kid = &key.public.kid;
         if stored.iter().any(|own| own.id == *kid) {
-            return Err(KeyError::new(format!(
+            return Err(KeyError::conflict(format!(
                 "the key {kid} is there already: nothing was changed"
             )));
         }
@@ -307,21 +303,20 @@ impl KeyAdministration {
         Ok((added.ok_or_else(another_was_first)?, signs_at))
     }
 
-    /// Finds a key by its name, and says whether tokens are made with it now, so that another must
-    /// take over when it is withdrawn.
+    /// Finds a key by name. Returns its purpose, and whether it makes tokens now, so that a new key must replace it.
     ///
     /// # Errors
-    /// A sentence if there is no such key, or it is withdrawn.
+    /// A sentence if there is no such key, or it was revoked.
     pub async fn is_in_use(&self, kid: &KeyId) -> Result<(KeyPurpose, bool), KeyError> {
         let stored = self.key_store.list().await?;
         let key = stored.iter().find(|key| key.id == *kid).ok_or_else(|| unknown(kid))?;
         if let Some(at) = key.revoked_at {
-            return Err(KeyError::new(format!(
+            return Err(KeyError::conflict(format!(
                 "the key {kid} was revoked {at}: nothing was changed"
             )));
         }
         if is_for(KeyPurpose::Throttle)(&key) {
-            // The service makes another as soon as there is none.
+            // The service makes another one within seconds.
             return Ok((KeyPurpose::Throttle, false));
         }
         if is_for(KeyPurpose::Refresh)(&key) {
@@ -334,7 +329,7 @@ impl KeyAdministration {
         Ok((KeyPurpose::Signing, known.iter().any(signing)))
     }
 
-    /// Withdraws a key. One that is in use is replaced first, so that there is always one.
+    /// Revokes a key. A key that makes tokens is replaced first, so that one always does.
     ///
     /// # Errors
     /// A sentence that says what is wrong.
@@ -349,9 +344,31 @@ impl KeyAdministration {
             }
             (KeyPurpose::Throttle, _) | (_, false) => {}
         }
+        self.withdraw(kid).await
+    }
+
+    /// Finds the keys that are sealed under a master key that is not named, and are not withdrawn.
+    ///
+    /// # Errors
+    /// A sentence if the database or a master key cannot be read.
+    pub async fn sealed_elsewhere(&self) -> Result<Vec<KeyId>, KeyError> {
+        let masters = MasterKeys::load(&self.key_store.master_key_files, true)?;
+        let stored = self.key_store.list().await?;
+        let is_elsewhere = |key: &&StoredKey| {
+            let master = sealing::sealed_under(&key.sealed_key);
+            key.revoked_at.is_none() && master.is_some_and(|master| !masters.has(&master))
+        };
+        Ok(stored.iter().filter(is_elsewhere).map(|key| key.id.clone()).collect())
+    }
+
+    /// Withdraws a key without a successor; the service makes one when it starts and there is none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn withdraw(&self, kid: &KeyId) -> Result<(), KeyError> {
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
         if !self.key_store.store.perform(revoke).await? {
-            return Err(KeyError::new(format!(
+            return Err(KeyError::conflict(format!(
                 "the key {kid} was revoked by another command meanwhile"
             )));
         }
@@ -359,11 +376,11 @@ impl KeyAdministration {
         Ok(())
     }
 
-    /// Adds a refresh key that all replicas go over to a minute later, and returns its name and when
-    /// that is. The one before goes on verifying what it derived.
+    /// Adds a refresh key, which all replicas use from a minute later on. Returns its name and that date. The previous
+    /// key still verifies the tokens that it derived.
     ///
     /// # Errors
-    /// A sentence that says what is wrong; nothing was changed then.
+    /// A sentence that says what is wrong; then nothing was changed.
     pub async fn rotate_refresh(&self) -> Result<(KeyId, Timestamp), KeyError> {
         let activates_at = self.now.after(REFRESH_KEY_LEAD);
         Ok((self.make_refresh_key(activates_at, None).await?, activates_at))
@@ -382,11 +399,11 @@ impl KeyAdministration {
         made.ok_or_else(another_was_first)
     }
 
-    /// Seals every key under the first master key, which is made if only others exist, all or none, and
-    /// returns how many were under another one, and its name. What replicas have opened stays open.
+    /// Seals every key under the first master key, all or none. That one is made if only others exist. Returns how many
+    /// keys were sealed under another one, and the name of the first. Keys that replicas have in memory stay in use.
     ///
     /// # Errors
-    /// A sentence that says what is wrong; nothing was changed then.
+    /// A sentence that says what is wrong; then nothing was changed.
     pub async fn rewrap(&self) -> Result<(usize, String), KeyError> {
         let mut total = 0;
         loop {
@@ -394,7 +411,7 @@ impl KeyAdministration {
             let masters = self.key_store.masters_to_seal_anew(&stored)?;
             let keys = seal_anew(&stored, &masters)?;
             let (count, master) = (keys.len(), masters.first().to_owned());
-            // A replica may have sealed a key under another master key meanwhile.
+            // Another replica may have sealed a key under another master key meanwhile.
             if count == 0 {
                 return Ok((total, master));
             }
@@ -421,7 +438,7 @@ pub fn read_private_key(text: &[u8]) -> Result<NewSigningKey, ImportError> {
     imported_key::read(text)
 }
 
-/// The first moment from this one on at which no other signing key begins to sign.
+/// The first second from this one on at which no other signing key begins to sign.
 fn unlike_others(stored: &[StoredKey], mut activates_at: Timestamp) -> Timestamp {
     let signing = || stored.iter().filter(is_for(KeyPurpose::Signing));
     while signing().any(|key| key.activates_at == activates_at) {
@@ -431,11 +448,11 @@ fn unlike_others(stored: &[StoredKey], mut activates_at: Timestamp) -> Timestamp
 }
 
 fn unknown(kid: &KeyId) -> KeyError {
-    KeyError::new(format!("there is no key {kid}: see `jeton key list`"))
+    KeyError::not_found(format!("there is no key {kid}: see `jeton key list`"))
 }
 
 fn another_was_first() -> KeyError {
-    KeyError::new(
+    KeyError::conflict(
         "another key was made at the same moment: nothing was changed here, see `jeton key list`",
     )
 }

@@ -1,5 +1,3 @@
-//! Why something about keys cannot be done.
-
 use std::error::Error;
 use std::sync::Arc;
 
@@ -8,27 +6,53 @@ use jeton_crypto::sealing::SealingError;
 use jeton_crypto::signing::SigningKeyError;
 use jeton_store::StoreError;
 
-/// Something about keys cannot be done: a sentence that says what is wrong and what to do. Nobody decides by what it
-/// was, so it is of one kind.
+/// The kind of an error, by which a program can decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// Name a key that is there.
+    NotFound,
+    /// Look again: something is so already, or has changed meanwhile.
+    Conflict,
+    /// Try again later: the database does not answer.
+    Unavailable,
+    /// Nothing without a person.
+    Other,
+}
+
+/// Something about keys cannot be done: a sentence that says what is wrong and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct KeyError {
+    problem: KeyProblem,
     sentence: String,
-    /// What it was found by, if that was an error.
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl KeyError {
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
-        Self { sentence: sentence.into(), source: None }
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
+        Self { problem: KeyProblem::Other, sentence: sentence.into(), source: None }
     }
 
-    /// This sentence, because of an error.
+    pub(super) fn not_found(sentence: impl Into<String>) -> Self {
+        Self { problem: KeyProblem::NotFound, ..Self::new(sentence) }
+    }
+
+    pub(super) fn conflict(sentence: impl Into<String>) -> Self {
+        Self { problem: KeyProblem::Conflict, ..Self::new(sentence) }
+    }
+
+    /// A sentence that explains an error.
     pub(super) fn because(sentence: String, source: impl Error + Send + Sync + 'static) -> Self {
-        Self { sentence, source: Some(Arc::new(source)) }
+        Self { problem: KeyProblem::Other, sentence, source: Some(Arc::new(source)) }
     }
 
-    /// The same with more behind it.
+    /// What can be done about it.
+    #[must_use]
+    pub fn problem(&self) -> KeyProblem {
+        self.problem
+    }
+
+    /// Appends a clause.
     pub(super) fn and(mut self, more: &str) -> Self {
         self.sentence.push_str("; ");
         self.sentence.push_str(more);
@@ -36,7 +60,7 @@ impl KeyError {
     }
 }
 
-/// For errors whose text says already what is to be done.
+/// For errors whose text already says what to do.
 macro_rules! causes {
     ($($error:ty),+) => {
         $(impl From<$error> for KeyError {
@@ -47,4 +71,18 @@ macro_rules! causes {
     };
 }
 
-causes!(ImportError, SealingError, SigningKeyError, StoreError);
+causes!(ImportError, SealingError, SigningKeyError);
+
+impl From<StoreError> for KeyError {
+    fn from(error: StoreError) -> Self {
+        let problem = match error {
+            StoreError::Unavailable(_) => KeyProblem::Unavailable,
+            StoreError::Conflict(_) => KeyProblem::Conflict,
+            StoreError::Corrupt(_)
+            | StoreError::Refused(_)
+            | StoreError::NoTable(_)
+            | StoreError::Forbidden(_) => KeyProblem::Other,
+        };
+        Self { problem, ..Self::because(error.to_string(), error) }
+    }
+}

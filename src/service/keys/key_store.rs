@@ -1,4 +1,4 @@
-//! Keys as they are stored: listed, opened with the master keys, sealed and added.
+//! Keys in the database: listing, opening with the master keys, sealing and adding.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -24,16 +24,16 @@ pub(super) const REFRESH_KEY_LEAD: Seconds = Seconds::new(60);
 pub struct KeyStore {
     /// The database.
     pub store: Store,
-    /// The files of the master keys: the first seals, all open. Read whenever something is to be
-    /// opened or sealed, so that they can be replaced while the service runs.
+    /// The files of the master keys. The first one seals, all open. They are read whenever a key is sealed or opened,
+    /// so they can be replaced while the service runs.
     pub master_key_files: Vec<PathBuf>,
-    /// The size of new signing keys.
+    /// The size of new signing keys in bits.
     pub bits: u32,
-    /// When signing keys follow each other.
+    /// When signing keys are published, sign and retire.
     pub schedule: Schedule,
 }
 
-/// A key that was just made, or came from elsewhere.
+/// A key that is not stored yet, new or imported.
 pub(super) struct NewKey {
     purpose: KeyPurpose,
     id: KeyId,
@@ -51,7 +51,6 @@ impl NewKey {
         }
     }
 
-    /// A key without a public half.
     fn symmetric(purpose: KeyPurpose) -> Self {
         let (id, secret) = refresh_keys::generate();
         Self { purpose, id, public_jwk: String::new(), secret }
@@ -71,26 +70,25 @@ pub(super) fn dates(key: &StoredKey) -> KeyDates {
 }
 
 impl KeyStore {
-    /// Every key, sealed.
     pub(super) async fn list(&self) -> Result<Vec<StoredKey>, KeyError> {
         Ok(self.store.perform(ListKeys).await?)
     }
 
-    /// Reads the master keys, and makes the first if nothing was ever sealed; where something was,
-    /// says which one is needed.
+    /// Reads the master keys. If nothing was ever sealed, makes the first. The error names the one that is needed.
     pub(super) fn masters(&self, stored: &[StoredKey]) -> Result<MasterKeys, KeyError> {
         let loaded = MasterKeys::load(&self.master_key_files, !stored.is_empty());
         let needed = || stored.first().and_then(|key| sealing::sealed_under(&key.sealed_key));
         loaded.map_err(|error| match needed() {
-            Some(id) => {
-                KeyError::from(error).and(&format!("the key that is needed is the master key {id}"))
-            }
+            Some(id) => KeyError::from(error).and(&format!(
+                "the key that is needed is the master key {id}; only if no copy of it is left, \
+                     `jeton key init` and then `jeton key revoke --lost`"
+            )),
             None => error.into(),
         })
     }
 
-    /// Reads the master keys to seal everything anew. The first is made if it does not exist and the
-    /// others open everything: it is to be a new one.
+    /// Reads the master keys to seal everything again. Makes the first one if it is missing and the others open every
+    /// key.
     pub(super) fn masters_to_seal_anew(
         &self,
         stored: &[StoredKey],
@@ -109,7 +107,7 @@ impl KeyStore {
         }
     }
 
-    /// When signing keys follow each other where the replicas are that share the database.
+    /// The schedule that suits all replicas on this database.
     pub(super) async fn schedule_among_replicas(
         &self,
         now: Timestamp,
@@ -118,11 +116,11 @@ impl KeyStore {
         Ok(others.map_or(self.schedule, |others| self.schedule.among(others.jwks_max_age)))
     }
 
-    /// Reads the master keys to seal one more key, after seeing that they open what is sealed already: what
-    /// is sealed under another master key than the rest would be lost to every replica.
+    /// Reads the master keys to seal one more key, and checks that they open those that are sealed: a key under a
+    /// master key that the replicas do not have would be of no use to them.
     ///
-    /// One key that is damaged, or is to be replaced and withdrawn, is no obstacle; and a key that is to be
-    /// replaced and opens is proof enough, so that it can be withdrawn whatever was put beside it.
+    /// A damaged key, or the key that is to be replaced, is no obstacle. If the key that is to be replaced opens, that
+    /// is enough, so it can be revoked whatever else is in the table.
     pub(super) fn masters_to_seal(
         &self,
         stored: &[StoredKey],
@@ -155,8 +153,8 @@ impl KeyStore {
         }
     }
 
-    /// Makes a signing key, seals and stores it, as [`KeyStore::add`] does. Never on the async runtime: it
-    /// takes up to seconds.
+    /// Makes a signing key on a blocking thread, since that can take seconds. Seals and stores it with
+    /// [`KeyStore::add`].
     pub(super) async fn make_signing_key(
         &self,
         generation: i64,
@@ -168,11 +166,11 @@ impl KeyStore {
         let made = made.map_err(|error| {
             KeyError::because(format!("cannot make a signing key: {error}"), error)
         })??;
-        // Only now: making it took time, and it is published from when it was created.
+        // The dates are taken now: a key is published from its creation on, and making it took time.
         self.add(NewKey::signing(made), generation, replaced, dates()).await
     }
 
-    /// Makes a key without a public half, seals and stores it, as [`KeyStore::add`] does.
+    /// Makes a key without a public half, seals it and stores it with [`KeyStore::add`].
     pub(super) async fn make_symmetric_key(
         &self,
         purpose: KeyPurpose,
@@ -183,12 +181,11 @@ impl KeyStore {
         self.add(NewKey::symmetric(purpose), generation, replaced, dates).await
     }
 
-    /// Seals and stores a key that is created and activates at these moments, and may replace one that is
-    /// about to be withdrawn; `None` if another key of its generation was first.
+    /// Seals and stores a key with these dates. `replaced` is a key that is about to be revoked. `None` if another key
+    /// of the same generation was stored first.
     ///
-    /// What is stored is read just before. So of replicas that start at once with different master keys,
-    /// the one whose signing key comes first decides, and the others stop: no other key is added before
-    /// there is a signing key.
+    /// The stored keys are read just before, and the first key must be a signing key. So if replicas with different
+    /// master keys start at once, the first signing key decides, and the others stop.
     pub(super) async fn add(
         &self,
         new: NewKey,
@@ -229,8 +226,8 @@ impl KeyStore {
     }
 }
 
-/// The keys that something depends on now or later: signing keys that are not gone, refresh keys whose
-/// tokens may yet be presented, the throttle key, and those of kinds that only a later version knows.
+/// The keys that are needed now or later: signing keys that are not gone, refresh keys whose tokens may still be
+/// presented, the throttle key, and keys for purposes that only a later version knows.
 pub(super) fn in_use<'a>(
     stored: &'a [StoredKey],
     schedule: &Schedule,
@@ -250,7 +247,7 @@ pub(super) fn in_use<'a>(
     signing.chain(refresh).chain(find_throttle_key(stored)).chain(unknown).collect()
 }
 
-/// Whether these master keys open a key; of a kind that only a later version knows, whether they should.
+/// Checks that these master keys open a key, or for an unknown purpose that the key names one of them.
 pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), KeyError> {
     match KeyPurpose::find(&key.purpose) {
         Some(purpose) => Ok(masters.open(purpose, &key.id, &key.sealed_key).map(drop)?),
@@ -263,13 +260,13 @@ pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), KeyErro
     }
 }
 
-/// The error of a key that opens and is none.
+/// The error of a key that can be opened but not used.
 fn unusable(stored: &StoredKey, error: impl Error + Send + Sync + 'static) -> KeyError {
     let sentence = format!("the {} key {} cannot be used: {error}", stored.purpose, stored.id);
     KeyError::because(sentence, error)
 }
 
-/// Opens a signing key, and lets it sign and verify once.
+/// Opens a signing key, and checks that it can sign and verify.
 pub(super) fn open_signing_key(
     stored: &StoredKey,
     masters: &MasterKeys,
@@ -285,9 +282,9 @@ pub(super) fn open_signing_key(
     Ok(key)
 }
 
-/// Holds the public half that stands beside a signing key against the one that its private half has, or against
-/// the name of the key where that cannot be opened. Nothing publishes what stands there; but other programs may
-/// read it, and it says whether somebody wrote into the database.
+/// Compares the public half in the database with the private key, or with the key's name (its thumbprint) if it cannot
+/// be opened. Nothing here uses that public half. But other programs may read it, and a difference shows that somebody
+/// wrote to the database.
 pub(super) fn check_public_half(
     stored: &StoredKey,
     derived: Option<&PublicJwk>,
@@ -307,8 +304,7 @@ pub(super) fn check_public_half(
     )))
 }
 
-/// The keys that are not sealed under the first master key: which, how they are sealed, and how they
-/// are to be.
+/// The keys not sealed under the first master key: the name, how it is sealed, and how it would be under that one.
 pub(super) fn seal_anew(
     stored: &[StoredKey],
     masters: &MasterKeys,
@@ -330,7 +326,6 @@ pub(super) fn seal_anew(
     stored.iter().filter(is_other).map(seal).collect()
 }
 
-/// Opens a refresh key.
 pub(super) fn open_refresh_key(
     stored: &StoredKey,
     masters: &MasterKeys,
@@ -340,13 +335,12 @@ pub(super) fn open_refresh_key(
         .map_err(|error| unusable(stored, error))
 }
 
-/// The key that names counters: the newest that was not withdrawn.
+/// The throttle key: the newest one that was not revoked.
 pub(crate) fn find_throttle_key(stored: &[StoredKey]) -> Option<&StoredKey> {
     let mut keys = stored.iter().filter(is_for(KeyPurpose::Throttle));
     keys.rfind(|key| key.revoked_at.is_none())
 }
 
-/// Opens the key that names counters.
 pub(crate) fn open_throttle_key(
     stored: &StoredKey,
     masters: &MasterKeys,
@@ -355,7 +349,6 @@ pub(crate) fn open_throttle_key(
     ThrottleKey::from_secret(stored.id.clone(), &secret).map_err(|error| unusable(stored, error))
 }
 
-/// The number of the next key of a purpose.
 pub(super) fn next_generation(stored: &[StoredKey], purpose: KeyPurpose) -> i64 {
     stored.iter().filter(is_for(purpose)).map(|key| key.generation).max().unwrap_or(0) + 1
 }

@@ -1,5 +1,4 @@
-//! A look at the keys in the database: they are read, those that are missing or due are made, and each is
-//! opened if it can be.
+//! Reads the keys from the database, makes those that are missing or due, and opens what it can.
 
 use super::error::KeyError;
 use super::key_store::{KeyStore, dates, is_for, next_generation};
@@ -9,16 +8,15 @@ use jeton_crypto::key_lifecycle::{self, KeyDates, Schedule};
 use jeton_crypto::sealing::KeyPurpose;
 use jeton_store::keys::StoredKey;
 
-/// What a look at the database gave.
 pub(super) struct Read {
     pub(super) opened: Opened,
     pub(super) schedule: Schedule,
-    /// What came of making the keys that were missing or due.
+    /// Whether the keys that were missing or due could be made.
     pub(super) made: Result<(), KeyError>,
 }
 
-/// Reads the keys, makes those that are missing or due, and opens all that can be opened and were not
-/// before. `schedule` is the one before too.
+/// Reads the keys, makes those that are missing or due, and opens the others if possible. Keys in `before` are open
+/// already. `schedule` is used if that of the replicas cannot be read.
 pub(super) async fn read_and_make(
     key_store: &KeyStore,
     clock: &AgreedClock,
@@ -26,7 +24,7 @@ pub(super) async fn read_and_make(
     schedule: Schedule,
 ) -> Result<Read, KeyError> {
     let stored = key_store.list().await?;
-    // Where the table cannot be read, the warning comes when this replica records itself there.
+    // If this fails, recording the replica fails too, and that is logged.
     let replicas = key_store.schedule_among_replicas(clock.presumed_now()).await;
     let schedule = replicas.unwrap_or(schedule);
     let made = make_what_is_due(key_store, clock, &schedule, &stored).await;
@@ -35,9 +33,11 @@ pub(super) async fn read_and_make(
     Ok(Read { opened, schedule, made: made.map(|_| ()) })
 }
 
-/// Makes the keys that are missing or due, if there are any, but none by a clock that is off: its dates would
-/// stay wrong. While there is a key that signs, the next is made only by a clock that is proven. The signing
-/// key comes first: which master key it is sealed under decides about all others.
+/// Makes the keys that are missing or due, and returns whether there were any. The signing key comes first, because its
+/// master key decides about all others.
+///
+/// While the clock is off no key is made, since its dates would stay wrong. While a key signs, the next one is made
+/// only if the clock is proven.
 async fn make_what_is_due(
     key_store: &KeyStore,
     clock: &AgreedClock,
@@ -64,9 +64,9 @@ async fn make_what_is_due(
         return Ok(false);
     }
     if let Some(next) = due {
-        // Before a key is made, which takes a while.
+        // Checked first, because making a key takes a while.
         key_store.masters_to_seal(stored, None, now)?;
-        // The lead begins when the key is there.
+        // The lead begins once the key exists.
         let moments = || {
             let created_at = clock.presumed_now();
             (created_at, next.after(created_at.since(now)))

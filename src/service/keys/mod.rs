@@ -1,5 +1,5 @@
-//! The keys of this replica: read from the database, opened, made when they are due. One kind signs
-//! access tokens, the other derives refresh tokens.
+//! The keys of this replica. They are read from the database, opened, and made when they are due. Signing keys sign
+//! access tokens, refresh keys derive refresh tokens, the throttle key names failure counters.
 
 pub mod administration;
 mod error;
@@ -7,7 +7,7 @@ pub mod key_store;
 mod making;
 mod opened;
 
-pub use error::KeyError;
+pub use error::{KeyError, KeyProblem};
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,10 +31,9 @@ use key_store::KeyStore;
 use making::read_and_make;
 use opened::Opened;
 
-/// How long after a look at the database a token of an unknown key does not lead to another.
+/// After a look at the database, how long a token of an unknown key causes no other.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// When a caller is to come back for whom a key is needed that cannot be opened here. Another replica may be
-/// able to answer it at once.
+/// `Retry-After` if a key cannot be opened here. Another replica may be able to answer.
 const CLOSED_KEY_RETRY: Seconds = Seconds::new(5);
 
 /// A token that this service made.
@@ -46,27 +45,27 @@ pub enum GenuineToken {
     Refresh(RefreshTokenClaims),
 }
 
-/// The keys in hand. They stay in hand when the database is gone.
+/// The keys in memory. They stay there while the database is unavailable.
 #[derive(Debug)]
 pub struct Keys {
     key_store: KeyStore,
     clock: Arc<AgreedClock>,
-    in_hand: ArcSwap<InHand>,
+    current: ArcSwap<CurrentKeys>,
     signatures: SignatureCounters,
-    /// One look at the database at a time: what an earlier one read never replaces what a later one did.
+    /// One look at a time, so that an earlier one never overwrites the result of a later one.
     looked: Mutex<Look>,
 }
 
-/// How access tokens were found to be genuine.
+/// How access tokens were verified.
 #[derive(Debug, Default)]
 pub struct SignatureCounters {
-    /// Those whose signature was verified.
+    /// Tokens whose signature was computed.
     pub verified: Counter,
-    /// Those whose signature had been verified before.
+    /// Tokens whose signature was remembered as good.
     pub remembered: Counter,
 }
 
-/// A look at the database: when it was over, and what came of it.
+/// The last look at the database: when it ended, and its outcome.
 #[derive(Debug)]
 struct Look {
     ended: Instant,
@@ -74,27 +73,25 @@ struct Look {
 }
 
 #[derive(Debug)]
-struct InHand {
+struct CurrentKeys {
     opened: Opened,
-    /// When signing keys follow each other where these replicas are.
     schedule: Schedule,
     key_set: Arc<KeySet>,
-    /// The JWKS of the key set.
     jwks: Arc<Document>,
     refresh: Arc<RefreshKeys>,
-    /// When the database was last asked for them, as the clock has run.
+    /// When the database was last asked for them, by the steady clock.
     loaded: Seconds,
 }
 
-/// How the keys of a replica stand, for health and metrics.
+/// The state of a replica's keys, for health and metrics.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyHealth {
-    /// How long ago the database was last asked for keys.
+    /// How long ago the keys were last read from the database.
     pub age: Seconds,
-    /// For how long the key set may still be cached: nothing once the database could not be asked for
-    /// so long that a key may sign which this replica does not publish.
+    /// For how long the key set may be cached. It is 0 once the database was unavailable for so long that a key may
+    /// sign which this replica does not publish.
     pub jwks_max_age: Seconds,
-    /// When the next key is to be published, unless it is already.
+    /// When the next key is due to be published; `None` if it is published already.
     pub next_published_at: Option<Timestamp>,
     /// When the next key begins to sign.
     pub next_signs_at: Option<Timestamp>,
@@ -102,14 +99,14 @@ pub struct KeyHealth {
     pub signs: bool,
     /// Whether refresh tokens can be derived.
     pub derives: bool,
-    /// Whether failures to log in can be counted, without which nobody may try.
+    /// Whether failures to log in can be counted. Without this, no login is attempted.
     pub counts: bool,
-    /// How many keys are of use and cannot be opened here.
+    /// How many needed keys cannot be opened here.
     pub unusable: usize,
 }
 
 impl GenuineToken {
-    /// The session that it belongs to.
+    /// The session that the token belongs to.
     #[must_use]
     pub fn session(&self) -> &SessionId {
         match self {
@@ -120,24 +117,24 @@ impl GenuineToken {
 }
 
 impl Keys {
-    /// Loads the keys, after making what is missing or due. Every signing key signs and verifies once. One
-    /// that cannot be opened is reported in the log, and stops the start if none can stand in for it.
+    /// Makes what is missing or due, and loads the keys. Every signing key signs and verifies once. A key that cannot
+    /// be opened is logged. It stops the start only if no other can do its work.
     ///
     /// # Errors
     /// A sentence that says what is wrong and what to do.
     pub async fn load(key_store: KeyStore, clock: Arc<AgreedClock>) -> Result<Self, KeyError> {
-        let nothing = InHand::nothing(key_store.schedule);
+        let nothing = CurrentKeys::nothing(key_store.schedule);
         let asked = clock.elapsed();
         let read = read_and_make(&key_store, &clock, &nothing.opened, nothing.schedule).await?;
-        let in_hand = sort(read.opened, read.schedule, &clock, asked, None);
-        in_hand.check_start(read.made)?;
-        in_hand.opened.report(&nothing.opened);
-        let in_hand = ArcSwap::from_pointee(in_hand);
+        let current = sort(read.opened, read.schedule, &clock, asked, None);
+        current.check_start(read.made)?;
+        current.opened.report(&nothing.opened);
+        let current = ArcSwap::from_pointee(current);
         let looked = Mutex::new(Look { ended: Instant::now(), outcome: Ok(()) });
-        Ok(Self { key_store, clock, in_hand, signatures: SignatureCounters::default(), looked })
+        Ok(Self { key_store, clock, current, signatures: SignatureCounters::default(), looked })
     }
 
-    /// Opens the keys that are stored, makes none, and says how many there are.
+    /// Opens the stored keys, and returns how many there are. Makes none.
     ///
     /// # Errors
     /// A sentence that says which cannot be opened and what to do.
@@ -150,24 +147,24 @@ impl Keys {
         if problems.is_empty() { Ok(count) } else { Err(KeyError::new(problems.join("; "))) }
     }
 
-    /// The signing keys as they stand.
+    /// The current signing keys.
     #[must_use]
     pub fn key_set(&self) -> Arc<KeySet> {
-        Arc::clone(&self.in_hand.load().key_set)
+        Arc::clone(&self.current.load().key_set)
     }
 
-    /// The published key set as it stands.
+    /// The current JWKS.
     #[must_use]
     pub fn jwks(&self) -> Arc<Document> {
-        Arc::clone(&self.in_hand.load().jwks)
+        Arc::clone(&self.current.load().jwks)
     }
 
-    /// How the keys stand.
+    /// The state of the keys.
     #[must_use]
     pub fn health(&self) -> KeyHealth {
-        let in_hand = self.in_hand.load();
+        let current = self.current.load();
         let now = self.clock.presumed_now();
-        let (dates, schedule) = (in_hand.opened.signing_dates(), &in_hand.schedule);
+        let (dates, schedule) = (current.opened.signing_dates(), &current.schedule);
         let lives = key_lifecycle::lives(&dates, now, schedule, None);
         let of = |wanted| {
             let pairs = dates.iter().zip(&lives).filter(move |(_, life)| life.state == wanted);
@@ -178,93 +175,93 @@ impl Keys {
         let to_come = planned.filter(|_| next_signs_at.is_none());
         let published = |at: Timestamp| Timestamp(at.0.saturating_sub(schedule.lead.get()));
         KeyHealth {
-            age: self.clock.elapsed().since(in_hand.loaded),
-            jwks_max_age: in_hand.jwks.max_age,
+            age: self.clock.elapsed().since(current.loaded),
+            jwks_max_age: current.jwks.max_age,
             next_published_at: to_come.map(published),
             next_signs_at: next_signs_at.or(planned),
-            signs: in_hand.key_set.signing().is_some(),
-            derives: in_hand.refresh.can_derive(),
-            counts: in_hand.opened.throttle.is_some(),
-            unusable: in_hand.opened.unusable.len(),
+            signs: current.key_set.signing().is_some(),
+            derives: current.refresh.can_derive(),
+            counts: current.opened.throttle.is_some(),
+            unusable: current.opened.unusable.len(),
         }
     }
 
-    /// The key that names counters.
+    /// The key that names failure counters.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is none that can be opened here.
+    /// [`Refusal::Unavailable`] if no such key can be opened here.
     pub fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
-        let in_hand = self.in_hand.load();
-        in_hand.opened.throttle.clone().ok_or_else(|| no_key(&in_hand, KeyPurpose::Throttle))
+        let current = self.current.load();
+        current.opened.throttle.clone().ok_or_else(|| no_key(&current, KeyPurpose::Throttle))
     }
 
-    /// The key that signs.
+    /// The key that signs now.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is none that can be opened here.
+    /// [`Refusal::Unavailable`] if no such key can be opened here.
     pub fn signer(&self, now: Timestamp) -> Result<Signer, Refusal> {
-        let in_hand = self.in_hand.load();
-        let signer = in_hand.key_set.signing().cloned();
+        let current = self.current.load();
+        let signer = current.key_set.signing().cloned();
         let signer = signer.filter(|signer| signer.gone_at.is_none_or(|at| now < at));
-        signer.ok_or_else(|| no_key(&in_hand, KeyPurpose::Signing))
+        signer.ok_or_else(|| no_key(&current, KeyPurpose::Signing))
     }
 
-    /// Derives the refresh token of a session that got to this generation at this moment.
+    /// Derives the refresh token of a session's generation. `refreshed_at` chooses the key.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is no key that can be opened here.
+    /// [`Refusal::Unavailable`] if no refresh key can be opened here; [`Refusal::Fault`] if deriving fails.
     pub fn derive_refresh_token(
         &self,
         claims: &RefreshTokenClaims,
         refreshed_at: Timestamp,
     ) -> Result<Secret, Refusal> {
-        let in_hand = self.in_hand.load();
-        if !in_hand.refresh.can_derive() {
-            return Err(no_key(&in_hand, KeyPurpose::Refresh));
+        let current = self.current.load();
+        if !current.refresh.can_derive() {
+            return Err(no_key(&current, KeyPurpose::Refresh));
         }
-        let derived = in_hand.refresh.derive(claims, refreshed_at);
+        let derived = current.refresh.derive(claims, refreshed_at);
         derived.map_err(|error| Refusal::Fault(error.to_string()))
     }
 
-    /// How access tokens were found to be genuine.
+    /// How access tokens were verified.
     #[must_use]
     pub fn signatures(&self) -> &SignatureCounters {
         &self.signatures
     }
 
-    /// A token of either kind that memory alone tells to be genuine: a refresh token, or an access token whose
-    /// signature was verified before. `None` says nothing of any other.
+    /// Verifies a token from memory alone: a refresh token, or an access token whose signature was verified before.
+    /// `None` says nothing about the token.
     #[must_use]
     pub fn recall(&self, token: &Secret, issuer: &Issuer, now: Timestamp) -> Option<GenuineToken> {
         if is_jws(token) {
-            let claims = self.in_hand.load().key_set.recall(token.expose(), issuer, now)?;
+            let claims = self.current.load().key_set.recall(token.expose(), issuer, now)?;
             self.signatures.remembered.inc();
             return Some(GenuineToken::Access(Box::new(claims)));
         }
         self.judge_refresh_token(token).genuine().map(GenuineToken::Refresh)
     }
 
-    /// What a presented refresh token is by the keys in hand.
+    /// Verifies a refresh token with the keys in memory.
     #[must_use]
     pub fn judge_refresh_token(&self, token: &Secret) -> Verified<RefreshTokenClaims> {
-        self.in_hand.load().refresh.verify(token)
+        self.current.load().refresh.verify(token)
     }
 
-    /// What a refresh token says that was judged; `None` if nobody made it. Only one that names a key which is
-    /// not in hand makes this replica look at the database, and no more than once a second.
+    /// Returns the claims of a refresh token that was judged; `None` if it is not genuine. Only a token that names an
+    /// unknown key makes this replica look at the database, at most once a second.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if the database cannot tell whether there is such a key, or the key cannot
-    /// be opened here: `None` would make a client throw a good token away.
+    /// [`Refusal::Unavailable`] if the database cannot be asked for that key, or the key cannot be opened here. `None`
+    /// would make a client discard a good token.
     pub async fn verify_refresh_token(
         &self,
         token: &Secret,
         judged: Verified<RefreshTokenClaims>,
     ) -> Result<Option<RefreshTokenClaims>, Refusal> {
-        self.verify(judged, |in_hand| in_hand.refresh.verify(token)).await
+        self.verify(judged, |current| current.refresh.verify(token)).await
     }
 
-    /// Verifies a token of either kind; `None` if it is none. Sessions are not looked at.
+    /// Verifies a token of either kind; `None` if it is not genuine. Sessions are not checked.
     ///
     /// # Errors
     /// As [`Keys::verify_refresh_token`].
@@ -275,8 +272,9 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Option<GenuineToken>, Refusal> {
         if is_jws(token) {
-            let verify = |in_hand: &InHand| in_hand.key_set.verify(token.expose(), issuer, now);
-            let claims = self.verify(verify(&self.in_hand.load_full()), verify).await?;
+            let verify =
+                |current: &CurrentKeys| current.key_set.verify(token.expose(), issuer, now);
+            let claims = self.verify(verify(&self.current.load_full()), verify).await?;
             self.signatures.verified.inc_by(u64::from(claims.is_some()));
             return Ok(claims.map(|claims| GenuineToken::Access(Box::new(claims))));
         }
@@ -284,12 +282,12 @@ impl Keys {
         Ok(self.verify_refresh_token(token, judged).await?.map(GenuineToken::Refresh))
     }
 
-    /// What a token says that was judged by the keys in hand. It is verified once more after a look at the database
-    /// if a key was missing that another replica or the command line may just have made.
+    /// Returns the claims of a judged token. If its key was unknown, looks at the database and verifies it once more,
+    /// since another replica or the command line may just have made the key.
     async fn verify<T>(
         &self,
         judged: Verified<T>,
-        verify: impl Fn(&InHand) -> Verified<T>,
+        verify: impl Fn(&CurrentKeys) -> Verified<T>,
     ) -> Result<Option<T>, Refusal> {
         match judged {
             Verified::Genuine(claims) => return Ok(Some(claims)),
@@ -301,15 +299,15 @@ impl Keys {
             retry_after: Seconds::new(1),
             detail: format!("a token of an unknown key, and no look at the keys: {problem}"),
         })?;
-        match verify(&self.in_hand.load_full()) {
+        match verify(&self.current.load_full()) {
             Verified::Genuine(claims) => Ok(Some(claims)),
             Verified::OfClosedKey => Err(of_closed_key()),
             Verified::OfUnknownKey | Verified::Forged => Ok(None),
         }
     }
 
-    /// Looks at the database again, and makes the next signing key if it is due. Whatever fails, the
-    /// keys in hand stay, and go on through their lives.
+    /// Reads the keys again, and makes the next signing key if it is due. After a failure the keys in memory stay, and
+    /// their states still follow from their dates.
     ///
     /// # Errors
     /// A sentence for the log.
@@ -317,8 +315,8 @@ impl Keys {
         self.look_again_after(Duration::ZERO).await
     }
 
-    /// Looks again, unless that was done so short a time ago: then what came of that counts, so that a
-    /// flood of forged tokens does not queue before a database that is gone.
+    /// Looks at the database, unless the last look was less than `interval` ago. Then that one's outcome counts, so a
+    /// flood of forged tokens does not queue for a database that is unavailable.
     async fn look_again_after(&self, interval: Duration) -> Result<(), KeyError> {
         let mut last = self.looked.lock().await;
         if last.ended.elapsed() < interval {
@@ -330,7 +328,7 @@ impl Keys {
     }
 
     async fn look(&self) -> Result<(), KeyError> {
-        let before = self.in_hand.load_full();
+        let before = self.current.load_full();
         let asked = self.clock.elapsed();
         let read =
             read_and_make(&self.key_store, &self.clock, &before.opened, before.schedule).await;
@@ -339,39 +337,39 @@ impl Keys {
             Err(problem) => (before.opened.clone(), before.schedule, before.loaded, Err(problem)),
         };
         opened.report(&before.opened);
-        let in_hand = sort(opened, schedule, &self.clock, loaded, Some(&before.key_set));
+        let current = sort(opened, schedule, &self.clock, loaded, Some(&before.key_set));
         let signs =
             |key_set: &KeySet| key_set.signing().map(|signer| signer.key.public().kid.clone());
-        if signs(&in_hand.key_set) != signs(&before.key_set) {
-            let kid = signs(&in_hand.key_set).map_or(String::new(), |kid| kid.to_string());
+        if signs(&current.key_set) != signs(&before.key_set) {
+            let kid = signs(&current.key_set).map_or(String::new(), |kid| kid.to_string());
             tracing::info!(target: "jeton::audit", event = "signing_key_changed", kid);
         }
-        self.in_hand.store(Arc::new(in_hand));
+        self.current.store(Arc::new(current));
         outcome
     }
 }
 
-/// Whether a token is an access token, if it is one of this service: only a JWS has dots.
+/// Whether a token of this service is an access token: only a JWS contains dots.
 fn is_jws(token: &Secret) -> bool {
     token.expose().contains('.')
 }
 
-/// Sorts keys that were read at this moment by what they are good for now.
+/// Sorts the keys that were read at `loaded` by their state now.
 fn sort(
     opened: Opened,
     schedule: Schedule,
     clock: &AgreedClock,
     loaded: Seconds,
     before: Option<&KeySet>,
-) -> InHand {
+) -> CurrentKeys {
     let (now, age) = (clock.presumed_now(), clock.elapsed().since(loaded));
     let key_set = KeySet::new(&opened.signing, now, &schedule, before);
     let jwks = published(&key_set, schedule.vouched(age));
     let refresh = Arc::new(RefreshKeys::new(opened.refresh.iter().cloned(), now));
-    InHand { opened, schedule, key_set: Arc::new(key_set), jwks, refresh, loaded }
+    CurrentKeys { opened, schedule, key_set: Arc::new(key_set), jwks, refresh, loaded }
 }
 
-/// The JWKS of a key set, which callers may cache for so long.
+/// The JWKS of a key set, cacheable for `max_age`.
 fn published(key_set: &KeySet, max_age: Seconds) -> Arc<Document> {
     Arc::new(Document { content: key_set.jwks().to_vec().into(), max_age })
 }
@@ -383,17 +381,16 @@ fn of_closed_key() -> Refusal {
     }
 }
 
-/// The refusal where no key of a purpose can be used.
-fn no_key(in_hand: &InHand, purpose: KeyPurpose) -> Refusal {
-    let problem = in_hand.opened.problem(Some(purpose));
+fn no_key(current: &CurrentKeys, purpose: KeyPurpose) -> Refusal {
+    let problem = current.opened.problem(Some(purpose));
     Refusal::Unavailable {
         retry_after: CLOSED_KEY_RETRY,
         detail: format!("there is no {} key that can be used here: {problem}", purpose.as_str()),
     }
 }
 
-impl InHand {
-    /// Nothing, before the first look.
+impl CurrentKeys {
+    /// No keys, before the first look.
     fn nothing(schedule: Schedule) -> Self {
         let key_set = Arc::new(KeySet::new(&[], Timestamp::default(), &schedule, None));
         let jwks = published(&key_set, schedule.jwks_max_age);
@@ -401,10 +398,10 @@ impl InHand {
         Self { opened, schedule, key_set, jwks, refresh, loaded: Seconds::default() }
     }
 
-    /// Judges whether a service can start with these keys, after so much was made.
+    /// Checks whether a service can start with these keys. `made` is the outcome of making the missing ones.
     fn check_start(&self, made: Result<(), KeyError>) -> Result<(), KeyError> {
         let signs = self.key_set.signing().is_some();
-        // Whether another takes the place of a throttle key that is damaged is for the operator to say.
+        // A damaged throttle key does not stop the start: only the operator may decide to replace it.
         let counts = self.opened.throttle.is_some()
             || self.opened.unusable.iter().any(|key| key.purpose == KeyPurpose::Throttle);
         if signs && self.refresh.can_derive() && counts {

@@ -1,5 +1,5 @@
-//! The keys of a database as far as they can be opened here. Each is judged by itself: one that cannot be
-//! opened takes nothing else down.
+//! The keys of a database as far as they can be opened here. Each is judged by itself: one that cannot be opened does
+//! not keep the others from being used.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::{KeyId, Timestamp};
 use jeton_store::keys::StoredKey;
 
-/// A key that is of use and cannot be opened here.
+/// A needed key that cannot be opened here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unusable {
     pub(super) kid: KeyId,
@@ -26,20 +26,18 @@ pub(super) struct Unusable {
     pub(super) problem: String,
 }
 
-/// Keys as far as they could be opened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Opened {
     pub(super) signing: Vec<DatedKey>,
     pub(super) refresh: Vec<RefreshKey>,
     pub(super) throttle: Option<ThrottleKey>,
     pub(super) unusable: Vec<Unusable>,
-    /// What is wrong with public halves in the database, which nothing here goes by.
+    /// What is wrong with public halves in the database, which nothing here uses.
     pub(super) replaced: Vec<String>,
 }
 
 impl Opened {
-    /// Opens every key that is of use, but for those that were opened before. Kinds of keys that only a
-    /// later version knows are left alone.
+    /// Opens every needed key that is not open in `before`. Ignores keys for purposes that only a later version knows.
     pub(super) fn open(
         stored: &[StoredKey],
         key_store: &KeyStore,
@@ -79,7 +77,7 @@ impl Opened {
         opened
     }
 
-    /// Holds what stands in the database against the keys that were opened.
+    /// Compares the public halves in the database with the opened keys.
     fn replaced_public_halves(&self, stored: &[StoredKey]) -> Vec<String> {
         let check = |row: &StoredKey| {
             let held = self.signing.iter().find(|held| *held.key.kid() == row.id)?;
@@ -89,12 +87,11 @@ impl Opened {
         stored.iter().filter(is_for(KeyPurpose::Signing)).filter_map(check).collect()
     }
 
-    /// The dates of the signing keys.
     pub(super) fn signing_dates(&self) -> Vec<KeyDates> {
         self.signing.iter().map(|key| key.dates).collect()
     }
 
-    /// What is wrong with the keys of one purpose, or of any; empty if nothing is.
+    /// What is wrong with the keys of one purpose, or of all; empty if nothing is.
     pub(super) fn problem(&self, purpose: Option<KeyPurpose>) -> String {
         let concerned =
             self.unusable.iter().filter(|key| purpose.is_none_or(|purpose| key.purpose == purpose));
@@ -103,8 +100,7 @@ impl Opened {
         problems.join("; ")
     }
 
-    /// Says in the log which keys cannot be opened that could be before, or for another reason; and when
-    /// all can be.
+    /// Logs each key that has become unusable, or is so for a new reason, and when all are usable again.
     pub(super) fn report(&self, before: &Self) {
         for key in self.unusable.iter().filter(|key| !before.unusable.contains(key)) {
             let (purpose, kid) = (key.purpose.as_str(), &key.kid);
@@ -119,7 +115,7 @@ impl Opened {
     }
 }
 
-/// Opens keys, and notes those that it cannot open. The master keys are read when they are first needed.
+/// Opens keys, and collects those that it cannot open. Reads the master keys when they are first needed.
 struct Opener<'a> {
     key_store: &'a KeyStore,
     stored: &'a [StoredKey],
@@ -147,7 +143,7 @@ impl Opener<'_> {
         }
     }
 
-    /// A signing key, or its name if that is all that is known for certain.
+    /// A signing key, or only its name if it cannot be opened.
     fn signing_key(&mut self, row: &StoredKey) -> HeldKey {
         match self.open(row, KeyPurpose::Signing, open_signing_key) {
             Some(key) => HeldKey::Whole(Arc::new(key)),

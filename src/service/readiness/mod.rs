@@ -12,43 +12,43 @@ use jeton_runtime::supervision::Health;
 use jeton_store::Stop;
 use write_watch::WriteWatch;
 
-/// Looks at all that a login needs.
+/// Checks everything that a login needs.
 #[derive(Debug)]
 pub struct Readiness {
-    /// Whether keys can sign, derive and count.
+    /// Tell whether tokens can be signed and derived, and failures counted.
     pub keys: Arc<Keys>,
-    /// What time it is, and whether that is known.
+    /// Tells whether the machine's clock is right.
     pub clock: Arc<AgreedClock>,
-    /// Whether the database takes writes.
+    /// Tells whether the database takes writes.
     pub writes: Arc<WriteWatch>,
-    /// Which parts of the service are down, such as hashing threads.
+    /// Tells which parts of the service are down, such as hashing threads.
     pub health: Health,
     /// Whether the service was told to stop.
     pub draining: Stop,
-    /// What kept it from being ready when that was last told in the log.
-    pub told: Mutex<Vec<String>>,
+    /// The causes that were last logged.
+    pub logged: Mutex<Vec<String>>,
 }
 
-/// What came of a look: the answer of `/readyz`.
+/// The answer of `/readyz`.
 #[derive(Debug, Serialize)]
 pub struct Report {
     status: &'static str,
-    /// Why it is not ready: sentences for whoever operates the service.
+    /// Why it is not ready: sentences for operators.
     reasons: Vec<String>,
     database: &'static str,
     signing_key: &'static str,
     refresh_key: &'static str,
     throttle_key: &'static str,
-    /// How many keys are of use and cannot be opened here.
+    /// How many needed keys cannot be opened here.
     keys_unusable: usize,
     clock: &'static str,
     /// By how much the clock is ahead of the second one; negative if it is behind.
     clock_offset_seconds: f64,
-    /// The parts of the service that failed and do not work again yet.
+    /// The parts of the service that failed and are not running again yet.
     parts_down: Vec<String>,
-    /// How old what is known of the keys is.
+    /// How long ago the keys were read from the database.
     keys_age_seconds: i64,
-    /// For how long the key set is said to be good.
+    /// For how long callers may cache the key set.
     jwks_max_age_seconds: i64,
 }
 
@@ -60,8 +60,34 @@ impl Report {
     }
 }
 
+/// Something that a login needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// A stable word for metrics.
+    pub name: &'static str,
+    /// Whether it is there; `None` if that is not known, because nobody asked lately.
+    pub met: Option<bool>,
+}
+
 impl Readiness {
-    /// Looks. When what keeps it from being ready changes, the log says so.
+    /// What a login needs, as it is known now: this waits for nothing and logs nothing. The database is then checked
+    /// for a minute, so the next answer knows its state.
+    #[must_use]
+    pub fn needs(&self) -> [Need; 7] {
+        let keys = self.keys.health();
+        [
+            ("database", self.writes.latest()),
+            ("clock", Some(self.clock.now().is_ok())),
+            ("signing_key", Some(keys.signs)),
+            ("refresh_key", Some(keys.derives)),
+            ("throttle_key", Some(keys.counts)),
+            ("parts", Some(self.health.down().is_empty())),
+            ("running", Some(!*self.draining.borrow())),
+        ]
+        .map(|(name, met)| Need { name, met })
+    }
+
+    /// Checks everything. When the causes change, logs them.
     pub async fn look(&self) -> Report {
         let database = self.writes.ask().await;
         let clock = self.clock.now();
@@ -86,7 +112,7 @@ impl Readiness {
         for part in &parts_down {
             found.push((part, format!("the part {part} failed and is started again")));
         }
-        self.tell(&found);
+        self.log_changes(&found);
         let stopping = *self.draining.borrow();
         if stopping {
             found.push(("stopping", "the service was told to stop".to_owned()));
@@ -114,11 +140,11 @@ impl Readiness {
         }
     }
 
-    /// Says in the log when it becomes ready again, or something else keeps it from being so.
-    fn tell(&self, found: &[(&str, String)]) {
+    /// Logs when the causes change, and when there are none any more.
+    fn log_changes(&self, found: &[(&str, String)]) {
         let subjects: Vec<_> = found.iter().map(|(subject, _)| (*subject).to_owned()).collect();
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told == subjects {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged == subjects {
             return;
         }
         if found.is_empty() {
@@ -127,6 +153,6 @@ impl Readiness {
             let reasons: Vec<_> = found.iter().map(|(_, reason)| reason.as_str()).collect();
             tracing::warn!("not ready: {}", reasons.join("; "));
         }
-        *told = subjects;
+        *logged = subjects;
     }
 }

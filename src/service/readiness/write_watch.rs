@@ -1,7 +1,7 @@
 //! Watches whether the database takes writes, for as long as somebody asks.
 //!
-//! Whoever asks is answered from what was seen, so that a probe costs nothing and waits for nothing. A database
-//! that answers slowly once is no fault: one is told when no write has succeeded for four seconds.
+//! A question is answered from what was seen, so a probe costs nothing and does not wait. One slow answer of the
+//! database is no fault: a fault is reported when no write has succeeded for four seconds.
 
 use std::fmt;
 use std::future::Future;
@@ -12,21 +12,19 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// How often it is tried.
+/// How often a write is tried.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long one attempt may take: a little longer than SQLite waits for another process. The next begins at
-/// once then, so that the end of a fault is seen within three seconds.
+/// How long one attempt may take: a little longer than SQLite waits for another process. The next attempt follows
+/// immediately, so the end of a fault is noticed within three seconds.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_millis(2_500);
-/// How long no attempt has succeeded when that is told as a fault: longer than the time from one success over
-/// an attempt that was given up to the next.
+/// After how long without a success a fault is reported: longer than one abandoned attempt between two successes.
 const FAULT_AFTER: Duration = Duration::from_secs(4);
-/// How long it goes on after it was last asked.
+/// How long attempts go on after the last question.
 const ASKED_WITHIN: Duration = Duration::from_mins(1);
 
-/// One attempt to write.
 type Attempt = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
-/// The watch.
+/// Watches whether writes succeed.
 pub struct WriteWatch {
     attempt: Box<dyn Fn() -> Attempt + Send + Sync>,
     asked: Mutex<Option<Instant>>,
@@ -34,14 +32,12 @@ pub struct WriteWatch {
     seen: watch::Sender<Seen>,
 }
 
-/// What was seen.
 #[derive(Clone, Debug, Default)]
 struct Seen {
-    /// When the last attempt ended.
     ended: Option<Instant>,
-    /// When the last one ended that succeeded.
+    /// When the last successful attempt ended.
     succeeded: Option<Instant>,
-    /// Why none has succeeded since, as far as an attempt has told.
+    /// Why none has succeeded since, if an attempt has failed with a reason.
     problem: Option<String>,
 }
 
@@ -55,7 +51,7 @@ impl fmt::Debug for WriteWatch {
 }
 
 impl WriteWatch {
-    /// A watch that tries in this way.
+    /// Watches with this attempt to write.
     pub fn new<F>(attempt: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
@@ -65,14 +61,12 @@ impl WriteWatch {
         Self { attempt, asked, wake, seen }
     }
 
-    /// Whether writes succeed. The first who asks after a while waits for one attempt, up to 3 s.
+    /// Whether writes succeed. The first question after a pause waits for one attempt, at most 3 s.
     ///
     /// # Errors
-    /// Why none has succeeded for 4 seconds.
+    /// Why no write has succeeded for 4 seconds.
     pub async fn ask(&self) -> Result<(), String> {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.wake.notify_one();
-        let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < FAULT_AFTER);
+        self.go_on();
         let mut seen = self.seen.subscribe();
         let latest = seen.wait_for(|seen| is_recent(seen.ended));
         let Ok(Ok(seen)) = timeout(ATTEMPT_TIME_MAX + INTERVAL / 2, latest).await else {
@@ -83,6 +77,19 @@ impl WriteWatch {
         }
         let no_answer = || format!("none ended within {ATTEMPT_TIME_MAX:?}");
         Err(seen.problem.clone().unwrap_or_else(no_answer))
+    }
+
+    /// Whether writes succeed, without waiting; `None` if nobody asked lately, so that it is not known.
+    pub fn latest(&self) -> Option<bool> {
+        self.go_on();
+        let seen = self.seen.borrow();
+        is_recent(seen.ended).then(|| is_recent(seen.succeeded))
+    }
+
+    /// Somebody asks: goes on for a while.
+    fn go_on(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.wake.notify_one();
     }
 
     /// Tries again and again while somebody asks.
@@ -109,6 +116,11 @@ impl WriteWatch {
     }
 }
 
+/// Whether a moment is so near that it still tells how things are.
+fn is_recent(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at.elapsed() < FAULT_AFTER)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -118,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// A database whose writes take so many milliseconds; they fail at once if that is [`FAILS`].
+    /// A database whose writes take so many milliseconds, or fail immediately at [`FAILS`].
     #[derive(Clone, Default)]
     struct Database {
         takes: Arc<AtomicU64>,
@@ -133,7 +145,7 @@ mod tests {
             self.takes.store(milliseconds, Ordering::SeqCst);
         }
 
-        /// A watch over it, which runs.
+        /// A running watch over it.
         fn watch(&self) -> Arc<WriteWatch> {
             let own = self.clone();
             let watch = Arc::new(WriteWatch::new(move || {
@@ -153,7 +165,7 @@ mod tests {
         }
     }
 
-    /// Asks ten times a second for so many seconds; what was answered when, in milliseconds from now.
+    /// Asks ten times a second for so many seconds. Returns the answers, with milliseconds since the start.
     async fn answers(watch: &WriteWatch, seconds: u64) -> Vec<(u128, bool)> {
         let begun = Instant::now();
         let mut all = Vec::new();
@@ -165,12 +177,11 @@ mod tests {
         all
     }
 
-    /// A fault that lasts is told within five seconds, whichever it is, and its end within three; neither
-    /// is taken back.
+    /// A lasting fault of any kind is reported within five seconds, and its end within three. Neither is taken back.
     #[tokio::test(start_paused = true)]
     async fn a_fault_is_told_in_time_and_so_is_its_end() {
         for fault in [FAILS, HANGS, 3_000] {
-            // Whatever the watch is doing at that moment.
+            // The fault may begin at any moment of an attempt.
             for phase in (0..4_000).step_by(250) {
                 let database = Database::default();
                 let watch = database.watch();
@@ -210,7 +221,7 @@ mod tests {
         }
     }
 
-    /// However many ask, one write a second is made, and none when nobody has asked for a minute.
+    /// However many ask, it writes once a second, and not at all after a minute without a question.
     #[tokio::test(start_paused = true)]
     async fn it_costs_one_write_a_second_while_somebody_asks() {
         let database = Database::default();
@@ -229,7 +240,7 @@ mod tests {
         advance(Duration::from_hours(1)).await;
         sleep(Duration::from_mins(1)).await;
         assert_eq!(database.attempts.load(Ordering::SeqCst), attempts);
-        // Who asks then is told of what is so now.
+        // The next question gets the current state.
         database.takes(FAILS);
         assert_eq!(watch.ask().await, Err("the disk is full".to_owned()));
     }

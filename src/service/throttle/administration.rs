@@ -1,9 +1,10 @@
-//! How an account is throttled, for the operator, and the end of it.
+//! Shows operators how an account is throttled, and unlocks it.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::AccountOf;
 use crate::keys::KeyError;
 use crate::keys::key_store::{find_throttle_key, open_throttle_key};
 use jeton_crypto::sealing::MasterKeys;
@@ -18,20 +19,23 @@ use jeton_store::users::User;
 /// How an account is throttled.
 #[derive(Debug, Default, Serialize)]
 pub struct AccountThrottle {
-    /// Failures in a row, from origins that the account does not know.
+    /// Failures in a row from origins that the account does not know.
     pub failures: i64,
     /// Until when logins from such origins are refused, if they are.
     pub waits_until: Option<Timestamp>,
-    /// Whether there were so many that they are refused until the password is changed.
+    /// Whether such logins are refused until the password is changed or the user is unlocked.
     pub locked: bool,
-    /// How many origins the account has logged in from lately.
+    /// How many origins the account knows.
     pub known_origins: usize,
-    /// How many of these must wait because of failures there.
+    /// How many of these must wait because logins from there failed.
     pub known_origins_that_wait: usize,
 }
 
 /// Opens the key that names counters; `None` if the service has never run.
-async fn throttle_key(store: &Store, files: &[PathBuf]) -> Result<Option<ThrottleKey>, KeyError> {
+pub(super) async fn throttle_key(
+    store: &Store,
+    files: &[PathBuf],
+) -> Result<Option<ThrottleKey>, KeyError> {
     let stored = store.perform(ListKeys).await?;
     let Some(row) = find_throttle_key(&stored) else { return Ok(None) };
     let masters = MasterKeys::load(files, true)?;
@@ -44,10 +48,10 @@ async fn counter(
     user: &User,
 ) -> Result<Option<CounterName>, KeyError> {
     let key = throttle_key(store, files).await?;
-    Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_str().as_bytes()])))
+    Ok(key.map(|key| AccountOf::User(&user.id).counter(&key)))
 }
 
-/// Looks how an account is throttled.
+/// Reads how an account is throttled. `files` are the master keys.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to do.
@@ -77,14 +81,19 @@ pub async fn look(
     Ok(found)
 }
 
-fn waits_until(stored: &FailureCounter, counted: Counted, now: Timestamp) -> Option<Timestamp> {
+/// When the wait ends that a counter demands at a moment, if it demands one.
+pub(super) fn waits_until(
+    stored: &FailureCounter,
+    counted: Counted,
+    now: Timestamp,
+) -> Option<Timestamp> {
     match stored.verdict(counted, now) {
         Verdict::Wait(until) => Some(until),
         Verdict::Free(_) | Verdict::Once => None,
     }
 }
 
-/// Forgets all failures of an account. Returns whether there were any.
+/// Forgets all failures of an account. Returns whether there were any. `files` are the master keys.
 ///
 /// # Errors
 /// A sentence that says what is wrong and what to do.

@@ -1,6 +1,6 @@
-//! Notices clients that present many tokens which this service never made, and clients that do not say for
-//! whom they call though they should. Bogus tokens are answered like any other bad token: a gateway passes on
-//! what it is sent, and who refuses it lets anyone cut it off.
+//! Notices clients that present many tokens which this service never made, and clients that do not send their end
+//! users' addresses although they should. This only raises an alarm: a gateway passes on what it is sent, so if it were
+//! throttled, anyone could lock it out.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,12 @@ use crate::incident::Incident;
 use jeton_oauth::{ClientId, Seconds};
 use jeton_runtime::clock::Clock;
 
-/// In how long a time tokens are counted together.
+/// The time over which tokens are counted.
 const WINDOW: Seconds = Seconds::new(60);
-/// How many of them are an alarm.
+/// The number of tokens in one window that raises the alarm.
 const TOKENS_MAX: u32 = 100;
 
-/// Counts, for each client, the tokens that this service never made.
+/// Counts the tokens that this service never made, by client.
 #[derive(Clone, Debug)]
 pub struct UnknownTokens {
     clock: Clock,
@@ -34,7 +34,7 @@ impl UnknownTokens {
         Self { clock, clients: Arc::default() }
     }
 
-    /// Counts one more; once for each window that is an alarm.
+    /// Counts one more token. Returns an incident when the window reaches the limit, so once in each window.
     #[must_use]
     pub fn count(&self, client: &ClientId) -> Option<Incident> {
         let now = self.clock.elapsed();
@@ -48,12 +48,12 @@ impl UnknownTokens {
     }
 }
 
-/// Notices clients that were registered to name their end users and do not.
+/// Notices clients that are registered to send their end users' addresses and do not.
 #[derive(Clone, Debug, Default)]
 pub struct UnnamedEndUsers(Arc<Mutex<HashSet<ClientId>>>);
 
 impl UnnamedEndUsers {
-    /// Warns of this client, the first time.
+    /// Logs a warning about this client, the first time only.
     pub fn warn_once(&self, client: &ClientId) {
         let mut warned_of = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if warned_of.insert(client.clone()) {

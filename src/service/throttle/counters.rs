@@ -1,30 +1,28 @@
-//! The counters that an attempt to log in may touch, and what they say of it together.
+//! The failure counters that concern a login, and the decision that follows from them.
 
 use crate::Refusal;
 use jeton_oauth::throttle::{Counted, CounterName, FailureCounter, Verdict};
 use jeton_oauth::{Reason, Timestamp};
 use jeton_store::throttle::{Failure, Replacement};
 
-/// The names of the counters of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
     pub(super) account: CounterName,
     pub(super) at_origin: CounterName,
-    /// The group of accounts that share the origin.
+    /// The smaller group of accounts that share the origin.
     pub(super) narrow: (Counted, CounterName),
-    /// The wider group that it belongs to.
+    /// The larger group around it, if there is one.
     pub(super) wide: Option<(Counted, CounterName)>,
 }
 
 impl Names {
-    /// All of them, for the store; one stands twice where there is no wider group.
+    /// All names, for the store. Without a larger group the smaller one is named twice.
     pub(super) fn all(&self) -> [CounterName; 4] {
         let wide = self.wide.unwrap_or(self.narrow);
         [self.at_origin, self.account, self.narrow.1, wide.1]
     }
 }
 
-/// A counter as it was read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counter {
     pub(super) name: CounterName,
@@ -38,7 +36,7 @@ impl Counter {
         Failure { counter: self.name, account, since, kept_for }
     }
 
-    /// The counter as it is once the attempt that a wait allows counts as failed.
+    /// Counts the attempt that is allowed after a wait as failed, before it is made.
     pub(super) fn count_in_advance(&self, now: Timestamp) -> Replacement {
         let (from, to) = (self.stored, self.stored.and_failure(self.counted, now));
         let deletable_at = now.after(self.counted.kept_for(to.failures));
@@ -46,16 +44,14 @@ impl Counter {
     }
 }
 
-/// What is to be done about an attempt.
 pub(super) enum Decision {
-    /// It may be made. First it is counted as failed where a wait was over, and has permits of the counters that
-    /// allow failures: `strikes` says how many have failed there.
+    /// The attempt may be made. `in_advance` is stored first: the attempt as a failure, for counters whose wait is
+    /// over. `strikes` are the recent failures of counters that still have free failures: there it needs permits.
     Admit { in_advance: Vec<Replacement>, strikes: Vec<(Counted, i64)> },
-    /// It may not be made.
+    /// The attempt may not be made.
     Refuse(Refusal),
 }
 
-/// The counters of an attempt.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counters {
     pub(super) at_origin: Counter,
@@ -65,7 +61,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// What was read, as far as it was counted since the password was changed.
+    /// Takes what was read. Failures of the account before `since`, when its password changed, do not count.
     pub(super) fn new(names: Names, stored: [FailureCounter; 4], since: Timestamp) -> Self {
         let [at_origin, account, narrow, wide] = stored;
         let counter = |name, counted, stored| Counter { name, counted, stored };
@@ -78,29 +74,27 @@ impl Counters {
         }
     }
 
-    /// The groups that the origin belongs to.
     pub(super) fn groups(&self) -> impl Iterator<Item = Counter> {
         [Some(self.narrow), self.wide].into_iter().flatten()
     }
 
-    /// The groups in which a failure counts. Where accounts are counted, one counts once.
+    /// The groups in which a failure counts. Groups of addresses count accounts, so an account counts there once.
     fn counting_groups(&self, now: Timestamp) -> impl Iterator<Item = Counter> {
         let new_there = self.at_origin.stored.is_forgotten(now);
         self.groups().filter(move |group| new_there || group.counted == Counted::UnknownCallers)
     }
 
-    /// The counters that count a failure.
     pub(super) fn of_failure(&self, known: bool, now: Timestamp) -> impl Iterator<Item = Counter> {
         self.counting_groups(now).filter(move |_| !known).chain(self.of_account(known))
     }
 
-    /// The counters of the account itself that an attempt touches.
+    /// The account's own counters that matter to an attempt.
     fn of_account(&self, known: bool) -> impl Iterator<Item = Counter> {
         (!known).then_some(self.account).into_iter().chain([self.at_origin])
     }
 
-    /// Decides about one more attempt. At an origin that the account knows nothing else counts. A wait of a
-    /// group is told first, whoever the account is.
+    /// Decides about one more attempt. From a known origin, only the counter of account and origin matters. Groups are
+    /// checked first: their wait is the same for every account, so it says nothing about this one.
     pub(super) fn decide(&self, known: bool, now: Timestamp) -> Decision {
         let (mut in_advance, mut strikes) = (Vec::new(), Vec::new());
         for group in self.groups().filter(|_| !known) {
@@ -113,7 +107,7 @@ impl Counters {
                 Verdict::Free(left) => strikes.push((group.counted, group.counted.free() - left)),
             }
         }
-        // An account that counts in its groups already needs no permit there.
+        // An account that counts in a group already needs no permit there.
         let counts = |counted| self.counting_groups(now).any(|group| group.counted == counted);
         strikes.retain(|(counted, _)| counts(*counted));
         let mut most = Some(0);
@@ -131,7 +125,7 @@ impl Counters {
             }
         }
         let own = if known { Counted::AccountAtOrigin } else { Counted::Account };
-        // In the order of `AttemptPermits`: all wait for permits in the same order.
+        // The own counter comes first, as in `AttemptPermits`: all attempts wait in the same order.
         strikes.splice(0..0, most.map(|most| (own, most)));
         Decision::Admit { in_advance, strikes }
     }

@@ -1,28 +1,32 @@
-//! Counts failures for all replicas together, and holds back who had too many (RFC 6749 §4.3.2,
-//! §10.10). The rules are in `oauth/throttle.rs`.
+//! Counts failures, for all replicas together, and throttles whoever has too many (RFC 6749 §4.3.2, §10.10). The rules
+//! are in `oauth/throttle.rs`.
 //!
-//! What is right is held back only where passwords are guessed at. A client secret has 256 random bits
-//! and a genuine token a signature: refusing those because others guess would help only the others.
+//! Only passwords can be guessed, so only logins are refused even if the password is right. A client secret has 256
+//! random bits and a genuine token a signature: they are accepted however often others guess.
 
 pub mod administration;
 pub mod alarm;
 mod counters;
+pub mod held_back;
+mod in_advance;
 pub mod origin;
 mod permits;
 mod repeats;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::incident::Incident;
-use crate::keys::Keys;
+use crate::keys::{KeyError, Keys};
 use crate::{AuditContext, Refusal};
 use alarm::UnnamedEndUsers;
 use counters::{Counter, Counters, Decision, Names};
+use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
-use jeton_oauth::{Client, Seconds, Secret, Timestamp};
+use jeton_oauth::{Client, Seconds, Secret, Timestamp, UserId};
 use jeton_runtime::caller::CallerConnection;
 use jeton_runtime::clock::Clock;
 use jeton_store::Store;
@@ -34,8 +38,10 @@ use permits::{AttemptPermits, HeldPermits, Permits};
 pub use repeats::Guess;
 use repeats::Repeats;
 
-/// How often an attempt is decided when others are counted meanwhile.
+/// How often an attempt is decided if others are counted meanwhile.
 const DECISIONS_MAX: usize = 16;
+/// How long an attempt of a command waits for others, of which there are none in its process.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(3);
 /// How exactly the last login of an account at an origin is recorded.
 const KNOWN_PRECISION: Seconds = Seconds::new(86_400);
 
@@ -43,22 +49,55 @@ const KNOWN_PRECISION: Seconds = Seconds::new(86_400);
 #[derive(Clone, Debug)]
 pub struct Throttle {
     store: Store,
-    keys: Arc<Keys>,
+    keys: ThrottleKeys,
     clock: Clock,
-    /// How long an attempt waits for others that are under way.
+    /// How long an attempt waits for other attempts.
     patience: Duration,
     permits: Arc<Permits>,
     repeats: Arc<Repeats>,
     unnamed: UnnamedEndUsers,
 }
 
+/// Where the key comes from that names counters.
+#[derive(Clone, Debug)]
+enum ThrottleKeys {
+    /// It is the one of the service at that moment.
+    Service(Arc<Keys>),
+    /// It was opened by a command.
+    Command(ThrottleKey),
+}
+
 /// The account that a login is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'a> {
-    /// The mapped name, or what was typed if no user can be called so.
-    pub name: &'a str,
+    /// Whose it is.
+    pub of: AccountOf<'a>,
     /// What was counted before is void. The beginning of time for a name that no user has.
     pub password_changed_at: Timestamp,
+}
+
+/// By what an account is told from others. A user keeps it when the name changes, and whoever gets that name later does
+/// not inherit it.
+#[derive(Clone, Copy, Debug)]
+pub enum AccountOf<'a> {
+    /// A user.
+    User(&'a UserId),
+    /// The mapped name, or what was typed if no user can be called so, where no user has it.
+    Name(&'a str),
+}
+
+impl AccountOf<'_> {
+    fn parts(&self) -> [&[u8]; 2] {
+        match self {
+            Self::User(id) => [b"sub", id.as_str().as_bytes()],
+            Self::Name(name) => [b"name", name.as_bytes()],
+        }
+    }
+
+    /// The name of the account's counter.
+    fn counter(&self, key: &ThrottleKey) -> CounterName {
+        key.name(Counted::Account, &self.parts())
+    }
 }
 
 /// An attempt to log in that may be made. What came of it must be told.
@@ -69,28 +108,57 @@ pub struct Attempt<'a> {
     counters: Counters,
     since: Timestamp,
     known: bool,
-    /// What counts as failed already, until it is known to be right.
+    /// Counters that already contain this attempt as a failure.
     in_advance: Vec<Replacement>,
     permits: AttemptPermits,
-    /// The permits that this attempt holds. They are given back when all is counted.
+    /// Released when the attempt is dropped, which is after its outcome was counted.
     _held: HeldPermits,
 }
 
 impl Throttle {
-    /// Counts in a store. `patience` is how long an attempt waits for others that are under way.
+    /// Counts in `store`. `patience` is how long an attempt waits for other attempts.
     #[must_use]
     pub fn new(store: Store, keys: Arc<Keys>, clock: Clock, patience: Duration) -> Self {
         let repeats = Arc::new(Repeats::new(clock.clone()));
         let (permits, unnamed) = (Arc::default(), UnnamedEndUsers::default());
+        let keys = ThrottleKeys::Service(keys);
         Self { store, keys, clock, patience, permits, repeats, unnamed }
     }
 
-    /// Lets an attempt to log in be made, or not. Of those that are made at the same time on this replica
-    /// no more can fail than of those that follow each other.
+    /// The same for a command, which opens the key by itself.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do: the master key is needed.
+    pub async fn of_command(
+        store: Store,
+        master_key_files: &[PathBuf],
+        clock: Clock,
+    ) -> Result<Self, KeyError> {
+        let key = administration::throttle_key(&store, master_key_files).await?;
+        let key = key.ok_or_else(|| {
+            KeyError::new(
+                "there is no key yet by which failed logins are counted: start `jeton serve` once",
+            )
+        })?;
+        let repeats = Arc::new(Repeats::new(clock.clone()));
+        let (permits, unnamed) = (Arc::default(), UnnamedEndUsers::default());
+        let keys = ThrottleKeys::Command(key);
+        Ok(Self { store, keys, clock, patience: COMMAND_PATIENCE, permits, repeats, unnamed })
+    }
+
+    /// The key that names counters.
+    fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
+        match &self.keys {
+            ThrottleKeys::Service(keys) => keys.throttle_key(),
+            ThrottleKeys::Command(key) => Ok(key.clone()),
+        }
+    }
+
+    /// Decides about a login. On one replica, parallel attempts can fail no more often than sequential ones.
     ///
     /// # Errors
     /// [`Reason::ThrottledAccount`](jeton_oauth::Reason) and `LockedAccount`, which look like a wrong password;
-    /// [`Refusal::Throttled`] where many share an origin.
+    /// [`Refusal::Throttled`] if a group of accounts must wait; [`Refusal::Unavailable`] if this cannot be decided now.
     pub async fn admit(
         &self,
         origin: Origin<'_>,
@@ -114,12 +182,12 @@ impl Throttle {
             let suffice = |held: &HeldPermits| permits.suffice(held, &strikes, &failures_before);
             let taken = || permits.try_take(&strikes).filter(suffice);
             let Some(held) = waited_for.take().filter(suffice).or_else(taken) else {
-                // What it waits for may change all, so it is decided again.
+                // The attempts that it waits for may change the counters, so it decides again.
                 waited_for =
                     self.wait_for_permits(&permits, &strikes, &failures_before, caller).await?;
                 continue;
             };
-            // Of all who waited for this moment one is first.
+            // Compare and set: of all that waited for the same moment, one succeeds.
             if in_advance.is_empty()
                 || self.store.perform(ReplaceCounters(in_advance.clone())).await?
             {
@@ -138,7 +206,7 @@ impl Throttle {
         Err(busy("an account is tried faster than its failures are counted"))
     }
 
-    /// Waits for a permit of each counter; `None` if all is used up meanwhile.
+    /// Waits for a permit of each counter. `None` if one has no free failures left meanwhile.
     async fn wait_for_permits(
         &self,
         permits: &AttemptPermits,
@@ -153,42 +221,40 @@ impl Throttle {
         taken.map_err(|_| busy("too many try the same account or origin at once"))
     }
 
-    /// What a password is told by that is tried again: see `Repeats`. `stored` is the hash that it is held
-    /// against.
+    /// Identifies a password, to recognise its repeat: see `Repeats`. `stored` is the hash that it is compared with.
     #[must_use]
     pub fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
         self.repeats.guess(stored, password)
     }
 
-    /// Warns the operator, once, that a client does not name its end users though it was registered to.
+    /// Logs, once for each client, that it does not send its end users' addresses although it is registered to.
     pub fn warn_of_unnamed_end_users(&self, client: &Client) {
         self.unnamed.warn_once(&client.id);
     }
 
-    /// The names of the counters that an attempt may touch.
     fn names(&self, origin: Origin<'_>, account: Account<'_>) -> Result<Names, Refusal> {
-        let (name, client) = (account.name.as_bytes(), origin.client.id.as_str().as_bytes());
-        let key = self.keys.throttle_key()?;
+        let ([kind, value], client) = (account.of.parts(), origin.client_id());
+        let key = self.throttle_key()?;
         let group = |group: Group| {
             let counted = group.counted();
             (counted, key.name(counted, &[client, &group.octets()]))
         };
         let (narrow, wide) = origin.groups();
         Ok(Names {
-            account: key.name(Counted::Account, &[name]),
-            at_origin: key.name(Counted::AccountAtOrigin, &[name, client, &narrow.octets()]),
+            account: account.of.counter(&key),
+            at_origin: key.name(Counted::AccountAtOrigin, &[kind, value, client, &narrow.octets()]),
             narrow: group(narrow),
             wide: wide.map(group),
         })
     }
 
-    /// Counts a failure of an address, unless it has had too many. Of those that come at the same time on this
-    /// replica no more are counted than of those that follow each other.
+    /// Counts a failure of an address. On one replica, parallel failures get no further than sequential ones.
     ///
     /// # Errors
-    /// [`Refusal::Throttled`] if it has; [`Refusal::Unavailable`] if that cannot be told.
+    /// [`Refusal::Throttled`] if the address has too many failures; [`Refusal::Unavailable`] if this cannot be decided
+    /// now.
     pub async fn count(&self, counted: Counted, source: Source) -> Result<(), Refusal> {
-        let name = self.keys.throttle_key()?.name(counted, &[&site(source.address)]);
+        let name = self.throttle_key()?.name(counted, &[&site(source.address)]);
         let permits = self.permits.of_counter(counted, name);
         for _ in 0..DECISIONS_MAX {
             let failures_before = permits.failures();
@@ -199,7 +265,7 @@ impl Throttle {
                 Verdict::Wait(until) => {
                     return Err(Refusal::Throttled { counted, retry_after: until.since(now) });
                 }
-                // Of all who waited for this moment one is first.
+                // Compare and set: of all that waited for the same moment, one succeeds.
                 Verdict::Once => {
                     let in_advance = ReplaceCounters(vec![own.count_in_advance(now)]);
                     if self.store.perform(in_advance).await? {
@@ -210,7 +276,7 @@ impl Throttle {
                 Verdict::Free(left) => [(counted, counted.free() - left)],
             };
             let taken = timeout(self.patience, permits.take(&strikes, &failures_before)).await;
-            // If all is used up meanwhile, there is a wait.
+            // `None` means that no failure is free any more: the next round finds a wait.
             if let Some(_permit) = taken.map_err(|_| busy("too many fail at once"))? {
                 let failures = vec![own.failure(None, Timestamp::default())];
                 self.store.perform(CountFailures { failures, now }).await?;
@@ -222,23 +288,21 @@ impl Throttle {
     }
 }
 
-/// Not decided, because too much happens at once.
 fn busy(detail: &str) -> Refusal {
     Refusal::Unavailable { retry_after: Seconds::new(1), detail: detail.to_owned() }
 }
 
 impl Attempt<'_> {
-    /// Whether the account logged in from this origin lately.
+    /// Whether the account knows the origin.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known
     }
 
-    /// Counts the attempt as failed, and returns how that is to be answered. The same wrong password at
-    /// once again is not counted: some client libraries try each twice (see `Repeats`).
+    /// Counts the attempt as failed, and returns the refusal to answer with. A repeat is not counted (see `Repeats`).
     pub async fn failed(self, refusal: Refusal, guess: Guess, audit: &mut AuditContext) -> Refusal {
         let (repeats, at_origin) = (&self.throttle.repeats, self.counters.at_origin.name);
-        // The one attempt that a wait allows counts whatever it is.
+        // An attempt after a wait counts even if it is a repeat.
         if repeats.take(at_origin, guess) && self.in_advance.is_empty() {
             return refusal;
         }
@@ -247,46 +311,56 @@ impl Attempt<'_> {
                 repeats.remember(at_origin, guess);
                 audit.incident = incident;
             }
-            // What is not counted is not answered.
+            // A failure that cannot be counted is not answered as one.
             Err(error) => return error,
         }
         refusal
     }
 
-    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
-        let now = self.throttle.clock.now();
-        let Counters { account, at_origin, .. } = self.counters;
+    /// The counters of a failure that do not count it already.
+    fn uncounted(&self, now: Timestamp) -> Vec<Counter> {
         let is_counted =
             |counter: &Counter| self.in_advance.iter().any(|change| change.counter == counter.name);
-        let uncounted = self.counters.of_failure(self.known, now);
-        let failures = uncounted.filter(|counter| !is_counted(counter)).map(|counter| {
+        let counters = self.counters.of_failure(self.known, now);
+        counters.filter(|counter| !is_counted(counter)).collect()
+    }
+
+    /// Counts a failure at these counters.
+    async fn count_at(&self, counters: &[Counter], now: Timestamp) -> Result<(), Refusal> {
+        let Counters { account, at_origin, .. } = self.counters;
+        let failures = counters.iter().map(|counter| {
             let of_account = counter.name == at_origin.name;
             counter.failure(of_account.then_some(account.name), self.since)
         });
         let count = CountFailures { failures: failures.collect(), now };
-        self.throttle.store.perform(count).await?;
+        Ok(self.throttle.store.perform(count).await?)
+    }
+
+    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
+        let now = self.throttle.clock.now();
+        self.count_at(&self.uncounted(now), now).await?;
         self.permits.note_failure();
-        let is_last = !self.known && account.stored.failures + 1 == FAILURES_MAX;
+        let is_last = !self.known && self.counters.account.stored.failures + 1 == FAILURES_MAX;
         Ok(is_last.then_some(Incident::AccountLocked))
     }
 
-    /// Takes back that the attempt was counted: it was not made.
+    /// Reports that the attempt was not made, so it does not count.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if that could not be stored: it counts as failed then.
+    /// [`Refusal::Unavailable`] if that cannot be stored: then it counts as failed.
     pub async fn not_made(self) -> Result<(), Refusal> {
         if !self.in_advance.is_empty() {
-            // Who was counted meanwhile has made the wait longer; that stays.
+            // If another failure was counted meanwhile, the row has changed and stays as it is.
             self.throttle.store.perform(ReplaceCounters::reversed(&self.in_advance)).await?;
         }
         Ok(())
     }
 
-    /// Forgets what failed here before, and remembers the origin as one that the account knows. What others
-    /// must wait for the account does not change, or they would see that its owner came.
+    /// Forgets the failures of the account at this origin, and records the origin as known. The account's wait for
+    /// unknown callers stays, or they could see that its owner has logged in.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if that could not be stored.
+    /// [`Refusal::Unavailable`] if that cannot be stored.
     pub async fn succeeded(self) -> Result<(), Refusal> {
         let now = self.throttle.clock.now();
         let Counters { account, at_origin, .. } = self.counters;
@@ -308,8 +382,8 @@ impl Attempt<'_> {
         Ok(self.throttle.store.perform(record).await?)
     }
 
-    /// What the groups that the origin belongs to are forgiven: what they were claimed, and where accounts
-    /// are counted one that failed, for one that got in.
+    /// By how much the counters of the groups are reduced after a success: by what was counted in advance, and in
+    /// groups that count accounts by one failure.
     fn forgiven(&self) -> Vec<(CounterName, Seconds)> {
         if self.known {
             return Vec::new();

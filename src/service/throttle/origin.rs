@@ -1,35 +1,35 @@
-//! Where a request comes from, as far as that counts.
+//! Where a request comes from, as far as throttling needs to know.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jeton_oauth::Client;
 use jeton_oauth::throttle::Counted;
 
-/// Where a request came from, as far as it can be believed.
+/// The addresses that a request came from, as far as they can be trusted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Source {
-    /// The caller: the other end of the connection, or what a trusted proxy says of it.
+    /// The caller's: the other end of the connection, or what a trusted proxy says.
     pub address: Option<IpAddr>,
-    /// For whom the caller says that it calls.
+    /// The end user's, as the caller says.
     pub end_user: Option<IpAddr>,
-    /// What is wrong with what was said of the caller.
+    /// What is wrong with `X-Forwarded-For`, if anything.
     pub untold: Option<Untold>,
 }
 
-/// What is wrong with what was said of a caller in `X-Forwarded-For`.
+/// What is wrong with a request's `X-Forwarded-For`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Untold {
-    /// A trusted proxy sent no `X-Forwarded-For`.
+    /// A trusted proxy did not send it.
     Missing,
-    /// What a trusted proxy sent there is no address.
+    /// A trusted proxy sent something that is no address.
     Unreadable,
-    /// The caller sent one and is no trusted proxy. That is right for a client that names its end users,
-    /// and a mistake of the operator if the caller is a proxy.
+    /// A caller that is no trusted proxy sent it. This is right for a client that sends its end users' addresses, and a
+    /// mistake of the operator if the caller is a proxy.
     Untrusted,
 }
 
 impl Untold {
-    /// A stable word for metrics, and for the answer that `jeton doctor` reads.
+    /// The stable word for metrics, and for the answer that `jeton doctor` reads.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -40,16 +40,17 @@ impl Untold {
     }
 }
 
-/// Where a login comes from: a client, and the end user's address where it is known.
+/// The origin of a login: its client, with the end user's address if that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    pub(super) client: &'a Client,
+    /// Nothing for a command that does not say through which client the user came.
+    client: Option<&'a Client>,
     pub(super) address: Option<IpAddr>,
 }
 
 impl<'a> Origin<'a> {
-    /// The origin of a login. The address of a confidential client is that of one web server with all
-    /// its users behind it, so it says nothing; the one it forwards does, if it was registered to.
+    /// The origin of a login. All users of a confidential client come from its web server's address, which therefore
+    /// says nothing. The address that such a client forwards counts if it is registered to do so.
     #[must_use]
     pub fn new(client: &'a Client, source: Source) -> Self {
         let address = match (client.settings.public, client.settings.forwards_end_user_ip) {
@@ -57,30 +58,41 @@ impl<'a> Origin<'a> {
             (false, true) => source.end_user,
             (false, false) => None,
         };
-        Self { client, address }
+        Self { client: Some(client), address }
     }
 
-    /// Whether the client was registered to name its end users, and did not name this one.
+    /// The origin of a command that does not say where the user is.
+    #[must_use]
+    pub fn of_command() -> Self {
+        Self { client: None, address: None }
+    }
+
+    /// The name of the client. No client has the empty one.
+    pub(super) fn client_id(&self) -> &'a [u8] {
+        self.client.map_or(b"", |client| client.id.as_str().as_bytes())
+    }
+
+    /// Whether the client is registered to send its end users' addresses and did not send this one.
     #[must_use]
     pub fn lacks_end_user(&self) -> bool {
-        let settings = &self.client.settings;
-        !settings.public && settings.forwards_end_user_ip && self.address.is_none()
+        self.client.is_some_and(|Client { settings, .. }| {
+            !settings.public && settings.forwards_end_user_ip && self.address.is_none()
+        })
     }
 }
 
-/// A group of accounts in which failures count together.
+/// A group of accounts whose failures count together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Group {
-    /// All that log in through one client which does not say from where.
+    /// All callers of one client that does not say where they are.
     UnknownCallers,
-    /// Those at an IPv4 address, or in a /64 of IPv6: a network gives its users 2^64 addresses each.
+    /// An IPv4 address, or a /64 of IPv6: one subscriber has 2^64 addresses there.
     Network(IpAddr),
-    /// Those in a /48, which one site has (RFC 6177): 65,536 networks.
+    /// A /48 of IPv6, which one site may have (RFC 6177): 65,536 networks.
     Site(IpAddr),
 }
 
 impl Group {
-    /// What is counted in it.
     pub(super) fn counted(self) -> Counted {
         match self {
             Self::UnknownCallers => Counted::UnknownCallers,
@@ -89,7 +101,7 @@ impl Group {
         }
     }
 
-    /// What it is told from others by.
+    /// The part of the address that names the counter.
     pub(super) fn octets(self) -> Vec<u8> {
         match self {
             Self::UnknownCallers => Vec::new(),
@@ -100,7 +112,7 @@ impl Group {
 }
 
 impl Origin<'_> {
-    /// The narrowest group that it belongs to, and a wider one if there is one.
+    /// The smallest group that the origin belongs to, and the larger one if there is one.
     pub(super) fn groups(&self) -> (Group, Option<Group>) {
         match self.address.map(translated) {
             None => (Group::UnknownCallers, None),
@@ -110,13 +122,12 @@ impl Origin<'_> {
     }
 }
 
-/// An address as it counts where what is right is never refused: the whole site.
+/// The part of an address that counts where a correct secret or token is never refused: the whole site.
 pub(super) fn site(address: Option<IpAddr>) -> Vec<u8> {
     address.map(|address| prefix(translated(address), 48)).unwrap_or_default()
 }
 
-/// The IPv4 address of a caller behind a translator, where all callers share one network of IPv6 (RFC 6052
-/// §2.1).
+/// The IPv4 address of a caller behind a translator; all such callers share one IPv6 network (RFC 6052 §2.1).
 fn translated(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
@@ -127,7 +138,7 @@ fn translated(address: IpAddr) -> IpAddr {
     }
 }
 
-/// An IPv4 address, or an IPv6 address as far as its prefix of this length.
+/// An IPv4 address, or the prefix of this length of an IPv6 address.
 fn prefix(address: IpAddr, length: u32) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),

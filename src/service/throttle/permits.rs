@@ -1,8 +1,8 @@
-//! Permits of attempts that are under way: each counter has as many as it allows failures without a wait.
+//! Permits of attempts in progress. Each counter has as many permits as free failures.
 //!
 //! An attempt needs 1 + recent failures of a counter's permits to be free before its password is hashed. It keeps one
-//! until its failure was counted. So on one replica, attempts under way and recent failures together are never more
-//! than the counter allows, and parallel guesses get no further than sequential ones.
+//! until its failure was counted. So on one replica, attempts in progress and recent failures together never exceed the
+//! free failures, and parallel guesses get no further than sequential ones.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::counters::Names;
 use jeton_oauth::throttle::{Counted, CounterName};
 
-/// How many counters are kept before those that no attempt uses are dropped.
+/// From this many counters on, those that no attempt uses are dropped.
 const COUNTERS_KEPT: usize = 1_024;
 
 /// The permits of all counters that attempts on this replica use.
@@ -23,43 +23,41 @@ pub(super) struct Permits(Mutex<Kept>);
 #[derive(Debug, Default)]
 struct Kept {
     counters: HashMap<CounterName, Weak<CounterPermits>>,
-    /// How many were in use when the unused ones were last dropped.
+    /// How many counters were in use when the others were last dropped.
     in_use: usize,
 }
 
-/// The permits of one counter.
 #[derive(Debug)]
 struct CounterPermits {
     permits: Arc<Semaphore>,
-    /// How many failures this replica has counted since it keeps these permits.
+    /// How many failures this replica has counted since it created these permits.
     failures: AtomicU64,
 }
 
-/// The counters of which an attempt may need permits, in the order in which all attempts wait for them.
+/// The counters whose permits an attempt may need, in the order in which all attempts wait for them.
 #[derive(Debug)]
 pub(super) struct AttemptPermits(Vec<(Counted, Arc<CounterPermits>)>);
 
-/// One permit of each counter; dropping gives them back.
+/// One permit of each counter. Dropping it releases them.
 #[derive(Debug)]
 pub(super) struct HeldPermits(Vec<(Counted, OwnedSemaphorePermit)>);
 
 impl CounterPermits {
-    /// The recent failures: `strikes` in the row as it was read, and what this replica has counted since it had
-    /// counted `before`.
+    /// The recent failures: `strikes` in the row as it was read, plus those that this replica has counted since then.
+    /// `before` is its count from before the row was read.
     fn failed(&self, strikes: i64, before: u64) -> u64 {
         strikes.unsigned_abs() + self.failures.load(Ordering::SeqCst) - before
     }
 
-    /// Whether as many permits are free, beside those that are held, as have failed recently.
-    fn has_room(&self, strikes: i64, before: u64) -> bool {
-        // In this order: a failure in between is missed by neither.
+    /// Whether at least as many permits are free as have failed recently. Permits that are held are not free.
+    fn has_enough_free(&self, strikes: i64, before: u64) -> bool {
+        // Read in this order, neither misses a failure in between.
         let free = self.permits.available_permits() as u64;
         free >= self.failed(strikes, before)
     }
 }
 
 impl Permits {
-    /// The permits that an attempt with these counters may need.
     pub(super) fn of_attempt(&self, names: &Names) -> AttemptPermits {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = [(Counted::AccountAtOrigin, names.at_origin), (Counted::Account, names.account)];
@@ -67,7 +65,6 @@ impl Permits {
         AttemptPermits(all.map(|(counted, name)| (counted, kept.find(counted, name))).collect())
     }
 
-    /// The permits of one counter.
     pub(super) fn of_counter(&self, counted: Counted, name: CounterName) -> AttemptPermits {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         AttemptPermits(vec![(counted, kept.find(counted, name))])
@@ -92,20 +89,19 @@ impl Kept {
 }
 
 impl AttemptPermits {
-    /// How many failures this replica has counted at each counter. To be asked before the rows are read, so that no
-    /// failure is missed between the two.
+    /// How many failures this replica has counted, by counter. Called before the rows are read, it misses no failure.
     pub(super) fn failures(&self) -> Vec<u64> {
         self.0.iter().map(|(_, counter)| counter.failures.load(Ordering::SeqCst)).collect()
     }
 
-    /// Notes that a failure was counted. To be called while the permits are held.
+    /// Records that a failure was counted. Call it while the permits are held.
     pub(super) fn note_failure(&self) {
         for (_, counter) in &self.0 {
             counter.failures.fetch_add(1, Ordering::SeqCst);
         }
     }
 
-    /// Takes a permit of each counter in `strikes`, if that needs no wait. `strikes` says how many have failed at each.
+    /// Takes a permit of each counter in `strikes`, which has their recent failures, if it need not wait.
     pub(super) fn try_take(&self, strikes: &[(Counted, i64)]) -> Option<HeldPermits> {
         let held = self.wanted(strikes).map(|(counted, counter, strikes)| {
             let permits = Arc::clone(&counter.permits).try_acquire_many_owned(1 + strikes).ok()?;
@@ -114,8 +110,7 @@ impl AttemptPermits {
         held.collect::<Option<_>>().map(HeldPermits)
     }
 
-    /// The same, and waits for each; `None` as soon as so many have failed since the rows were read that no failure
-    /// is free any more.
+    /// The same, and waits for each. `None` as soon as a counter has no free failures left.
     pub(super) async fn take(
         &self,
         strikes: &[(Counted, i64)],
@@ -134,7 +129,7 @@ impl AttemptPermits {
                 let failed = u32::try_from(failed).unwrap_or(0);
                 let permits = Arc::clone(&counter.permits).acquire_many_owned(1 + failed).await;
                 let permit = keep_one(permits.expect("the semaphore is never closed"), failed);
-                if counter.has_room(*strikes, *before) {
+                if counter.has_enough_free(*strikes, *before) {
                     held.push((*counted, permit));
                     break;
                 }
@@ -156,7 +151,8 @@ impl AttemptPermits {
             Some((counted, counter, strikes, before))
         });
         wanted.all(|(counted, counter, strikes, before)| {
-            counter.has_room(*strikes, *before) && held.0.iter().any(|(own, _)| own == counted)
+            counter.has_enough_free(*strikes, *before)
+                && held.0.iter().any(|(own, _)| own == counted)
         })
     }
 
@@ -171,7 +167,7 @@ impl AttemptPermits {
     }
 }
 
-/// Keeps one permit of those that had to be free.
+/// Keeps one of the permits that had to be free.
 fn keep_one(mut permits: OwnedSemaphorePermit, failed: u32) -> OwnedSemaphorePermit {
     drop(permits.split(failed as usize));
     permits

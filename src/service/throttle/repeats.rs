@@ -1,9 +1,9 @@
-//! The same wrong password at once again.
+//! Repeats of a wrong password.
 //!
-//! Go's `x/oauth2` and libraries like it do not know where a service wants the secret of a client, so they
-//! try each request twice, in `Authorization` and then in the form, until one succeeds. A user who mistypes
-//! once so fails twice, with the same password. One such repeat is free. Nobody who guesses has anything of
-//! it: the password is known to be wrong.
+//! Some client libraries, such as Go's `x/oauth2`, do not know where a service expects the client secret. They send
+//! each request twice until one succeeds: with `Authorization`, then with the secret in the form. So one mistyped
+//! password fails twice. One such repeat is not counted. This does not help to guess, because the repeated password is
+//! known to be wrong.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,16 +13,16 @@ use jeton_oauth::throttle::CounterName;
 use jeton_oauth::{Seconds, Secret};
 use jeton_runtime::clock::Clock;
 
-/// Within what time a repeat is free.
+/// How soon a repeat must follow.
 const REPEATED_WITHIN: Seconds = Seconds::new(10);
-/// How many failures are remembered; when there are more a repeat counts.
+/// How many failures are remembered. Repeats of further ones are counted.
 const REMEMBERED_MAX: usize = 1_024;
 
-/// A password that was tried, as a keyed digest.
+/// A tried password, as a keyed digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guess([u8; 16]);
 
-/// The last wrong password of each account at each origin, for a moment, in memory and nowhere else.
+/// The last wrong password of each account and origin, in memory only.
 #[derive(Debug)]
 pub(super) struct Repeats {
     key: GuessKey,
@@ -37,20 +37,18 @@ struct Last {
 }
 
 impl Repeats {
-    /// Remembers under a key of this process.
+    /// Uses a random key, which only this process has.
     pub(super) fn new(clock: Clock) -> Self {
         Self { key: GuessKey::random(), clock, last: Mutex::default() }
     }
 
-    /// What a password is told by. It depends on the hash that the password was held against, so a guess
-    /// from before the password was changed is another.
+    /// Identifies a password and the hash that it is compared with: the same guess for a new password is no repeat.
     pub(super) fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
         let stored = stored.map_or("", |stored| stored.expose());
         Guess(self.key.digest(&[stored.as_bytes(), password.expose().as_bytes()]))
     }
 
-    /// Whether this wrong password is the last one over again that was counted here. It is forgotten by that, so
-    /// a third time counts.
+    /// Whether this wrong password repeats the last counted one. A repeat is forgotten, so a third try counts.
     pub(super) fn take(&self, at_origin: CounterName, guess: Guess) -> bool {
         let mut last = self.lock();
         let now = self.clock.elapsed();
@@ -62,7 +60,7 @@ impl Repeats {
         is_repeat
     }
 
-    /// Remembers a wrong password, once it was counted.
+    /// Remembers a wrong password that was counted.
     pub(super) fn remember(&self, at_origin: CounterName, guess: Guess) {
         let mut last = self.lock();
         if last.len() < REMEMBERED_MAX || last.contains_key(&at_origin) {
@@ -70,7 +68,7 @@ impl Repeats {
         }
     }
 
-    /// Forgets what failed here: a login came between.
+    /// Forgets the failure at an origin, because a login succeeded there.
     pub(super) fn forget(&self, at_origin: CounterName) {
         self.lock().remove(&at_origin);
     }
@@ -91,7 +89,7 @@ mod tests {
         CounterName(name)
     }
 
-    /// A failure, and whether it is free.
+    /// Fails once. Returns whether it was not counted.
     fn fails(repeats: &Repeats, at_origin: CounterName, guess: Guess) -> bool {
         let is_free = repeats.take(at_origin, guess);
         if !is_free {
@@ -106,9 +104,9 @@ mod tests {
         let repeats = Repeats::new(clock.clone());
         let of = |text: &str| repeats.guess(None, &Secret::new(text.to_owned()));
         let repeated = |text: &str| fails(&repeats, counter(1), of(text));
-        // The third counts, and may be repeated itself.
+        // The third counts, and may be repeated again.
         assert_eq!([(); 4].map(|()| repeated("a")), [false, true, false, true]);
-        // With another between it is no repeat, and neither is it at another origin or after a login.
+        // It is no repeat after another password, at another origin, or after a login.
         assert_eq!(["a", "b", "a"].map(repeated), [false; 3]);
         assert!(!fails(&repeats, counter(2), of("a")));
         repeats.forget(counter(1));

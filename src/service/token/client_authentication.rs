@@ -9,16 +9,16 @@ use jeton_crypto::digest::SecretDigest;
 use jeton_oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
 use jeton_oauth::throttle::Counted;
-use jeton_oauth::{Client, ClientId, Reason, Seconds, Secret, SessionId};
+use jeton_oauth::{Client, ClientId, Reason, Seconds, Secret, SessionId, Timestamp};
 use jeton_runtime::clock::Clock;
-use jeton_store::clients::{RecordSecretUse, StoredClient, StoredSecret};
+use jeton_store::clients::{RecordClientUse, RecordSecretUse, StoredClient, StoredSecret};
 use jeton_store::sessions::StoredSession;
-use jeton_store::{Store, StoreError};
+use jeton_store::{Store, StoreError, UseCase};
 
-/// How exactly the last use of a secret is recorded.
+/// How exactly the last use of a client and of a secret is recorded.
 const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
 
-/// The name of a client, its secret, and where both stood.
+/// A client's name, its secret, and how they were sent.
 type PresentedSecret<'a> = (&'a Secret, &'a Secret, ClientAuthenticationMethod);
 
 /// Authenticates clients.
@@ -27,14 +27,14 @@ pub struct ClientAuthentication {
     store: Store,
     throttle: Throttle,
     clock: Clock,
-    /// The public client of requests that name none.
+    /// The client of requests that name none.
     default_client: Option<Arc<ClientId>>,
-    /// The settings of a client, as they are stored, to be read where there is none.
+    /// Settings as JSON, parsed for an unknown client so that it takes as long as a known one.
     stand_in: Arc<str>,
 }
 
-/// A session that is looked up together with the client, because the request is about it: so there is one way to the
-/// database and back instead of two. What is found is looked at when the client has proved who it is.
+/// A session that is read together with the client, which saves a round trip to the database. It is looked at only
+/// after the client has authenticated.
 #[derive(Debug, Default)]
 pub struct Prefetch {
     wanted: Option<SessionId>,
@@ -42,16 +42,16 @@ pub struct Prefetch {
 }
 
 impl Prefetch {
-    /// Nothing, or the session of a token that is known to be genuine.
+    /// `wanted` is the session of a genuine token, or `None` if the request is about none.
     #[must_use]
     pub fn new(wanted: Option<SessionId>) -> Self {
         Self { wanted, found: None }
     }
 
-    /// This session: as it was found beside the client, if that was done and not taken before, else as it is now.
+    /// Returns the session that was read with the client, if it has this id and was not yet taken. Otherwise reads it.
     ///
     /// # Errors
-    /// [`StoreError`] if the database cannot tell.
+    /// [`StoreError`] if the database cannot be read.
     pub async fn session(
         &mut self,
         id: &SessionId,
@@ -66,7 +66,7 @@ impl Prefetch {
 }
 
 impl ClientAuthentication {
-    /// Authenticates the clients of a store.
+    /// Authenticates the clients in `store`.
     #[must_use]
     pub fn new(
         store: Store,
@@ -84,12 +84,11 @@ impl ClientAuthentication {
         Self { store, throttle, clock, default_client, stand_in }
     }
 
-    /// Finds the client of a request to the token endpoint: a confidential client must prove who it
-    /// is, a public one need only say so (RFC 6749 §3.2.1), and one that names nobody is the
-    /// default client's (§4.3.2).
+    /// Finds the client of a request that a public client may make too. A confidential client must authenticate. A
+    /// public client only names itself (RFC 6749 §3.2.1). A request without a client is the default client's (§4.3.2).
     ///
     /// # Errors
-    /// The reasons of the `invalid_client` kind.
+    /// [`Refusal`]; whatever is wrong with the credentials is `invalid_client`.
     pub async fn identify(
         &self,
         credentials: ClientCredentials,
@@ -110,13 +109,14 @@ impl ClientAuthentication {
         if !stored.client.settings.public {
             return Err(Reason::MissingClientSecret.into());
         }
+        self.note_use(&stored);
         Ok(stored.client)
     }
 
     /// Finds the client of a request that only a confidential client may make.
     ///
     /// # Errors
-    /// The reasons of the `invalid_client` kind.
+    /// [`Refusal`]; whatever is wrong with the credentials is `invalid_client`.
     pub async fn authenticate(
         &self,
         credentials: ClientCredentials,
@@ -129,7 +129,7 @@ impl ClientAuthentication {
                 let secret = (&client_id, &client_secret, method);
                 self.verify(secret, source, prefetch, audit).await
             }
-            // RFC 6749 §2.2: a name alone proves nothing.
+            // RFC 6749 §2.2: a client identifier alone must not be used for authentication.
             ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
             ClientCredentials::Nobody => Err(Reason::NoClient.into()),
         }
@@ -157,8 +157,8 @@ impl ClientAuthentication {
         Ok(stored)
     }
 
-    /// Verifies a secret. One that is right is always accepted: it has 256 random bits, and those who
-    /// guess may share an address with the client.
+    /// Verifies a secret. A correct one is accepted however many failures there were: it has 256 random bits, and an
+    /// attacker may share the client's address.
     async fn verify(
         &self,
         secret: PresentedSecret<'_>,
@@ -176,7 +176,7 @@ impl ClientAuthentication {
         outcome
     }
 
-    /// Does for a client that there is not what takes time for one that there is.
+    /// Does the work of a known client for an unknown one, so that the answer takes as long.
     fn pretend(&self, client_secret: &Secret) {
         let settings = serde_json::from_str::<ClientSettings>(&self.stand_in);
         let matches = SecretDigest::of(client_secret).matches(&[0; 32]);
@@ -191,7 +191,7 @@ impl ClientAuthentication {
     ) -> Result<Client, Refusal> {
         let stored = self.find(ClientId::parse(client_id.expose()), prefetch, audit).await?;
         let settings = &stored.client.settings;
-        // RFC 6749 §4.3.2: credentials that are there are checked, needed or not.
+        // RFC 6749 §4.3.2: credentials that are sent are checked, even where none are needed.
         if settings.public {
             return Err(Reason::UnexpectedClientSecret.into());
         }
@@ -206,11 +206,24 @@ impl ClientAuthentication {
             live.find(|secret| digest.matches(&secret.digest)).ok_or(Reason::WrongClientSecret)?;
         let noted = |at| now.since(at) < LAST_USE_PRECISION;
         if !used.last_used_at.is_some_and(noted) {
-            let note = RecordSecretUse { id: stored.client.id.clone(), number: used.number, now };
-            let store = self.store.clone();
-            // For the operator's eyes only: no reason to turn a client away, or to make it wait.
-            tokio::spawn(async move { store.perform(note).await });
+            self.note(RecordSecretUse { id: stored.client.id.clone(), number: used.number, now });
         }
+        self.note_use(&stored);
         Ok(stored.client)
+    }
+
+    /// Notes that a client was used, unless that was noted lately.
+    fn note_use(&self, stored: &StoredClient) {
+        let now = self.clock.now();
+        if stored.last_used_at.is_none_or(|at| now.since(at) >= LAST_USE_PRECISION) {
+            let since = Timestamp(now.0.saturating_sub(LAST_USE_PRECISION.get()));
+            self.note(RecordClientUse { id: stored.client.id.clone(), now, since });
+        }
+    }
+
+    /// Stores a note, which is for the operator's eyes only: no reason to turn a client away, or to make it wait.
+    fn note(&self, note: impl UseCase) {
+        let store = self.store.clone();
+        tokio::spawn(async move { store.perform(note).await.map(drop) });
     }
 }

@@ -1,4 +1,4 @@
-//! What both grants end with: an access token that is signed, and a refresh token that is derived.
+//! The last step of both grants: signs the access token and derives the refresh token.
 
 use std::sync::Arc;
 
@@ -13,66 +13,65 @@ use jeton_oauth::resource_owner::Username;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{Client, Issuer, Seconds, Secret, SessionId, Timestamp, UserId};
 
-/// A successful answer (RFC 6749 §5.1). The scope is always said.
+/// A successful answer (RFC 6749 §5.1).
 #[derive(Debug)]
 pub struct TokenResponse {
-    /// The signed token.
+    /// The signed access token.
     pub access_token: Secret,
-    /// Whole seconds from now.
+    /// Lifetime of the access token in seconds.
     pub expires_in: i64,
-    /// The token to continue the session with, for clients that may.
+    /// The refresh token, if the client may use the refresh grant.
     pub refresh_token: Option<Secret>,
-    /// What was granted.
+    /// The granted scope. It is always part of the answer.
     pub scope: String,
 }
 
 /// Issues tokens.
 #[derive(Clone, Debug)]
 pub struct Issuance {
-    /// Who signs and derives.
+    /// Signs access tokens and derives refresh tokens.
     pub keys: Arc<Keys>,
     /// `iss`.
     pub issuer: Issuer,
-    /// How long access tokens live, unless the client says otherwise.
+    /// Lifetime of access tokens, unless the client's settings say otherwise.
     pub access_token_lifetime: Seconds,
 }
 
-/// Whose tokens they are.
+/// The user that the tokens are about.
 #[derive(Debug)]
 pub struct Subject<'a> {
     /// `sub`.
     pub user_id: &'a UserId,
-    /// For clients that are configured to get it.
+    /// Claim `preferred_username`, for clients that are configured to get it.
     pub username: &'a Username,
-    /// For clients that are configured to get them.
+    /// Claim `roles`, for clients that are configured to get it.
     pub roles: &'a [String],
 }
 
-/// Which session they belong to, as it will be when they are answered.
+/// The session of the tokens, as it will be stored when they are sent.
 #[derive(Debug)]
 pub struct OfSession<'a> {
     /// `sid`.
     pub id: &'a SessionId,
-    /// Which refresh token is the good one.
+    /// The generation of its current refresh token.
     pub generation: i64,
-    /// When the password was checked.
+    /// When the user's password was verified.
     pub auth_time: Timestamp,
     /// When it was last refreshed, and when it ends.
     pub dates: SessionDates,
 }
 
 impl Issuance {
-    /// How long the access tokens of a client live.
+    /// Lifetime of this client's access tokens.
     #[must_use]
     pub fn access_token_lifetime(&self, client: &Client) -> Seconds {
         client.settings.access_token_lifetime.unwrap_or(self.access_token_lifetime)
     }
 
-    /// Issues an access token that outlives neither its session nor its key, and a refresh token if the
-    /// client may use one.
+    /// Issues an access token that expires no later than its session and key, and a refresh token if the client may.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if there is no key that can be opened here; [`Refusal::Fault`] if one fails.
+    /// [`Refusal::Unavailable`] if no key can be opened here; [`Refusal::Fault`] if signing fails.
     pub fn issue(
         &self,
         client: &Client,
@@ -84,7 +83,8 @@ impl Issuance {
         let signer = self.keys.signer(now)?;
         let lifetime = self.access_token_lifetime(client);
         let expires_at = now.after(lifetime).min(session.dates.expires_at);
-        // Only a key that signs on in the place of one that cannot be opened here may leave so soon.
+        // `gone_at` is set when this replica cannot open the key that should sign: then an older one signs, which may
+        // leave the key set before the token expires.
         let expires_at = signer.gone_at.map_or(expires_at, |gone_at| expires_at.min(gone_at));
         let scope = authorized.scope.to_string();
         let settings = &client.settings;

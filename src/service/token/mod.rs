@@ -21,40 +21,39 @@ use refresh::{RefreshGrant, RefreshGrantEndpoint};
 /// Answers token requests.
 #[derive(Debug)]
 pub struct TokenEndpoint {
-    /// Who may ask.
+    /// Authenticates the clients.
     pub clients: ClientAuthentication,
-    /// RFC 6749 §4.3.
+    /// The password grant (RFC 6749 §4.3).
     pub password: PasswordGrantEndpoint,
-    /// RFC 6749 §6.
+    /// The refresh grant (RFC 6749 §6).
     pub refresh: RefreshGrantEndpoint,
-    /// What time it is, if that is known.
+    /// Tells the time while the machine's clock is right.
     pub clock: Arc<AgreedClock>,
 }
 
 impl TokenEndpoint {
-    /// Answers one request. The order of the steps is part of the protocol: a caller learns nothing
-    /// about users before its client has proved who it is.
+    /// Answers one request. The order matters: a caller learns nothing about users before its client has authenticated.
     ///
     /// # Errors
-    /// [`Refusal`], of the first step that fails.
+    /// [`Refusal`] of the first step that fails.
     pub async fn respond(
         &self,
         request: &FormRequest,
         audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
-        // 0. By a clock that is off nothing is decided.
+        // 0. Refuse while the clock is off.
         self.clock.now()?;
-        // 1. Read the form. Each parameter at most once (§3.2).
+        // 1. Read the form. No parameter may be repeated (§3.2).
         let form = Parameters::read(request.content.expose())?;
-        // 2. Find out who claims to be calling, by exactly one mechanism (§2.3).
+        // 2. Read the client's credentials. Only one mechanism may be used (§2.3).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
-        // 3. Read the grant. What is wrong with it is told to the client once it has proved who it is.
+        // 3. Read the grant. Its errors are reported after the client has authenticated.
         let grant = self.read_grant(&form);
         // 4. Authenticate the client (§3.2.1). The session of a genuine refresh token is read with it.
         let mut prefetch = Prefetch::new(grant.as_ref().ok().and_then(Grant::session).cloned());
         let client =
             self.clients.identify(credentials, request.source, &mut prefetch, audit).await?;
-        // 5. See that this client may use the grant (§5.2).
+        // 5. Check that this client may use the grant (§5.2).
         let grant = grant?;
         audit.grant = Some(grant.kind().as_str());
         client.require_grant(grant.kind())?;
@@ -79,7 +78,7 @@ impl TokenEndpoint {
     }
 }
 
-/// What is asked for: a grant that this service has, with its parameters or what is wrong with them.
+/// The grant of a request, with its parameters or what is wrong with them.
 enum Grant<'a> {
     Password(Result<PasswordGrant<'a>, Reason>),
     RefreshToken(Result<RefreshGrant<'a>, Reason>),
@@ -93,7 +92,7 @@ impl Grant<'_> {
         }
     }
 
-    /// The session of a refresh token that is known to be genuine.
+    /// The session of a genuine refresh token.
     fn session(&self) -> Option<&SessionId> {
         match self {
             Self::RefreshToken(Ok(grant)) => grant.session(),

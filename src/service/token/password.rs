@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::agreed_clock::AgreedClock;
 use crate::throttle::origin::Origin;
-use crate::throttle::{Account, Throttle};
+use crate::throttle::{Account, AccountOf, Throttle};
 use crate::{AuditContext, FormRequest, Refusal};
 use jeton_crypto::hashing_pool::{HashingPool, Requester, Verification};
 use jeton_crypto::password::PasswordHash;
@@ -21,33 +21,33 @@ use jeton_store::Store;
 use jeton_store::sessions::OpenSession;
 use jeton_store::users::{FindUserOrOther, User, UserOrOther};
 
-/// How often a grant is decided when user or client change meanwhile.
+/// How often a grant is decided if the user or the client changes meanwhile.
 const ATTEMPTS_MAX: usize = 2;
 
 /// Decides on password grants.
 #[derive(Debug)]
 pub struct PasswordGrantEndpoint {
-    /// Users and sessions.
+    /// Stores users and sessions.
     pub store: Store,
-    /// Who counts failures.
+    /// Counts failures.
     pub throttle: Throttle,
-    /// Who verifies passwords.
+    /// Verifies passwords.
     pub hashing: Arc<HashingPool>,
-    /// Who issues.
+    /// Issues the tokens.
     pub issuance: Issuance,
-    /// How long sessions live, unless the client says otherwise.
+    /// Lifetimes of sessions, unless the client's settings say otherwise.
     pub lifetimes: SessionLifetimes,
     /// How many sessions a user may have through one client.
     pub sessions_max: i64,
-    /// What time it is, if that is known.
+    /// Tells the time while the machine's clock is right.
     pub clock: Arc<AgreedClock>,
 }
 
 impl PasswordGrantEndpoint {
-    /// Turns a password into a token.
+    /// Turns a password into tokens.
     ///
     /// # Errors
-    /// [`Refusal`]. Whatever is wrong with user or password is the same refusal after the same work
+    /// [`Refusal`]. Whatever is wrong with the user or the password, the refusal is the same and takes the same work
     /// (RFC 6749 §10.10).
     pub async fn decide(
         &self,
@@ -57,10 +57,10 @@ impl PasswordGrantEndpoint {
         request: &FormRequest,
         audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
-        // 1. What is asked for, as far as the client may have it (§3.3, RFC 8707 §2).
+        // 1. The requested scope and audience, if the client may have them (§3.3, RFC 8707 §2).
         let requested = Requested::read(form, &client.settings)?;
-        // 2. All that follows from what is stored. If that changed before the session was opened,
-        //    perhaps only because another login put a better hash there, it is decided again.
+        // 2. Decide by what is stored. Decide again if that changed before the session was opened: another login may
+        //    only have replaced the hash by a stronger one.
         let mut outcome = Err(Reason::ChangedMeanwhile.into());
         for _ in 0..ATTEMPTS_MAX {
             outcome = self.attempt(client, grant, requested.clone(), request, audit).await;
@@ -79,18 +79,18 @@ impl PasswordGrantEndpoint {
         request: &FormRequest,
         audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
-        // 1. The user, in the one form in which names are stored.
+        // 1. Find the user. Names are stored in their prepared form only.
         let typed = grant.username.expose();
         let username = Username::parse(typed);
         let name = username.as_ref().map_or(typed, Username::as_str);
-        // For an unknown name, the same number chooses the same user's hash each time.
+        // The same unknown name always gets the same decoy.
         let decoy_number = self.issuance.keys.throttle_key()?.decoy_number(name);
         let find = FindUserOrOther { username: username.clone(), decoy_number };
         let UserOrOther { user, password_hash } = self.store.perform(find).await?;
         audit.user = user.as_ref().map(|user| user.id.clone());
-        // 2. Whether one more attempt may be made. A name that no user has counts like any other.
+        // 2. Check that one more attempt may be made. An unknown name counts like a known one.
         let account = Account {
-            name,
+            of: user.as_ref().map_or(AccountOf::Name(name), |user| AccountOf::User(&user.id)),
             password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
         };
         let origin = Origin::new(client, request.source);
@@ -99,7 +99,7 @@ impl PasswordGrantEndpoint {
             self.throttle.warn_of_unnamed_end_users(client);
         }
         let attempt = self.throttle.admit(origin, account, &request.caller).await?;
-        // 3. The password. No connection to the database is held meanwhile.
+        // 3. Verify the password. No database connection is held meanwhile.
         let guess = self.throttle.guess(password_hash.as_ref(), grant.password);
         let on_behalf_of = Requester { client: client.id.clone(), known: attempt.is_known() };
         let user = user.ok_or(if resource_owner::has_outer_blank(typed) {
@@ -109,7 +109,7 @@ impl PasswordGrantEndpoint {
         });
         let verified =
             self.verify(user, password_hash, grant.password, on_behalf_of, &request.caller).await;
-        // 4. Count what came of it, before anyone is told.
+        // 4. Count the outcome before it is answered.
         let (user, verification) = match verified {
             Ok(verified) => {
                 attempt.succeeded().await?;
@@ -123,16 +123,16 @@ impl PasswordGrantEndpoint {
                 return Err(refusal);
             }
         };
-        // 5. What the user may have of it.
+        // 5. Limit the scope to what the user may have.
         let granted = requested.limit_to(user.scope.as_ref())?;
-        // 6. The tokens and their session.
+        // 6. Make the tokens and open the session.
         let id = random::session_id();
         audit.session = Some(id.clone());
         self.open_session(id, client, user, granted, verification.replacement, audit).await
     }
 
-    /// Verifies a password, or does the same work for a user that there is not: then the hash is another's.
-    /// Whether the account may log in at all is looked at last, so that it costs the same.
+    /// Verifies the password. For an unknown user, verifies against another user's hash, so that both take as long.
+    /// Checks last whether the account may log in, for the same reason.
     async fn verify(
         &self,
         user: Result<User, Reason>,
@@ -145,14 +145,12 @@ impl PasswordGrantEndpoint {
         let parse = |text: &Secret| PasswordHash::parse(text.expose(), memory_max);
         let stored = password_hash.as_ref().map(parse);
         if let (Ok(user), Some(Err(error))) = (&user, &stored) {
-            // Beside the answer, which must not take longer for such a user.
+            // Logged in a task of its own, so that the answer takes no longer for such a user.
             let (user_id, error) = (user.id.clone(), *error);
             tokio::spawn(async move { tracing::error!(%user_id, "{error}") });
         }
         let usable = stored.as_ref().and_then(|stored| stored.as_ref().ok()).cloned();
-        let may_log_in = user
-            .as_ref()
-            .is_ok_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
+        let may_log_in = user.as_ref().is_ok_and(|user| require_login(user).is_ok());
         let password = Password::new(password.clone());
         let verification =
             self.hashing.verify(password, usable, may_log_in, on_behalf_of, caller.clone()).await?;
@@ -161,15 +159,14 @@ impl PasswordGrantEndpoint {
             (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),
             (Ok(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
-            (Ok(user), _) if user.disabled_at.is_some() => Err(Reason::DisabledUser.into()),
-            (Ok(user), _) if user.mfa_required_at.is_some() => {
-                Err(Reason::SecondFactorRequired.into())
+            (Ok(user), Some(Ok(_))) => {
+                require_login(&user)?;
+                Ok((user, verification))
             }
-            (Ok(user), Some(Ok(_))) => Ok((user, verification)),
         }
     }
 
-    /// Issues the tokens, then opens the session, so that nothing is answered that is not durable.
+    /// Makes the tokens, then opens the session: an answer is sent only after its session is stored.
     async fn open_session(
         &self,
         id: SessionId,
@@ -180,7 +177,7 @@ impl PasswordGrantEndpoint {
         audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         let now = self.clock.now()?;
-        // Without a refresh token a session is of use until its access token expires.
+        // Without a refresh token, a session is useless after its access token has expired.
         let can_be_refreshed = client.settings.grants.contains(&GrantType::RefreshToken);
         let lifetimes = if can_be_refreshed {
             client.session_lifetimes(self.lifetimes)
@@ -206,6 +203,23 @@ impl PasswordGrantEndpoint {
         };
         audit.ended = self.store.perform(open).await?.ok_or(Reason::ChangedMeanwhile)?;
         Ok(answer)
+    }
+}
+
+/// Whether a user whose password is right may log in with it.
+fn require_login(user: &User) -> Result<(), Reason> {
+    may_use_password(user)?;
+    if user.password_temporary_at.is_some() { Err(Reason::TemporaryPassword) } else { Ok(()) }
+}
+
+/// Whether a password alone may speak for a user.
+pub(crate) fn may_use_password(user: &User) -> Result<(), Reason> {
+    if user.disabled_at.is_some() {
+        Err(Reason::DisabledUser)
+    } else if user.mfa_required_at.is_some() {
+        Err(Reason::SecondFactorRequired)
+    } else {
+        Ok(())
     }
 }
 

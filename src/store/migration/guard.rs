@@ -1,15 +1,15 @@
-//! The guard: the row that says which run brings the tables up to date, and how far it is.
+//! The guard: the row that says which run migrates the tables, and how far it is.
 //!
-//! The run that holds the guard changes its row again and again. Another takes it over when it has seen no
-//! change for [`PATIENCE`] by its own monotonic clock. So no two clocks are compared, and no connection
-//! has to hold a lock while it waits.
+//! The run that holds the guard changes its row every few seconds. Another run takes it over after it has seen no
+//! change for [`PATIENCE`] by its own monotonic clock. So no clocks are compared, and no connection holds a lock
+//! meanwhile.
 //!
-//! A run that stood still for longer, because its machine slept or its connection was cut, may find itself
-//! beside another. That does no harm:
+//! A run that was suspended for longer, because its machine slept or its connection broke, may find that another one
+//! has taken over. That does no harm:
 //!
-//! - a step that changes tables or builds an index changes nothing where it was done before (`step`);
-//! - a batch of rows, and the record of a whole migration, write the guard's row in their own
-//!   transaction and are given up if it is another's by then. So each takes effect once.
+//! - a step that changes tables or builds an index does nothing if it was done before (`step`);
+//! - a batch of rows, and the record of a migration, write the guard's row in their own transaction and are undone if
+//!   another run holds it. So each takes effect once.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,26 +18,25 @@ use super::super::sql::{self, Statement};
 use super::super::{Access, StoreError, Tx, UseCase};
 use jeton_oauth::Timestamp;
 
-/// How long the guard's row may stay as it is before another run takes it over.
+/// After how long without a change another run takes the guard over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the run that holds the guard changes its row.
 pub(super) const BEAT: Duration = Duration::from_secs(2);
-/// Who holds the guard when nobody does.
-const NOBODY: &str = "guard";
+/// The holder of a free guard.
+const FREE: &str = "guard";
 
-/// How far the next migration is: nowhere if its version is 0.
+/// How far the next migration is. Version 0 is the beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    /// The migration.
     pub(super) version: i64,
-    /// How many of its steps were done.
+    /// How many of its steps are done.
     pub(super) steps: usize,
     /// The key up to which the next step has changed rows.
     pub(super) key: String,
 }
 
 impl Position {
-    /// Reads what [`fmt::Display`] writes; anything else is the beginning.
+    /// Parses what [`fmt::Display`] writes. Any other text is the beginning.
     fn parse(text: &str) -> Self {
         let (place, key) = text.split_once(' ').unwrap_or((text, ""));
         let read =
@@ -46,7 +45,7 @@ impl Position {
         Self { version, steps, key: key.to_owned() }
     }
 
-    /// Where that is, for people.
+    /// The position in words.
     pub(super) fn place(&self) -> String {
         match self.version {
             0 => "from the beginning of a migration".to_owned(),
@@ -54,7 +53,6 @@ impl Position {
         }
     }
 
-    /// The position after this step.
     pub(super) fn after_step(&self) -> Self {
         Self { version: self.version, steps: self.steps + 1, key: String::new() }
     }
@@ -69,23 +67,21 @@ impl fmt::Display for Position {
     }
 }
 
-/// The guard's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Guard {
-    /// The run that holds it.
     holder: String,
     pub(super) position: Position,
-    /// Changes as long as that run lives.
+    /// Changes while that run lives.
     beats: i64,
 }
 
 impl Guard {
     pub(super) fn is_free(&self) -> bool {
-        self.holder == NOBODY
+        self.holder == FREE
     }
 }
 
-/// Looks at the guard; none was made yet if there is no row.
+/// Reads the guard; `None` if its row was never made.
 pub(super) struct FindGuard;
 
 impl UseCase for FindGuard {
@@ -100,7 +96,6 @@ impl UseCase for FindGuard {
     }
 }
 
-/// Makes the table of migrations.
 pub(super) struct MakeTable;
 
 impl UseCase for MakeTable {
@@ -112,7 +107,6 @@ impl UseCase for MakeTable {
     }
 }
 
-/// Makes the guard's row.
 pub(super) struct MakeGuard {
     pub(super) now: Timestamp,
 }
@@ -126,8 +120,8 @@ impl UseCase for MakeGuard {
     }
 }
 
-/// Takes the guard, if it is still as it was seen; whether that succeeded. Programs from before steps hold the
-/// row in one long transaction, so it is waited for like a table that is changed.
+/// Takes the guard if it has not changed since it was read. Returns whether it did. Older programs hold the row in one
+/// long transaction, so this waits for it like a change of tables.
 pub(super) struct TakeGuard {
     pub(super) runner: String,
     pub(super) seen: Guard,
@@ -144,19 +138,18 @@ impl UseCase for TakeGuard {
     }
 }
 
-/// What the run that holds the guard does with it; whether it still held it.
+/// Changes the guard for the run that holds it. Returns `false` if it no longer does.
 pub(super) struct KeepGuard {
     pub(super) runner: String,
     pub(super) act: Act,
 }
 
-/// An act of the run that holds the guard.
 pub(super) enum Act {
-    /// It lives.
+    /// The run is alive.
     Renew,
-    /// A step was done.
+    /// A step is done.
     Record(Position),
-    /// It ends.
+    /// The run ends.
     Release,
 }
 
@@ -175,14 +168,13 @@ impl UseCase for KeepGuard {
     }
 }
 
-/// Writes how far the migration is, if the run still holds the guard. Until the transaction ends nobody
-/// else takes it.
+/// Stores how far the migration is, if the run still holds the guard, and keeps it until the transaction ends.
 async fn record(tx: &mut Tx<'_>, runner: &str, position: &Position) -> Result<bool, StoreError> {
     let values = [runner.into(), (&position.to_string()).into()];
     Ok(tx.execute(&sql::RECORD_MIGRATION_STEP, &values).await? == 1)
 }
 
-/// Records that a migration was done; whether the run still held the guard.
+/// Records that a migration is complete. Returns `false` if the run no longer holds the guard.
 pub(super) struct RecordMigration {
     pub(super) runner: String,
     pub(super) version: i64,
@@ -205,17 +197,15 @@ impl UseCase for RecordMigration {
     }
 }
 
-/// What came of a batch of rows.
 pub(super) enum Batch {
-    /// Another run holds the guard: nothing was changed.
+    /// Another run holds the guard, and nothing was changed.
     Lost,
     /// There are no rows after the position.
     Finished,
-    /// Rows were looked at, of which so many were changed; the position is after them now.
+    /// `changed` rows were changed; `position` is after the batch.
     Done { changed: u64, position: Position },
 }
 
-/// Changes the next rows of a table.
 pub(super) struct ChangeRows {
     pub(super) runner: String,
     pub(super) position: Position,

@@ -1,9 +1,9 @@
 //! Migrations: numbered scripts, applied once each, recorded with a checksum.
 //!
-//! Each statement of a script is a step (`step`): it is done by itself, takes the time it takes, and is
-//! recorded, so that whoever comes after an interruption goes on there. Many replicas may start at once:
-//! one works (`run`) while the others wait at one row (`guard`). A database that is up to date is
-//! not touched, so its role needs no right to change tables.
+//! Each statement of a script is a step (`step`). It is run by itself without a time limit, and recorded, so that the
+//! next run continues after an interruption. Many replicas may start at once: one works (`run`) while the others wait
+//! for one row (`guard`). If the tables are up to date nothing is changed, so the database role needs no right to
+//! change tables.
 
 mod guard;
 mod run;
@@ -20,14 +20,14 @@ use tokio::time::sleep;
 
 use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
 use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
+use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use run::{Trouble, Worker};
 use step::Step;
 
-/// How often a run that waits for another looks how far that is.
+/// How often a waiting run reads the guard.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// A script.
 struct Migration {
     version: i64,
     name: &'static str,
@@ -39,13 +39,9 @@ impl Migration {
         step::steps(self.script).expect("a test reads all scripts")
     }
 
-    /// What is recorded with it: SHA-256 of its script.
+    /// The checksum that is recorded: SHA-256 of the script.
     fn checksum(&self) -> String {
-        use fmt::Write;
-        Sha256::digest(self.script).iter().fold(String::new(), |mut text, octet| {
-            write!(text, "{octet:02x}").ok();
-            text
-        })
+        base16ct::lower::encode_string(&Sha256::digest(self.script))
     }
 }
 
@@ -59,7 +55,7 @@ macro_rules! migrations {
     };
 }
 
-/// All scripts, in the order of their versions, which have no gap.
+/// All scripts by version, without a gap.
 const MIGRATIONS: &[Migration] = migrations! {
     1 "initial" "0001_initial",
     2 "sessions" "0002_sessions",
@@ -67,7 +63,11 @@ const MIGRATIONS: &[Migration] = migrations! {
     4 "lots" "0004_lots",
     5 "replicas" "0005_replicas",
     6 "clock" "0006_clock",
+    7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
 };
+
+/// The migration that made the column for the use of clients.
+const USES_RECORDED: i64 = 7;
 
 /// Who brings the tables up to date, and how.
 pub struct Run<'a> {
@@ -75,9 +75,9 @@ pub struct Run<'a> {
     pub runner: String,
     /// For the dates of migrations.
     pub clock: &'a Clock,
-    /// Is told once a second, in one line, how far the run is.
+    /// Receives a line about the progress once a second.
     pub say: &'a (dyn Fn(&str) + Send + Sync),
-    /// Ends the run, which another can take up where it was.
+    /// Stops the run. Another one can continue it.
     pub stop: Stop,
 }
 
@@ -88,7 +88,7 @@ impl fmt::Debug for Run<'_> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that says nothing and is not told to stop.
+    /// A run that reports no progress and is never stopped.
     #[must_use]
     pub fn new(runner: String, clock: &'a Clock) -> Self {
         Self { runner, clock, say: &|_| {}, stop: watch::channel(false).1 }
@@ -99,28 +99,27 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What the tables need.
+/// The version of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchemaStatus {
-    /// The newest migration that was applied; 0 for an empty database.
+    /// The newest applied migration; 0 for an empty database.
     pub applied: i64,
-    /// The newest that this program has.
+    /// The newest migration of this program.
     pub known: i64,
 }
 
-/// The newest version that this program has.
 fn newest() -> i64 {
     MIGRATIONS.last().map_or(0, |migration| migration.version)
 }
 
-/// What a database that was not made yet needs.
+/// The status of a database that does not exist yet.
 #[must_use]
 pub fn status_of_nothing() -> SchemaStatus {
     SchemaStatus { applied: 0, known: newest() }
 }
 
 impl SchemaStatus {
-    /// Whether nothing is left to be done.
+    /// Whether no migration is missing.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
         self.applied == self.known
@@ -130,10 +129,10 @@ impl SchemaStatus {
 /// What is wrong with the tables, or with an attempt to bring them up to date, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MigrationError {
-    /// The database gave no answer that is of use.
+    /// The database did not answer, or refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The record of what was applied is hidden from the role.
+    /// The database role may not read which migrations were applied.
     #[error(
         "cannot tell of which version its tables are: {0}; grant the role USAGE on their schema and \
          the right to read schema_migrations"
@@ -145,9 +144,9 @@ pub enum MigrationError {
          jeton"
     )]
     TooNew {
-        /// Their version.
+        /// The version of the tables.
         version: i64,
-        /// The newest that this program has.
+        /// The newest migration of this program.
         known: i64,
     },
     /// A script was changed after it was applied.
@@ -167,16 +166,15 @@ pub enum MigrationError {
         before.applied, before.known, remedy(source)
     )]
     Interrupted {
-        /// Where the tables stood.
+        /// The status before the run.
         before: SchemaStatus,
-        /// The step with a colon and a blank behind it, or nothing.
+        /// The step followed by a colon and a space, or empty.
         place: String,
-        /// Why it failed.
+        /// The cause.
         source: StoreError,
     },
 }
 
-/// What to do about a step that failed.
 fn remedy(error: &StoreError) -> &'static str {
     match error {
         StoreError::Forbidden(_) => {
@@ -187,10 +185,10 @@ fn remedy(error: &StoreError) -> &'static str {
     }
 }
 
-/// Looks which migrations were applied, and changes nothing.
+/// Reads which migrations were applied.
 ///
 /// # Errors
-/// [`MigrationError`]: what is wrong with the database, and what to do.
+/// [`MigrationError`], which says what is wrong with the database and what to do.
 pub async fn status(store: &Store) -> Result<SchemaStatus, MigrationError> {
     let applied = match store.perform(ListMigrations).await {
         // A database without the table has had no migration.
@@ -210,11 +208,10 @@ async fn sees_all_tables(store: &Store) -> Result<bool, StoreError> {
     }
 }
 
-/// Brings the tables up to date, however long that takes, and returns where they stand then: not at the
-/// newest version if the run was told to stop.
+/// Brings the tables up to date without a time limit. Returns the status, which is older if the run was stopped.
 ///
 /// # Errors
-/// [`MigrationError`]: what is wrong with the database, and what to do. What was done stays done.
+/// [`MigrationError`], which says what is wrong with the database and what to do. What was done stays done.
 pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, MigrationError> {
     let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
     loop {
@@ -225,7 +222,7 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Migra
         let explain = |trouble: Trouble| trouble.explain(before);
         if let Some(guard) = waiting.take_guard().await.map_err(|error| explain(error.into()))? {
             let worker = Worker { store, run };
-            // Before, so that an interruption does not lose it. Tables that are new hold nothing old.
+            // Requested first, so that an interruption does not lose it. New tables contain nothing old.
             let asked = if before.applied == 0 { Ok(()) } else { store.ask_for_rewrite().await };
             let outcome = match asked {
                 Ok(()) => work(&worker, &guard).await,
@@ -242,10 +239,34 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Migra
     }
 }
 
+/// Since when the use of clients is recorded: when the migration was applied that made the column for it.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot tell.
+pub async fn uses_recorded_since(store: &Store) -> Result<Timestamp, StoreError> {
+    store.perform(FindMigration { version: USES_RECORDED }).await
+}
+
+/// Finds when a migration was applied.
+#[derive(Debug)]
+struct FindMigration {
+    version: i64,
+}
+
+impl UseCase for FindMigration {
+    type Outcome = Timestamp;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
+        let rows = tx.query(&sql::FIND_MIGRATION, &[self.version.into()]).await?;
+        rows.first().map_or(Ok(Timestamp::default()), |row| row.get("applied_at"))
+    }
+}
+
 /// Waits as long as another run works, and returns where the tables stand then.
 ///
 /// # Errors
-/// [`MigrationError`]: what is wrong with the database, and what to do.
+/// [`MigrationError`], which says what is wrong with the database and what to do.
 pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, MigrationError> {
     let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
     loop {
@@ -261,9 +282,9 @@ pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatu
     }
 }
 
-/// Applies what is missing, as far as the guard is not lost and the run is not told to stop.
+/// Applies the missing migrations, until the guard is lost or the run is stopped.
 async fn work(worker: &Worker<'_>, guard: &Guard) -> Result<(), Trouble> {
-    // As it is now that nobody else works.
+    // Read again, now that no other run works.
     let applied = worker.store.perform(ListMigrations).await?;
     for migration in MIGRATIONS {
         let is_applied = applied.iter().any(|(version, _)| *version == migration.version);
@@ -287,12 +308,12 @@ struct Waiting<'a> {
     store: &'a Store,
     run: &'a Run<'a>,
     started: Instant,
-    /// The guard as it was seen last, and since when it is so.
+    /// The guard as it was last read, and since when it has not changed.
     seen: Option<(Guard, Instant)>,
 }
 
 impl Waiting<'_> {
-    /// Takes the guard if it is free, or if nothing has moved for so long that nobody works.
+    /// Takes the guard if it is free, or if it has not changed for so long that nobody works.
     async fn take_guard(&mut self) -> Result<Option<Guard>, StoreError> {
         let guard = self.look().await?;
         if self.is_at_rest(&guard) {
@@ -305,7 +326,7 @@ impl Waiting<'_> {
             match taken {
                 Ok(true) => return Ok(Some(guard)),
                 Ok(false) => {}
-                // Whoever holds it has SQLite to itself.
+                // The holder has locked SQLite.
                 Err(StoreError::Unavailable(_)) if !guard.is_free() => {}
                 Err(error) => return Err(error),
             }
@@ -329,13 +350,13 @@ impl Waiting<'_> {
         }
     }
 
-    /// Whether nobody works: the guard is free, or it has not moved for long.
+    /// Whether nobody works: the guard is free, or has not changed for long.
     fn is_at_rest(&self, guard: &Guard) -> bool {
         let seen = self.seen.as_ref().filter(|(seen, _)| seen == guard);
         guard.is_free() || seen.is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
     }
 
-    /// Looks at the guard, and remembers since when it is as it is.
+    /// Reads the guard, and remembers since when it has not changed.
     async fn look(&mut self) -> Result<Guard, StoreError> {
         let guard = self.find_guard().await?;
         if self.seen.as_ref().is_none_or(|(seen, _)| *seen != guard) {
@@ -347,7 +368,7 @@ impl Waiting<'_> {
     async fn find_guard(&self) -> Result<Guard, StoreError> {
         let found = match self.store.perform(FindGuard).await {
             Err(StoreError::NoTable(_)) => {
-                // Creating a table that another replica creates at this moment can fail, once.
+                // This can fail once if another replica creates the table at the same moment.
                 if self.store.perform(MakeTable).await.is_err() {
                     self.store.perform(MakeTable).await?;
                 }
@@ -364,7 +385,7 @@ impl Waiting<'_> {
     }
 }
 
-/// Holds what was applied against what this program has.
+/// Compares the applied migrations with those of this program.
 fn check(applied: &[(i64, String)]) -> Result<SchemaStatus, MigrationError> {
     for (version, recorded) in applied {
         let Some(own) = MIGRATIONS.iter().find(|migration| migration.version == *version) else {
@@ -390,8 +411,7 @@ impl UseCase for ListMigrations {
     }
 }
 
-/// Whether the role may use a schema of PostgreSQL in which tables are looked for: to who may not, no table
-/// seems to be there.
+/// Whether the role may use a PostgreSQL schema of its search path. Without that right, tables seem not to exist.
 struct HasSchema;
 
 impl UseCase for HasSchema {

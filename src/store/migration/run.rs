@@ -1,4 +1,4 @@
-//! A run: does the steps that are left, one after the other, and says how far it is.
+//! A run: does the steps that are left, and reports its progress.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,20 +12,19 @@ use super::guard::{Act, BEAT, Batch, ChangeRows, KeepGuard, Position, RecordMigr
 use super::step::{Kind, Step};
 use super::{Migration, Run};
 
-/// How often a run says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
-/// How often it looks at an index that an earlier run has the server build.
+/// How often to check an index that the server is building for an earlier run.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a statement may take to end when the process is told to stop.
+/// How long a statement may take to end when the run is stopped.
 const GRACE: Duration = Duration::from_secs(5);
-/// How much longer than a batch of rows the pause after it is.
+/// The pause after a batch of rows is this many times as long as the batch.
 const PAUSE_FACTOR: u32 = 3;
-/// The shortest pause, on SQLite a longer one for other processes, and the longest.
+/// The shortest pause, which is longer on SQLite for other processes, and the longest.
 const PAUSE_BOUNDS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// An error, and where it happened.
+/// An error and where it happened.
 pub(super) struct Trouble {
-    /// The step, or nothing.
+    /// The step, or empty.
     pub(super) place: String,
     pub(super) error: StoreError,
 }
@@ -43,8 +42,8 @@ pub(super) struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Does what is left of a migration, from a position on, and records it. Not to its end if another
-    /// run took the guard over, or if the process is told to stop: then it returns false.
+    /// Completes a migration from `begin` on, and records it. Returns `false` if it was not completed, because another
+    /// run took the guard over or the run was stopped.
     pub(super) async fn apply(
         &self,
         migration: &Migration,
@@ -90,9 +89,8 @@ impl Worker<'_> {
         Ok(self.store.perform(record).await?)
     }
 
-    /// Lets others go on.
     pub(super) async fn release(&self) {
-        // If it cannot, they wait until they see that nothing moves.
+        // If this fails, others wait until they see that the guard does not change.
         self.keep(Act::Release).await.ok();
     }
 
@@ -104,7 +102,7 @@ impl Worker<'_> {
         matches!(self.keep(Act::Renew).await, Ok(false))
     }
 
-    /// Does a step; false if the process is told to stop, or the guard was lost.
+    /// Runs a step. Returns `false` if the run was stopped or the guard was lost.
     async fn finish(&self, place: &str, step: &Step, begin: &Position) -> Result<bool, StoreError> {
         match &step.kind {
             Kind::Definition { statement, settled } => {
@@ -125,7 +123,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Builds an index on PostgreSQL, while others write.
+    /// Builds an index on PostgreSQL while others write.
     async fn build_index(
         &self,
         place: &str,
@@ -138,7 +136,7 @@ impl Worker<'_> {
             let index = self.store.perform(FindIndex { name: name.to_owned() }).await?;
             let went_on = match index {
                 Index::Good => return Ok(true),
-                // To the statement it was there.
+                // The statement succeeded because something of this name exists.
                 Index::Absent if was_built => {
                     let detail = format!("something that is no index has the name {name}");
                     return Err(StoreError::Refused(detail));
@@ -147,7 +145,7 @@ impl Worker<'_> {
                     was_built = true;
                     self.perform(place, Access::Statement, create).await?
                 }
-                // Not to be waited for by a statement: the build in turn would wait for that.
+                // No statement may wait for the build, because the build would wait for that statement in turn.
                 Index::Building => {
                     let place = format!("{place}, which an earlier run began");
                     self.attend(&place, self.until_built(name)).await?.is_some()
@@ -208,7 +206,7 @@ impl Worker<'_> {
         Ok(false)
     }
 
-    /// Runs a statement to its end; false if the process is told to stop before.
+    /// Runs a statement to its end. Returns `false` if the run was stopped before.
     async fn perform(
         &self,
         place: &str,
@@ -223,8 +221,7 @@ impl Worker<'_> {
         Ok(self.attend(place, running).await?.is_some())
     }
 
-    /// Renews the guard and says how far the run is, as long as something takes; nothing if the process
-    /// is told to stop before it has ended.
+    /// Renews the guard and reports progress while `something` runs. `None` if the run is stopped before it has ended.
     async fn attend<T>(
         &self,
         place: &str,
@@ -242,14 +239,14 @@ impl Worker<'_> {
             never = self.say_how_long(place) => match never {},
             () = stopped(&self.run.stop) => {}
         }
-        // The server was asked to cancel it, and it may have been done nevertheless.
+        // The server was asked to cancel it, but it may have ended before.
         Ok(timeout(GRACE, something).await.ok().and_then(Result::ok))
     }
 
     async fn renew(&self) -> Infallible {
         loop {
             sleep(BEAT).await;
-            // If it cannot, another run may take over: see `guard`.
+            // If this fails, another run may take over: see `guard`.
             self.keep(Act::Renew).await.ok();
         }
     }
@@ -263,7 +260,6 @@ impl Worker<'_> {
     }
 }
 
-/// One statement without parameters.
 struct RunStatement {
     access: Access,
     statement: Statement,
@@ -283,18 +279,16 @@ impl UseCase for RunStatement {
     }
 }
 
-/// What there is of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Index {
     Absent,
     Good,
-    /// The server builds it for a run whose process has gone.
+    /// The server builds it for a run whose process is gone.
     Building,
     /// A build was interrupted.
     Unfinished,
 }
 
-/// Looks at an index on PostgreSQL.
 struct FindIndex {
     name: String,
 }

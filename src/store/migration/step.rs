@@ -1,7 +1,7 @@
-//! The steps of a script: its statements, each made safe to be run again and gentle to who works meanwhile.
+//! The steps of a script: its statements, each changed so that it can be repeated and does not hinder others.
 //!
-//! A script is written in plain statements of a few forms, and its text stays as it was released. What each
-//! form becomes on an engine is said here, once for all scripts.
+//! A script consists of plain statements of a few forms, and never changes after its release. This file says once for
+//! all scripts what each form becomes on each engine.
 
 use super::super::sql::Statement;
 
@@ -12,32 +12,27 @@ pub(super) struct Step {
     pub(super) kind: Kind,
 }
 
-/// How a step is run.
 pub(super) enum Kind {
-    /// Changes what tables there are, or their columns. SQLite has no IF EXISTS for columns: there the
-    /// error that says `settled` means that the step was done before.
+    /// Changes tables or their columns. SQLite has no IF EXISTS for columns: an error that contains `settled` means
+    /// there that the step was done before.
     Definition { statement: Statement, settled: Option<&'static str> },
-    /// Builds an index. An index that was left unfinished is dropped first.
+    /// Builds an index. An unfinished index is dropped first.
     Index { name: String, create: Statement, drop: Statement },
-    /// Changes rows, in batches by the key of their table.
+    /// Changes rows, in batches by primary key.
     Rows { next: Statement, change: Statement },
 }
 
-/// A statement of a script that has none of the forms.
+/// A statement of a script has no known form.
 #[derive(Debug, thiserror::Error)]
 #[error("no known form: {0}")]
 pub(super) struct UnknownForm(String);
 
-/// The steps of a script.
-///
-/// # Errors
-/// A statement has none of the forms.
 pub(super) fn steps(script: &str) -> Result<Vec<Step>, UnknownForm> {
     let read = |statement: String| Step::read(&statement).ok_or(UnknownForm(statement));
     statements(script).into_iter().map(read).collect()
 }
 
-/// The statements of a script, each in one line and without comments.
+/// The statements of a script, each on one line and without comments.
 fn statements(script: &str) -> Vec<String> {
     let mut all = vec![String::new()];
     let mut quote = None;
@@ -69,7 +64,6 @@ fn statements(script: &str) -> Vec<String> {
     all
 }
 
-/// Ends a word.
 fn separate(statement: &mut String) {
     if !statement.is_empty() && !statement.ends_with(' ') {
         statement.push(' ');
@@ -100,7 +94,7 @@ impl Step {
     }
 }
 
-/// A statement with something added before the word at a place.
+/// The statement with `added` before the word at `place`.
 fn with(words: &[&str], place: usize, added: &str) -> String {
     let (before, after) = words.split_at(place);
     [before, &[added], after].concat().join(" ")
@@ -130,7 +124,7 @@ fn index(words: &[&str], place: usize, name: &str) -> Kind {
 fn rows(statement: &str, table: &str) -> Option<Kind> {
     let key = key_of(table)?;
     let (head, condition) = match statement.split_once(" WHERE ") {
-        // Which of two belongs to the whole is not looked for.
+        // It is not worked out which of two belongs to the statement itself.
         Some((_, condition)) if condition.contains(" WHERE ") => return None,
         Some((head, condition)) => (head, format!(" AND ({condition})")),
         None => (statement, String::new()),
@@ -141,7 +135,7 @@ fn rows(statement: &str, table: &str) -> Option<Kind> {
     Some(Kind::Rows { next: Statement::new(&next), change: Statement::new(&change) })
 }
 
-/// The primary key of a table, if it is one column of text: its rows are changed in that order.
+/// The primary key of a table, if it is one text column. Rows are changed in its order.
 fn key_of(table: &str) -> Option<&'static str> {
     match table {
         "users" => Some("user_id"),
@@ -163,7 +157,7 @@ mod tests {
         assert!(statements(" -- nothing;").is_empty());
     }
 
-    /// Joined of words, because statements stand in `sql/`.
+    /// Joined from words, because statements belong in `sql/`.
     fn texts(words: &[&str]) -> Vec<(String, String)> {
         let step = Step::read(&words.join(" ")).expect("a known form");
         let of = |statement: Statement| (statement.postgres, statement.sqlite);

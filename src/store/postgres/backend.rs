@@ -1,8 +1,8 @@
-//! Whether a connection leads to a process of PostgreSQL itself, or to a pooler.
+//! Whether a connection leads directly to PostgreSQL, or to a pooler.
 //!
-//! A server tells who connects the number of the process that serves the connection, for requests to
-//! cancel. A pooler, which may put another process behind the connection for each transaction, makes such a
-//! number up. So if the process that runs a statement has the number that was told, no pooler is there.
+//! At the start of a connection, the server tells the number of its process, which requests to cancel must name. A
+//! pooler invents such a number, because it may use another process for each transaction. So if the process that runs a
+//! statement has the announced number, there is no pooler.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -15,23 +15,22 @@ use tokio::io::{
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Error};
 
-/// The process that runs a statement.
 const FIND_BACKEND: &str = include_str!("../../../sql/postgres/find_backend.sql");
 
-/// Whether no pooler stands between.
+/// Whether there is no pooler.
 ///
 /// # Errors
-/// What the server said.
+/// The error of the server.
 pub(super) async fn is_direct(client: &Client) -> Result<bool, Error> {
     let serving: i32 = client.query_typed_one(FIND_BACKEND, &[]).await?.try_get(0)?;
     Ok(announced_number(client).await == Some(serving))
 }
 
-/// The number that was told at the start. The driver shows it in requests to cancel only, so one is
-/// written into memory: its length, its code, the number, the secret key, four octets each.
+/// The number announced at the start. The driver reveals it only in requests to cancel, so one is written into memory:
+/// its length, its code, the number and the secret key, with four octets each.
 async fn announced_number(client: &Client) -> Option<i32> {
     let (near, mut far) = duplex(64);
-    // What a server says that agrees to speak TLS, where the URL asks for that.
+    // The server's answer when it agrees to use TLS, if the URL asks for TLS.
     far.write_all(b"S").await.ok()?;
     client.cancel_token().cancel_query_raw(near, Plain).await.ok()?;
     let mut written = Vec::new();
@@ -40,10 +39,9 @@ async fn announced_number(client: &Client) -> Option<i32> {
     Some(i32::from_be_bytes(*number))
 }
 
-/// Says that it encrypts and does not: what is written stays in memory.
+/// Claims to encrypt but does not: what is written stays in memory.
 struct Plain;
 
-/// What [`Plain`] makes of a stream.
 struct PlainStream(DuplexStream);
 
 impl TlsConnect<DuplexStream> for Plain {

@@ -1,4 +1,4 @@
-//! What an error of PostgreSQL means: for who asked, for the connection, and for trying again.
+//! What an error of PostgreSQL means for the caller, for the connection, and for another attempt.
 
 use std::error::Error as _;
 use std::io;
@@ -8,28 +8,28 @@ use tokio_postgres::error::SqlState;
 
 use super::super::{StoreError, with_causes};
 
-/// Why a statement that failed, and did nothing, is worth another attempt.
+/// How to repeat a statement that failed and changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
-    /// It met another transaction: the same again.
+    /// On the same connection: it conflicted with another transaction.
     Again,
-    /// This connection cannot do it, and others that are as old may not either: a new one.
+    /// On a new connection: this one cannot run it, and others of the same age perhaps cannot either.
     NewConnection,
 }
 
-/// What helps against an error, if anything does.
+/// How to repeat after this error, if that can help.
 pub(super) fn remedy(error: &Error) -> Option<Remedy> {
     let Some(state) = error.code() else {
         let broke = error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>);
         return (error.is_closed() || broke).then_some(Remedy::NewConnection);
     };
     match *state {
-        // A lock is waited for without end but by a definition (`Access::Definition`).
+        // Only a definition limits how long it waits for a lock (`Access::Definition`).
         SqlState::T_R_SERIALIZATION_FAILURE
         | SqlState::T_R_DEADLOCK_DETECTED
         | SqlState::LOCK_NOT_AVAILABLE => Some(Remedy::Again),
-        // A standby, or a primary that is becoming one; one that goes down or comes up; a session
-        // that was ended; and a pooler that gave a statement's name to another one.
+        // A standby, or a primary that is becoming one; a server that stops or starts; a session that was ended; or a
+        // pooler that gave a statement's name to another statement.
         SqlState::READ_ONLY_SQL_TRANSACTION
         | SqlState::ADMIN_SHUTDOWN
         | SqlState::CRASH_SHUTDOWN
@@ -44,7 +44,7 @@ pub(super) fn remedy(error: &Error) -> Option<Remedy> {
 /// Sorts an error by what its reader can do about it.
 pub(super) fn classify(error: &Error) -> StoreError {
     let detail = describe(error);
-    // Connection trouble, a server out of resources or going down, a statement that was cancelled.
+    // A broken connection, a server that lacks resources or is stopping, or a cancelled statement.
     let passes = |state: &SqlState| {
         ["08", "53", "57", "58"].iter().any(|class| state.code().starts_with(class))
     };
@@ -58,7 +58,7 @@ pub(super) fn classify(error: &Error) -> StoreError {
     }
 }
 
-/// The message of the server, or the chain of causes of a failure before it.
+/// The message of the server, or the causes of an error without one.
 pub(super) fn describe(error: &Error) -> String {
     if let Some(answer) = error.as_db_error() {
         return format!("{} ({})", answer.message(), answer.code().code());

@@ -1,7 +1,7 @@
-//! Where the servers of a URL are, and how to connect to one that does what is asked.
+//! The servers of a URL, and connecting to one that is suitable.
 //!
-//! The driver tries hosts and addresses one after the other too, but in no time of their own: one that
-//! answers nothing would use up the time of all.
+//! The driver also tries hosts and addresses one after the other, but without a time limit for each: one that does not
+//! answer would use up the time of all.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,12 +17,12 @@ use tokio_postgres::{Client, Config, Connection, Socket};
 use super::super::StoreError;
 use super::failure::describe;
 
-/// How long all servers of a URL may take to connect to, together.
+/// How long connecting to the servers of a URL may take in total.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The least time that each of them is given.
+/// The least time for each of them.
 const SHARE_MIN: Duration = Duration::from_millis(500);
 
-/// A client with what drives it.
+/// A client with the connection that its task drives.
 pub(super) type Connected = (Client, Connection<Socket, TlsStream<Socket>>);
 
 /// One address of one host.
@@ -33,24 +33,23 @@ pub(super) struct Target {
     port: Option<u16>,
 }
 
-/// The servers of a URL.
 pub(super) struct Hosts {
     config: Config,
     pub(super) tls: MakeTlsConnector,
-    /// Whether the log says already that a pooler stands before them.
+    /// Whether a pooler was already logged.
     pub(super) pooler_met: AtomicBool,
-    /// How often all connections were found to be too old.
+    /// How often connections were replaced all at once.
     era: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Those that could not be connected to when last tried: they are tried last.
+    /// Servers that could not be reached at the last attempt. They are tried last.
     failed: Vec<Target>,
-    /// The one that was connected to last.
+    /// The server that was reached last.
     current: Option<Target>,
-    /// How often one was connected to, so that where load is balanced each begins with another.
+    /// Counts connections, so that with load balancing each begins with another server.
     turn: usize,
 }
 
@@ -65,29 +64,28 @@ impl Hosts {
         }
     }
 
-    /// The time since all connections were last found to be too old, as a number.
+    /// The era of connections, as a number. A new one begins when all connections are to be replaced.
     pub(super) fn era(&self) -> u64 {
         self.era.load(Ordering::SeqCst)
     }
 
-    /// Ends this era unless it has ended: its connections are not used again.
+    /// Ends this era, unless it has ended. Its connections are not used again.
     pub(super) fn end_era(&self, era: u64) {
         let after = era.wrapping_add(1);
         self.era.compare_exchange(era, after, Ordering::SeqCst, Ordering::SeqCst).ok();
     }
 
-    /// Whether another server has taken over: this one could not be connected to when last tried, and
-    /// another could.
+    /// Whether another server has taken over: this one could not be reached at the last attempt, and another one could.
     pub(super) fn has_left(&self, target: &Target) -> bool {
         self.with_state(|state| {
             state.failed.contains(target) && state.current.as_ref() != Some(target)
         })
     }
 
-    /// Connects to the first server that answers in its share of the time and takes the session.
+    /// Connects to the first server that answers in its share of the time and accepts the session.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] with what each of them said.
+    /// [`StoreError::Unavailable`] with the errors of all of them.
     pub(super) async fn connect(&self) -> Result<(Connected, Target), StoreError> {
         let end = Instant::now() + CONNECT_TIMEOUT;
         let mut problems = Vec::new();
@@ -121,7 +119,7 @@ impl Hosts {
         Err(StoreError::Unavailable(problems.join("; ")))
     }
 
-    /// The addresses of all hosts, in the order in which they are to be tried.
+    /// The addresses of all hosts, in the order in which they are tried.
     async fn targets(&self, end: Instant, problems: &mut Vec<String>) -> Vec<Target> {
         let (hosts, addresses) = (self.config.get_hosts(), self.config.get_hostaddrs());
         let ports = self.config.get_ports();

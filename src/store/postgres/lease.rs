@@ -1,8 +1,8 @@
-//! A connection that one use case has to itself, until it is known what became of its statements.
+//! A connection that one use case has to itself until the outcome of its statements is known.
 //!
-//! A statement that nobody waits for any longer is still under way in the server. So its connection goes
-//! on to count as one of the pool's until the server has answered: however long something is locked, the
-//! server has no more connections of a replica than its pool has places.
+//! A statement that nobody waits for any more is still running in the server. So its connection counts as one of the
+//! pool's until the server has answered. However long something is locked, the server never has more connections from a
+//! replica than its pool allows.
 
 use std::future::Future;
 use std::pin::pin;
@@ -23,62 +23,60 @@ use super::hosts::Hosts;
 use super::session::{Manager, Session};
 use super::value::{typed, types, untyped};
 
-/// Begins a transaction of one statement. Limits are set in the transaction, so a pooler neither refuses
-/// them nor gives them to others. The statement must end before its caller gives it up: a commit that was
-/// sent with it cannot be called back.
+/// Begins a transaction of one statement. The limit is set in the transaction, so that a pooler neither refuses it nor
+/// applies it to others. The statement must end before its caller stops waiting, because the commit that was sent with
+/// it cannot be undone.
 const BEGIN_SHORT: &str = "BEGIN; SET LOCAL statement_timeout = '4s'";
-/// Begins one of several statements. Should this process stand still in between, others do not wait for it.
+/// Begins a transaction of several statements. If this process stops between them, others do not wait for it.
 const BEGIN_LONGER: &str = "BEGIN; SET LOCAL statement_timeout = '4s'; \
                             SET LOCAL idle_in_transaction_session_timeout = '5s'";
-/// Begins one that takes as long as it takes, whatever limit the role has.
+/// Begins a transaction without a time limit, even if the role has one.
 const BEGIN_UNLIMITED: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 
-/// Begins a definition: it waits this long for others who use the table, with everybody who comes later behind
-/// it.
+/// Begins a definition. This is how long it waits for others who use the table, while later ones queue behind it.
 const BEGIN_DEFINITION: &str =
     "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
 
-/// How long a request to cancel and the end of what it cancels may take.
+/// How long a cancellation may take, including the end of what it cancels.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server takes to end its side of a connection that was closed.
+/// How long the server takes to close its side of a connection.
 const CLOSING_TIME: Duration = Duration::from_millis(100);
-/// How often it is looked whether another server took the place of the one on which a commit waits.
+/// How often to check whether another server has replaced the one on which a commit waits.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How statements are held together.
+/// How statements are put into transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// Each is a transaction of its own: what reads only, and what PostgreSQL runs in no other.
+    /// None is begun, for statements that only read, or that PostgreSQL does not run in a transaction.
     Nothing,
-    /// Each is sent between the begin and the end of a transaction, in one go.
+    /// Each statement is sent in one go with the begin and the commit of its transaction.
     Each,
-    /// All are in one transaction, which this begins with the first of them.
+    /// All are in one transaction, which this text begins together with the first statement.
     All(&'static str),
     /// All are in one transaction, which has begun.
     Begun,
 }
 
-/// What may be under way in the server.
+/// What may be running in the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Nothing,
-    /// Something that can be called off, and then was not done.
+    /// Something that can be cancelled, and then changes nothing.
     Open,
-    /// A commit. One that waits for a synchronous standby must not be cancelled: the server would say
-    /// that it is done, and it is not on the standby.
+    /// A commit. It must not be cancelled while it waits for a synchronous standby: the server would report success
+    /// although the standby does not have it.
     Committing,
 }
 
-/// A connection that one use case has to itself.
 pub(crate) struct Lease {
-    /// There until this is dropped.
+    /// Always set until this is dropped.
     object: Option<Object<Manager>>,
     hosts: Arc<Hosts>,
     framing: Framing,
     phase: Phase,
     remedy: Option<Remedy>,
-    /// Whether an error says that the connection, or its server, is not fit for the next use case, or a request
-    /// to cancel was sent, which would hit the next statement if it came late.
+    /// Whether the connection must not be reused: an error says that it or its server is unfit, or a cancellation was
+    /// sent, which would hit the next statement if it arrived late.
     is_unfit: bool,
     given_up: Counter,
 }
@@ -101,12 +99,12 @@ impl Lease {
         Self { object, hosts, framing, phase, remedy: None, is_unfit: false, given_up }
     }
 
-    /// What helps against the error of the last statement, if that is certain to have done nothing.
+    /// How to repeat the last statement, if it failed and certainly changed nothing.
     pub(super) fn remedy(&self) -> Option<Remedy> {
         self.remedy
     }
 
-    /// Why a use case that took too long has no outcome.
+    /// The error text for a use case that took too long.
     pub(super) fn why_given_up(&self) -> &'static str {
         match self.phase {
             Phase::Committing => {
@@ -160,7 +158,7 @@ impl Lease {
         self.judge(answers)
     }
 
-    /// Runs a statement, and has the server cancel it when `stop` becomes true.
+    /// Runs a statement, which the server cancels when `stop` becomes true.
     pub(crate) async fn run_until(
         &mut self,
         stop: &Stop,
@@ -175,7 +173,7 @@ impl Lease {
                 answers = &mut running => answers,
                 () = stopped(stop) => {
                     cancelled = true;
-                    // If the server cannot be asked, it ends the statement by itself, sooner or later.
+                    // If the request cannot be sent, the statement runs to its end.
                     client.cancel_token().cancel_query(self.hosts.tls.clone()).await.ok();
                     running.await
                 }
@@ -185,13 +183,13 @@ impl Lease {
         self.judge(answers)
     }
 
-    /// Ends the transaction of a use case: takes effect if it has an outcome.
+    /// Ends the transaction: commits if the use case has an outcome, else rolls back.
     pub(super) async fn end(&mut self, has_outcome: bool) -> Result<(), StoreError> {
         if self.framing != Framing::Begun {
             return Ok(());
         }
         if !has_outcome {
-            // If even this fails the connection is closed, and the server rolls back by itself.
+            // If this fails, the connection is closed, and the server rolls back by itself.
             if self.client().batch_execute("ROLLBACK").await.is_ok() {
                 self.phase = Phase::Nothing;
             }
@@ -211,7 +209,7 @@ impl Lease {
         &self.session().client
     }
 
-    /// The statement as this connection prepared it once, if it may keep statements.
+    /// The statement, prepared once for this connection, if it may keep prepared statements.
     async fn prepare(
         &mut self,
         statement: &Statement,
@@ -227,7 +225,7 @@ impl Lease {
         prepared.map(Some).map_err(|error| self.fail(&error, true))
     }
 
-    /// Notes that something is about to be sent.
+    /// Records that something is about to be sent.
     fn begin(&mut self) -> Framing {
         let framing = self.framing;
         if framing == Framing::Each {
@@ -242,15 +240,15 @@ impl Lease {
         framing
     }
 
-    /// What came of a statement, or of a commit.
+    /// The outcome of a statement, or of a commit.
     fn judge<T>(&mut self, answers: Answers<T>) -> Result<T, StoreError> {
         let Answers { begun, done, committed } = answers;
         let was_sent_alone = committed.is_none();
         if self.framing != Framing::Begun || committed.is_some() {
             self.phase = Phase::Nothing;
         }
-        // Until the server was told to commit nothing is done; and if it says why it did not begin, or why
-        // the statement failed, it rolls back whatever it is told then.
+        // Without a commit nothing is changed. If the server reports an error of the begin or the statement, it rolls
+        // back even if a commit follows.
         if let Err(error) = begun {
             return Err(self.fail(&error, was_sent_alone || error.as_db_error().is_some()));
         }
@@ -261,7 +259,7 @@ impl Lease {
             }
         };
         match committed {
-            // It may have been done all the same, unless it met another transaction.
+            // It may have been committed nevertheless, unless it conflicted with another transaction.
             Some(Err(error)) => Err(self.fail(&error, remedy(&error) == Some(Remedy::Again))),
             Some(Ok(())) if self.session().take_warning() => Err(StoreError::Unavailable(
                 "the database warned of a commit: whether it will last is not known".to_owned(),
@@ -270,13 +268,13 @@ impl Lease {
         }
     }
 
-    /// Sorts an error. `undone` says whether it is certain that nothing was done.
+    /// Sorts an error. `undone` says whether it is certain that nothing was changed.
     fn fail(&mut self, error: &Error, undone: bool) -> StoreError {
         let remedy = remedy(error);
         if remedy == Some(Remedy::NewConnection) {
             self.is_unfit = true;
-            // Others that are in use are closed after it. One that only reads would never find out that its server
-            // is not the primary any more.
+            // Other connections are closed after their use cases. One that only reads would not notice that its server
+            // is no longer the primary.
             self.hosts.end_era(self.session().era);
         }
         self.remedy = remedy.filter(|_| undone);
@@ -285,13 +283,13 @@ impl Lease {
 }
 
 impl Framing {
-    /// Sends a statement with what goes before and after it, in one go.
+    /// Sends a statement in one go with what precedes and follows it.
     async fn send<T>(
         self,
         client: &Client,
         statement: impl Future<Output = Result<T, Error>>,
     ) -> Answers<T> {
-        // Each of them is sent when it is first polled, which is in this order.
+        // Each is sent when it is first polled, so in this order.
         let (begun, done, committed) = match self {
             Self::Nothing | Self::Begun => (Ok(()), statement.await, None),
             Self::All(opening) => {
@@ -312,7 +310,7 @@ impl Framing {
     }
 }
 
-/// What the server said to a statement and to what was sent around it.
+/// The server's answers to a statement and to what was sent around it.
 struct Answers<T> {
     begun: Result<(), Error>,
     done: Result<T, Error>,
@@ -331,21 +329,21 @@ impl Drop for Lease {
             self.given_up.inc();
         }
         if self.phase != Phase::Nothing || is_spent {
-            let winding_up = wind_up(object, self.phase, Arc::clone(&self.hosts));
-            // Without a runtime the program ends, and all connections with it.
-            Handle::try_current().map(|runtime| runtime.spawn(winding_up)).ok();
+            let finishing = finish_abandoned(object, self.phase, Arc::clone(&self.hosts));
+            // Without a runtime the program is ending, and its connections with it.
+            Handle::try_current().map(|runtime| runtime.spawn(finishing)).ok();
         }
     }
 }
 
-/// Waits for the end of what nobody waits for any longer. The place in the pool is taken until then.
-async fn wind_up(object: Object<Manager>, phase: Phase, hosts: Arc<Hosts>) {
+/// Waits for the end of what nobody waits for any more. The connection counts in the pool until then.
+async fn finish_abandoned(object: Object<Manager>, phase: Phase, hosts: Arc<Hosts>) {
     match phase {
         Phase::Nothing => {}
-        Phase::Open => call_off(&object, &hosts).await,
+        Phase::Open => cancel_statement(&object, &hosts).await,
         Phase::Committing => {
-            if see_through(&object, &hosts).await {
-                // Nothing was done to this connection, so it is as good as before.
+            if wait_for_commit(&object, &hosts).await {
+                // The connection is as good as before.
                 return;
             }
         }
@@ -355,9 +353,9 @@ async fn wind_up(object: Object<Manager>, phase: Phase, hosts: Arc<Hosts>) {
     drop(Object::take(object));
 }
 
-/// Cancels what is under way. The connection is closed afterwards, because a request to cancel that comes
-/// late would hit the next statement. What does not end then is on a server that does nothing at all.
-async fn call_off(session: &Session, hosts: &Hosts) {
+/// Cancels what is running, and waits for its end for a limited time. The connection must be closed afterwards, because
+/// a cancellation that arrives late would hit the next statement.
+async fn cancel_statement(session: &Session, hosts: &Hosts) {
     let cancel = session.client.cancel_token();
     let ended = async {
         cancel.cancel_query(hosts.tls.clone()).await.ok();
@@ -366,10 +364,9 @@ async fn call_off(session: &Session, hosts: &Hosts) {
     timeout(CANCEL_TIMEOUT, ended).await.ok();
 }
 
-/// Waits until a commit is answered. `false` if it never will be, because the connection or its server has
-/// gone.
-async fn see_through(session: &Session, hosts: &Hosts) -> bool {
-    // An empty request is answered after all that was sent before it. TCP notices a peer that is dead.
+/// Waits until a commit is answered. Returns `false` if it never will be, because the connection or its server is gone.
+async fn wait_for_commit(session: &Session, hosts: &Hosts) -> bool {
+    // An empty request is answered after everything before it. TCP notices a dead peer.
     let mut answer = pin!(session.client.check_connection());
     loop {
         match timeout(LOOK_INTERVAL, &mut answer).await {

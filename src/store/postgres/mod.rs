@@ -1,8 +1,8 @@
-//! The shared engine: PostgreSQL, or what speaks its protocol.
+//! PostgreSQL, or a server that speaks its protocol.
 //!
-//! Statements are sent with the types of their parameters and without a name, so that a connection
-//! holds no state between use cases and a pooler in transaction mode may stand in between. Where
-//! none does, `statements=prepared` in the URL has the server plan each of them once a connection.
+//! Statements are sent unnamed, with the types of their parameters. So a connection keeps no state between use cases,
+//! and a pooler in transaction mode may be used. Without a pooler, `statements=prepared` in the URL makes the server
+//! plan each statement once for each connection.
 
 mod backend;
 mod failure;
@@ -29,20 +29,19 @@ pub(crate) use lease::Lease;
 use row_locks::RowLocks;
 use session::Manager;
 
-/// The most connections of one replica: those of what reads only, so that it never waits behind changes
-/// that wait for a lock or for a standby, and those of everything else.
+/// The most connections of one replica: those that only read, so that reads never wait behind changes that wait for a
+/// lock or a standby, and all others.
 const READING_CONNECTIONS_MAX: usize = 6;
 const WRITING_CONNECTIONS_MAX: usize = 10;
-/// How long to wait for a connection of the pool, or for one's turn.
+/// How long to wait for a connection of the pool, or for a row.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to open a connection and to ask what it leads to.
+/// How long opening a connection may take, including the question whether there is a pooler.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(2 + CONNECT_TIMEOUT.as_secs());
-/// How long others who use a table go first before its definition is tried again.
+/// How long others may use a table before its definition is tried again.
 const DEFINITION_PAUSE: Duration = Duration::from_secs(1);
-/// How often a use case is tried when the database says that it met another one.
+/// How often a use case is tried if it conflicts with another one.
 const ATTEMPTS_MAX: usize = 4;
 
-/// A pool of connections.
 #[derive(Clone)]
 pub(super) struct Postgres {
     readers: Pool<Manager>,
@@ -78,7 +77,7 @@ impl Postgres {
         let (readers, writers) = (pool(READING_CONNECTIONS_MAX)?, pool(WRITING_CONNECTIONS_MAX)?);
         let postgres =
             Self { readers, writers, hosts, row_locks: RowLocks::default(), statements, given_up };
-        // A wrong address or password shows now, not at the first login.
+        // So that a wrong address or password is noticed now, not at the first login.
         postgres.lease(Access::Read).await.map_err(|error| match error {
             StoreError::Unavailable(detail) => OpenProblem::Unreachable(detail),
             other => other.into(),
@@ -97,7 +96,7 @@ impl Postgres {
         };
         let (mut attempt, mut is_renewed) = (1, false);
         loop {
-            // Boxed, because it is large and whoever performs something would be as large.
+            // Boxed, because it is large and would make every caller's future as large.
             let failure = match Box::pin(self.attempt(&use_case)).await {
                 Ok(outcome) => return Ok(outcome),
                 Err(failure) => failure,
@@ -108,7 +107,7 @@ impl Postgres {
                 }
                 Some(Remedy::Again) if attempt < ATTEMPTS_MAX => attempt += 1,
                 Some(Remedy::NewConnection) => {
-                    // Others that are as old may lead to the same server.
+                    // Other connections of the same age may lead to the same server.
                     self.readers.retain(|_, _| false);
                     self.writers.retain(|_, _| false);
                     if is_renewed {
@@ -121,7 +120,7 @@ impl Postgres {
         }
     }
 
-    /// Does it once, on one connection.
+    /// Runs it once, on one connection.
     async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
         let access = use_case.access();
         let mut lease = self.lease(access).await?;
@@ -170,7 +169,6 @@ impl Postgres {
     }
 }
 
-/// Why an attempt failed, and what helps.
 struct Failure {
     error: StoreError,
     remedy: Option<Remedy>,

@@ -1,7 +1,7 @@
-//! Who may change a row that others change too.
+//! Locks in memory for rows that several requests change.
 //!
-//! A statement that waits for a row in the database keeps a connection. Those that would wait for the same
-//! row wait here instead, so that a row which is locked keeps one connection of a replica and not all.
+//! A statement that waits for a row in the database occupies a connection. So those that would wait for the same row
+//! wait here instead, and a locked row occupies one connection of a replica, not all of them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::{Mutex as RowMutex, OwnedMutexGuard};
 #[derive(Clone, Default)]
 pub(super) struct RowLocks(Arc<Mutex<HashMap<String, Arc<RowMutex<()>>>>>);
 
-/// The right to change a row, until it is dropped.
+/// The lock of a row, until it is dropped.
 pub(super) struct RowLock {
     row_locks: RowLocks,
     row: String,
@@ -20,10 +20,9 @@ pub(super) struct RowLock {
 }
 
 impl RowLocks {
-    /// Waits for the turn of one who wants to change this row.
     pub(super) async fn wait_for(&self, row: String) -> RowLock {
         let lock = self.with_rows(|rows| Arc::clone(rows.entry(row.clone()).or_default()));
-        // Made before it waits: who gives up leaves nothing behind either.
+        // Made before waiting, so that one who gives up leaves nothing behind either.
         let mut turn = RowLock { row_locks: self.clone(), row, guard: None };
         turn.guard = Some(lock.lock_owned().await);
         turn
@@ -38,7 +37,7 @@ impl Drop for RowLock {
     fn drop(&mut self) {
         self.guard = None;
         self.row_locks.with_rows(|rows| {
-            // Who waits holds it too.
+            // Those who wait hold it too.
             if rows.get(&self.row).is_some_and(|lock| Arc::strong_count(lock) == 1) {
                 rows.remove(&self.row);
             }
@@ -68,7 +67,7 @@ mod tests {
             second.await;
         }
         let held = wait("a").await;
-        // Who gives up leaves nothing behind.
+        // One who gives up leaves nothing behind.
         let mut given_up = Box::pin(wait("a"));
         let poll = given_up.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(poll, Poll::Pending));

@@ -1,4 +1,4 @@
-//! A connection of the pool, and what drives it.
+//! A connection of the pool, and the task that drives it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,22 +17,19 @@ use super::backend;
 use super::failure::describe;
 use super::hosts::{Hosts, Target};
 
-/// How long a connection is used: at least so long, and up to so much longer, so that those that were
-/// opened at once are not closed at once. What a server has become since a connection was made to it
-/// is known after that time.
+/// How long a connection is used: between `AGE_MIN` and `AGE_MIN` + `AGE_SPREAD`, so that those that were opened
+/// together are not closed together. By then it is noticed if a server's role has changed.
 const AGE_MIN: Duration = Duration::from_mins(5);
 const AGE_SPREAD: Duration = Duration::from_mins(5);
-/// In how many steps of age connections differ.
+/// The number of different ages.
 const AGES: u32 = 16;
 
-/// A connection to a server.
 pub(super) struct Session {
     pub(super) client: ClientWrapper,
-    /// Where it leads.
     pub(super) target: Target,
     /// When it was opened: see [`Hosts::era`].
     pub(super) era: u64,
-    /// Whether the server keeps this connection's statements, so that they are worth preparing.
+    /// Whether statements are prepared: the server must keep them for this connection.
     pub(super) prepares: bool,
     age_max: Duration,
     warned: Arc<AtomicBool>,
@@ -40,12 +37,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Whether the server has warned of anything since this was last asked.
+    /// Whether the server has sent a warning since the last call.
     pub(super) fn take_warning(&self) -> bool {
         self.warned.swap(false, Ordering::SeqCst)
     }
 
-    /// Whether it has been used for long enough, or may lead to a server whose place another has taken.
+    /// Whether it was used long enough, or is of an earlier era.
     pub(super) fn is_old(&self, metrics: &Metrics, hosts: &Hosts) -> bool {
         metrics.age() > self.age_max || self.era != hosts.era()
     }
@@ -56,10 +53,10 @@ impl Session {
     }
 }
 
-/// Opens connections, and looks at them before they are used again.
+/// Opens connections, and checks them before they are used again.
 pub(super) struct Manager {
     pub(super) hosts: Arc<Hosts>,
-    /// Whether statements are prepared where that is safe.
+    /// Whether to prepare statements if there is no pooler.
     pub(super) prepares: bool,
     opened: AtomicU32,
 }
@@ -69,8 +66,8 @@ impl Manager {
         Self { hosts, prepares, opened: AtomicU32::new(0) }
     }
 
-    /// Whether statements can be prepared. Where a pooler stands between, the next transaction may run
-    /// on a connection to the server on which a statement of the same name is another replica's.
+    /// Whether statements can be prepared. With a pooler, the next transaction may use another connection to the
+    /// server, on which a statement of the same name belongs to another replica.
     async fn can_prepare(&self, client: &tokio_postgres::Client) -> Result<bool, StoreError> {
         if !self.prepares {
             return Ok(false);
@@ -116,8 +113,7 @@ impl managed::Manager for Manager {
     }
 }
 
-/// Passes on what client and server say, and notes whether the server warned. That is seen before the
-/// answer that it came with.
+/// Passes messages between client and server, and records warnings before the answer that they came with.
 async fn drive(mut connection: Connection<Socket, TlsStream<Socket>>, warned: Arc<AtomicBool>) {
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {

@@ -7,17 +7,14 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::super::value::Value;
 
-/// Values for a statement whose types the server knows.
 pub(super) fn untyped(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
     values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
 }
 
-/// Values with their types.
 pub(super) fn typed(values: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
     values.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect()
 }
 
-/// The types of values.
 pub(super) fn types(values: &[Value]) -> Vec<Type> {
     values.iter().map(Value::postgres_type).collect()
 }
@@ -25,7 +22,7 @@ pub(super) fn types(values: &[Value]) -> Vec<Type> {
 impl Value {
     fn postgres_type(&self) -> Type {
         match self {
-            // The server works out the type of a null from where it stands.
+            // The server infers the type of a null.
             Self::Null => Type::UNKNOWN,
             Self::Integer(_) => Type::INT8,
             Self::Text(_) => Type::TEXT,

@@ -1,4 +1,4 @@
-//! The file of the database: who opens it, and whether it is still the one that was opened.
+//! The file of the database: opening it, and checking that it is still the one that was opened.
 
 use std::fs::{Metadata, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -13,47 +13,45 @@ use rusqlite::{Connection, OpenFlags};
 use super::super::{OpenProblem, StoreError};
 use super::statement::{classify, run_script};
 
-/// How long to wait for another process, such as the command line, that holds the database.
+/// How long to wait for another process, such as the command line, that has locked the database.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// The largest write-ahead log that is left on the disk once it was copied into the database.
+/// The write-ahead log is truncated to this many octets once it was copied into the database.
 const LOG_SIZE_MAX: i64 = 16 << 20;
-/// What the header of a file says (`user_version`) that holds nothing of what was replaced or deleted in it.
-/// Anything else asks for the file to be written anew.
+/// The value of `user_version` in the header of a file that contains nothing replaced or deleted. Any other value
+/// requests that the file be rewritten.
 const IS_CLEAN: i64 = 1;
-/// What SQLite adds to the path for each file of a database that is open: the database itself, the
-/// write-ahead log, and the index of that.
+/// The suffixes of the files of an open database: the database itself, the write-ahead log, and its index.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// What tells a file from every other one: its device and inode.
+/// Device and inode, which identify a file.
 type Identity = (u64, u64);
 
-/// The file of a database that is open.
+/// The file of an open database.
 #[derive(Debug)]
 pub(super) struct DatabaseFile {
-    /// Where it is, from the root on.
+    /// The absolute path.
     pub(super) path: PathBuf,
-    /// Which files were opened. An inode is not used again as long as a connection has it open.
+    /// The files that were opened. An inode is not reused while a connection has it open.
     opened: [Option<Identity>; SUFFIXES.len()],
-    /// Why the path does not name the files that are open, when that was last looked at.
+    /// Why the path no longer leads to the open files, as of the last check.
     lost: ArcSwapOption<String>,
 }
 
 impl DatabaseFile {
-    /// Opens the database, which is made if it is not there: the file, a connection that must stay
-    /// open for as long as the file is used, and whether it was made.
+    /// Opens the database, or creates it. Returns the file, a connection that must stay open while the file is used,
+    /// and whether the file was created.
     pub(super) fn open(path: &Path) -> Result<(Self, Connection, bool), OpenProblem> {
         let is_new = create_for_owner(path);
         let before = identity(path, "");
         let mut connection = open_file(path).map_err(OpenProblem::File)?;
         set_up(&connection).map_err(classify).map_err(OpenProblem::File)?;
-        let left_clean = if is_new {
-            say_that_it_is_clean(&connection)
+        let cleaned = if is_new {
+            mark_clean(&connection)
         } else {
-            leave_nothing_behind(&mut connection, path)
+            rewrite_unless_clean(&mut connection, path)
         };
-        left_clean.map_err(OpenProblem::File)?;
-        // Takes and releases the write lock: a read-only file or folder shows now, not at the first
-        // login.
+        cleaned.map_err(OpenProblem::File)?;
+        // Takes and releases the write lock, so that a read-only file or folder is noticed now, not at the first login.
         run_script(&mut connection, "BEGIN IMMEDIATE; COMMIT")?;
         let opened = SUFFIXES.map(|suffix| identity(path, suffix));
         if opened[0] != before {
@@ -63,9 +61,8 @@ impl DatabaseFile {
         Ok((Self { path, opened, lost: ArcSwapOption::empty() }, connection, is_new))
     }
 
-    /// One more connection to the file.
     pub(super) fn connect(&self) -> Result<Connection, StoreError> {
-        // SQLite would read the log of this database as that of a file that took its place.
+        // SQLite would use the log of this database for a file that has replaced it.
         self.look()?;
         let connection = open_file(&self.path)?;
         leave_log_alone(&connection)?;
@@ -74,8 +71,8 @@ impl DatabaseFile {
         Ok(connection)
     }
 
-    /// Looks whether the path still names the files that are open: what is written to others is
-    /// lost, and what is read from them is out of date. Says it in the log once.
+    /// Checks that the path still leads to the open files. Writes to replaced files are lost, and reads from them are
+    /// out of date. A change is logged once.
     pub(super) fn look(&self) -> Result<(), StoreError> {
         let replaced = |(suffix, opened): (&&str, &Option<Identity>)| {
             let found = identity(&self.path, suffix);
@@ -101,32 +98,31 @@ impl DatabaseFile {
         self.last_look()
     }
 
-    /// What came of the last look.
+    /// The result of the last check.
     pub(super) fn last_look(&self) -> Result<(), StoreError> {
         let unavailable = |problem: &Arc<String>| StoreError::Unavailable(problem.to_string());
         self.lost.load().as_ref().map_or(Ok(()), |problem| Err(unavailable(problem)))
     }
 }
 
-/// Makes the file, if there is none, so that only its owner can read the hashes in it; whether it
-/// did. Whatever goes wrong shows when the file is opened.
+/// Creates the file, if there is none, readable only by its owner because it contains hashes. Returns whether it did.
+/// Errors show when the file is opened.
 fn create_for_owner(path: &Path) -> bool {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).is_ok()
 }
 
-/// Writes the file anew if what was replaced or deleted in it may still be there to read: it was written by a
-/// version that overwrote nothing, or its tables were changed or users imported since it was last written anew.
-/// Nobody is kept waiting: while another process has the file open nothing is done, and whoever opens it next
-/// tries again. That it fails stops nobody.
-fn leave_nothing_behind(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+/// Rewrites the file if it may still contain what was replaced or deleted: it is from a version that did not overwrite
+/// such data, its tables were changed, or users were imported. Nobody waits for this: if another process has the file
+/// open nothing is done, and the next one to open it tries again. A failure is only logged.
+fn rewrite_unless_clean(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
     if version.is_ok_and(|version| version == IS_CLEAN) {
         return Ok(());
     }
-    // Only who is alone with a file can take its log away.
+    // Only a process that is alone with a file can remove its log.
     connection.busy_timeout(Duration::ZERO).map_err(classify)?;
     if connection.pragma_update(None, "journal_mode", "DELETE").is_ok() {
-        match run_script(connection, "VACUUM").and_then(|()| say_that_it_is_clean(connection)) {
+        match run_script(connection, "VACUUM").and_then(|()| mark_clean(connection)) {
             Ok(()) => tracing::info!("the file of the database was written anew"),
             Err(problem) => tracing::warn!(
                 "what was replaced or deleted in {} may still be readable there, because the file could not be \
@@ -139,7 +135,7 @@ fn leave_nothing_behind(connection: &mut Connection, path: &Path) -> Result<(), 
     set_up(connection).map_err(classify)
 }
 
-fn say_that_it_is_clean(connection: &Connection) -> Result<(), StoreError> {
+fn mark_clean(connection: &Connection) -> Result<(), StoreError> {
     connection.pragma_update(None, "user_version", IS_CLEAN).map_err(classify)
 }
 
@@ -150,32 +146,29 @@ fn identity(path: &Path, suffix: &str) -> Option<Identity> {
     std::fs::metadata(PathBuf::from(name)).ok().map(identity)
 }
 
-/// Opens a file that is there.
 fn open_file(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(path, flags).map_err(classify)
 }
 
-/// Has the log left as it is when this connection is closed, even if it is the last one. Otherwise SQLite copies
-/// the log into whatever file the path names by then, and deletes it.
+/// Keeps the log when this connection is closed, even if it is the last one. Otherwise SQLite would copy the log into
+/// whatever file the path leads to by then, and delete it.
 pub(super) fn leave_log_alone(connection: &Connection) -> Result<(), StoreError> {
     let setting = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(setting, true).map(drop).map_err(classify)
 }
 
-/// Settings of a connection.
 pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // What is replaced or deleted is overwritten in the file: it may be a hash that can be guessed at.
+    // Overwrites what is replaced or deleted, since it may be a hash, from which the password can be guessed.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_size_limit", LOG_SIZE_MAX)?;
-    // A thread of its own copies the log into the database: see `threads`.
+    // A separate thread copies the log into the database: see `threads`.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // Without this the planner may look at the values of parameters, and a statement is planned
-    // again each time that it is given others.
+    // Otherwise the planner may use the values of parameters, and plan a statement again for new values.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())

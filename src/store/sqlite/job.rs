@@ -14,22 +14,21 @@ use jeton_runtime::supervision::panic_text;
 
 /// Work for one caller.
 pub(super) trait Job: Send {
-    /// Whether nobody waits for it any more. What was given up must not take effect later.
+    /// Whether the caller has given up. Then the job must not take effect later.
     fn is_given_up(&self) -> bool;
 
-    /// Does it, from the start if it was done before. After an error nothing of it may stay.
+    /// Runs the job; it may be called again. After an error nothing may remain of it.
     fn run(&mut self, connection: &mut Connection) -> Result<(), StoreError>;
 
-    /// Tells the caller what came of it, or why it has no effect.
+    /// Answers the caller. `effect` says whether what was run took effect.
     fn answer(self: Box<Self>, effect: Result<(), StoreError>);
 }
 
-/// A use case, and who asked for it.
 pub(super) struct Asked<U: UseCase> {
     pub(super) use_case: U,
     pub(super) statements: Counter,
     pub(super) reply: oneshot::Sender<Result<U::Outcome, StoreError>>,
-    /// What came of it when it was last done.
+    /// The outcome of the last run.
     pub(super) outcome: Option<Result<U::Outcome, StoreError>>,
 }
 
@@ -59,7 +58,7 @@ impl<U: UseCase> Job for Asked<U> {
     }
 }
 
-/// Completes a use case whose statements do not wait: on this engine none does.
+/// Completes a use case whose statements do not wait. On this engine none do.
 fn complete<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,

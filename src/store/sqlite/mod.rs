@@ -1,8 +1,8 @@
-//! The embedded engine: SQLite in WAL mode with `synchronous=FULL`.
+//! SQLite in WAL mode with `synchronous=FULL`.
 //!
-//! Threads of its own do all that may wait for the disk. One writes: it commits whatever waits for it
-//! together, so that many logins share one flush to the disk. A few read. One keeps the file: it
-//! copies the write-ahead log into the database, and looks whether the file is still in its place.
+//! Everything that may wait for the disk runs in threads of its own. One thread writes. It commits all waiting writes
+//! together, so that many logins share one flush to the disk. A few threads read. The keeper copies the write-ahead log
+//! into the database, and checks that the file is still in place.
 
 mod file;
 mod job;
@@ -27,13 +27,12 @@ use queue::Refusal;
 pub(super) use statement::{classify, execute, query, run_script};
 use threads::Jobs;
 
-/// How long closing may take.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(5);
-/// The fewest and the most threads that read: one that waits for the disk does not hold up those
-/// whose pages are in memory.
+/// The fewest and the most threads that read. There are several, so that a read that waits for the disk does not delay
+/// reads of pages in memory.
 const READING_THREADS: (usize, usize) = (2, 4);
 
-/// The embedded store. Whoever drops the last of its clones closes it.
+/// The database. Dropping the last clone closes it.
 #[derive(Clone, Debug)]
 pub(super) struct Sqlite {
     open: Arc<Open>,
@@ -42,18 +41,18 @@ pub(super) struct Sqlite {
     patience: fn(Access) -> Duration,
 }
 
-/// What is open.
+/// The open database.
 #[derive(Debug)]
 struct Open {
     reads: Arc<Jobs>,
     writes: Arc<Jobs>,
-    /// What is left to do when it is closed; nothing if it was.
+    /// What must happen to close it; `None` if it is closed.
     end: Mutex<Option<End>>,
-    /// The file, if opening it made it.
+    /// The path of the file, if opening it created it.
     new_file: Option<PathBuf>,
 }
 
-/// Tells of the end of the threads, and ends the keeper by being dropped.
+/// Channels that end with the threads. Dropping `wake_keeper` ends the keeper.
 #[derive(Debug)]
 struct End {
     readers: Receiver<()>,
@@ -111,26 +110,26 @@ impl Sqlite {
         )?;
         match timeout((self.patience)(access), outcome).await {
             Ok(outcome) => outcome.unwrap_or_else(|_| Err(unavailable("its thread panicked"))),
-            // The receiver is gone by then: the job is given up.
+            // The receiver is gone by then, so the job counts as given up.
             Err(_) => Err(unavailable("the disk did not answer in time")),
         }
     }
 
-    /// The file, if opening it made it.
+    /// The path of the file, if opening it created it.
     pub(super) fn new_file(&self) -> Option<&Path> {
         self.open.new_file.as_deref()
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
-        let (in_hand, waiting) = self.open.writes.length();
+        let (in_progress, waiting) = self.open.writes.length();
         PoolUse {
             capacity: 1,
-            in_use: in_hand.min(1),
-            waiting: waiting + in_hand.saturating_sub(1),
+            in_use: in_progress.min(1),
+            waiting: waiting + in_progress.saturating_sub(1),
         }
     }
 
-    /// Finishes what waits and leaves one whole file. Blocks until that is done, for a bounded time.
+    /// Finishes what waits, and leaves a single file. Blocks for a limited time.
     pub(super) fn close(&self) {
         self.open.close();
     }
@@ -143,7 +142,7 @@ impl Open {
         let latest = Instant::now() + CLOSING_TIME_MAX;
         self.reads.close();
         self.writes.close();
-        // Nobody sends: it is the end of the last sender that counts.
+        // Nothing is ever sent: the channel closes when the thread ends.
         let has_ended = |thread: &Receiver<()>| {
             let time_left = latest.saturating_duration_since(Instant::now());
             thread.recv_timeout(time_left) == Err(RecvTimeoutError::Disconnected)
@@ -204,8 +203,7 @@ mod tests {
         }
     }
 
-    /// A database in a folder of its own, with a table whose rows are told apart by numbers from 1 on;
-    /// gone when dropped.
+    /// A database in a folder of its own, with a table of numbers from 1 on. Deleted when dropped.
     struct Numbers {
         store: Sqlite,
         folder: PathBuf,
@@ -230,13 +228,13 @@ mod tests {
             Self { store, folder }
         }
 
-        /// Asks for it and waits for the answer, at most as long as the test may take.
+        /// Runs it and waits for the answer as long as the test may take.
         async fn ask(&self, act: Act) -> Result<(), StoreError> {
             let patient = Sqlite { patience: |_| Duration::MAX, ..self.store.clone() };
             patient.perform(act).await
         }
 
-        /// The numbers in the file, when it was closed.
+        /// Closes the database and returns the numbers in the file.
         fn close(self) -> Vec<i64> {
             self.store.close();
             let left: Vec<_> = std::fs::read_dir(&self.folder).expect("a folder").collect();
@@ -247,30 +245,29 @@ mod tests {
         }
     }
 
-    /// Waits a moment where the service waits for a bounded time.
+    /// Waits only a moment where the service waits for a limited time.
     fn hasty(access: Access) -> Duration {
         if access.patience() == Duration::MAX { Duration::MAX } else { Duration::from_millis(100) }
     }
 
-    /// Waits until something is so; a test that waits in vain is stopped by who runs it.
+    /// Waits until something is so. A test that waits in vain is stopped from outside.
     async fn until(mut is_so: impl FnMut() -> bool) {
         while !is_so() {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Something to be done with it.
     enum Act {
         Write(i64),
         /// Writes so many octets.
         Fill(i64, usize),
         WriteAndPanic(i64),
-        /// Says that it has begun, and waits.
+        /// Reports that it has begun, and waits.
         WriteAndWait(i64, Sender<()>, Mutex<Receiver<()>>),
         /// The same, as a change of tables.
         DefineAndWait(i64, Sender<()>, Mutex<Receiver<()>>),
         Read,
-        /// The same, while nothing is written.
+        /// The same, without writing.
         ReadAndWait(Sender<()>, Mutex<Receiver<()>>),
     }
 
@@ -314,8 +311,8 @@ mod tests {
         }
     }
 
-    /// A use case that panics is undone, its caller is told, and neither what shares its commit nor
-    /// what comes later suffers from it.
+    /// A use case that panics is undone, and its caller is told. Others, even those in the same commit, are not
+    /// affected.
     #[tokio::test]
     async fn a_panic_undoes_its_use_case_alone() {
         let numbers = Numbers::new("panic");
@@ -331,7 +328,7 @@ mod tests {
         assert_eq!(numbers.close(), [1, 3, 5]);
     }
 
-    /// A job that panics where no job should.
+    /// A job that panics outside its use case.
     struct Bomb;
 
     impl Job for Bomb {
@@ -346,7 +343,7 @@ mod tests {
         fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
     }
 
-    /// A panic that is nobody's use case ends no thread.
+    /// A panic outside a use case ends no thread.
     #[tokio::test]
     async fn a_panic_ends_no_thread() {
         let numbers = Numbers::new("bomb");
@@ -362,7 +359,7 @@ mod tests {
         assert_eq!(numbers.close().len(), 10);
     }
 
-    /// A write that its caller has given up takes no effect if it still waits for its turn.
+    /// A write whose caller has given up does not begin.
     #[tokio::test]
     async fn what_was_given_up_does_not_begin() {
         let numbers = Numbers::new("given-up");
@@ -376,7 +373,7 @@ mod tests {
         assert_eq!(numbers.close(), [3]);
     }
 
-    /// A change of tables takes the time it takes, and is not given up.
+    /// A change of tables is not given up, however long it takes.
     #[tokio::test]
     async fn a_change_of_tables_is_waited_for() {
         let numbers = Numbers::new("definition");
@@ -393,8 +390,7 @@ mod tests {
         assert_eq!(numbers.close(), [1]);
     }
 
-    /// A write that its caller gives up before it is committed is undone. What shares its transaction
-    /// is done, once.
+    /// A write that its caller gives up before the commit is undone. Those that share its transaction are done, once.
     #[tokio::test]
     async fn what_is_given_up_is_not_committed() {
         let numbers = Numbers::new("giving-up");
@@ -421,8 +417,8 @@ mod tests {
         assert_eq!(numbers.close(), [1, 3]);
     }
 
-    /// Reads that wait for the disk hold up no thread but their own: their callers are told so in
-    /// time, whoever waits for nothing goes on, and so do reads once the disk answers.
+    /// A read that waits for the disk delays only its own thread. Its caller is told in time, other requests go on, and
+    /// so do reads once the disk answers.
     #[tokio::test]
     async fn reads_that_hang_hold_up_no_other_thread() {
         let numbers = Numbers::new("hanging");
@@ -444,7 +440,7 @@ mod tests {
         assert_eq!(numbers.close(), [1]);
     }
 
-    /// However much is written, the log is begun anew again and again.
+    /// The log is reused, so it does not grow with what is written.
     #[tokio::test]
     async fn the_log_does_not_grow_without_bound() {
         let numbers = Numbers::new("log");
@@ -459,7 +455,7 @@ mod tests {
         numbers.store.close();
     }
 
-    /// The log is emptied while the service runs, at a moment at which nobody reads or writes: it makes nobody wait.
+    /// The log is emptied while the service runs, when nobody reads or writes, so nobody waits for it.
     #[tokio::test]
     async fn the_log_is_emptied_when_nobody_uses_it() {
         let numbers = Numbers::new("rest");

@@ -1,4 +1,4 @@
-//! Jobs that wait for a thread, of which there is a bounded number.
+//! A bounded queue of jobs for threads.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,16 +7,15 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// How many jobs may wait.
 const LENGTH_MAX: usize = 1_024;
 
-/// Why a job was not taken.
+/// Why a job was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Too many wait already.
+    /// Too many jobs wait.
     Full,
     /// The threads are ending.
     Closed,
 }
 
-/// Jobs in the order in which they came.
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
@@ -24,8 +23,8 @@ pub(super) struct Queue<T> {
 
 struct State<T> {
     waiting: VecDeque<T>,
-    /// How many were taken and are not done.
-    in_hand: usize,
+    /// How many were taken and are not finished.
+    in_progress: usize,
     /// How many threads have nothing to do.
     idle: usize,
     closed: bool,
@@ -33,16 +32,16 @@ struct State<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        let state = State { waiting: VecDeque::new(), in_hand: 0, idle: 0, closed: false };
+        let state = State { waiting: VecDeque::new(), in_progress: 0, idle: 0, closed: false };
         Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (in_hand, waiting) = self.length();
+        let (in_progress, waiting) = self.length();
         let mut shown = formatter.debug_struct("Queue");
-        shown.field("in_hand", &in_hand).field("waiting", &waiting).finish()
+        shown.field("in_hand", &in_progress).field("waiting", &waiting).finish()
     }
 }
 
@@ -51,7 +50,7 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job, and wakes a thread if one is idle.
+    /// Adds a job, and wakes an idle thread.
     pub(super) fn push(&self, job: T) -> Result<(), Refusal> {
         let mut state = self.state();
         if state.closed {
@@ -68,8 +67,7 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for jobs and takes some: as many as one of so many threads should, and at most
-    /// `most`. None are left if it is empty: the queue is closed.
+    /// Waits for jobs and takes some: this thread's share, and at most `most`. None if the queue is closed and empty.
     pub(super) fn take(&self, threads: usize, most: usize) -> Vec<T> {
         let mut state = self.state();
         while state.waiting.is_empty() && !state.closed {
@@ -78,22 +76,22 @@ impl<T> Queue<T> {
             state.idle -= 1;
         }
         let count = state.waiting.len().div_ceil(threads).min(most);
-        state.in_hand += count;
+        state.in_progress += count;
         state.waiting.drain(..count).collect()
     }
 
-    /// Says that so many jobs that were taken are done.
+    /// Reports that so many jobs are finished.
     pub(super) fn done(&self, count: usize) {
-        self.state().in_hand -= count;
+        self.state().in_progress -= count;
     }
 
-    /// How many jobs are in hand, and how many wait.
+    /// How many jobs were taken and are not finished, and how many wait.
     pub(super) fn length(&self) -> (usize, usize) {
         let state = self.state();
-        (state.in_hand, state.waiting.len())
+        (state.in_progress, state.waiting.len())
     }
 
-    /// Takes no more jobs. The threads finish those that wait.
+    /// Accepts no more jobs. The threads finish those that wait.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.arrived.notify_all();

@@ -34,7 +34,7 @@ pub(crate) fn execute(
     Ok(u64::try_from(changed).unwrap_or(u64::MAX))
 }
 
-/// Runs a statement without parameters that begins or ends something, and is planned once.
+/// Runs a statement without parameters, and caches its plan.
 pub(super) fn run(connection: &Connection, statement: &str) -> Result<(), StoreError> {
     let mut prepared = connection.prepare_cached(statement).map_err(classify)?;
     prepared.execute([]).map(drop).map_err(classify)

@@ -1,4 +1,4 @@
-//! The threads that wait for the disk, so that no other does.
+//! The threads that wait for the disk, so that no others do.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,34 +20,32 @@ use jeton_runtime::supervision::panic_text;
 
 /// How many writes share one commit.
 const WRITES_MAX: usize = 64;
-/// How many writes must have shared a commit for the next one to wait for company, and for how long it does: the more
-/// share a flush to the disk, the less each of them costs. Who writes alone never waits.
-const COMPANY_MIN: usize = 4;
-const COMPANY_PAUSE: Duration = Duration::from_millis(1);
-/// How many reads a thread takes at once. A read that waits for the disk holds up those that were
-/// taken with it.
+/// After a commit of at least `SHARED_WRITES_MIN` writes, the thread waits this long for more: the more writes share a
+/// flush to the disk, the less each of them costs. A write that is alone never waits.
+const SHARED_WRITES_MIN: usize = 4;
+const SHARED_WRITES_PAUSE: Duration = Duration::from_millis(1);
+/// How many reads a thread takes together. One that waits for the disk delays the others.
 const READS_MAX: usize = 16;
-/// How many pages of 4 KiB the write-ahead log has when it is copied into the database.
+/// The write-ahead log is copied into the database when it has this many pages of 4 KiB.
 const LOG_PAGES: usize = 1_000;
-/// How many it has when the writing thread helps. Under load the log never ends where the copy of it
-/// does, and only a log that was copied to its end is begun anew.
+/// With this many pages, the writing thread copies it too. Only a log that was copied to its end is reused, and under
+/// load the keeper never reaches the end.
 const LOG_PAGES_MAX: usize = 4_000;
 /// How long the writing thread waits before it tries again to copy the log.
 const COPY_PAUSE: Duration = Duration::from_millis(5);
-/// How often the file is looked at when nothing is written.
+/// How often the file is checked when nothing is written.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-/// How often the log is emptied, if nobody uses it just then: it holds pages as they were before a hash in them was
-/// replaced or deleted.
+/// How often the log is emptied, if nobody uses it at that moment. It contains old pages, in which hashes may have been
+/// replaced or deleted since.
 const EMPTY_INTERVAL: Duration = Duration::from_mins(1);
-/// Copies as much of the log as can be without waiting for anyone.
+/// Copies what can be copied without waiting.
 const COPY_LOG: &str = "PRAGMA wal_checkpoint(PASSIVE)";
-/// Copies all of it and empties it.
+/// Copies everything and empties the log.
 const EMPTY_LOG: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
-/// Jobs that wait.
 pub(super) type Jobs = Queue<Box<dyn Job>>;
 
-/// Starts a thread. It holds the sender until it has ended and its connection is closed.
+/// Starts a thread. It holds `alive` until it has ended and its connection is closed.
 pub(super) fn start(
     name: &str,
     alive: Sender<()>,
@@ -71,8 +69,7 @@ pub(super) fn read(jobs: &Jobs, threads: usize, file: &DatabaseFile) {
     );
 }
 
-/// Does these jobs in one transaction, which begins after all of them were asked for. Whether the connection met
-/// trouble.
+/// Runs these jobs in one transaction, begun after all were requested. Returns whether the connection failed.
 fn read_together(
     connection: &mut Connection,
     batch: Vec<Box<dyn Job>>,
@@ -83,15 +80,15 @@ fn read_together(
         answer_all(batch, &begun);
         return true;
     }
-    let mut trouble = false;
+    let mut failed = false;
     for mut job in batch {
         if !job.is_given_up() {
             let read = job.run(connection);
-            trouble |= read.is_err();
+            failed |= read.is_err();
             job.answer(read);
         }
     }
-    trouble || run(connection, "COMMIT").is_err()
+    failed || run(connection, "COMMIT").is_err()
 }
 
 /// Writes until the queue is closed, and wakes the keeper when the log is long.
@@ -108,8 +105,8 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
     };
     let mut copied = 0;
     work_until_closed(connect, jobs, (1, WRITES_MAX), |connection, batch| {
-        let company = batch.len();
-        let trouble = write_together(connection, batch, file);
+        let shared = batch.len();
+        let failed = write_together(connection, batch, file);
         let length = pages.load(Ordering::Relaxed);
         copied = copied.min(length);
         if length >= LOG_PAGES {
@@ -119,15 +116,15 @@ pub(super) fn write(jobs: &Jobs, file: &DatabaseFile, keeper: &SyncSender<()>) {
             copy_log(connection);
             copied = length;
         }
-        if company >= COMPANY_MIN && jobs.length().1 < company {
-            thread::park_timeout(COMPANY_PAUSE);
+        if shared >= SHARED_WRITES_MIN && jobs.length().1 < shared {
+            thread::park_timeout(SHARED_WRITES_PAUSE);
         }
-        trouble
+        failed
     });
 }
 
-/// Copies the log for the thread that writes. While the keeper does that, SQLite refuses, and the log would go on
-/// growing: so it is waited for.
+/// Copies the log for the writing thread. SQLite refuses while the keeper copies, and the log would grow further, so
+/// this waits for the keeper.
 fn copy_log(connection: &Connection) {
     let latest = Instant::now() + BUSY_TIMEOUT;
     let is_refused = || connection.query_row(COPY_LOG, [], |row| row.get::<_, i64>(0));
@@ -136,8 +133,8 @@ fn copy_log(connection: &Connection) {
     }
 }
 
-/// Looks after the file until the sender is gone, and then leaves one whole file if nobody else has it open. The
-/// connection stays open for as long as the others are used, so that what belongs to the file stays in place.
+/// Keeps the file until the sender is gone, and then leaves a single file if no other process has it open. The
+/// connection stays open as long as the others are used, so that the log and its index stay in place.
 pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Receiver<()>) {
     let mut emptied = Instant::now();
     loop {
@@ -156,10 +153,10 @@ pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Rece
             break;
         }
     }
-    // What was put in the place of a file that is open is not ours to change.
+    // A file that has replaced the open one is not touched.
     if file.look().is_ok() {
-        // Another process may be using the file. While the log is emptied nobody writes, so that is only done if it
-        // takes no time; whoever closes the file last leaves no log.
+        // Another process may be using the file, and cannot write while the log is emptied. So this happens only if it
+        // takes no time. The last one to close the file removes the log.
         run_script(&mut connection, COPY_LOG).ok();
         empty_log_at_rest(&connection);
     } else {
@@ -167,7 +164,7 @@ pub(super) fn keep(mut connection: Connection, file: &DatabaseFile, wakes: &Rece
     }
 }
 
-/// Empties the log, of which most was copied, if nobody reads or writes at this moment: whether it did.
+/// Empties the log, most of which was copied, if nobody reads or writes at this moment. Returns whether it did.
 pub(super) fn empty_log_at_rest(connection: &Connection) -> bool {
     let empty = || {
         connection.busy_timeout(Duration::ZERO)?;
@@ -178,9 +175,8 @@ pub(super) fn empty_log_at_rest(connection: &Connection) -> bool {
     emptied.unwrap_or(false)
 }
 
-/// Does jobs with a connection of its own until the queue is closed. `work` says whether the
-/// connection met trouble, and so is not to be kept. No panic ends this thread: it goes on with a new
-/// connection.
+/// Runs jobs until the queue is closed. `work` returns whether the connection failed and must be replaced. After a
+/// panic the thread goes on with a new connection.
 fn work_until_closed(
     connect: impl Fn() -> Result<Connection, StoreError>,
     jobs: &Jobs,
@@ -202,7 +198,7 @@ fn work_until_closed(
                 None
             }
         };
-        // Callers whose jobs are lost in a panic are told so by the end of their channels.
+        // Callers whose jobs are lost in a panic notice that their channels are closed.
         kept = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|panic| {
             report(&*panic);
             None
@@ -222,7 +218,7 @@ fn report(panic: &(dyn Any + Send)) {
     tracing::error!("a thread of the database panicked, and goes on: {text}");
 }
 
-/// Commits what these jobs write, all together. Whether the connection met trouble.
+/// Commits these jobs together. Returns whether the connection failed.
 fn write_together(
     connection: &mut Connection,
     mut batch: Vec<Box<dyn Job>>,
@@ -237,13 +233,13 @@ fn write_together(
             break effect;
         }
     };
-    let trouble = effect.is_err();
+    let failed = effect.is_err();
     answer_all(batch, &effect);
-    trouble
+    failed
 }
 
-/// Does these jobs in one transaction; nothing if one of them was given up meanwhile, and so the
-/// others are to be done again without it.
+/// Runs these jobs in one transaction. `None`, and nothing committed, if one was given up meanwhile: then the others
+/// must be run again without it.
 fn try_to_write(
     connection: &mut Connection,
     batch: &mut [Box<dyn Job>],
@@ -257,11 +253,11 @@ fn try_to_write(
     if !connection.is_autocommit() {
         run(connection, "ROLLBACK").ok();
     }
-    // What was written into a file that had gone by then is lost.
+    // What was written to a replaced file is lost.
     all_wait.then(|| done.and_then(|()| file.look()))
 }
 
-/// Begins a transaction and does each job in it. One that fails is undone by itself.
+/// Begins a transaction and runs each job in it. A job that fails is undone alone.
 fn run_in_transaction(
     connection: &mut Connection,
     batch: &mut [Box<dyn Job>],
@@ -271,7 +267,7 @@ fn run_in_transaction(
         run(connection, "SAVEPOINT use_case")?;
         if let Err(error) = job.run(connection) {
             if connection.is_autocommit() {
-                // SQLite itself has undone all of it, as when the disk is full.
+                // SQLite has rolled back everything, as when the disk is full.
                 return Err(StoreError::Unavailable(format!("nothing was written: {error}")));
             }
             run(connection, "ROLLBACK TO use_case")?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::audit_events;
 use super::client::Request;
 use super::database::{Database, Fixtures, SCRYPT};
 
@@ -57,6 +58,28 @@ pub(crate) fn run_with_input(arguments: &[&str], input: &str) -> Output {
     stdin.write_all(input.as_bytes()).ok();
     drop(stdin);
     child.wait_with_output().expect("the executable ends")
+}
+
+/// Runs a command to its end without a terminal, wherever the tests were started from.
+pub(crate) fn run_without_terminal(arguments: &[&str]) -> Output {
+    let mut child = command_by(&["setsid", "--wait"], arguments);
+    child.stdin(Stdio::null()).output().expect("setsid runs: it is in util-linux")
+}
+
+/// Runs a command to its end on a terminal, at which this is typed: its exit code and all that the terminal shows.
+pub(crate) fn run_on_terminal(arguments: &[&str], typed: &str) -> (Option<i32>, String) {
+    let quoted = arguments.iter().map(|argument| format!("'{argument}'"));
+    let program = std::iter::once(env!("CARGO_BIN_EXE_jeton").to_owned()).chain(quoted);
+    let line = program.collect::<Vec<_>>().join(" ");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = script.spawn().expect("script runs: it is in bsdutils");
+    let mut keyboard = child.stdin.take().expect("it was piped");
+    keyboard.write_all(typed.as_bytes()).ok();
+    drop(keyboard);
+    let output = child.wait_with_output().expect("script ends");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a command to its end, with these environment variables.
@@ -184,6 +207,7 @@ impl Executable {
         let sink = Arc::clone(&self.log);
         self.reader = Some(std::thread::spawn(move || {
             for line in unread.map_while(Result::ok) {
+                audit_events::check(&line);
                 let mut log = sink.lock().expect("no writer panics");
                 log.push_str(&line);
                 log.push('\n');
@@ -209,6 +233,7 @@ impl Executable {
                 child.wait().ok();
                 return Err(early);
             };
+            audit_events::check(&line);
             early.push_str(&line);
             early.push('\n');
             if let Some(addresses) = addresses(&line) {
@@ -340,5 +365,9 @@ impl Drop for Executable {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        if let Some(reader) = self.reader.take() {
+            reader.join().ok();
+        }
+        audit_events::assert_documented();
     }
 }

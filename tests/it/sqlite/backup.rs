@@ -55,7 +55,7 @@ async fn a_backup_is_there_whole_or_not_at_all() {
         run(&[&usual[..], further].concat())
     };
     let refused = back_up(&[]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(4));
     assert!(errors(&refused).contains("--force"), "{}", errors(&refused));
     assert_eq!(std::fs::read(&target).expect("it is there"), b"something");
 

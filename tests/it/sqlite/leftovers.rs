@@ -72,7 +72,7 @@ async fn what_was_replaced_or_deleted_is_overwritten() {
 
     succeed(&database, &["user", "passwd", "bob", "--password-stdin"], "wednesday moss candle\n");
     assert!(!holds(&file, &of_bob), "another password, beside the service");
-    succeed(&database, &["user", "delete", "mfa"], "");
+    succeed(&database, &["user", "delete", "mfa", "--yes"], "");
     assert!(!holds(&file, &of_mfa), "a deleted user, beside the service");
     import(&database, &["again"], OTHERS[1]);
     assert!(!holds(&file, OTHERS[0]) && holds(&file, OTHERS[1]), "another import");
@@ -92,7 +92,7 @@ async fn what_was_replaced_or_deleted_is_overwritten() {
     let again = as_web("/token", &refresh_form(&refreshed.refresh_token())).send().await;
     again.refresh_token();
     succeed(&database, &["session", "revoke", "--user", "alice"], "");
-    succeed(&database, &["user", "delete", "further"], "");
+    succeed(&database, &["user", "delete", "further", "--yes"], "");
     service.stop_and_read_log();
     assert_eq!(files_in(&database.folder), ["jeton.db"]);
     assert!(!holds(&file, FOREIGN), "hashes that were replaced at a login");

@@ -198,7 +198,7 @@ async fn a_sub_belongs_to_one_user_for_ever() {
     let bob = jeton.token(&login_form("bob", PASSWORD)).await.access_token();
     assert_ne!(sub(bob), first);
 
-    jeton.command("user delete alice").await;
+    jeton.command("user delete alice --yes").await;
     let url = jeton.database.url.as_str();
     let add = ["user", "add", "alice", "--password-stdin", "--scrypt", SCRYPT, "--database", url];
     let output = run_with_input(&add, &format!("{PASSWORD}\n"));
@@ -218,7 +218,7 @@ async fn a_sub_cannot_be_chosen_and_is_no_client_id() {
 
     let add = ["client", "add", "--database", &jeton.database.url, "--public", "--", &sub];
     let output = run(&add);
-    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     let rows = jeton.database.query("SELECT client_id FROM clients").await;
     assert!(!rows.contains(&vec![Some(sub)]));
 }

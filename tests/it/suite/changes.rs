@@ -132,7 +132,7 @@ async fn an_act_that_changes_nothing_says_so() {
         let output = run(&[&words[..], &["--database", &database.url]].concat());
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
-            output.status.code() == Some(1) && said.contains("there is no"),
+            output.status.code() == Some(3) && said.contains("there is no"),
             "{unknown}: {said}"
         );
     }

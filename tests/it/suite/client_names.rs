@@ -39,7 +39,7 @@ async fn a_client_and_a_user_are_not_called_the_same() {
     assert!(import(&database, "anna", "reports", &[]).status.success());
     let before = database.dump().await;
     let output = add_client(&database, "reports");
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     assert!(said(&output).contains("reports is the sub of a user"), "{}", said(&output));
     assert_eq!(database.dump().await, before);
     let again = add_client(&database, "billing");
@@ -49,7 +49,7 @@ async fn a_client_and_a_user_are_not_called_the_same() {
     let url = ["--database", &database.url];
     assert!(run(&[&["client", "disable", "billing"], &url[..]].concat()).status.success());
     assert!(!import(&database, "bert", "billing", &[]).status.success());
-    assert!(run(&[&["client", "delete", "billing"], &url[..]].concat()).status.success());
+    assert!(run(&[&["client", "delete", "billing", "--yes"], &url[..]].concat()).status.success());
     assert!(import(&database, "bert", "billing", &[]).status.success());
 }
 

@@ -104,11 +104,11 @@ async fn a_disabled_or_deleted_client_is_refused_at_once() {
     assert_eq!(inactive, serde_json::json!({"active": false}));
 
     jeton.command("client enable web").await;
-    jeton.command("client delete spa").await;
+    jeton.command("client delete spa --yes").await;
     assert_eq!(status_with(&jeton, jeton.fixtures.secret("web")).await, 200);
     assert!(!jeton.is_active(&spa).await);
     refuses(&["spa"]).await;
-    jeton.command("client delete web").await;
+    jeton.command("client delete web --yes").await;
     assert!(!jeton.is_active(&web).await);
     refuses(&["web", "spa"]).await;
 
@@ -116,7 +116,7 @@ async fn a_disabled_or_deleted_client_is_refused_at_once() {
     assert!(jeton.is_active(&token.access_token()).await);
     jeton.command("client disable rs1").await;
     jeton.post_as("rs1", "/introspect", &form).send().await.assert_error(401, "invalid_client");
-    jeton.command("client delete rs2").await;
+    jeton.command("client delete rs2 --yes").await;
     jeton.post_as("rs2", "/introspect", &form).send().await.assert_error(401, "invalid_client");
 }
 
@@ -160,14 +160,14 @@ async fn a_public_client_is_given_no_secret() {
     for id in ["page", "spa"] {
         let arguments = ["client", "secret", "add", id, "--database", &jeton.database.url];
         let output = run(&arguments);
-        assert_eq!(output.status.code(), Some(1), "{id}");
+        assert_eq!(output.status.code(), Some(5), "{id}");
         assert!(output.stdout.is_empty(), "{id}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("public"), "{id}");
     }
     for method in ["client_secret_basic", "client_secret_post"] {
         let arguments = ["client", "set", "spa", "--authentication-method", method];
         let output = run(&[&arguments, ["--database", &jeton.database.url].as_slice()].concat());
-        assert_eq!(output.status.code(), Some(1), "{method}");
+        assert_eq!(output.status.code(), Some(2), "{method}");
     }
     assert_eq!(jeton.database.query(count).await, before);
     let form = login_form("alice", PASSWORD) + "&client_id=page";

@@ -234,7 +234,7 @@ async fn a_client_that_is_added_meanwhile_keeps_its_name() {
     case.before_inserting(1, &add).await;
     let skipped = case.skipped();
     let output = case.run(&options(&skipped));
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(4));
     let said = errors(&output);
     assert!(said.contains(&format!("the client {late} is named like the sub of a user")), "{said}");
     std::fs::remove_file(&skipped).expect("it is there");

@@ -280,9 +280,9 @@ async fn what_was_ended_is_inactive_on_every_replica_at_once() {
     let replica = jeton.replica().await;
     for (username, client, command) in [
         ("alice", "web", "user disable alice"),
-        ("bob", "web", "user delete bob"),
+        ("bob", "web", "user delete bob --yes"),
         ("zo\u{e9}", "web", "client disable web"),
-        ("zo\u{e9}", "other", "client delete other"),
+        ("zo\u{e9}", "other", "client delete other --yes"),
         ("zo\u{e9}", "claims", ""),
     ] {
         let password = if username == "zo\u{e9}" { PASSWORD_OF_ZOE } else { PASSWORD };

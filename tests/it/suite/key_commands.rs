@@ -29,12 +29,13 @@ async fn states(jeton: &Jeton, further: &[&str]) -> Vec<(String, String)> {
 }
 
 /// Runs `jeton key …`, which must fail with one sentence that says all of this and change nothing.
+/// `exit_codes.rs` has the codes.
 async fn refuses(jeton: &Jeton, arguments: &[&str], says: &[&str]) {
     let before = jeton.database.dump().await;
     let master_key = jeton.fixtures.master_key.display().to_string();
     let output = key_command(&jeton.database, &master_key, arguments, "");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    assert_ne!(output.status.code(), Some(0), "{arguments:?}: {said}");
     assert!(output.stdout.is_empty(), "{arguments:?}");
     for part in says {
         assert!(said.contains(part), "{arguments:?} says {part:?}: {said}");

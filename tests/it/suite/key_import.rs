@@ -205,7 +205,7 @@ async fn unfit_keys_are_refused() {
     }
     // Standard input holds the key, so there is nobody to ask.
     let output = key_command(&database, &master_key, &["import", "-"], &good);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("--yes") && said.contains("will be published now"), "{said}");
     assert_eq!(database.dump().await, before);
@@ -213,7 +213,7 @@ async fn unfit_keys_are_refused() {
     assert_eq!(import(&database, &master_key, &good).0, Some(0));
     let after = database.dump().await;
     let (code, said) = import(&database, &master_key, &good);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(4));
     assert!(said.contains("is there already") && said.contains("nothing was changed"), "{said}");
     assert_eq!(database.dump().await, after);
     let none = command(&["key", "import", "--database", &database.url]).output();

@@ -38,7 +38,7 @@ async fn all_sessions_of_a_user_end_however_many_there_are() {
         ("user passwd bob --password-stdin", "wednesday moss candle\n"),
         ("user set bob --mfa-required", ""),
         ("user disable bob", ""),
-        ("user delete bob", ""),
+        ("user delete bob --yes", ""),
     ] {
         let jeton = jeton().await;
         let login = jeton.token(&login_form("bob", PASSWORD)).await;

@@ -4,6 +4,7 @@
 //! requirement rows that it shows.
 
 mod access_token;
+mod administration;
 mod audit_log;
 mod changes;
 mod check;
@@ -12,12 +13,15 @@ mod client_basic;
 mod client_commands;
 mod client_names;
 mod client_registration;
+mod client_use;
 mod clock;
 mod command_line;
+mod confirmation;
 mod connections;
 mod cors;
 mod doctor;
 mod doctor_proxies;
+mod exit_codes;
 mod exposure;
 mod failures;
 mod foreign_hashes;
@@ -94,6 +98,7 @@ mod token_errors;
 mod token_form;
 mod token_form_encoding;
 mod token_response;
+mod user_changes;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};

@@ -127,7 +127,7 @@ async fn sessions_are_listed() {
         }
     }
     assert_eq!(json_of(&jeton, "session list --user alice --client spa").await, json!([]));
-    fail(&jeton, &["session", "list", "--user", "ghost"], 1, &["ghost"]);
+    fail(&jeton, &["session", "list", "--user", "ghost"], 3, &["ghost"]);
     fail(&jeton, &["session", "list"], 2, &["--user"]);
 }
 
@@ -168,8 +168,8 @@ async fn sessions_are_revoked() {
     jeton.login_through("web", "").await.refresh_token();
 
     let gone = sid(&logins[0].1);
-    fail(&jeton, &["session", "revoke", &gone], 1, &[&gone]);
-    fail(&jeton, &["session", "revoke", "--user", "ghost"], 1, &["ghost"]);
+    fail(&jeton, &["session", "revoke", &gone], 3, &[&gone]);
+    fail(&jeton, &["session", "revoke", "--user", "ghost"], 3, &["ghost"]);
     fail(&jeton, &["session", "revoke"], 2, &["--user"]);
     fail(&jeton, &["session", "revoke", &gone, "--user", "alice"], 2, &["--user"]);
 }

@@ -119,7 +119,7 @@ async fn an_idle_time_beyond_the_lifetime_is_refused() {
     ] {
         let output = run(&[command, &further, &["--database", &database.url]].concat());
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(output.status.code(), Some(2), "{errors}");
         for name in ["--refresh-token-idle", "--session-lifetime"] {
             assert!(errors.contains(name), "{command:?}: {errors}");
         }
@@ -158,7 +158,7 @@ async fn a_session_ends_with_its_user_and_its_client_for_good() {
         ("bob", "web", "user disable bob", "user enable bob"),
         ("bob", "web", "client disable web", "client enable web"),
         ("bob", "web", "session revoke --user bob", ""),
-        ("bob", "web", "user delete bob", ""),
+        ("bob", "web", "user delete bob --yes", ""),
     ] {
         let login = jeton.post_as(client, "/token", &login_form(username, PASSWORD)).send().await;
         let reply = jeton.refresh(client, &login.refresh_token(), "").await;
@@ -178,13 +178,13 @@ async fn a_session_ends_with_its_user_and_its_client_for_good() {
         assert_over(&jeton, client, &login, end).await;
     }
     let login = jeton.login_through("web", "").await;
-    jeton.command("client delete web").await;
+    jeton.command("client delete web --yes").await;
     assert!(!jeton.is_active(&login.access_token()).await);
     let rows = "SELECT 1 FROM sessions WHERE client_id = 'web'";
     assert_eq!(jeton.database.query(rows).await.len(), 0);
     // Another client of the same name is another client.
     let login = jeton.login_through("spa", "").await;
-    jeton.command("client delete spa").await;
+    jeton.command("client delete spa --yes").await;
     let grants = ["--grant", "refresh_token", "--scope", "read", "--default-scope", "read"];
     assert!(jeton.try_add_client("spa", &grants).await);
     assert_over(&jeton, "spa", &login, "of a deleted client").await;

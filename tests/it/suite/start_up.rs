@@ -7,11 +7,11 @@ use super::*;
 use crate::harness::executable::serve_in_vain;
 use crate::harness::{Database, Engine, Executable};
 
-/// Asserts that `jeton serve` ends with one sentence that says all of this.
+/// Asserts that `jeton serve` ends with one sentence that says all of this: with 6 if it may succeed later.
 #[track_caller]
 fn assert_refuses(arguments: &[&str], says: &[&str]) {
     let (code, errors) = serve_in_vain(arguments);
-    assert_eq!(code, Some(1), "{arguments:?}: {errors}");
+    assert!(matches!(code, Some(1 | 6)), "{arguments:?}: {errors}");
     // Beside the log, whose lines are JSON.
     let said: Vec<&str> = errors.lines().filter(|line| !line.starts_with('{')).collect();
     assert_eq!(said.len(), 1, "one line: {errors}");
