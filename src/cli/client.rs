@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::client_decisions::{Decisions, differing};
+use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
 use super::{Failure, open_existing_store, open_store, output};
-use crate::config::DatabaseSettings;
+use crate::config::AdministeredDatabase;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
 use jeton_oauth::client::GrantType;
@@ -18,12 +18,13 @@ use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
 };
+use jeton_store::operator_acts::differing;
 
 /// What all commands about clients take.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     /// Print JSON
     #[arg(long)]
     json: bool,

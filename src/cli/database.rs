@@ -5,11 +5,13 @@ use serde::Serialize;
 
 use super::serve::stop_signal;
 use super::{Failure, backup, in_database, migrating, open_existing_store, output, restore};
-use crate::config::DatabaseSettings;
+use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
-use jeton_service::housekeeping::{Pace, delete_expired_counters, delete_expired_sessions};
+use jeton_service::housekeeping::{
+    Pace, delete_expired_counters, delete_expired_sessions, delete_old_acts,
+};
 use jeton_store::clock::ReadClock;
 use jeton_store::migration::SchemaStatus;
 use jeton_store::sessions::CountExpiredSessions;
@@ -35,10 +37,11 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Delete expired sessions and forgotten failures; `jeton serve` does it too, once a minute
+    /// Delete expired sessions, forgotten failures and old entries of `jeton audit`; `jeton serve` does it too, once a
+    /// minute
     Purge {
         #[command(flatten)]
-        database: DatabaseSettings,
+        database: AdministeredDatabase,
     },
     /// Copy a SQLite database that may be in use, and check the copy
     Backup(backup::Options),
@@ -108,6 +111,8 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     output::line(&format!("Deleted {} expired sessions.", deleted?));
     let counters = delete_expired_counters(store, before, Pace::OtherProcess).await?;
     output::line(&format!("Deleted {counters} counters of failed logins that were forgotten."));
+    let acts = delete_old_acts(store, before, Pace::OtherProcess).await?;
+    output::line(&format!("Deleted {acts} entries of `jeton audit` that were too old."));
     Ok(())
 }
 

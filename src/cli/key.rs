@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::confirmation::Confirmation;
 use super::serve::key_store;
 use super::{Failure, key_picture, open_existing_store, open_store, output};
-use crate::config::{DatabaseSettings, KeySettings};
+use crate::config::{AdministeredDatabase, KeySettings};
 use jeton_crypto::sealing::KeyPurpose;
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
@@ -23,7 +23,7 @@ use jeton_store::Store;
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     #[command(flatten)]
     keys: KeySettings,
 }

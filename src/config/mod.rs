@@ -39,6 +39,18 @@ pub struct DatabaseSettings {
     pub database: DatabaseLocation,
 }
 
+/// Where the data is that a command may change, and who changes it.
+#[derive(Args, Clone, Debug)]
+pub struct AdministeredDatabase {
+    /// The database.
+    #[command(flatten)]
+    pub settings: DatabaseSettings,
+
+    /// Who you are, for `jeton audit`, which shows it as what you say beside what the system says. Nothing checks it
+    #[arg(long = "as", value_name = "NAME", value_parser = claimed_name)]
+    pub claimed_name: Option<String>,
+}
+
 /// The settings of `jeton serve`.
 #[derive(Args, Clone, Debug)]
 pub struct ServeSettings {
@@ -365,6 +377,14 @@ fn number<T: FromStr + PartialOrd + Display + Copy + Send + Sync>(
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
     }
+}
+
+/// Reads a name that is recorded and shown.
+fn claimed_name(text: &str) -> Result<String, Invalid> {
+    if (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid::new("it must have 1 to 128 characters, and no control characters"))
 }
 
 fn key_bits(text: &str) -> Result<u32, Invalid> {

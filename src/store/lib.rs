@@ -15,6 +15,7 @@ pub mod keys;
 mod location;
 mod look_up;
 pub mod migration;
+pub mod operator_acts;
 mod postgres;
 mod postgres_url;
 mod refresh;
@@ -31,6 +32,7 @@ mod write_check;
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -44,6 +46,7 @@ use jeton_oauth::{ClientId, SessionId};
 use jeton_runtime::availability::Availability;
 pub use location::DatabaseLocation;
 use look_up::LookUp;
+use operator_acts::Operator;
 use postgres::Postgres;
 pub use postgres_url::UrlError;
 pub use refresh::RefreshSession;
@@ -111,6 +114,8 @@ pub trait UseCase: Send + Sync + 'static {
 pub struct Tx<'a> {
     connection: EngineConnection<'a>,
     statements: &'a Counter,
+    /// Whose acts are recorded.
+    operator: Option<&'a Operator>,
 }
 
 enum EngineConnection<'a> {
@@ -265,6 +270,26 @@ impl Store {
         };
         let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
         opened.map_err(|source| OpenError { location: location.to_string(), source })
+    }
+
+    /// The same database for an operator, whose acts are recorded.
+    #[must_use]
+    pub fn operated_by(self, operator: Operator) -> Self {
+        let operator = Arc::new(operator);
+        let engine = match self.engine {
+            Engine::Sqlite(sqlite) => Engine::Sqlite(sqlite.operated_by(operator)),
+            Engine::Postgres(shared) => {
+                let SharedPostgres { postgres, clients, sessions, refreshes } = *shared;
+                let postgres = postgres.operated_by(operator);
+                Engine::Postgres(Box::new(SharedPostgres {
+                    postgres,
+                    clients,
+                    sessions,
+                    refreshes,
+                }))
+            }
+        };
+        Self { engine, ..self }
     }
 
     /// The same database, which reports to `availability` whenever it cannot be reached.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::confirmation::Confirmation;
 use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
-use crate::config::{DatabaseSettings, MasterKeySettings};
+use crate::config::{AdministeredDatabase, MasterKeySettings};
 use jeton_crypto::{password, password_policy, random};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Invalid, Scope, ScryptCost, Secret, Timestamp};
@@ -40,7 +40,7 @@ const SESSIONS_AT_ONCE: i64 = 500;
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     /// Print JSON
     #[arg(long)]
     json: bool,

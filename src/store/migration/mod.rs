@@ -62,6 +62,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     4 "lots" "0004_lots",
     5 "replicas" "0005_replicas",
     6 "clock" "0006_clock",
+    7 "operator_acts" "0007_operator_acts",
 };
 
 /// A run that brings the tables up to date.

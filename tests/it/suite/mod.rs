@@ -50,6 +50,7 @@ mod metadata;
 mod migrations;
 mod migrations_interrupted;
 mod odd_token;
+mod operator_acts;
 mod operator_secrets;
 mod overload;
 mod password_grant;
