@@ -130,6 +130,7 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
         scope: None,
         roles: vec!["user".to_owned()],
         now,
+        disabled_at: None,
         mfa_required_at: None,
         decoy_number: random::decoy_number(),
     };

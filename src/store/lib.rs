@@ -32,7 +32,6 @@ mod write_check;
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -270,26 +269,6 @@ impl Store {
         };
         let opened = opened.map(|engine| Self { engine, statements, given_up, availability: None });
         opened.map_err(|source| OpenError { location: location.to_string(), source })
-    }
-
-    /// The same database for an operator, whose acts are recorded.
-    #[must_use]
-    pub fn operated_by(self, operator: Operator) -> Self {
-        let operator = Arc::new(operator);
-        let engine = match self.engine {
-            Engine::Sqlite(sqlite) => Engine::Sqlite(sqlite.operated_by(operator)),
-            Engine::Postgres(shared) => {
-                let SharedPostgres { postgres, clients, sessions, refreshes } = *shared;
-                let postgres = postgres.operated_by(operator);
-                Engine::Postgres(Box::new(SharedPostgres {
-                    postgres,
-                    clients,
-                    sessions,
-                    refreshes,
-                }))
-            }
-        };
-        Self { engine, ..self }
     }
 
     /// The same database, which reports to `availability` whenever it cannot be reached.

@@ -1,16 +1,17 @@
 //! The audit trail of the command line: who changed what, and when.
 //!
-//! A [`Store`](super::Store) that an [`Operator`] uses writes a row in the transaction of each change, so there is
+//! A [`Store`] that an [`Operator`] uses writes a row in the transaction of each change, so there is
 //! neither without the other. The service has no operator, so nothing that a caller does writes a row. Names of what
 //! was changed are recorded, values are not: no secret gets here.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
 use super::value::{Row, Value};
-use super::{Access, StoreError, Tx, UseCase, sql};
+use super::{Access, Engine, SharedPostgres, Store, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, Seconds, Timestamp, UserId};
 use jeton_runtime::clock::Clock;
@@ -43,6 +44,28 @@ impl Operator {
     pub fn new(system_user: String, host: String, run: String, clock: Clock) -> Self {
         let (login_user, claimed_name, acts) = (None, None, AtomicU64::new(0));
         Self { system_user, login_user, host, claimed_name, run, clock, acts }
+    }
+}
+
+impl Store {
+    /// The same database for an operator, whose acts are recorded.
+    #[must_use]
+    pub fn operated_by(self, operator: Operator) -> Self {
+        let operator = Arc::new(operator);
+        let engine = match self.engine {
+            Engine::Sqlite(sqlite) => Engine::Sqlite(sqlite.operated_by(operator)),
+            Engine::Postgres(shared) => {
+                let SharedPostgres { postgres, clients, sessions, refreshes } = *shared;
+                let postgres = postgres.operated_by(operator);
+                Engine::Postgres(Box::new(SharedPostgres {
+                    postgres,
+                    clients,
+                    sessions,
+                    refreshes,
+                }))
+            }
+        };
+        Self { engine, ..self }
     }
 }
 

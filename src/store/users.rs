@@ -76,6 +76,8 @@ pub struct AddUser {
     pub roles: Vec<String>,
     /// The present moment.
     pub now: Timestamp,
+    /// Since when the user cannot log in; `None` for a user who can.
+    pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor; `None` if not.
     pub mfa_required_at: Option<Timestamp>,
     /// A random number, by which a decoy is chosen.
@@ -97,6 +99,7 @@ impl UseCase for AddUser {
             roles_value(&self.roles),
             self.mfa_required_at.into(),
             self.decoy_number.into(),
+            self.disabled_at.into(),
         ];
         let added = tx.execute(&sql::INSERT_USER, &values).await? == 1;
         if added {

@@ -64,7 +64,8 @@ fn the_acts_of_operators_are_listed() {
     let (_, table) = page.split_once("| act | done by |").expect("the table of acts");
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.split('|').nth(1));
-    let listed: BTreeSet<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let listed: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
     let known: BTreeSet<&str> = Deed::ALL.iter().map(|deed| deed.as_str()).collect();
     assert_eq!(listed, known);
 }

@@ -95,6 +95,7 @@ mod token_errors;
 mod token_form;
 mod token_form_encoding;
 mod token_response;
+mod user_apply;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};

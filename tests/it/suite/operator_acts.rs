@@ -146,6 +146,12 @@ async fn every_command_that_changes_something_is_recorded() {
     let imported = trail.expect("user import -", &lines, &["users_imported"]).await;
     assert_eq!(imported[0]["affected"], 2);
 
+    let lines =
+        [json!({"username": "fay", "password": GOOD}), json!({"username": "dora", "role": ["x"]})];
+    let lines = lines.map(|line| format!("{line}\n")).concat();
+    let apply = format!("user apply - --scrypt {SCRYPT}");
+    trail.expect(&apply, &lines, &["user_added", "user_changed"]).await;
+
     trail.expect("client add page --public", "", &["client_added"]).await;
     let changed =
         trail.expect("client set web --default-scope write", "", &["client_changed"]).await;
@@ -171,7 +177,7 @@ async fn every_command_that_changes_something_is_recorded() {
     trail.expect("key rotate --refresh", "", &["key_added"]).await;
     let imported = trail.expect("key import - --yes", &new_jwk(&json!({})), &["key_added"]).await;
     let kid = imported[0]["object"].as_str().expect("a kid").to_owned();
-    trail.expect(&format!("key revoke --yes -- {kid}"), "", &["key_revoked"]).await;
+    trail.expect(&format!("key revoke {kid} --yes"), "", &["key_revoked"]).await;
     rewrap(&mut trail).await;
 
     trail.jeton.login_through("web", "").await;
