@@ -1,30 +1,51 @@
-# The build: Debian's glibc, OpenSSL built in.
-FROM rust:1.95-bookworm AS build
+# The image of Jeton: the program, the libraries that it is linked to, and the certificates by which it knows a
+# database. No shell, no package manager. docs/operating.md says how to run it.
+#
+#   docker build -t jeton .
+#
+# tests/container/run builds it without a registry: it names other images for these two arguments.
+
+# Debian with the toolchain of rust-toolchain.toml.
+ARG BUILDER=rust:1.95-bookworm
+# What has the program at /jeton: the stage that compiles it, or an image.
+ARG PROGRAM=compile
+
+FROM ${BUILDER} AS compile
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked
-# The final stage holds the program, the libraries it is linked to, the certificates to know the
-# database by, and a folder for the data that the user below owns. No shell, no package manager.
-RUN set -eux; \
+RUN cargo build --release --locked && cp target/release/jeton /jeton
+
+FROM ${PROGRAM} AS program
+
+FROM ${BUILDER} AS files
+COPY --from=program /jeton /image/usr/bin/jeton
+RUN set -eu; \
     mkdir -p /image/etc/ssl/certs /image/data /image/tmp; \
-    cp target/release/jeton /image/jeton; \
-    ldd /image/jeton | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image; \
+    ldd /image/usr/bin/jeton | grep -o '/[^ ]*' | xargs -I{} cp -L --parents {} /image; \
     cp -L /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/; \
-    echo 'jeton:x:65532:65532::/data:/none' > /image/etc/passwd; \
+    echo 'jeton:x:65532:65532::/data:/none' >/image/etc/passwd; \
+    echo 'jeton:x:65532:' >/image/etc/group; \
     chmod 1777 /image/tmp; \
+    chmod 700 /image/data; \
     chown 65532:65532 /image/data
 
 FROM scratch
-COPY --from=build /image /
+LABEL org.opencontainers.image.title="Jeton" \
+      org.opencontainers.image.description="A token service for the OAuth 2.0 password grant" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0"
+COPY --from=files /image /
 USER 65532:65532
 WORKDIR /data
 VOLUME /data
+# Database and master key are in the working folder, /data, unless settings name others.
+# The management listener is for probes and Prometheus, which ask from outside the container: do not publish 8081.
+# SQLite writes its temporary files beside the database, because the rest may be read-only.
 # josekit takes a backtrace for every bad signature if it is let to.
-ENV RUST_LIB_BACKTRACE=0 \
-    JETON_DATABASE=sqlite:/data/jeton.db \
-    JETON_MASTER_KEY_FILE=/data/keys/master.jwk \
-    JETON_LISTEN=0.0.0.0:8080
+ENV JETON_LISTEN=0.0.0.0:8080 \
+    JETON_MANAGEMENT_LISTEN=0.0.0.0:8081 \
+    SQLITE_TMPDIR=/data \
+    RUST_LIB_BACKTRACE=0
 EXPOSE 8080
-HEALTHCHECK --start-period=10s --interval=10s --timeout=6s CMD ["/jeton", "healthcheck"]
-ENTRYPOINT ["/jeton"]
+HEALTHCHECK --start-period=10s --interval=10s --timeout=6s CMD ["/usr/bin/jeton", "healthcheck"]
+ENTRYPOINT ["/usr/bin/jeton"]
 CMD ["serve"]

@@ -21,7 +21,7 @@ SELECT needed.act || ' on table ' || needed.name
 FROM (
     VALUES
         ('users', 'SELECT'), ('users', 'UPDATE'),
-        ('clients', 'SELECT'),
+        ('clients', 'SELECT'), ('clients', 'UPDATE'),
         ('client_secrets', 'SELECT'), ('client_secrets', 'UPDATE'),
         ('sessions', 'SELECT'), ('sessions', 'INSERT'), ('sessions', 'UPDATE'), ('sessions', 'DELETE'),
         ('keys', 'SELECT'), ('keys', 'INSERT'), ('keys', 'UPDATE'),

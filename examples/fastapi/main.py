@@ -16,6 +16,8 @@ AUDIENCE = os.environ["AUDIENCE"]
 REQUIRED = ["iss", "aud", "exp", "iat", "sub", "client_id", "jti", "scope", "preferred_username"]
 # The public client as which /docs asks for tokens.
 CLIENT_ID = os.environ["CLIENT_ID"]
+# Where this API gets the keys, if it reaches Jeton under another name than its callers do.
+JWKS_URI = os.environ.get("JWKS_URI", f"{ISSUER}/.well-known/jwks.json")
 # A folder with the files of swagger-ui-dist. Without it the browser gets them from FastAPI's CDN.
 SWAGGER_UI = os.environ.get("SWAGGER_UI")
 
@@ -26,7 +28,7 @@ bearer = OAuth2PasswordBearer(
     scopes={"me": "See who you are", "items": "See your items"},
 )
 # Keeps the key set for 5 minutes, and asks for an unknown key every 30 seconds at most.
-keys = jwt.PyJWKClient(f"{ISSUER}/.well-known/jwks.json", timeout=5)
+keys = jwt.PyJWKClient(JWKS_URI, timeout=5)
 
 
 class Caller(BaseModel):

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::listing::{self, Column, Width};
 use super::{Failure, open_to_read, output};
 use crate::config::DatabaseSettings;
 use jeton_oauth::resource_owner::Username;
@@ -30,10 +31,12 @@ pub(super) struct Options {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    width: Width,
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let Options { since, user, client, database, json } = options;
+    let Options { since, user, client, database, json, width } = options;
     let store = open_to_read(&database).await?;
     let now = Clock::System.now();
     let mut query = ListOperatorActs {
@@ -57,16 +60,22 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         query.after = Some(last.clone());
         acts.extend(page);
     }
-    print(&acts, json);
+    print(&acts, json, width);
     Ok(())
 }
 
-fn print(acts: &[RecordedAct], json: bool) {
+fn print(acts: &[RecordedAct], json: bool, width: Width) {
     if json {
         return output::json(&acts);
     }
-    let rows = acts.iter().map(|act| [act.at.to_string(), who(act), act.act.clone(), what(act)]);
-    output::table(["WHEN", "WHO", "ACT", "WHAT"], &rows.collect::<Vec<_>>());
+    let rows = acts.iter().map(|act| [width.minute(act.at), who(act), act.act.clone(), what(act)]);
+    let columns = [
+        Column::whole("WHEN"),
+        Column::cut("WHO", 12),
+        Column::whole("ACT"),
+        Column::cut("WHAT", 12),
+    ];
+    listing::print(columns, &rows.collect::<Vec<_>>(), width);
 }
 
 /// Who did it. What `--as` said is told as what it is.

@@ -110,7 +110,7 @@ pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
 }
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let Options { file, force, database: DatabaseSettings { database } } = options;
+    let Options { file, force, database: DatabaseSettings { database, .. } } = options;
     let DatabaseLocation::Sqlite(path) = &database else {
         return Err(
             "PostgreSQL has its own programs for that: `pg_dump --format=custom` copies a \

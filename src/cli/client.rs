@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
-use super::{Failure, open_existing_store, open_store, output};
+use super::listing::Width;
+use super::{Failure, client_view, open_existing_store, open_store, output};
 use crate::config::AdministeredDatabase;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
@@ -13,12 +14,12 @@ use jeton_oauth::client::GrantType;
 use jeton_oauth::{Client, ClientId, ClientSettings, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::housekeeping::end_sessions_of_client;
-use jeton_store::Store;
 use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
 };
 use jeton_store::operator_acts::differing;
+use jeton_store::{Store, migration};
 
 /// What all commands about clients take.
 #[derive(Args, Debug)]
@@ -54,10 +55,16 @@ pub(super) enum Command {
     },
     /// List clients
     List {
+        /// Only clients that were added so long ago, as 90d, and of which nothing tells that they were used since: neither
+        /// a request, to within an hour, nor a session that is stored
+        #[arg(long, value_name = "DURATION")]
+        unused_since: Option<Seconds>,
+        #[command(flatten)]
+        width: Width,
         #[command(flatten)]
         common: Common,
     },
-    /// Show one client
+    /// Show one client, with all that it is set to
     Show(Named),
     /// Change what was decided about a client
     Set {
@@ -115,15 +122,15 @@ struct Issued<'a> {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Add { named, public, decisions } => add(named, public, *decisions).await,
-        Command::List { common } => {
-            let store = open_existing_store(&common.database).await?;
-            let clients = store.perform(ListClients).await?;
-            print(&clients, common.json);
-            Ok(())
-        }
+        Command::List { unused_since, width, common } => list(unused_since, width, &common).await,
         Command::Show(named) => {
             let store = open_existing_store(&named.common.database).await?;
-            show(&find(&store, &named.id).await?, named.common.json);
+            let stored = find(&store, &named.id).await?;
+            if named.common.json {
+                output::json(&stored);
+            } else {
+                client_view::show(&stored);
+            }
             Ok(())
         }
         Command::Set { named, decisions } => set(named, decisions).await,
@@ -140,7 +147,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             // First no new session, then none at all, then no client.
             let now = Clock::System.now();
             store.perform(SetClientDisabled { id: named.id.clone(), disabled: true, now }).await?;
-            end_sessions_of_client(&store, &named.id).await?;
+            end_sessions_of_client(&store, &named.id, |_| {}).await?;
             let deleted = store.perform(DeleteClient { id: named.id.clone() }).await?;
             say(deleted, &named, "deleted")
         }
@@ -158,6 +165,27 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             say(true, &named, &done)
         }
     }
+}
+
+async fn list(unused_for: Option<Seconds>, width: Width, common: &Common) -> Result<(), Failure> {
+    let store = open_existing_store(&common.database).await?;
+    let now = Clock::System.now();
+    let unused_since = unused_for.map(|span| Timestamp(now.0.saturating_sub(span.get())));
+    let clients = store.perform(ListClients { unused_since }).await?;
+    if common.json {
+        output::json(&clients);
+    } else {
+        client_view::list(&clients, width);
+    }
+    let Some(since) = unused_since else { return Ok(()) };
+    let recorded = migration::uses_recorded_since(&store).await?;
+    if recorded > since && clients.iter().any(|client| client.created_at < recorded) {
+        output::error_line(&format!(
+            "Note: the use of clients is recorded since {recorded}. Of earlier uses only those of secrets and of \
+             sessions that are still stored are known."
+        ));
+    }
+    Ok(())
 }
 
 async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Failure> {
@@ -264,75 +292,6 @@ async fn add_secret(named: Named, expires: Option<Seconds>) -> Result<(), Failur
     Ok(())
 }
 
-fn print(clients: &[StoredClient], json: bool) {
-    if json {
-        return output::json(&clients);
-    }
-    let rows = clients.iter().map(|stored| {
-        let Client { id, settings } = &stored.client;
-        let kind = if settings.public { "public" } else { "confidential" };
-        let state = stored.disabled_at.map_or("enabled".to_owned(), |at| format!("disabled {at}"));
-        [
-            id.to_string(),
-            kind.to_owned(),
-            state,
-            words(&settings.grants),
-            settings.scope.to_string(),
-            words(&settings.audiences),
-            words(&settings.introspects),
-        ]
-    });
-    let heading = ["ID", "TYPE", "STATE", "GRANTS", "SCOPE", "AUDIENCES", "INTROSPECTS"];
-    output::table(heading, &rows.collect::<Vec<_>>());
-}
-
-fn show(stored: &StoredClient, json: bool) {
-    if json {
-        return output::json(stored);
-    }
-    let rows: Vec<_> = stored
-        .secrets
-        .iter()
-        .map(|secret| {
-            let time = |at: Option<Timestamp>| at.map_or("never".to_owned(), |at| at.to_string());
-            [
-                secret.number.to_string(),
-                secret.created_at.to_string(),
-                time(secret.expires_at),
-                time(secret.last_used_at),
-            ]
-        })
-        .collect();
-    print(std::slice::from_ref(stored), false);
-    if let Some(retry_window) = describe_retry_window(&stored.client) {
-        output::line("");
-        output::line(&retry_window);
-    }
-    if !stored.client.settings.public {
-        output::line("");
-        output::table(["SECRET", "ADDED", "EXPIRES", "LAST USED"], &rows);
-    }
-}
-
-/// For how long the client's exchanged refresh tokens are answered again, if it gets any.
-fn describe_retry_window(client: &Client) -> Option<String> {
-    let settings = &client.settings;
-    if !settings.grants.contains(&GrantType::RefreshToken) {
-        return None;
-    }
-    let window = client.retry_window(None);
-    Some(match settings.refresh_retry_window {
-        Some(_) => format!("Refresh retry window: {window}, the client's own."),
-        None => format!(
-            "Refresh retry window: {window}, unless --refresh-retry-window of `jeton serve` is set."
-        ),
-    })
-}
-
-fn words<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
-    items.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
 async fn find(store: &Store, id: &ClientId) -> Result<StoredClient, Failure> {
     store.find_client(id.clone()).await?.ok_or_else(|| unknown(id))
 }
@@ -345,11 +304,11 @@ async fn set_disabled(named: Named, disabled: bool) -> Result<(), Failure> {
     // is left is ended before the client is enabled.
     let was_disabled = find(&store, &named.id).await?.disabled_at.is_some();
     if was_disabled {
-        end_sessions_of_client(&store, &named.id).await?;
+        end_sessions_of_client(&store, &named.id, |_| {}).await?;
     }
     let changed = store.perform(set).await?;
     if disabled && !was_disabled {
-        end_sessions_of_client(&store, &named.id).await?;
+        end_sessions_of_client(&store, &named.id, |_| {}).await?;
     }
     let changed = changed.ok_or_else(|| unknown(&named.id))?;
     say(true, &named, output::disabled(changed, disabled))

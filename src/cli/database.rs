@@ -3,8 +3,12 @@
 use clap::Subcommand;
 use serde::Serialize;
 
+use super::listing::Width;
 use super::serve::stop_signal;
-use super::{Failure, backup, in_database, migrating, open_existing_store, output, restore};
+use super::{
+    Failure, backup, in_database, migrating, open_existing_store, open_to_read, output, replicas,
+    restore,
+};
 use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
@@ -36,6 +40,16 @@ pub(super) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// List the processes of `jeton serve` that use this database, and those that did within the last day
+    Replicas {
+        #[command(flatten)]
+        database: DatabaseSettings,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        width: Width,
     },
     /// Delete expired sessions, forgotten failures and old entries of `jeton audit`; `jeton serve` does it too, once a
     /// minute
@@ -91,6 +105,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                     status.applied, status.known
                 ));
             }
+        }
+        Command::Replicas { database, json, width } => {
+            let store = open_to_read(&database).await?;
+            replicas::list(&store, json, width).await?;
         }
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
         Command::Backup(options) => backup::run(options).await?,

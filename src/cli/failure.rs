@@ -116,6 +116,11 @@ impl Failure {
         Self::of(Kind::Refused, sentence)
     }
 
+    /// It cannot be done now.
+    pub fn unavailable(sentence: impl Into<String>) -> Self {
+        Self::of(Kind::Unavailable, sentence)
+    }
+
     fn of(kind: Kind, sentence: impl Into<String>) -> Self {
         Self { kind, sentence: sentence.into() }
     }

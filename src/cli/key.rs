@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::confirmation::Confirmation;
+use super::listing::{self, Column, Width};
 use super::serve::key_store;
 use super::{Failure, key_picture, open_existing_store, open_store, output};
-use crate::config::{AdministeredDatabase, KeySettings};
-use jeton_crypto::sealing::KeyPurpose;
+use crate::config::{AdministeredDatabase, KeySettings, MasterKeySettings};
+use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
@@ -40,6 +41,14 @@ pub(super) struct Asking {
 /// The commands of `jeton key`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Make the master key before the first start: the first --master-key-file, which must not exist
+    Init {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        master: MasterKeySettings,
+    },
     /// List the keys, with a picture of their lives
     List {
         /// The keys that refresh tokens are derived with, instead of those that sign
@@ -48,6 +57,8 @@ pub(super) enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        width: Width,
         #[command(flatten)]
         common: Common,
     },
@@ -66,8 +77,12 @@ pub(super) enum Command {
     Revoke {
         /// The key, as `jeton key list` has it
         // One of 64 begins with a hyphen.
-        #[arg(allow_hyphen_values = true)]
-        kid: KeyId,
+        #[arg(allow_hyphen_values = true, required_unless_present = "lost")]
+        kid: Option<KeyId>,
+        /// Instead of one key: every key whose master key is lost, which no --master-key-file opens. All tokens
+        /// that they made are refused
+        #[arg(long, conflicts_with = "kid")]
+        lost: bool,
         #[command(flatten)]
         asking: Asking,
     },
@@ -103,10 +118,15 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::List { refresh, json, common } => {
+        Command::Init { json, master } => init(&master, json),
+        Command::List { refresh, json, width, common } => {
             let keys = administration_by_replicas(&common, Intent::Look).await?;
             let listed = if refresh { keys.list_refresh().await } else { keys.list().await }?;
-            list(&listed, &keys, refresh, json);
+            if json {
+                output::json(&listed);
+            } else {
+                list(&listed, &keys, refresh, width);
+            }
             for problem in keys.replaced_public_halves().await? {
                 output::error_line(&format!("warning: {problem}"));
             }
@@ -114,13 +134,31 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Rotate { refresh: true, asking, .. } => rotate_refresh(&asking.common).await,
         Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
-        Command::Revoke { kid, asking } => revoke(kid, &asking).await,
+        Command::Revoke { kid: Some(kid), asking, .. } => revoke(kid, &asking).await,
+        Command::Revoke { kid: None, asking, .. } => revoke_lost(&asking).await,
         Command::Import { file, asking } => import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
             export(&administration(&common, Intent::Look).await?, kid, pem).await
         }
         Command::Rewrap { asking } => rewrap(&asking).await,
     }
+}
+
+/// Makes the master key, which needs no database.
+fn init(settings: &MasterKeySettings, json: bool) -> Result<(), Failure> {
+    let file = settings.master_key_file.first().ok_or(SealingError::NoFile)?;
+    let kid = MasterKeys::make(file)?;
+    let path = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+    if json {
+        output::json(&serde_json::json!({ "kid": kid, "file": path }));
+        return Ok(());
+    }
+    output::line(&format!("The master key {kid} was made: {}", path.display()));
+    output::line(
+        "Back this file up, apart from the database. Nothing else decrypts the keys in the database. Each \
+         replica needs a copy before its first start.",
+    );
+    Ok(())
 }
 
 /// What a command is about to do with the keys.
@@ -190,24 +228,29 @@ async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, F
     Ok(keys)
 }
 
-fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, json: bool) {
-    if json {
-        return output::json(&listed);
-    }
-    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| at.to_string());
+fn list(listed: &[ListedKey], keys: &KeyAdministration, refresh: bool, width: Width) {
+    let columns = [
+        Column::cut("KID", 16),
+        Column::whole("STATE"),
+        Column::wide("CREATED"),
+        Column::whole("ACTIVATES"),
+        Column::whole("RETIRES"),
+        Column::wide("GONE"),
+        Column::wide("SEALED UNDER"),
+    ];
+    let time = |at: Option<Timestamp>| at.map_or("-".to_owned(), |at| width.day(at));
     let rows = listed.iter().map(|key| {
         [
             key.kid.to_string(),
             key.state.to_owned(),
-            key.created_at.to_string(),
-            key.activates_at.to_string(),
+            width.day(key.created_at),
+            width.day(key.activates_at),
             time(key.retires_at),
             time(key.gone_at),
             key.sealed_under.clone().unwrap_or_default(),
         ]
     });
-    let heading = ["KID", "STATE", "CREATED", "ACTIVATES", "RETIRES", "GONE", "SEALED UNDER"];
-    output::table(heading, &rows.collect::<Vec<_>>());
+    listing::print(columns, &rows.collect::<Vec<_>>(), width);
     if !refresh {
         output::line("");
         for line in key_picture::draw(listed, keys.now, keys.key_store.schedule.rotation) {
@@ -299,6 +342,31 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
     asking.confirmation.ask(&consequence)?;
     keys.revoke(&kid).await?;
     output::line(&format!("The key {kid} was revoked."));
+    Ok(())
+}
+
+/// Withdraws what was sealed under a master key of which no copy is left, so that the service can start under
+/// another one.
+async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
+    let keys = administration(&asking.common, Intent::Change).await?;
+    let lost = keys.sealed_elsewhere().await?;
+    if lost.is_empty() {
+        return Err("every key that is not revoked is sealed under a --master-key-file: nothing was changed"
+            .into());
+    }
+    asking.confirmation.ask(
+        &format!(
+            "{} keys are sealed under a master key that is no --master-key-file. If a copy of it is left, name \
+             it as a second one instead. Otherwise these keys are of no use and can be revoked: every access and \
+             refresh token that they made is refused then, and everybody logs in again. Stop every replica \
+             first. The next start makes new keys.",
+            lost.len()
+        ),
+    )?;
+    for kid in &lost {
+        keys.withdraw(kid).await?;
+        output::line(&format!("The key {kid} was revoked."));
+    }
     Ok(())
 }
 

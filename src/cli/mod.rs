@@ -9,6 +9,8 @@ mod bench;
 mod check;
 mod client;
 mod client_decisions;
+mod client_view;
+mod completions;
 mod confirmation;
 mod database;
 pub mod demo;
@@ -18,6 +20,7 @@ mod healthcheck;
 mod key;
 mod key_picture;
 mod layout;
+mod listing;
 mod log;
 mod machine;
 mod memory_limit;
@@ -26,6 +29,7 @@ mod operator;
 mod output;
 mod printable;
 mod prompt;
+mod replicas;
 mod restore;
 pub mod serve;
 mod session;
@@ -64,7 +68,7 @@ enum Command {
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
-    /// List, rotate, revoke, import, export and rewrap keys
+    /// Make the master key; list, rotate, revoke, import, export and rewrap keys
     #[command(subcommand)]
     Key(Box<key::Command>),
     /// Migrate the tables, show where they stand, delete what has expired, back up and restore
@@ -81,9 +85,11 @@ enum Command {
     Bench(bench::Command),
     /// Ask a running service whether it is ready: for containers
     Healthcheck(healthcheck::Options),
+    /// Print what a shell needs to complete commands and options
+    Completions(completions::Options),
 }
 
-/// The commands and their options, for what is made of them.
+/// The command line as it is documented: for man pages and completions.
 #[must_use]
 pub fn command() -> clap::Command {
     Arguments::command()
@@ -124,6 +130,10 @@ pub fn main() -> ExitCode {
             Command::Doctor(options) => doctor::run(*options).await,
             Command::Bench(command) => bench::run(command).await,
             Command::Healthcheck(options) => healthcheck::run(&options).await,
+            Command::Completions(options) => {
+                completions::run(&options);
+                Ok(())
+            }
         }
     });
     // Whatever still runs, such as a hash for a caller that hung up, holds nothing that is needed.

@@ -106,25 +106,6 @@ pub(super) fn disabled(changed: bool, disabled: bool) -> &'static str {
     }
 }
 
-/// Prints rows under a heading, in columns that line up.
-pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) {
-    let mut widths = heading.map(str::len);
-    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let print = |cells: [&str; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        line(padded.collect::<Vec<_>>().join("  ").trim_end());
-    };
-    print(heading);
-    for row in &rows {
-        print(row.each_ref().map(String::as_str));
-    }
-}
-
 /// Whether a person reads standard error.
 pub(super) fn is_interactive() -> bool {
     io::stderr().is_terminal()

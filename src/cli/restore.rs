@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::backup::{Unfinished, is_same_file, with_suffix};
 use super::confirmation::Confirmation;
 use super::{Failure, operated, output};
-use crate::config::AdministeredDatabase;
+use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_runtime::clock::Clock;
 use jeton_store::operator_acts::RecordRestore;
 use jeton_store::sessions::EndAllSessions;
@@ -45,7 +45,7 @@ tokens that were exchanged since are good again, whoever has them.";
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let Options { file, end_all_sessions, confirmation, database: administered } = options;
-    let database = &administered.settings.database;
+    let DatabaseSettings { database, .. } = &administered.settings;
     let DatabaseLocation::Sqlite(path) = database else {
         return Err("PostgreSQL has its own programs for that: `pg_restore` reads what `pg_dump` \
                     wrote, and recovery to a point in time loses the least"

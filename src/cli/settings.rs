@@ -14,21 +14,22 @@ pub(super) fn without_empty_variables(command: Command) -> Command {
     command.mut_subcommands(without_empty_variables)
 }
 
-/// The settings that name files of keys.
-const KEY_FILES: [&str; 3] = ["master-key-file", "tls-key", "tls-certificate"];
+/// The settings that name files with secrets.
+const SECRET_FILES: [&str; 4] = ["database-file", "master-key-file", "tls-key", "tls-certificate"];
 
-/// Whether a text is a key, and not the name of a file: PEM, a JWK, or 32 octets in base64.
-fn is_key(text: &str) -> bool {
+/// Whether a text is a secret, and not the name of its file: a URL, PEM, a JWK, or 32 octets in base64.
+fn is_secret(text: &str) -> bool {
     let is_octets = matches!(text.len(), 43 | 44)
         && !text.starts_with('/')
         && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"+/-_=".contains(&octet));
+    let is_url = text.contains("://") || text.starts_with("sqlite:");
     let is_key = text.contains("-----BEGIN") || text.trim_start().starts_with('{') || is_octets;
-    is_key && !std::path::Path::new(text).exists()
+    (is_url || is_key) && !std::path::Path::new(text).exists()
 }
 
 /// Refuses settings that begin or end with white space: a path with a line end would name another file, and a
-/// new database would be made there. Refuses a key in the place of the name of its file: it would be told as the
-/// name of a file that is not there.
+/// new database would be made there. Refuses a secret in the place of the name of its file: it would be told as
+/// the name of a file that is not there.
 ///
 /// # Errors
 /// The one that names the first such setting.
@@ -50,15 +51,15 @@ pub(super) fn refuse_outer_white_space(
     }
     let mut paths = command
         .get_arguments()
-        .filter(|argument| argument.get_long().is_some_and(|name| KEY_FILES.contains(&name)));
+        .filter(|argument| argument.get_long().is_some_and(|name| SECRET_FILES.contains(&name)));
     if let Some(argument) = paths.find(|argument| {
         let values = matches.get_raw(argument.get_id().as_str()).into_iter().flatten();
-        values.map(|value| value.to_string_lossy()).any(|value| is_key(&value))
+        values.map(|value| value.to_string_lossy()).any(|value| is_secret(&value))
     }) {
         let name = argument.get_long().unwrap_or_default();
         let sentence = format!(
-            "the value of --{name} is a key and not the name of its file: write the key to a file that \
-             only its owner can read, and name that\n"
+            "the value of --{name} is a secret and not the name of its file: write the secret to a file \
+             that only its owner can read, and name that\n"
         );
         return Err(clap::Error::raw(ErrorKind::ValueValidation, sentence).with_cmd(command));
     }

@@ -5,6 +5,7 @@
 //! of fields with `#[arg]` are the text of `--help`.
 
 mod byte_size;
+mod database;
 mod log_filter;
 
 use std::fmt::{self, Display};
@@ -15,41 +16,14 @@ use std::str::FromStr;
 use clap::Args;
 
 pub use byte_size::ByteSize;
+pub use database::{AdministeredDatabase, DatabaseSettings};
 use jeton_http::TrustedProxy;
 use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
-use jeton_store::DatabaseLocation;
 pub use log_filter::{AUDIT_TARGET, LogFilter};
 
 const HOUR: Seconds = Seconds::new(3_600);
 const YEAR: Seconds = Seconds::new(365 * 86_400);
-
-/// The database, a setting of all commands.
-#[derive(Args, Clone, Debug)]
-pub struct DatabaseSettings {
-    /// The database: `sqlite:PATH`, or `postgres://USER:PASSWORD@HOST/NAME` with sslmode,
-    /// sslrootcert, `target_session_attrs` and several hosts as libpq knows them
-    #[arg(
-        long,
-        env = "JETON_DATABASE",
-        default_value = "sqlite:jeton.db",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub database: DatabaseLocation,
-}
-
-/// Where the data is that a command may change, and who changes it.
-#[derive(Args, Clone, Debug)]
-pub struct AdministeredDatabase {
-    /// The database.
-    #[command(flatten)]
-    pub settings: DatabaseSettings,
-
-    /// Who you are, for `jeton audit`, which shows it as what you say beside what the system says. Nothing checks it
-    #[arg(long = "as", value_name = "NAME", value_parser = claimed_name)]
-    pub claimed_name: Option<String>,
-}
 
 /// The settings of `jeton serve`.
 #[derive(Args, Clone, Debug)]
@@ -377,14 +351,6 @@ fn number<T: FromStr + PartialOrd + Display + Copy + Send + Sync>(
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
     }
-}
-
-/// Reads a name that is recorded and shown.
-fn claimed_name(text: &str) -> Result<String, Invalid> {
-    if (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        return Ok(text.to_owned());
-    }
-    Err(Invalid::new("it must have 1 to 128 characters, and no control characters"))
 }
 
 fn key_bits(text: &str) -> Result<u32, Invalid> {

@@ -73,6 +73,13 @@ pub enum SealingError {
         /// What the system says.
         source: io::Error,
     },
+    /// A master key was to be made where a file exists already.
+    #[error(
+        "{} (--master-key-file) exists, so no master key was made: a database may need the one that is \
+         there; name another file",
+        .0.display()
+    )]
+    Exists(PathBuf),
     /// A file cannot be read.
     #[error(
         "cannot read the master key {} (--master-key-file): {source}; without it the keys in the \
@@ -106,7 +113,8 @@ pub enum SealingError {
     /// A key is sealed under a master key that is missing.
     #[error(
         "the {} key {id} is sealed under the master key {master}, which is not in {} \
-         (--master-key-file): put that key's file back, or name it as a second --master-key-file",
+         (--master-key-file): put that key's file back, or name it as a second --master-key-file; only \
+         if no copy of it is left, `jeton key revoke --lost`",
         purpose.as_str(), first_file.display()
     )]
     MasterMissing {
@@ -179,6 +187,18 @@ impl MasterKeys {
         }
         let keys = files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { keys, first_file: first_file.clone() })
+    }
+
+    /// Makes a master key in a new file with mode 0600, and returns its name. A file that exists is left as
+    /// it is.
+    ///
+    /// # Errors
+    /// [`SealingError`], which names the file and what to do.
+    pub fn make(file: &Path) -> Result<String, SealingError> {
+        if !create(file)? {
+            return Err(SealingError::Exists(file.to_owned()));
+        }
+        Ok(read(file)?.id)
     }
 
     /// The name of the first one, which seals.
@@ -272,8 +292,9 @@ pub fn sealed_under(sealed: &str) -> Option<String> {
     Header::read(sealed).map(|header| header.kid)
 }
 
-/// Makes a master key file that appears whole or not at all. Another process may be first; then its file stays.
-fn create(path: &Path) -> Result<(), SealingError> {
+/// Makes a master key file that appears whole or not at all. If the file exists, or another process makes it
+/// first, that one stays. Returns whether this call made the file.
+fn create(path: &Path) -> Result<bool, SealingError> {
     let octets: Zeroizing<[u8; MASTER_KEY_LENGTH]> = Zeroizing::new(random::octets());
     let k = URL_SAFE_NO_PAD.encode(*octets);
     let file = MasterKeyFile { kty: "oct".to_owned(), kid: thumbprint(&k), k };
@@ -291,8 +312,9 @@ fn create(path: &Path) -> Result<(), SealingError> {
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         out.write_all(&text)?;
         out.sync_all()?;
-        publish(&draft, path, |draft, path| std::fs::hard_link(draft, path))?;
-        File::open(folder)?.sync_all()
+        let is_own = publish(&draft, path, |draft, path| std::fs::hard_link(draft, path))?;
+        File::open(folder)?.sync_all()?;
+        Ok(is_own)
     };
     let written = write();
     std::fs::remove_file(&draft).ok();
@@ -300,16 +322,17 @@ fn create(path: &Path) -> Result<(), SealingError> {
     written.map_err(failed)
 }
 
-/// Gives a file its final name, unless another process gave it to one of its own. Where the file system has no hard
-/// links (FAT, some network and FUSE file systems), only the process that created a second file beside it may rename.
+/// Gives a file its final name, unless there is a file of that name. Returns whether it did. Where the file system has no hard
+/// links (FAT, some network and FUSE file systems), one process at a time may rename: the one that could
+/// make a file beside.
 fn publish(
     draft: &Path,
     path: &Path,
     link: impl Fn(&Path, &Path) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     match link(draft, path) {
-        Ok(()) => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
         Err(_) => {}
     }
     let mut claim = path.as_os_str().to_owned();
@@ -322,7 +345,8 @@ fn publish(
         let sentence = format!("another process makes it, as {} says", claim.display());
         io::Error::new(ErrorKind::WouldBlock, sentence)
     })?;
-    let renamed = if path.exists() { Ok(()) } else { std::fs::rename(draft, path) };
+    let renamed =
+        if path.exists() { Ok(false) } else { std::fs::rename(draft, path).map(|()| true) };
     std::fs::remove_file(claim).ok();
     renamed
 }
@@ -408,8 +432,8 @@ mod tests {
         assert!(error.to_string().contains("master.jwk.being-made"), "{error}");
         assert!(!path.exists());
         std::fs::remove_file(&claim).expect("a file");
-        publish("one").expect("the first");
-        publish("two").expect("another won");
+        assert!(publish("one").expect("the first"));
+        assert!(!publish("two").expect("another won"));
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), "one");
         assert!(!claim.exists());
         std::fs::remove_dir_all(&folder).expect("a folder");

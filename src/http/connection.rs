@@ -125,8 +125,7 @@ async fn serve_http1(
         .max_buf_size(HEAD_LENGTH_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service(connection.clone(), routes));
-    // While the listener drains, each answer closes its connection. If it were closed earlier, a request could be on
-    // its way.
+    // While the listener drains, each answer closes its connection. Earlier, a request could be on its way.
     drive(Box::pin(serving), &connection, Duration::ZERO, Stage::Closing).await
 }
 

@@ -42,8 +42,7 @@ pub(super) struct Arrival {
     pub(super) ambiguous: bool,
 }
 
-/// The content of a request. When it is complete, the service's turn begins. If it is dropped before, what is unread is
-/// kept in `unread`.
+/// The content of a request. When it is complete, the service's turn begins. If dropped before, the rest is kept.
 struct Content {
     incoming: Option<Incoming>,
     under_way: Arc<RequestUnderWay>,
@@ -266,8 +265,7 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
-/// Makes sure that the next request begins where this one ends, or that none follows. Returns whether the connection
-/// closes after the answer.
+/// Makes sure that the next request begins where this one ends, or returns `true`: the connection must close.
 async fn closes(
     framing: Framing,
     is_closing: bool,

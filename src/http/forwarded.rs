@@ -61,8 +61,7 @@ impl TrustedProxies {
         Source { address: Some(address), end_user, untold }
     }
 
-    /// Logs a warning the first time that a trusted proxy sends no header, and the first time that it sends one that
-    /// cannot be read.
+    /// Logs the first time that a trusted proxy sends no header, and the first time that it sends an unreadable one.
     pub(super) fn warn_once(&self, untold: Untold, peer: IpAddr, request_id: &str) {
         let (warned, what) = match untold {
             Untold::Missing => (&self.warned_of_missing, "sends no X-Forwarded-For"),

@@ -18,6 +18,7 @@ mod route;
 pub mod server;
 mod slots;
 pub mod tls;
+mod trace_context;
 mod trusted_proxy;
 
 use std::collections::HashMap;
@@ -41,6 +42,7 @@ use jeton_service::token::TokenEndpoint;
 use jeton_service::{AuditContext, FormRequest, Refusal};
 use metrics::{EndpointLabels, Metrics, OutcomeLabels, ReuseLabels, TokenLabels, UnnamedLabels};
 use route::{FormHandler, Handler, Request, Route, Table};
+use trace_context::TraceContext;
 
 pub use management::Management;
 pub use trusted_proxy::TrustedProxy;
@@ -161,7 +163,10 @@ impl PublicService {
         match &outcome {
             // A gateway introspects for each of its requests, so each answer is logged only on demand.
             Ok(_) if audit.incident.is_none() => {
-                tracing::debug!(request_id = %request.id, outcome = label, "introspected");
+                let (trace_id, parent_id) = TraceContext::ids(&request.headers);
+                tracing::debug!(
+                    request_id = %request.id, trace_id, parent_id, outcome = label, "introspected"
+                );
             }
             Ok(_) => report("introspected", label, &audit, &request, None),
             Err(refusal) => {
@@ -196,7 +201,13 @@ impl PublicService {
                 let labels = ReuseLabels { behind, verdict };
                 self.metrics.refresh_tokens_reused.get_or_create(&labels).inc();
             }
-            Some(Incident::UnknownTokens | Incident::AccountLocked) | None => {}
+            Some(Incident::AccountLocked) => {
+                self.metrics.accounts_locked.inc();
+            }
+            Some(Incident::UnknownTokens) => {
+                self.metrics.unknown_token_floods.inc();
+            }
+            None => {}
         }
     }
 }
@@ -228,6 +239,7 @@ fn report(
     let session_id = text(audit.session.as_ref().map(jeton_oauth::SessionId::as_str));
     let source = request.source.address.map(|address| address.to_string()).unwrap_or_default();
     let request_id = &*request.id;
+    let (trace_id, parent_id) = TraceContext::ids(&request.headers);
     if let Some(incident) = audit.incident {
         let (event, meaning) = (incident.event(), incident.meaning());
         let generations = incident.generations();
@@ -237,15 +249,16 @@ fn report(
         let why = incident.withheld().map(Withheld::label);
         tracing::warn!(
             target: "jeton::audit",
-            event, request_id, client_id, user_id, session_id, source, presented, stored, behind, why,
-            "{meaning}"
+            event, request_id, trace_id, parent_id, client_id, user_id, session_id, source, presented, stored,
+            behind, why, "{meaning}"
         );
     }
     if let Some(oldest) = audit.ended.first() {
         let (ended, count) = (oldest.as_str(), audit.ended.len());
         tracing::warn!(
             target: "jeton::audit",
-            event = "surplus_session_ended", request_id, client_id, user_id, session_id = ended, count, source,
+            event = "surplus_session_ended", request_id, trace_id, parent_id, client_id, user_id,
+            session_id = ended, count, source,
             "the user had more sessions through this client than are allowed (--sessions-per-user-and-client): the \
              oldest was ended"
         );
@@ -254,13 +267,15 @@ fn report(
     let age_seconds = audit.retried_after.map(Seconds::get);
     tracing::info!(
         target: "jeton::audit",
-        event, reason, grant, age_seconds, request_id, client_id, user_id, session_id, source
+        event, reason, grant, age_seconds, request_id, trace_id, parent_id, client_id, user_id, session_id, source
     );
     match refusal {
         Some(Refusal::Unavailable { detail, .. }) => {
-            tracing::warn!(request_id, "cannot decide: {detail}");
+            tracing::warn!(request_id, trace_id, parent_id, "cannot decide: {detail}");
         }
-        Some(Refusal::Fault(detail)) => tracing::error!(request_id, "fault: {detail}"),
+        Some(Refusal::Fault(detail)) => {
+            tracing::error!(request_id, trace_id, parent_id, "fault: {detail}");
+        }
         Some(Refusal::Protocol(_) | Refusal::Forbidden(_) | Refusal::Throttled { .. }) | None => {}
     }
 }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderValue, StatusCode};
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::path::FullPath;
 use warp::reply::Response;
 
-use super::metrics::{Metrics, Now};
+use super::exchange::Arrival;
+use super::metrics::{Format, Metrics, Now};
 use super::reply;
 use super::tls::Certificate;
 use jeton_service::agreed_clock::AgreedClock;
@@ -38,7 +39,8 @@ pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
     // Any method but those that read is refused; the paths are compared exactly.
     warp::path::full()
         .and(warp::method())
-        .then(move |path: FullPath, method: http::Method| {
+        .and(warp::ext::optional::<Arrival>())
+        .then(move |path: FullPath, method: http::Method, arrival: Option<Arrival>| {
             let management = Arc::clone(&management);
             async move {
                 if !matches!(path.as_str(), "/livez" | "/readyz" | "/metrics") {
@@ -50,7 +52,10 @@ pub(super) fn routes(management: Arc<Management>) -> BoxedFilter<(Response,)> {
                 match path.as_str() {
                     "/livez" => text("alive\n", "text/plain; charset=utf-8"),
                     "/readyz" => management.readiness().await,
-                    _ => management.metrics(),
+                    _ => {
+                        let headers = arrival.map(|arrival| arrival.headers).unwrap_or_default();
+                        management.metrics(Format::preferred(&headers))
+                    }
                 }
             }
         })
@@ -66,16 +71,19 @@ impl Management {
         reply::json(status, &report)
     }
 
-    fn metrics(&self) -> Response {
-        let page = self.metrics.render(&Now {
+    fn metrics(&self, format: Format) -> Response {
+        let now = Now {
+            needs: &self.readiness.needs(),
             pool: self.store.pool_use(),
             keys: &self.keys.key_set(),
             health: self.keys.health(),
             certificate: self.certificate.as_ref().map(|certificate| certificate.validity()),
             time: self.clock.presumed_now(),
             clock_offset: self.clock.offset(),
-        });
-        text(page, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        };
+        let mut response = text(self.metrics.render(&now, format), format.media_type());
+        response.headers_mut().insert(VARY, HeaderValue::from(ACCEPT));
+        response
     }
 }
 

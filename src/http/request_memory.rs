@@ -63,8 +63,7 @@ pub(super) struct RequestMemory {
 }
 
 impl RequestMemory {
-    /// Memory for a request with this head. `None` if it is not the only one of its connection and the budget is used
-    /// up.
+    /// Memory for a request with this head. `None` if its connection has another request and the budget is used up.
     pub(super) fn new<C>(slot: &Arc<Slot>, request: &http::Request<C>) -> Option<Arc<Self>> {
         if slot.take_own_memory() {
             return Some(Arc::new(Self { slot: Arc::clone(slot), shared: None }));

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -23,8 +23,9 @@ use super::cors::CorsPolicy;
 use super::document::Documents;
 use super::exchange::Arrival;
 use super::forwarded::{TrustedProxies, UNTOLD_FIELD};
-use super::metrics::{Metrics, RequestLabels, UnnamedLabels};
+use super::metrics::{Metrics, UnnamedLabels};
 use super::reply;
+use super::trace_context::TraceContext;
 use jeton_oauth::{Reason, Seconds, SecretOctets};
 use jeton_runtime::caller::{CallerConnection, Waiting};
 use jeton_service::Refusal;
@@ -83,8 +84,7 @@ impl Handler {
     }
 }
 
-/// The routes by path, and what they share. Paths are compared exactly: a redirect would make a client send its
-/// credentials again.
+/// The routes by path. They are compared exactly: after a redirect a client would send its credentials again.
 pub(super) struct Table {
     pub(super) routes: HashMap<String, Route>,
     /// Who may read the 404 of other paths.
@@ -97,6 +97,7 @@ impl Table {
     /// The table as a filter. It answers everything, so no rejection of warp's reaches a caller.
     pub(super) fn into_filter(self) -> BoxedFilter<(Response,)> {
         let table = Arc::new(self);
+        table.routes.values().for_each(|route| table.metrics.announce_route(route.name));
         warp::path::full()
             .and(warp::method())
             .and(warp::ext::optional::<Arrival>())
@@ -118,6 +119,7 @@ impl Table {
         arrival: Option<Arrival>,
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
     ) -> Response {
+        let mut began = Instant::now();
         let headers = arrival.as_ref().map(|arrival| Arc::clone(&arrival.headers));
         let headers = headers.unwrap_or_default();
         let reader = route.map_or(&self.elsewhere, |route| &route.cors).reader(&headers);
@@ -136,7 +138,9 @@ impl Table {
                     source.untold.filter(|_| route.is_some_and(|route| route.is_form(&method)));
                 self.count_unnamed_caller(untold, source, &id);
                 let mut response = match route {
-                    Some(route) => route.answer(&method, headers, content, id, source).await,
+                    Some(route) => {
+                        route.answer(&method, headers, content, id, source, &mut began).await
+                    }
                     None => reply::not_found(),
                 };
                 if let Some(untold) = untold {
@@ -147,11 +151,8 @@ impl Table {
             }
         };
         reader.decorate(route.map_or(&[], |route| route.handler.methods()), &mut response);
-        let labels = RequestLabels {
-            route: route.map_or("none", |route| route.name),
-            status: response.status().as_u16(),
-        };
-        self.metrics.requests.get_or_create(&labels).inc();
+        let route = route.map_or("none", |route| route.name);
+        self.metrics.count_answer(route, response.status(), began.elapsed());
         response
     }
 
@@ -174,7 +175,8 @@ impl Route {
         *method == Method::POST && self.handler.methods().contains(method)
     }
 
-    /// Checks method, origin and content, then runs the handler.
+    /// Checks method, origin and content, then runs the handler. For a request with content `began` is set when the
+    /// content has come: the time before is the caller's.
     async fn answer(
         &self,
         method: &Method,
@@ -182,6 +184,7 @@ impl Route {
         content: impl Stream<Item = Result<impl Buf, warp::Error>>,
         id: Arc<str>,
         source: Source,
+        began: &mut Instant,
     ) -> Response {
         if *method == Method::OPTIONS {
             let mut response = reply::empty(StatusCode::NO_CONTENT);
@@ -193,7 +196,7 @@ impl Route {
             return reply::method_not_allowed(self.handler.allow());
         }
         if self.cors.refuses(&headers) {
-            self.report(Reason::ForeignOrigin.label(), &id, source);
+            self.report(Reason::ForeignOrigin.label(), &id, &headers, source);
             return reply::refusal(&Refusal::Forbidden(Reason::ForeignOrigin));
         }
         let (handler, is_command) = match &self.handler {
@@ -206,14 +209,16 @@ impl Route {
         let content = match receive(&headers, content).await {
             Ok(content) => content,
             Err(why) => {
-                self.report(why.label(), &id, source);
+                self.report(why.label(), &id, &headers, source);
                 return why.reply();
             }
         };
+        *began = Instant::now();
         // Dropped when the caller hangs up.
         let waiting = Waiting::default();
         let caller = waiting.caller();
-        let request = Request { id: Arc::clone(&id), headers, content, caller, source };
+        let request =
+            Request { id: Arc::clone(&id), headers: Arc::clone(&headers), content, caller, source };
         let answering = handler(request);
         let outcome = if is_command {
             // In a task of its own, so a caller that hangs up cancels nothing half-way.
@@ -229,11 +234,15 @@ impl Route {
             Ok(Some(response)) => response,
             // The panic itself was logged where it happened.
             Ok(None) => {
-                tracing::error!(request_id = %id, route = self.name, "the handler panicked");
+                let (trace_id, parent_id) = TraceContext::ids(&headers);
+                let route = self.name;
+                tracing::error!(request_id = %id, trace_id, parent_id, route, "the handler panicked");
                 reply::fault()
             }
             Err(_) => {
-                tracing::error!(request_id = %id, route = self.name, "no answer in time");
+                let (trace_id, parent_id) = TraceContext::ids(&headers);
+                let route = self.name;
+                tracing::error!(request_id = %id, trace_id, parent_id, route, "no answer in time");
                 reply::unavailable(Seconds::new(1))
             }
         }
@@ -242,11 +251,12 @@ impl Route {
 
 impl Route {
     /// Logs a request that was refused before its handler ran (ASVS 16.3.3).
-    fn report(&self, reason: &str, request_id: &str, source: Source) {
+    fn report(&self, reason: &str, request_id: &str, headers: &HeaderMap, source: Source) {
+        let (trace_id, parent_id) = TraceContext::ids(headers);
         let source = source.address.map(|address| address.to_string()).unwrap_or_default();
         tracing::info!(
             target: "jeton::audit",
-            event = "request_refused", reason, route = self.name, request_id,
+            event = "request_refused", reason, route = self.name, request_id, trace_id, parent_id,
             client_id = "", user_id = "", session_id = "", source
         );
     }
@@ -353,8 +363,7 @@ async fn read(
     Ok(SecretOctets::new(whole))
 }
 
-/// Reserves capacity. A vector that grows by itself would leave passwords in the memory that it moves from, so this one
-/// is copied and wiped.
+/// Reserves capacity. A vector that grows by itself would leave passwords in its old memory, so it is copied and wiped.
 fn reserve(octets: &mut Zeroizing<Vec<u8>>, more: usize) {
     let needed = octets.len() + more;
     if needed > octets.capacity() {
@@ -405,8 +414,7 @@ mod tests {
         })
     }
 
-    /// ASVS 16.5.4: no input is known to make a handler panic. If one does, its request gets a 500, and the next one is
-    /// served. [S-26]
+    /// ASVS 16.5.4: no input is known to make a handler panic. If one does, only its request gets a 500. [S-26]
     #[tokio::test]
     async fn a_panic_ends_its_own_request_only() {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -420,8 +428,9 @@ mod tests {
                 for status in [200, 500, 200, 500] {
                     let content = Once(Some(b"a=b"));
                     let (headers, id) = (Arc::clone(&headers), Arc::from("id"));
+                    let (source, mut began) = (Source::default(), Instant::now());
                     let answer =
-                        route.answer(&Method::POST, headers, content, id, Source::default()).await;
+                        route.answer(&Method::POST, headers, content, id, source, &mut began).await;
                     assert_eq!(answer.status(), status, "waits: {waits}");
                 }
             }

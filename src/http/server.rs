@@ -1,5 +1,4 @@
-//! The accept loop, with what warp's own server lacks: limits on connections, on the time for heads and handshakes, and
-//! on the time to stop.
+//! The accept loop. Unlike warp's own, it limits connections, the time for heads and handshakes, and the time to stop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,8 +21,7 @@ use super::request_memory;
 use super::slots::Slots;
 use jeton_runtime::supervision::{Health, supervise};
 
-/// The send buffer of each connection in the kernel, in octets. The kernel doubles this number; its own choice would be
-/// megabytes.
+/// Octets of each connection's send buffer in the kernel, which doubles this number and would choose megabytes.
 const KERNEL_SEND_BUFFER: u32 = 64 * 1_024;
 /// How many connections may wait in the kernel, if the system allows as many.
 const BACKLOG: u32 = 4_096;
@@ -63,8 +61,7 @@ pub struct Server {
     pub open_connections: Gauge,
     /// Counts evicted connections.
     pub gave_way: Counter,
-    /// How long to go on serving when the service stops, at most. `None` closes each connection as soon as its requests
-    /// in progress are answered.
+    /// How long to go on serving after the signal to stop, at most. `None` only answers the requests in progress.
     pub drain: Option<Duration>,
 }
 

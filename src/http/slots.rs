@@ -212,7 +212,7 @@ impl Slot {
     }
 
     /// Takes memory for another request from the shared budget. If too little is left, evicts a connection that uses
-    /// the budget.
+    /// it.
     pub(super) fn take_shared_memory(&self, octets: usize) -> bool {
         let taken = self.slots.budget.take(octets);
         if taken {

@@ -104,6 +104,8 @@ reasons! {
     DisabledUser = "disabled_user", InvalidGrant;
     /// The user must use a second factor, which this grant cannot carry.
     SecondFactorRequired = "second_factor_required", InvalidGrant;
+    /// The password is right, and one that must be changed before it can be used.
+    TemporaryPassword = "temporary_password", InvalidGrant;
     /// The account had too many recent failures.
     ThrottledAccount = "throttled_account", InvalidGrant;
     /// The account had so many failures in a row that only known origins are served.

@@ -27,6 +27,7 @@ pub mod session;
 pub mod throttle;
 mod time;
 pub mod token_request;
+pub mod username_pattern;
 
 pub use access_token::AccessTokenClaims;
 pub use client::{Client, ClientSettings};

@@ -1,7 +1,7 @@
 //! How many attempts may fail, and how long the next must wait (RFC 6749 §4.3.2, §10.10; NIST SP 800-63B-4 §3.2.2).
 //! These are pure rules; `service/throttle/` counts.
 //!
-//! A counter forgets one failure every [`FORGET`]. So it is stored as one timestamp: when it will have forgotten all.
+//! A counter forgets one failure every [`FORGET`]. So its main value is a timestamp: when it will have forgotten all.
 
 use crate::{Seconds, Timestamp};
 
@@ -140,7 +140,8 @@ impl FailureCounter {
     }
 
     /// How many failures are not forgotten at this time.
-    fn strikes(&self, at: Timestamp) -> i64 {
+    #[must_use]
+    pub fn strikes(&self, at: Timestamp) -> i64 {
         let left = self.forgotten_at.since(at).get();
         (left + FORGET.get() - 1) / FORGET.get()
     }

@@ -6,5 +6,6 @@
 pub mod availability;
 pub mod caller;
 pub mod clock;
+pub mod process;
 pub mod supervision;
 pub mod system_roots;

@@ -38,8 +38,7 @@ const DRIFT_MAX: i64 = 2_000;
 const PROVEN_AFTER: i64 = 70 * 60_000;
 /// A clock that shows a date so soon after the recorded one is taken for the clock that recorded it.
 const PROVEN_WITHIN: Seconds = Seconds::new(12 * 3_600);
-/// How long an expired row is kept. It is longer than [`PROVEN_WITHIN`], so no clock that counts as proven deletes what
-/// is alive.
+/// How long an expired row is kept: longer than [`PROVEN_WITHIN`], so no proven clock deletes what is alive.
 const GRACE: Seconds = Seconds::new(24 * 3_600);
 const RECORD_EVERY: i64 = 60_000;
 /// `Retry-After` while the clock is off.
@@ -137,8 +136,7 @@ impl State {
         self.ahead(reading).abs() <= OFFSET_MAX
     }
 
-    /// Whether the clock has agreed for so long, or is so near to the recorded date, that what cannot be undone may be
-    /// done by it.
+    /// Whether the clock has agreed for so long, or is so near to the recorded date, that rows may be deleted by it.
     fn is_proven(&self, reading: Reading) -> bool {
         let now = Timestamp(reading.shown.div_euclid(1_000));
         let for_long = self.agreed_since.is_some_and(|at| reading.steady - at >= PROVEN_AFTER);

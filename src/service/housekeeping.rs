@@ -1,5 +1,4 @@
-//! Adds, changes or deletes many rows, in batches with pauses between them: a login or refresh never waits for more
-//! than one batch.
+//! Changes many rows in batches with pauses between them: a login or refresh never waits for more than one batch.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +7,9 @@ use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
 use jeton_store::import::{ImportUsers, Staging};
 use jeton_store::operator_acts::{DeleteOldActs, KEPT_FOR};
-use jeton_store::sessions::{DeleteExpiredSessions, EndSessionsOfClient, EndSessionsOfUser};
+use jeton_store::sessions::{
+    DeleteExpiredSessions, EndAnySessions, EndSessionsOfClient, EndSessionsOfUser,
+};
 use jeton_store::throttle::DeleteExpiredCounters;
 use jeton_store::users::DrawDecoyNumbers;
 use jeton_store::{Store, StoreError, UseCase};
@@ -21,8 +22,8 @@ const TRIES: u32 = 5;
 pub enum Pace {
     /// The service, whose logins and refreshes wait in the same queue.
     Service,
-    /// A command beside a service. On SQLite a process that waits for another polls, at least every 0.1 s: it could
-    /// miss a shorter pause.
+    /// A command beside a service. On SQLite other processes poll, at least every 0.1 s, and could miss a shorter
+    /// pause.
     OtherProcess,
 }
 
@@ -122,13 +123,28 @@ pub async fn draw_decoy_numbers(store: &Store) -> Result<u64, StoreError> {
     in_batches(store, Pace::Service, CHANGES, batch, |_| {}).await
 }
 
-/// Ends all sessions of a client, and returns how many. The client must be disabled, so that it opens no new ones.
+/// Ends all sessions of a client. Those that are opened meanwhile are among them, unless it is disabled. `progress` is told
+/// the count so far.
 ///
 /// # Errors
-/// [`StoreError`]; sessions that were ended stay ended.
-pub async fn end_sessions_of_client(store: &Store, id: &ClientId) -> Result<u64, StoreError> {
+/// [`StoreError`]; what was ended before stays ended.
+pub async fn end_sessions_of_client(
+    store: &Store,
+    id: &ClientId,
+    progress: impl FnMut(u64),
+) -> Result<u64, StoreError> {
     let batch = |limit| Ok(EndSessionsOfClient { client_id: id.clone(), limit });
-    in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, progress).await
+}
+
+/// Ends all sessions, and returns how many there were. Sessions that are opened meanwhile are among them. `progress` is
+/// told the count so far.
+///
+/// # Errors
+/// [`StoreError`]; what was ended before stays ended.
+pub async fn end_all_sessions(store: &Store, progress: impl FnMut(u64)) -> Result<u64, StoreError> {
+    let batch = |limit| Ok(EndAnySessions { limit });
+    in_batches(store, Pace::OtherProcess, CHANGES, batch, progress).await
 }
 
 /// Ends sessions of a user, or those through one client, but leaves `but` of them, whichever these are. Returns how
@@ -193,8 +209,7 @@ async fn in_batches<U: UseCase<Outcome = u64> + Clone>(
     }
 }
 
-/// Runs a batch, and again if the database was too busy. Although an attempt that failed may have been committed,
-/// running it twice does no harm.
+/// Runs a batch, and again if the database was too busy. Running it twice does no harm.
 async fn perform<U: UseCase + Clone>(
     store: &Store,
     pace: Pace,

@@ -9,6 +9,7 @@ pub mod incident;
 pub mod introspection;
 pub mod keys;
 pub mod metadata;
+pub mod present_password;
 pub mod readiness;
 pub mod replicas;
 pub mod revocation;

@@ -64,7 +64,7 @@ impl Discovery {
 }
 
 async fn write_metadata(store: &Store, issuer: &Issuer) -> Result<Arc<Document>, StoreError> {
-    let clients = store.perform(ListClients).await?;
+    let clients = store.perform(ListClients::default()).await?;
     let enabled = clients.iter().filter(|client| client.disabled_at.is_none());
     let scopes =
         enabled.fold(Scope::default(), |all, client| all.union(&client.client.settings.scope));

@@ -116,8 +116,7 @@ pub struct Publication {
     pub key_rotation: Seconds,
 }
 
-/// The extremes of the replicas that run, or ran so recently that their key sets may still be cached; `None` if there
-/// are none.
+/// The extremes of the replicas whose key sets may still be cached, running or not; `None` if there are none.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.

@@ -1,5 +1,4 @@
-//! Token revocation (RFC 7009). Revoking an access token or a refresh token ends its session, and with it all tokens of
-//! the session (§2.1).
+//! Token revocation (RFC 7009). Revoking any token of a session ends the session with all its tokens (§2.1).
 
 use std::sync::Arc;
 

@@ -19,7 +19,9 @@ pub struct StoredClient {
     pub created_at: Timestamp,
     /// Since when it is disabled.
     pub disabled_at: Option<Timestamp>,
-    /// Its secrets, including expired ones.
+    /// When it was last used, to within an hour: when it proved who it is, or, if it is public, was named.
+    pub last_used_at: Option<Timestamp>,
+    /// Its secrets, expired ones too.
     pub secrets: Vec<StoredSecret>,
 }
 
@@ -50,6 +52,7 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
                 secrets: Vec::new(),
                 created_at: row.get("created_at")?,
                 disabled_at: row.get("disabled_at")?,
+                last_used_at: row.get("client_last_used_at")?,
             });
         }
         let (Some(last), Some(number)) = (clients.last_mut(), row.get("secret_number")?) else {
@@ -100,16 +103,19 @@ impl LookUp for FindClient {
     }
 }
 
-/// Lists all clients.
-#[derive(Debug)]
-pub struct ListClients;
+/// Lists clients.
+#[derive(Debug, Default)]
+pub struct ListClients {
+    /// Only those that were added by then, and of which nothing tells that they were used since.
+    pub unused_since: Option<Timestamp>,
+}
 
 impl UseCase for ListClients {
     type Outcome = Vec<StoredClient>;
     const ACCESS: Access = Access::Read;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<StoredClient>, StoreError> {
-        read_clients(&tx.query(&sql::LIST_CLIENTS, &[]).await?)
+        read_clients(&tx.query(&sql::LIST_CLIENTS, &[self.unused_since.into()]).await?)
     }
 }
 
@@ -315,7 +321,28 @@ impl UseCase for RemoveClientSecret {
     }
 }
 
-/// Records that a secret was used.
+/// Notes that a client was used.
+#[derive(Debug)]
+pub struct RecordClientUse {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// The present moment.
+    pub now: Timestamp,
+    /// A use that was noted since this moment is noted exactly enough.
+    pub since: Timestamp,
+}
+
+impl UseCase for RecordClientUse {
+    type Outcome = ();
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        let values = [(&self.id).into(), self.now.into(), self.since.into()];
+        tx.execute(&sql::RECORD_CLIENT_USE, &values).await.map(drop)
+    }
+}
+
+/// Notes that a secret was used.
 #[derive(Debug)]
 pub struct RecordSecretUse {
     /// The `client_id`.

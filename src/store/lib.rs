@@ -136,8 +136,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Finds rows by their keys, which are texts. On PostgreSQL this takes one statement, on SQLite one for each
-    /// [`WIDTH`] keys.
+    /// Finds rows by keys, which are texts: on PostgreSQL in one statement, on SQLite in one for each [`WIDTH`] keys.
     async fn look_up(
         &mut self,
         statement: &LookUpStatement,
@@ -185,8 +184,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Runs a statement without parameters and without a time limit. PostgreSQL is asked to cancel it when `stop`
-    /// becomes true.
+    /// Runs a statement without parameters or time limit. PostgreSQL is asked to cancel it when `stop` becomes true.
     async fn run_until(&mut self, stop: &Stop, statement: &Statement) -> Result<(), StoreError> {
         self.statements.inc();
         match &mut self.connection {
@@ -369,8 +367,7 @@ impl Store {
         matches!(self.engine, Engine::Postgres(_))
     }
 
-    /// Reads the clock of the database server, in milliseconds since the Unix epoch. `None` on SQLite, which has no
-    /// server.
+    /// Reads the database server's clock, in milliseconds since the Unix epoch. `None` on SQLite, which has no server.
     ///
     /// # Errors
     /// [`StoreError`] if it does not answer.

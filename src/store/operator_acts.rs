@@ -99,6 +99,8 @@ deeds! {
     UsersImported = "users_imported",
     /// Scope, roles or the second factor of a user were changed.
     UserChanged = "user_changed",
+    /// A user was given another name.
+    UserRenamed = "user_renamed",
     /// A user was given another password.
     PasswordChanged = "password_changed",
     /// A user was disabled.

@@ -80,8 +80,7 @@ pub(super) struct Location {
     pub(super) prepares: bool,
 }
 
-/// Parses a URL. Without `sslmode`, a server on another machine must prove its identity, and one on this machine need
-/// not.
+/// Parses a URL. Without `sslmode`, a server on another machine must prove its identity; one on this machine need not.
 pub(super) fn read_url(url: &str) -> Result<Location, UrlError> {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (mut protection, mut root_certificate, mut prepares) = (None, None, false);

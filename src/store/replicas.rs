@@ -23,10 +23,11 @@ pub struct ReplicaSettings {
     pub key_rotation: Seconds,
 }
 
-/// A replica as stored.
-#[derive(Clone, Debug)]
+/// A replica as stored. Serialised, it is what the command line prints.
+#[derive(Clone, Debug, Serialize)]
 pub struct StoredReplica {
-    /// Its name, drawn at each start.
+    /// Its name, random at each start.
+    #[serde(rename = "replica_id")]
     pub id: String,
     /// Its settings.
     pub settings: ReplicaSettings,
@@ -127,8 +128,7 @@ impl UseCase for ListReplicas {
     }
 }
 
-/// Deletes replicas that were last seen before this moment, and returns how many. One that still runs records itself
-/// again.
+/// Deletes replicas last seen before this moment, and returns how many. One that still runs records itself again.
 #[derive(Debug)]
 pub struct ForgetReplicas {
     /// When a replica must have been seen to stay.

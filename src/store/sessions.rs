@@ -96,8 +96,7 @@ impl UseCase for OpenSession {
     }
 }
 
-/// A stored session, whose user may log in with a password and whose client is neither disabled nor deleted. It may
-/// have expired.
+/// A stored session, perhaps expired, of a user who may log in and a client that is neither disabled nor deleted.
 #[derive(Clone, Debug)]
 pub struct StoredSession {
     /// `sid`.
@@ -181,8 +180,7 @@ impl LookUp for FindSession {
     }
 }
 
-/// Ends a session whose refresh token was reused. `false`, and nothing changed, if it was refreshed or ended since it
-/// was read.
+/// Ends a session whose refresh token was reused; `false`, and no change, if it changed since it was read.
 #[derive(Debug)]
 pub struct EndReusedSession {
     /// The session.
@@ -224,8 +222,7 @@ impl UseCase for EndSession {
     }
 }
 
-/// Ends some sessions of a user, or of those through one client, but leaves some, whichever these are. Returns how many
-/// it ended.
+/// Ends some sessions of a user, perhaps only through one client. Leaves others, whichever. Returns how many it ended.
 #[derive(Clone, Debug)]
 pub struct EndSessionsOfUser {
     /// The user.
@@ -271,7 +268,42 @@ impl UseCase for EndAllSessions {
     }
 }
 
-/// Ends some sessions of a client, and returns how many.
+/// Ends so many sessions, whosever these are, and returns how many there were to end.
+#[derive(Clone, Debug)]
+pub struct EndAnySessions {
+    /// The most rows that one call changes.
+    pub limit: i64,
+}
+
+impl UseCase for EndAnySessions {
+    type Outcome = u64;
+    const ACCESS: Access = Access::Write;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+        let ended = tx.execute(&sql::END_ANY_SESSIONS, &[self.limit.into()]).await?;
+        tx.record(Act::new(Deed::SessionsEnded).slice(ended)).await?;
+        Ok(ended)
+    }
+}
+
+/// Counts the sessions of a client, or all; those that have expired count too, as long as they have rows.
+#[derive(Debug)]
+pub struct CountSessions {
+    /// Only the sessions through this client; `None` for all.
+    pub client_id: Option<ClientId>,
+}
+
+impl UseCase for CountSessions {
+    type Outcome = i64;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        let rows = tx.query(&sql::COUNT_SESSIONS, &[self.client_id.as_ref().into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.get("sessions"))
+    }
+}
+
+/// Ends so many of the sessions of a client, and returns how many there were to end.
 #[derive(Clone, Debug)]
 pub struct EndSessionsOfClient {
     /// The client.

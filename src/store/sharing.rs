@@ -94,7 +94,7 @@ impl<S: Shareable> Shared<S> {
         }
     }
 
-    /// Begins a statement unless enough are running. It outlives the request that began it, because others may wait for
+    /// Begins a statement unless enough are running. It outlives the request that began it, since others may wait for
     /// it.
     fn begin(&self, postgres: &Postgres) {
         if let Ok(permit) = Arc::clone(&self.statements).try_acquire_owned() {

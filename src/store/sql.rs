@@ -141,6 +141,7 @@ statements! {
         CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
+        COUNT_SESSIONS = "count_sessions";
         CREATE_MIGRATION_TABLE = "create_migration_table";
         CREATE_STAGING = "create_staging";
         DELETE_CLIENT = "delete_client";
@@ -155,6 +156,7 @@ statements! {
         ENABLE_CLIENT = "enable_client";
         ENABLE_USER = "enable_user";
         END_ALL_SESSIONS = "end_all_sessions";
+        END_ANY_SESSIONS = "end_any_sessions";
         END_FURTHER_SESSIONS_OF_USER = "end_further_sessions_of_user";
         END_REUSED_SESSION = "end_reused_session";
         END_SESSION = "end_session";
@@ -164,6 +166,7 @@ statements! {
         FIND_COUNTER = "find_counter";
         FIND_COUNTERS = "find_counters";
         FIND_INDEX = "find_index";
+        FIND_MIGRATION = "find_migration";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
         FIND_READ_ONLY = "find_read_only";
@@ -194,10 +197,12 @@ statements! {
         LIST_STAGED_USERS = "list_staged_users";
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_DECOY_NUMBER = "list_users_without_decoy_number";
+        LIST_WAITING_COUNTERS = "list_waiting_counters";
         LOCK_CLIENTS = "postgres/lock_clients";
         LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
+        RECORD_CLIENT_USE = "record_client_use";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
         RECORD_CLOCK = "record_clock";
         RECORD_LOGIN = "record_login";
@@ -207,6 +212,7 @@ statements! {
         REFRESH_SESSION = "refresh_session";
         REFRESH_SESSIONS = "postgres/refresh_sessions";
         RELEASE_MIGRATION_GUARD = "release_migration_guard";
+        RENAME_USER = "rename_user";
         RENEW_MIGRATION_GUARD = "renew_migration_guard";
         REPLACE_COUNTER = "replace_counter";
         REPLACE_STAGED_HASH = "replace_staged_hash";
@@ -215,6 +221,7 @@ statements! {
         SET_DECOY_NUMBER = "set_decoy_number";
         STAGE_USER = "stage_user";
         STOP_REPLICA = "stop_replica";
+        TAKE_FAILURE_BACK = "take_failure_back";
         TAKE_MIGRATION_GUARD = "take_migration_guard";
         UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";

@@ -4,7 +4,7 @@ use super::operator_acts::{Act, Deed};
 use super::users::User;
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use jeton_oauth::throttle::{CounterName, FORGET, FailureCounter};
+use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, FailureCounter, WAIT_MAX};
 use jeton_oauth::{Invalid, Seconds, Timestamp};
 
 impl From<CounterName> for Value {
@@ -103,7 +103,23 @@ impl UseCase for CountFailures {
     }
 }
 
-/// A compare and set of one counter.
+/// Takes back failures that were counted before they could have happened.
+#[derive(Debug)]
+pub struct TakeFailuresBack(pub Vec<CounterName>);
+
+impl UseCase for TakeFailuresBack {
+    type Outcome = ();
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        for counter in &self.0 {
+            tx.execute(&sql::TAKE_FAILURE_BACK, &[(*counter).into(), FORGET.get().into()]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A counter that is to be another, if it still is as it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Replacement {
     /// The counter.
@@ -218,7 +234,33 @@ impl UseCase for ListCountersOfAccount {
     }
 }
 
-/// Forgets all failures of an account, but not its known origins. Returns how many counters changed.
+/// Lists the counters by which a login of an account may be refused at a moment: the name of each, that of the account
+/// if it counts the account at one origin, and what it has counted.
+#[derive(Debug)]
+pub struct ListWaitingCounters {
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+impl UseCase for ListWaitingCounters {
+    type Outcome = Vec<(CounterName, Option<CounterName>, FailureCounter)>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        let remembered = Seconds::new((Counted::Account.free() - 1) * FORGET.get());
+        let waits_since = self.now.0.saturating_sub(WAIT_MAX.get());
+        let values = [FAILURES_MAX.into(), self.now.after(remembered).into(), waits_since.into()];
+        let rows = tx.query(&sql::LIST_WAITING_COUNTERS, &values).await?;
+        let read = |row: &Row| {
+            let (name, counter) = read_counter(row)?;
+            Ok((name, row.get("account")?, counter))
+        };
+        rows.iter().map(read).collect()
+    }
+}
+
+/// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
+/// concerned.
 #[derive(Debug)]
 pub struct UnlockAccount {
     /// The counter of the account.

@@ -6,6 +6,7 @@ use super::operator_acts::{Act, Deed, differing};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
+use jeton_oauth::username_pattern::UsernamePattern;
 use jeton_oauth::{Scope, Secret, Timestamp, UserId};
 
 /// A user as stored. Serialised, it is what the command line prints.
@@ -31,6 +32,8 @@ pub struct User {
     pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor, which the password grant cannot carry.
     pub mfa_required_at: Option<Timestamp>,
+    /// Since when the password is one that the user must change before the next login.
+    pub password_temporary_at: Option<Timestamp>,
     /// When the user last logged in.
     pub last_login_at: Option<Timestamp>,
 }
@@ -48,6 +51,7 @@ impl User {
             created_at: row.get("created_at")?,
             disabled_at: row.get("disabled_at")?,
             mfa_required_at: row.get("mfa_required_at")?,
+            password_temporary_at: row.get("password_temporary_at")?,
             last_login_at: row.get("last_login_at")?,
         })
     }
@@ -126,7 +130,24 @@ impl UseCase for FindUser {
     }
 }
 
-/// Finds a user by name, or else a decoy.
+/// Finds a user by `sub`.
+#[derive(Debug)]
+pub struct FindUserById {
+    /// The `sub`.
+    pub id: UserId,
+}
+
+impl UseCase for FindUserById {
+    type Outcome = Option<User>;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<User>, StoreError> {
+        let rows = tx.look_up(&sql::FIND_USERS_BY_ID, vec![(&self.id).into()]).await?;
+        rows.first().map(User::read).transpose()
+    }
+}
+
+/// Finds a user by name, or what the password of another is compared with.
 #[derive(Debug)]
 pub struct FindUserOrOther {
     /// `None` if no user can have the name.
@@ -184,12 +205,55 @@ impl UseCase for DrawDecoyNumbers {
     }
 }
 
-/// Lists users by name.
+/// Which users are listed: those of whom all of this holds.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// Only those who are disabled.
+    pub disabled: bool,
+    /// Only those who may have this role: the roles of a user tell whether it is so.
+    pub role: Option<String>,
+    /// Only those who were added by then, and have neither logged in nor refreshed a session since. Of sessions that
+    /// have ended only the login counts.
+    pub inactive_since: Option<Timestamp>,
+    /// Only those with such a name.
+    pub name: Option<UsernamePattern>,
+}
+
+impl UserFilter {
+    /// The pattern of `LIKE` for names.
+    fn name_like(&self) -> Value {
+        let parts = |name: &UsernamePattern| {
+            let parts = name.parts().iter().map(|part| literally(part));
+            parts.collect::<Vec<_>>().join("%")
+        };
+        Value::Text(self.name.as_ref().map_or_else(|| "%".to_owned(), parts))
+    }
+
+    /// The pattern of `LIKE` for the JSON of roles.
+    fn roles_like(&self) -> Value {
+        let within = |role: &String| {
+            let json = serde_json::to_string(role).expect("strings are JSON");
+            format!("%{}%", literally(&json))
+        };
+        Value::Text(self.role.as_ref().map_or_else(|| "%".to_owned(), within))
+    }
+}
+
+/// What finds a text literally in a pattern of `LIKE … ESCAPE '\'`.
+fn literally(text: &str) -> String {
+    ['\\', '%', '_']
+        .iter()
+        .fold(text.to_owned(), |text, sign| text.replace(*sign, &format!("\\{sign}")))
+}
+
+/// Lists users by name, after a name and at most so many.
 #[derive(Debug)]
 pub struct ListUsers {
+    /// Which users.
+    pub filter: UserFilter,
     /// The name after which the page begins; `None` for the first page.
     pub after: Option<Username>,
-    /// The most users to return.
+    /// The most users of one page.
     pub limit: i64,
 }
 
@@ -199,7 +263,15 @@ impl UseCase for ListUsers {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<User>, StoreError> {
         let after = self.after.as_ref().map_or("", Username::as_str);
-        let rows = tx.query(&sql::LIST_USERS, &[after.into(), self.limit.into()]).await?;
+        let values = [
+            after.into(),
+            self.limit.into(),
+            self.filter.name_like(),
+            self.filter.roles_like(),
+            i64::from(self.filter.disabled).into(),
+            self.filter.inactive_since.into(),
+        ];
+        let rows = tx.query(&sql::LIST_USERS, &values).await?;
         rows.iter().map(User::read).collect()
     }
 }
@@ -250,14 +322,19 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     }
 }
 
-/// Sets a password and ends the user's sessions (RFC 9700 §4.14.2), of which there should be few. `false` if there is
-/// no such user.
+/// Sets another password and ends the user's sessions (RFC 9700 §4.14.2), of which there should be few; `false` if there
+/// is no such user, or not any more with the hash that was verified.
 #[derive(Debug)]
 pub struct ChangePassword {
     /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
     pub password_hash: Secret,
+    /// The stored hash that the present password matched: nothing is changed if it is another by now. `None` if nobody
+    /// asked for the present password.
+    pub verified_hash: Option<Secret>,
+    /// Whether the user must change it before the next login.
+    pub temporary: bool,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -267,8 +344,13 @@ impl UseCase for ChangePassword {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        let values =
-            [self.username.as_str().into(), self.password_hash.expose().into(), self.now.into()];
+        let values = [
+            self.username.as_str().into(),
+            self.password_hash.expose().into(),
+            self.now.into(),
+            self.temporary.then_some(self.now).into(),
+            self.verified_hash.as_ref().map(Secret::expose).into(),
+        ];
         let rows = tx.query(&sql::UPDATE_USER_PASSWORD, &values).await?;
         let Some(id) = end_sessions(tx, &rows).await? else { return Ok(false) };
         let act = Act::new(Deed::PasswordChanged).on_user(&self.username, &id);
@@ -277,8 +359,50 @@ impl UseCase for ChangePassword {
     }
 }
 
-/// Disables or enables a user. While the user is disabled all sessions are dead; the caller ends them. `false` if
-/// nothing changed, and `None` if there is no such user.
+/// What came of giving a user another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// The user has it. Sessions and `sub` are as they were.
+    Done,
+    /// Another user has it: nothing was changed.
+    Taken,
+    /// There is no such user.
+    Unknown,
+}
+
+/// Gives a user another name.
+#[derive(Debug)]
+pub struct RenameUser {
+    /// The mapped name that the user has.
+    pub username: Username,
+    /// The mapped name that the user gets.
+    pub new_name: Username,
+}
+
+impl UseCase for RenameUser {
+    type Outcome = Renamed;
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Renamed, StoreError> {
+        let names = [self.username.as_str().into(), self.new_name.as_str().into()];
+        if tx.execute(&sql::RENAME_USER, &names).await? == 1 {
+            let name = self.new_name.as_str().into();
+            let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
+            if let Some(user) = users.first() {
+                // Under the old name; under the new one it is found by the `sub`.
+                let id = user.get("user_id")?;
+                let act = Act::new(Deed::UserRenamed).on_user(&self.username, &id);
+                tx.record(act.changing(["username"])).await?;
+            }
+            return Ok(Renamed::Done);
+        }
+        let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![self.username.as_str().into()]);
+        Ok(if users.await?.is_empty() { Renamed::Unknown } else { Renamed::Taken })
+    }
+}
+
+/// Disables or enables a user. While the user is disabled all sessions are dead; the caller ends them for good. `false`
+/// if it was so already, and `None` if there is no such user.
 #[derive(Debug)]
 pub struct SetUserDisabled {
     /// The prepared name.

@@ -4,8 +4,7 @@
 use super::{Access, Store, StoreError, Tx, UseCase, sql};
 
 impl Store {
-    /// Writes a row, deletes it and commits, to prove that a login could be stored. `name` distinguishes this check
-    /// from others at the same time.
+    /// Writes a row, deletes it and commits, to prove that a login could be stored. Concurrent checks need other names.
     ///
     /// # Errors
     /// [`StoreError`], which says why no write is possible.

@@ -14,7 +14,7 @@ A_DAY = datetime.timedelta(days=1)
 class Certificate:
     """Files: the authority's certificate, the certificate for 127.0.0.1 and localhost, and its key."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, hours=24):
         self.authority = folder / "authority.pem"
         self.chain = folder / "chain.pem"
         self.key = folder / "key.pem"
@@ -22,7 +22,9 @@ class Certificate:
         authority = signed("authority", signer, signer, "authority", AUTHORITY)
         names = [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
         names = x509.SubjectAlternativeName(names)
-        certificate = signed(HOST, key, signer, "authority", [*SERVER, (names, False)])
+        certificate = signed(
+            HOST, key, signer, "authority", [*SERVER, (names, False)], hours
+        )
         self.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
         self.chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         self.key.write_bytes(
@@ -55,7 +57,7 @@ SERVER = [
 ]
 
 
-def signed(subject, key, signer, issuer, extensions):
+def signed(subject, key, signer, issuer, extensions, hours=24):
     now = datetime.datetime.now(datetime.timezone.utc)
     builder = (
         x509.CertificateBuilder()
@@ -64,7 +66,7 @@ def signed(subject, key, signer, issuer, extensions):
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - A_DAY)
-        .not_valid_after(now + A_DAY)
+        .not_valid_after(now + datetime.timedelta(hours=hours))
     )
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     of_signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())

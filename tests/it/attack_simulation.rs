@@ -17,7 +17,7 @@ use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::Keys;
 use jeton_service::keys::key_store::KeyStore;
 use jeton_service::throttle::origin::{Origin, Source};
-use jeton_service::throttle::{Account, Throttle};
+use jeton_service::throttle::{Account, AccountOf, Throttle};
 use jeton_store::migration::{self, Run};
 use jeton_store::{DatabaseLocation, Store};
 
@@ -109,7 +109,8 @@ impl World {
         let client = Client { id, settings };
         let from = Some(from);
         let source = Source { address: from, end_user: from, untold: None };
-        let account = Account { name, password_changed_at: Timestamp::default() };
+        let account =
+            Account { of: AccountOf::Name(name), password_changed_at: Timestamp::default() };
         let origin = Origin::new(&client, source);
         let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.caller()).await else {
             return Outcome::Refused;

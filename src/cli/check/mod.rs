@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use rustix::fs::{Access, access};
 
 use super::serve::{Plan, bind, check_default_client, key_store, require_rights};
-use super::{Failure, healthcheck, in_database, output, unknown_variables};
+use super::{Failure, healthcheck, in_database, listing, output, unknown_variables};
 use crate::config::{ByteSize, ServeSettings};
 use jeton_crypto::random;
 use jeton_crypto::sealing::MasterKeys;
@@ -56,7 +56,7 @@ impl Findings {
 pub(super) async fn run(settings: ServeSettings, matches: &ArgMatches) -> Result<(), Failure> {
     let planned = Plan::make(&settings);
     let rows = settings::effective(&settings, planned.as_ref().ok(), matches);
-    output::table(["SETTING", "VALUE", "FROM"], &rows);
+    listing::table(["SETTING", "VALUE", "FROM"], &rows);
     output::line("");
 
     let mut findings = Findings::default();

@@ -58,6 +58,7 @@ pub(super) fn effective(
             (_, None) => derived(id, settings, plan).unwrap_or_else(|| "(none)".to_owned()),
         };
         let source = match matches.value_source(id) {
+            _ if id == "database" && settings.database.file.is_some() => "--database-file",
             Some(ValueSource::CommandLine) => "command line",
             Some(ValueSource::EnvVariable) => "environment",
             _ => "default",

@@ -24,8 +24,7 @@ use crate::config::{LogFilter, LogFormat, LogSettings};
 use jeton_runtime::supervision::{Health, supervise_thread};
 use queue::{Kept, Kind, Lines, LinesDropped, Lost, Queue, Writer};
 
-/// The driver of PostgreSQL. Below this level it logs parameters of statements: password hashes, and names that may be
-/// mistyped passwords.
+/// The driver of PostgreSQL. Below this level it logs parameters: password hashes, and names that may be passwords.
 const CAPPED: (&str, Level) = ("tokio_postgres", Level::INFO);
 
 /// How long the end of the process waits until the last lines are written.

@@ -1,7 +1,6 @@
 //! The queue of lines to be written, and its writer.
 //!
-//! A write to standard error waits for whoever reads it, so only the writer's thread writes. Lines that find the queue
-//! full are dropped and counted.
+//! Writing to standard error may wait, so one thread does it. When the queue is full, lines are dropped and counted.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};

@@ -24,7 +24,7 @@ struct Kept {
     path: PathBuf,
 }
 
-/// Checks the master keys, the database and the key of the certificate. Groups of this process are trusted: in
+/// Checks the master keys, the database, the file with its URL and the key of the certificate. Groups of this process are trusted: in
 /// Kubernetes that is `fsGroup`. Returns warnings for the log.
 ///
 /// # Errors
@@ -42,6 +42,11 @@ pub(super) fn look(settings: &ServeSettings) -> Result<Vec<String>, Failure> {
         let database = Kept::new("the database", "--database", file);
         warnings.extend(database.replaceable_by(OTHERS_WRITE));
         warnings.extend(database.warnings());
+    }
+    if let Some(file) = &settings.database.file {
+        let url = Kept::new("the URL of the database", "--database-file", file);
+        warnings.extend(url.replaceable_by(OTHERS_WRITE));
+        warnings.extend(url.warnings());
     }
     if let Some(file) = &settings.tls_key {
         let key = Kept::new("the key of the certificate", "--tls-key", file);

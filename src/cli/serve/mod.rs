@@ -1,6 +1,7 @@
 //! `jeton serve`, and the only place that puts the parts together.
 
 mod exposure;
+mod notify;
 mod parts;
 mod plan;
 mod upkeep;
@@ -172,8 +173,7 @@ impl Service {
         started.ok_or_else(|| Failure::failed("nobody told it to stop".to_owned()))
     }
 
-    /// The same. Returns `None` if the process is told to stop while the tables are brought up to date, which may take
-    /// long.
+    /// The same. `None` if the process is told to stop while the tables are brought up to date, which may take long.
     async fn start_unless(
         stop: Stop,
         settings: ServeSettings,
@@ -328,15 +328,19 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
     for name in unknown_variables() {
         tracing::warn!("the environment variable {name:?} is no setting");
     }
+    notify::starting();
     let Some(service) = Service::start_unless(stop.clone(), settings, Clock::System).await? else {
         tracing::info!(
             "stopped while the tables were brought up to date: the next start goes on there"
         );
         return Ok(());
     };
+    notify::serving(&service.issuer);
     let hung_up = async {
         while hangups.recv().await.is_some() {
+            notify::reloading();
             service.reload().await;
+            notify::serving(&service.issuer);
         }
     };
     tokio::select! {
@@ -344,6 +348,7 @@ pub(super) async fn run(settings: ServeSettings) -> Result<(), Failure> {
         () = hung_up => {}
     }
     tracing::info!("stopping");
+    notify::stopping();
     service.stop().await;
     tracing::info!("stopped");
     Ok(())

@@ -128,8 +128,7 @@ impl Upkeep {
         }
     }
 
-    /// Deletes expired sessions and counters, unless the clock is not proven, and gives decoy numbers to users without
-    /// one.
+    /// Deletes expired sessions and counters if the clock is proven. Gives decoy numbers to users without one.
     pub(super) async fn clean(&self) {
         if let Some(before) = self.clock.deletable_before() {
             self.delete(before).await;

@@ -7,7 +7,7 @@ use jeton_store::Store;
 use jeton_store::users::{ChangePassword, SetUserDisabled, User};
 
 /// How many sessions may end in one transaction, which others wait for.
-const SESSIONS_AT_ONCE: i64 = 500;
+pub(super) const SESSIONS_AT_ONCE: i64 = 500;
 
 /// Disables a user and ends all sessions, or enables the user; whether that changed anything.
 pub(super) async fn set_user_disabled(
@@ -39,9 +39,10 @@ pub(super) async fn set_user_password(
     ended.map_err(|error| {
         Failure::from(error).reworded(|text| format!("{text}. The password was not changed"))
     })?;
-    Ok(store
-        .perform(ChangePassword { username: user.username.clone(), password_hash, now })
-        .await?)
+    let username = user.username.clone();
+    let change =
+        ChangePassword { username, password_hash, verified_hash: None, temporary: false, now };
+    Ok(store.perform(change).await?)
 }
 
 /// Whether the sessions of a user are dead, whatever their dates say. Should the end of them have been interrupted,

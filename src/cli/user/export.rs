@@ -1,12 +1,14 @@
 //! `jeton user export`: all users, as `jeton user import` takes them.
 
+use std::ops::ControlFlow;
+
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::columns::Field;
 use super::spreadsheet::{hides_formula, to_cell};
 use super::{Common, Failure, for_each, open_existing_store, output};
-use jeton_store::users::User;
+use jeton_store::users::{User, UserFilter};
 
 /// What `jeton user export` takes.
 #[derive(Args, Debug)]
@@ -43,15 +45,16 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
     let print = |user: User| {
         if !is_csv {
             output::json_line(&as_json(&user, &fields));
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
         output::exact_line(&as_csv(&user, &fields)?).map_err(|_| {
             let problem = "has control or invisible characters, which CSV would leave as they are: use \
                            --format jsonl";
             Failure::failed(format!("the user {} {problem}", user.username))
-        })
+        })?;
+        Ok(ControlFlow::Continue(()))
     };
-    for_each(&store, print).await
+    for_each(&store, UserFilter::default(), None, print).await
 }
 
 fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {

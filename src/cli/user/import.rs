@@ -17,7 +17,7 @@ use super::record::{Kind, Problem, read_user};
 use super::skipped::Skipped;
 use super::wrap::wrap_weak;
 use super::{Common, Failure, open_store, open_store_if_made, output};
-use crate::cli::machine;
+use crate::cli::{listing, machine};
 use crate::config::HashingSettings;
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
@@ -377,11 +377,11 @@ impl Report {
             return output::json(self);
         }
         let rows = self.formats.iter().map(|(format, users)| [format.clone(), users.to_string()]);
-        output::table(["FORMAT", "USERS"], &rows.collect::<Vec<_>>());
+        listing::table(["FORMAT", "USERS"], &rows.collect::<Vec<_>>());
         output::line("");
         if !self.kinds.is_empty() {
             let rows = self.kinds.iter().map(|(kind, lines)| [kind.to_string(), lines.to_string()]);
-            output::table(["PROBLEM", "LINES"], &rows.collect::<Vec<_>>());
+            listing::table(["PROBLEM", "LINES"], &rows.collect::<Vec<_>>());
             output::line("");
         }
         if refused {

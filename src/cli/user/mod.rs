@@ -7,15 +7,23 @@ mod export;
 mod import;
 mod json;
 pub mod lines;
+mod list;
 mod other_files;
+mod passwd;
 pub mod record;
+mod rename;
 mod set;
+mod show;
 mod skipped;
 mod spreadsheet;
 mod stats;
 mod wrap;
 
-use account::{end_dead_sessions, is_barred, set_user_disabled, set_user_password};
+use std::ops::ControlFlow;
+
+use account::{
+    SESSIONS_AT_ONCE, end_dead_sessions, is_barred, set_user_disabled, set_user_password,
+};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -30,7 +38,7 @@ use jeton_runtime::clock::Clock;
 use jeton_service::throttle::administration::{self, AccountThrottle};
 use jeton_store::Store;
 use jeton_store::users::{
-    AddUser, DeleteUser, FindUser, ListUsers, SetUserDisabled, User,
+    AddUser, DeleteUser, FindUser, ListUsers, SetUserDisabled, User, UserFilter,
 };
 
 /// How many users are read at a time.
@@ -91,13 +99,7 @@ pub(super) enum Command {
         mfa_required: bool,
     },
     /// List users, or count them by the formats of their password hashes
-    List {
-        /// How many users have hashes of each format and cost, and when one of them last logged in
-        #[arg(long)]
-        stats: bool,
-        #[command(flatten)]
-        common: Common,
-    },
+    List(Box<list::List>),
     /// Add users from a file with the password hashes that they have: of bcrypt, passlib, Django,
     /// Werkzeug, Argon2 or scrypt
     Import(Box<import::Import>),
@@ -106,12 +108,7 @@ pub(super) enum Command {
     /// Print all users, as import takes them
     Export(export::Export),
     /// Show one user, and how failed logins hold the account back
-    Show {
-        #[command(flatten)]
-        named: Named,
-        #[command(flatten)]
-        master: MasterKeySettings,
-    },
+    Show(show::Show),
     /// Forget a user's failed logins, so that the account is not held back any more
     Unlock {
         #[command(flatten)]
@@ -121,13 +118,10 @@ pub(super) enum Command {
     },
     /// Change what a user may have
     Set(set::Set),
+    /// Give a user another name; sessions and `sub` stay
+    Rename(rename::Rename),
     /// Set another password, which ends all sessions of the user
-    Passwd {
-        #[command(flatten)]
-        named: Named,
-        #[command(flatten)]
-        password: NewPassword,
-    },
+    Passwd(Box<passwd::Passwd>),
     /// Refuse a user from now on, and end all sessions
     Disable(Named),
     /// Accept a disabled user again
@@ -179,12 +173,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             };
             add(&store, user, named.common.json).await
         }
-        Command::List { stats: false, common } => list(&common).await,
-        Command::List { stats: true, common } => stats::run(&common).await,
+        Command::List(options) => list::run(*options, now).await,
         Command::Import(options) => import::run(*options, now).await,
         Command::Apply(options) => apply::run(*options).await,
         Command::Export(options) => export::run(options).await,
-        Command::Show { named, master } => show(&named, &master, now).await,
+        Command::Show(options) => show::run(options, now).await,
         Command::Unlock { named, master } => {
             let store = open_existing_store(&named.common.database).await?;
             let user = find(&store, &named.name).await?;
@@ -193,14 +186,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             say(true, &named, done)
         }
         Command::Set(options) => set::run(options, now).await,
-        Command::Passwd { named, password } => {
-            password.require_source()?;
-            let store = open_existing_store(&named.common.database).await?;
-            let user = find(&store, &named.name).await?;
-            let password_hash = password.read(&named.name)?;
-            let changed = set_user_password(&store, &user, password_hash, now).await?;
-            say(changed, &named, "given another password; all sessions have ended")
-        }
+        Command::Rename(options) => rename::run(options).await,
+        Command::Passwd(options) => passwd::run(*options, now).await,
         Command::Disable(named) => set_disabled(named, true, now).await,
         Command::Enable(named) => set_disabled(named, false, now).await,
         Command::Delete { named, confirmation } => {
@@ -233,35 +220,6 @@ impl NewPassword {
         password_policy::check(&password, username.as_str(), self.allow_short_passwords)?;
         Ok(Secret::new(password::hash(&password, self.scrypt)?))
     }
-}
-
-/// A user with what failed logins do to the account.
-#[derive(Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    user: User,
-    /// Nothing where it cannot be told without the master key.
-    throttle: Option<AccountThrottle>,
-}
-
-async fn show(named: &Named, master: &MasterKeySettings, now: Timestamp) -> Result<(), Failure> {
-    let store = open_existing_store(&named.common.database).await?;
-    let user = find(&store, &named.name).await?;
-    let throttle = administration::look(&store, &master.master_key_file, &user, now).await;
-    if let Err(problem) = &throttle {
-        // What there is to see without the master key is worth seeing.
-        output::error_line(&format!("Failed logins cannot be shown: {problem}"));
-    }
-    let throttle = throttle.ok();
-    if named.common.json {
-        output::json(&Shown { user, throttle });
-        return Ok(());
-    }
-    print(vec![user], false);
-    if let Some(throttle) = &throttle {
-        output::line(&describe(throttle));
-    }
-    Ok(())
 }
 
 fn describe(throttle: &AccountThrottle) -> String {
@@ -304,50 +262,23 @@ async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn list(common: &Common) -> Result<(), Failure> {
-    let store = open_existing_store(&common.database).await?;
-    let mut users: Vec<User> = Vec::new();
-    let list = |user| {
-        users.push(user);
-        Ok(())
-    };
-    for_each(&store, list).await?;
-    print(users, common.json);
-    Ok(())
-}
-
-/// Looks at all users by name, a page at a time.
+/// Looks at users by name, after a name, a page at a time, until it has seen enough.
 async fn for_each(
     store: &Store,
-    mut look: impl FnMut(User) -> Result<(), Failure>,
+    filter: UserFilter,
+    mut after: Option<Username>,
+    mut look: impl FnMut(User) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
-    let mut after = None;
     loop {
-        let page = store.perform(ListUsers { after, limit: PAGE }).await?;
+        let page = store.perform(ListUsers { filter: filter.clone(), after, limit: PAGE }).await?;
         let Some(last) = page.last().map(|user| user.username.clone()) else { return Ok(()) };
         after = Some(last);
-        page.into_iter().try_for_each(&mut look)?;
+        for user in page {
+            if look(user)?.is_break() {
+                return Ok(());
+            }
+        }
     }
-}
-
-fn print(users: Vec<User>, json: bool) {
-    if json {
-        return output::json(&users);
-    }
-    let rows = users.into_iter().map(|user| {
-        let state = match (user.disabled_at, user.mfa_required_at) {
-            (Some(at), _) => format!("disabled {at}"),
-            (None, Some(_)) => "second factor required".to_owned(),
-            (None, None) => "enabled".to_owned(),
-        };
-        let scope = user.scope.map_or_else(|| "(any)".to_owned(), |scope| scope.to_string());
-        let last_login = user.last_login_at.map_or("never".to_owned(), |at| at.to_string());
-        let roles = user.roles.join(" ");
-        let (name, sub) = (user.username.to_string(), user.id.to_string());
-        [name, sub, state, scope, roles, user.created_at.to_string(), last_login]
-    });
-    let heading = ["NAME", "SUB", "STATE", "SCOPE", "ROLES", "ADDED", "LAST LOGIN"];
-    output::table(heading, &rows.collect::<Vec<_>>());
 }
 
 async fn find(store: &Store, name: &Username) -> Result<User, Failure> {

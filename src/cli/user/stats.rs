@@ -1,13 +1,16 @@
 //! `jeton user list --stats`: how far a migration is.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use serde::Serialize;
 
-use super::{Common, Failure, for_each, open_existing_store, output};
+use super::{Failure, for_each, output};
+use crate::cli::listing;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::Timestamp;
-use jeton_store::users::User;
+use jeton_store::Store;
+use jeton_store::users::{User, UserFilter};
 
 /// The users whose hashes have one format and cost.
 #[derive(Debug, Default, Serialize)]
@@ -26,20 +29,31 @@ struct Row<'a> {
     of_format: &'a OfFormat,
 }
 
-pub(super) async fn run(common: &Common) -> Result<(), Failure> {
-    let store = open_existing_store(&common.database).await?;
+/// The function and the cost of a user's hash.
+pub(super) fn format_of(user: &User) -> String {
+    let hash = PasswordHash::parse(user.password_hash.expose(), u64::MAX);
+    hash.map_or("(unusable)".to_owned(), |hash| hash.to_string())
+}
+
+pub(super) async fn run(
+    store: &Store,
+    filter: UserFilter,
+    is_wanted: impl Fn(&User) -> bool,
+    json: bool,
+) -> Result<(), Failure> {
     let mut formats: BTreeMap<String, OfFormat> = BTreeMap::new();
     let count = |user: User| {
-        let hash = PasswordHash::parse(user.password_hash.expose(), u64::MAX);
-        let format = hash.map_or("(unusable)".to_owned(), |hash| hash.to_string());
-        let of_format = formats.entry(format).or_default();
+        if !is_wanted(&user) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let of_format = formats.entry(format_of(&user)).or_default();
         of_format.users += 1;
         of_format.never_logged_in += u64::from(user.last_login_at.is_none());
         of_format.last_login_at = of_format.last_login_at.max(user.last_login_at);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     };
-    for_each(&store, count).await?;
-    if common.json {
+    for_each(store, filter, None, count).await?;
+    if json {
         let rows = formats.iter().map(|(format, of_format)| Row { format, of_format });
         output::json(&rows.collect::<Vec<_>>());
         return Ok(());
@@ -49,6 +63,6 @@ pub(super) async fn run(common: &Common) -> Result<(), Failure> {
         [format, of.users.to_string(), of.never_logged_in.to_string(), last]
     });
     let rows: Vec<_> = rows.collect();
-    output::table(["FORMAT", "USERS", "NEVER LOGGED IN HERE", "LAST LOGIN"], &rows);
+    listing::table(["FORMAT", "USERS", "NEVER LOGGED IN HERE", "LAST LOGIN"], &rows);
     Ok(())
 }

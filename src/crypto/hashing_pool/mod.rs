@@ -40,8 +40,8 @@ const NEWEST_WEIGHT: f64 = 0.2;
 /// The longest queue, whatever wait is predicted.
 const QUEUE_LENGTH_MAX: usize = 4_096;
 
-/// How soon an idle thread wipes its memory. Not at once, because answered callers may come back, and the next hash
-/// overwrites the memory.
+/// How long an idle thread waits before it wipes its memory. The callers that it has answered may come back sooner, and
+/// the next hash overwrites the same memory.
 const WIPED_AFTER: Duration = Duration::from_millis(50);
 /// How long replacements of hashes gather while passwords wait to be verified. Together they fill a batch; one by one,
 /// each would take as long as a batch.

@@ -4,11 +4,15 @@ use jeton_scrypt::{Cost, Input, Kernel, Memory, TryReserveError};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::PasswordHash;
 use super::together::NewHash;
+use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
 
 /// Octets of output in new hashes.
 pub(super) const OUTPUT_LENGTH: usize = 32;
+/// More than [`HashingMemory::test`] takes, in octets.
+const TEST_MEMORY: u64 = 1 << 20;
 
 /// How many scrypt hashes of this cost are computed at once in this much memory. It is a power of two, because half a
 /// vector more takes as long as a whole one.
@@ -139,6 +143,18 @@ impl HashingMemory {
     pub(super) fn lend(&mut self, pages: usize) -> &mut [argon2::Block] {
         self.0.lend(pages)
     }
+}
+
+/// Verifies a password where nothing else is hashed: whether it is the one of this hash. Takes as long as the hash costs.
+///
+/// # Errors
+/// There is not enough memory.
+pub fn verify(hash: &PasswordHash, password: &Password) -> Result<bool, HashingError> {
+    let mut memory = HashingMemory::reserve(hash.memory().max(TEST_MEMORY))?;
+    memory.test()?;
+    let is_right = hash.verify(password, &mut memory).is_some();
+    memory.wipe();
+    Ok(is_right)
 }
 
 /// Hashes a new password to a PHC string, in memory of its own.

@@ -19,7 +19,7 @@ use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
 pub use jeton_scrypt::Kernel;
 use memory::OUTPUT_LENGTH;
-pub use memory::{HashingError, HashingMemory, hash, lanes};
+pub use memory::{HashingError, HashingMemory, hash, lanes, verify};
 use scheme::Scheme;
 pub use together::{Hashed, Hashing, NewHash, hash_together, make_together};
 pub use unknown::{describe as describe_unknown, looks_like_hash};
@@ -164,6 +164,11 @@ impl PasswordHash {
     #[must_use]
     pub fn work(&self) -> u64 {
         self.schemes().map(Scheme::work).fold(0, u64::saturating_add)
+    }
+
+    /// The memory that it takes to compute, in octets.
+    fn memory(&self) -> u64 {
+        self.schemes().map(Scheme::memory).fold(0, u64::max)
     }
 
     /// The form in which the password matches, if any. Other libraries hash a password as it was sent, and passlib

@@ -28,10 +28,10 @@
 //! while, so nobody can say how much a service takes at most. Nor can anybody wipe what a hash left behind, with which
 //! guesses of the password can be checked cheaply.
 //!
-//! Here the memory comes from the system's allocator, whatever allocator the rest of the program uses. It keeps no
-//! freed piece of this size, so [`Memory::give_back`] works. Hashes that are computed at once take [`Cost::memory`]
-//! each, and no more. The memory consists of the blocks of the crate `argon2`, so that it can be lent to that crate for
-//! hashes made elsewhere ([`Memory::lend`]).
+//! Here the memory comes from the system's allocator, whatever allocator the rest of the program uses. The system's
+//! allocator keeps no freed piece of this size, so [`Memory::give_back`] works. Hashes that are computed at once take
+//! [`Cost::memory`] each, and no more. The memory consists of the blocks of the crate `argon2`, so that it can be lent
+//! to that crate for hashes made elsewhere ([`Memory::lend`]).
 //!
 //! This is a package of its own, so that tests run it with optimisation. They compare every kernel with the vectors of
 //! RFC 7914 and with the crate `scrypt`. `cargo bench -p jeton-scrypt` compares how fast they are.

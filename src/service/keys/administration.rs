@@ -344,6 +344,28 @@ impl KeyAdministration {
             }
             (KeyPurpose::Throttle, _) | (_, false) => {}
         }
+        self.withdraw(kid).await
+    }
+
+    /// Finds the keys that are sealed under a master key that is not named, and are not withdrawn.
+    ///
+    /// # Errors
+    /// A sentence if the database or a master key cannot be read.
+    pub async fn sealed_elsewhere(&self) -> Result<Vec<KeyId>, KeyError> {
+        let masters = MasterKeys::load(&self.key_store.master_key_files, true)?;
+        let stored = self.key_store.list().await?;
+        let is_elsewhere = |key: &&StoredKey| {
+            let master = sealing::sealed_under(&key.sealed_key);
+            key.revoked_at.is_none() && master.is_some_and(|master| !masters.has(&master))
+        };
+        Ok(stored.iter().filter(is_elsewhere).map(|key| key.id.clone()).collect())
+    }
+
+    /// Withdraws a key without a successor; the service makes one when it starts and there is none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub async fn withdraw(&self, kid: &KeyId) -> Result<(), KeyError> {
         let revoke = RevokeKey { id: kid.clone(), now: self.now };
         if !self.key_store.store.perform(revoke).await? {
             return Err(KeyError::conflict(format!(

@@ -6,7 +6,7 @@ use jeton_crypto::sealing::SealingError;
 use jeton_crypto::signing::SigningKeyError;
 use jeton_store::StoreError;
 
-/// What a program can do about an error, whose sentence says more to a person.
+/// The kind of an error, by which a program can decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyProblem {
     /// Name a key that is there.
@@ -29,7 +29,7 @@ pub struct KeyError {
 }
 
 impl KeyError {
-    pub(super) fn new(sentence: impl Into<String>) -> Self {
+    pub(crate) fn new(sentence: impl Into<String>) -> Self {
         Self { problem: KeyProblem::Other, sentence: sentence.into(), source: None }
     }
 

@@ -79,15 +79,16 @@ impl KeyStore {
         let loaded = MasterKeys::load(&self.master_key_files, !stored.is_empty());
         let needed = || stored.first().and_then(|key| sealing::sealed_under(&key.sealed_key));
         loaded.map_err(|error| match needed() {
-            Some(id) => {
-                KeyError::from(error).and(&format!("the key that is needed is the master key {id}"))
-            }
+            Some(id) => KeyError::from(error).and(&format!(
+                "the key that is needed is the master key {id}; only if no copy of it is left, \
+                     `jeton key init` and then `jeton key revoke --lost`"
+            )),
             None => error.into(),
         })
     }
 
-    /// Reads the master keys to seal everything again. Makes the first one if it does not exist and the others open
-    /// every key.
+    /// Reads the master keys to seal everything again. Makes the first one if it is missing and the others open every
+    /// key.
     pub(super) fn masters_to_seal_anew(
         &self,
         stored: &[StoredKey],
@@ -152,8 +153,8 @@ impl KeyStore {
         }
     }
 
-    /// Makes a signing key, seals it and stores it with [`KeyStore::add`]. The key is made on a blocking thread, since
-    /// that can take seconds.
+    /// Makes a signing key on a blocking thread, since that can take seconds. Seals and stores it with
+    /// [`KeyStore::add`].
     pub(super) async fn make_signing_key(
         &self,
         generation: i64,
@@ -246,8 +247,7 @@ pub(super) fn in_use<'a>(
     signing.chain(refresh).chain(find_throttle_key(stored)).chain(unknown).collect()
 }
 
-/// Checks that these master keys open a key. For a purpose that only a later version knows, checks that the key names
-/// one of them.
+/// Checks that these master keys open a key, or for an unknown purpose that the key names one of them.
 pub(super) fn opens(key: &StoredKey, masters: &MasterKeys) -> Result<(), KeyError> {
     match KeyPurpose::find(&key.purpose) {
         Some(purpose) => Ok(masters.open(purpose, &key.id, &key.sealed_key).map(drop)?),
@@ -304,8 +304,7 @@ pub(super) fn check_public_half(
     )))
 }
 
-/// The keys that are not sealed under the first master key: the name, how it is sealed, and how it would be under that
-/// one.
+/// The keys not sealed under the first master key: the name, how it is sealed, and how it would be under that one.
 pub(super) fn seal_anew(
     stored: &[StoredKey],
     masters: &MasterKeys,

@@ -100,8 +100,7 @@ impl Opened {
         problems.join("; ")
     }
 
-    /// Logs each key that has become unusable, or is so for another reason than before. Also logs when all are usable
-    /// again.
+    /// Logs each key that has become unusable, or is so for a new reason, and when all are usable again.
     pub(super) fn report(&self, before: &Self) {
         for key in self.unusable.iter().filter(|key| !before.unusable.contains(key)) {
             let (purpose, kid) = (key.purpose.as_str(), &key.kid);

@@ -60,7 +60,33 @@ impl Report {
     }
 }
 
+/// Something that a login needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Need {
+    /// A stable word for metrics.
+    pub name: &'static str,
+    /// Whether it is there; `None` if that is not known, because nobody asked lately.
+    pub met: Option<bool>,
+}
+
 impl Readiness {
+    /// What a login needs, as it is known now: this waits for nothing and logs nothing. The database is then checked
+    /// for a minute, so the next answer knows its state.
+    #[must_use]
+    pub fn needs(&self) -> [Need; 7] {
+        let keys = self.keys.health();
+        [
+            ("database", self.writes.latest()),
+            ("clock", Some(self.clock.now().is_ok())),
+            ("signing_key", Some(keys.signs)),
+            ("refresh_key", Some(keys.derives)),
+            ("throttle_key", Some(keys.counts)),
+            ("parts", Some(self.health.down().is_empty())),
+            ("running", Some(!*self.draining.borrow())),
+        ]
+        .map(|(name, met)| Need { name, met })
+    }
+
     /// Checks everything. When the causes change, logs them.
     pub async fn look(&self) -> Report {
         let database = self.writes.ask().await;

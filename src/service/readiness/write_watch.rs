@@ -17,8 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long one attempt may take: a little longer than SQLite waits for another process. The next attempt follows
 /// immediately, so the end of a fault is noticed within three seconds.
 const ATTEMPT_TIME_MAX: Duration = Duration::from_millis(2_500);
-/// After how long without a success a fault is reported. It is longer than the time between two successes with one
-/// abandoned attempt between them.
+/// After how long without a success a fault is reported: longer than one abandoned attempt between two successes.
 const FAULT_AFTER: Duration = Duration::from_secs(4);
 /// How long attempts go on after the last question.
 const ASKED_WITHIN: Duration = Duration::from_mins(1);
@@ -67,9 +66,7 @@ impl WriteWatch {
     /// # Errors
     /// Why no write has succeeded for 4 seconds.
     pub async fn ask(&self) -> Result<(), String> {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.wake.notify_one();
-        let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < FAULT_AFTER);
+        self.go_on();
         let mut seen = self.seen.subscribe();
         let latest = seen.wait_for(|seen| is_recent(seen.ended));
         let Ok(Ok(seen)) = timeout(ATTEMPT_TIME_MAX + INTERVAL / 2, latest).await else {
@@ -80,6 +77,19 @@ impl WriteWatch {
         }
         let no_answer = || format!("none ended within {ATTEMPT_TIME_MAX:?}");
         Err(seen.problem.clone().unwrap_or_else(no_answer))
+    }
+
+    /// Whether writes succeed, without waiting; `None` if nobody asked lately, so that it is not known.
+    pub fn latest(&self) -> Option<bool> {
+        self.go_on();
+        let seen = self.seen.borrow();
+        is_recent(seen.ended).then(|| is_recent(seen.succeeded))
+    }
+
+    /// Somebody asks: goes on for a while.
+    fn go_on(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        self.wake.notify_one();
     }
 
     /// Tries again and again while somebody asks.
@@ -104,6 +114,11 @@ impl WriteWatch {
             sleep_until(begun + INTERVAL).await;
         }
     }
+}
+
+/// Whether a moment is so near that it still tells how things are.
+fn is_recent(at: Option<Instant>) -> bool {
+    at.is_some_and(|at| at.elapsed() < FAULT_AFTER)
 }
 
 #[cfg(test)]

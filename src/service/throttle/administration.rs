@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::AccountOf;
 use crate::keys::KeyError;
 use crate::keys::key_store::{find_throttle_key, open_throttle_key};
 use jeton_crypto::sealing::MasterKeys;
@@ -30,8 +31,11 @@ pub struct AccountThrottle {
     pub known_origins_that_wait: usize,
 }
 
-/// Opens the throttle key; `None` if the service has never run.
-async fn throttle_key(store: &Store, files: &[PathBuf]) -> Result<Option<ThrottleKey>, KeyError> {
+/// Opens the key that names counters; `None` if the service has never run.
+pub(super) async fn throttle_key(
+    store: &Store,
+    files: &[PathBuf],
+) -> Result<Option<ThrottleKey>, KeyError> {
     let stored = store.perform(ListKeys).await?;
     let Some(row) = find_throttle_key(&stored) else { return Ok(None) };
     let masters = MasterKeys::load(files, true)?;
@@ -44,7 +48,7 @@ async fn counter(
     user: &User,
 ) -> Result<Option<CounterName>, KeyError> {
     let key = throttle_key(store, files).await?;
-    Ok(key.map(|key| key.name(Counted::Account, &[user.username.as_str().as_bytes()])))
+    Ok(key.map(|key| AccountOf::User(&user.id).counter(&key)))
 }
 
 /// Reads how an account is throttled. `files` are the master keys.
@@ -77,7 +81,12 @@ pub async fn look(
     Ok(found)
 }
 
-fn waits_until(stored: &FailureCounter, counted: Counted, now: Timestamp) -> Option<Timestamp> {
+/// When the wait ends that a counter demands at a moment, if it demands one.
+pub(super) fn waits_until(
+    stored: &FailureCounter,
+    counted: Counted,
+    now: Timestamp,
+) -> Option<Timestamp> {
     match stored.verdict(counted, now) {
         Verdict::Wait(until) => Some(until),
         Verdict::Free(_) | Verdict::Once => None,

@@ -61,8 +61,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Takes the values that were read. Failures of the account from before `since`, when its password changed, do not
-    /// count.
+    /// Takes what was read. Failures of the account before `since`, when its password changed, do not count.
     pub(super) fn new(names: Names, stored: [FailureCounter; 4], since: Timestamp) -> Self {
         let [at_origin, account, narrow, wide] = stored;
         let counter = |name, counted, stored| Counter { name, counted, stored };

@@ -7,22 +7,26 @@
 pub mod administration;
 pub mod alarm;
 mod counters;
+pub mod held_back;
+mod in_advance;
 pub mod origin;
 mod permits;
 mod repeats;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use crate::incident::Incident;
-use crate::keys::Keys;
+use crate::keys::{KeyError, Keys};
 use crate::{AuditContext, Refusal};
 use alarm::UnnamedEndUsers;
 use counters::{Counter, Counters, Decision, Names};
+use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
-use jeton_oauth::{Client, Seconds, Secret, Timestamp};
+use jeton_oauth::{Client, Seconds, Secret, Timestamp, UserId};
 use jeton_runtime::caller::CallerConnection;
 use jeton_runtime::clock::Clock;
 use jeton_store::Store;
@@ -36,14 +40,16 @@ use repeats::Repeats;
 
 /// How often an attempt is decided if others are counted meanwhile.
 const DECISIONS_MAX: usize = 16;
-/// The last login of an account from an origin is recorded at most this often.
+/// How long an attempt of a command waits for others, of which there are none in its process.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(3);
+/// How exactly the last login of an account at an origin is recorded.
 const KNOWN_PRECISION: Seconds = Seconds::new(86_400);
 
 /// Counts failures.
 #[derive(Clone, Debug)]
 pub struct Throttle {
     store: Store,
-    keys: Arc<Keys>,
+    keys: ThrottleKeys,
     clock: Clock,
     /// How long an attempt waits for other attempts.
     patience: Duration,
@@ -52,16 +58,49 @@ pub struct Throttle {
     unnamed: UnnamedEndUsers,
 }
 
-/// The account that a login names.
+/// Where the key comes from that names counters.
+#[derive(Clone, Debug)]
+enum ThrottleKeys {
+    /// It is the one of the service at that moment.
+    Service(Arc<Keys>),
+    /// It was opened by a command.
+    Command(ThrottleKey),
+}
+
+/// The account that a login is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'a> {
-    /// The prepared name, or what was typed if that cannot be a user's name.
-    pub name: &'a str,
-    /// Failures before this do not count. The Unix epoch for an unknown name.
+    /// Whose it is.
+    pub of: AccountOf<'a>,
+    /// What was counted before is void. The beginning of time for a name that no user has.
     pub password_changed_at: Timestamp,
 }
 
-/// An attempt that may be made. Its outcome must be reported by one of the methods.
+/// By what an account is told from others. A user keeps it when the name changes, and whoever gets that name later does
+/// not inherit it.
+#[derive(Clone, Copy, Debug)]
+pub enum AccountOf<'a> {
+    /// A user.
+    User(&'a UserId),
+    /// The mapped name, or what was typed if no user can be called so, where no user has it.
+    Name(&'a str),
+}
+
+impl AccountOf<'_> {
+    fn parts(&self) -> [&[u8]; 2] {
+        match self {
+            Self::User(id) => [b"sub", id.as_str().as_bytes()],
+            Self::Name(name) => [b"name", name.as_bytes()],
+        }
+    }
+
+    /// The name of the account's counter.
+    fn counter(&self, key: &ThrottleKey) -> CounterName {
+        key.name(Counted::Account, &self.parts())
+    }
+}
+
+/// An attempt to log in that may be made. What came of it must be told.
 #[derive(Debug)]
 #[must_use = "tell what came of it"]
 pub struct Attempt<'a> {
@@ -82,11 +121,40 @@ impl Throttle {
     pub fn new(store: Store, keys: Arc<Keys>, clock: Clock, patience: Duration) -> Self {
         let repeats = Arc::new(Repeats::new(clock.clone()));
         let (permits, unnamed) = (Arc::default(), UnnamedEndUsers::default());
+        let keys = ThrottleKeys::Service(keys);
         Self { store, keys, clock, patience, permits, repeats, unnamed }
     }
 
-    /// Decides whether a login may be attempted. On one replica, attempts in parallel can fail no more often than
-    /// attempts one after another.
+    /// The same for a command, which opens the key by itself.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do: the master key is needed.
+    pub async fn of_command(
+        store: Store,
+        master_key_files: &[PathBuf],
+        clock: Clock,
+    ) -> Result<Self, KeyError> {
+        let key = administration::throttle_key(&store, master_key_files).await?;
+        let key = key.ok_or_else(|| {
+            KeyError::new(
+                "there is no key yet by which failed logins are counted: start `jeton serve` once",
+            )
+        })?;
+        let repeats = Arc::new(Repeats::new(clock.clone()));
+        let (permits, unnamed) = (Arc::default(), UnnamedEndUsers::default());
+        let keys = ThrottleKeys::Command(key);
+        Ok(Self { store, keys, clock, patience: COMMAND_PATIENCE, permits, repeats, unnamed })
+    }
+
+    /// The key that names counters.
+    fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
+        match &self.keys {
+            ThrottleKeys::Service(keys) => keys.throttle_key(),
+            ThrottleKeys::Command(key) => Ok(key.clone()),
+        }
+    }
+
+    /// Decides about a login. On one replica, parallel attempts can fail no more often than sequential ones.
     ///
     /// # Errors
     /// [`Reason::ThrottledAccount`](jeton_oauth::Reason) and `LockedAccount`, which look like a wrong password;
@@ -165,29 +233,28 @@ impl Throttle {
     }
 
     fn names(&self, origin: Origin<'_>, account: Account<'_>) -> Result<Names, Refusal> {
-        let (name, client) = (account.name.as_bytes(), origin.client.id.as_str().as_bytes());
-        let key = self.keys.throttle_key()?;
+        let ([kind, value], client) = (account.of.parts(), origin.client_id());
+        let key = self.throttle_key()?;
         let group = |group: Group| {
             let counted = group.counted();
             (counted, key.name(counted, &[client, &group.octets()]))
         };
         let (narrow, wide) = origin.groups();
         Ok(Names {
-            account: key.name(Counted::Account, &[name]),
-            at_origin: key.name(Counted::AccountAtOrigin, &[name, client, &narrow.octets()]),
+            account: account.of.counter(&key),
+            at_origin: key.name(Counted::AccountAtOrigin, &[kind, value, client, &narrow.octets()]),
             narrow: group(narrow),
             wide: wide.map(group),
         })
     }
 
-    /// Counts a failure of an address. On one replica, failures in parallel get no further than failures one after
-    /// another.
+    /// Counts a failure of an address. On one replica, parallel failures get no further than sequential ones.
     ///
     /// # Errors
     /// [`Refusal::Throttled`] if the address has too many failures; [`Refusal::Unavailable`] if this cannot be decided
     /// now.
     pub async fn count(&self, counted: Counted, source: Source) -> Result<(), Refusal> {
-        let name = self.keys.throttle_key()?.name(counted, &[&site(source.address)]);
+        let name = self.throttle_key()?.name(counted, &[&site(source.address)]);
         let permits = self.permits.of_counter(counted, name);
         for _ in 0..DECISIONS_MAX {
             let failures_before = permits.failures();
@@ -250,20 +317,30 @@ impl Attempt<'_> {
         refusal
     }
 
-    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
-        let now = self.throttle.clock.now();
-        let Counters { account, at_origin, .. } = self.counters;
+    /// The counters of a failure that do not count it already.
+    fn uncounted(&self, now: Timestamp) -> Vec<Counter> {
         let is_counted =
             |counter: &Counter| self.in_advance.iter().any(|change| change.counter == counter.name);
-        let uncounted = self.counters.of_failure(self.known, now);
-        let failures = uncounted.filter(|counter| !is_counted(counter)).map(|counter| {
+        let counters = self.counters.of_failure(self.known, now);
+        counters.filter(|counter| !is_counted(counter)).collect()
+    }
+
+    /// Counts a failure at these counters.
+    async fn count_at(&self, counters: &[Counter], now: Timestamp) -> Result<(), Refusal> {
+        let Counters { account, at_origin, .. } = self.counters;
+        let failures = counters.iter().map(|counter| {
             let of_account = counter.name == at_origin.name;
             counter.failure(of_account.then_some(account.name), self.since)
         });
         let count = CountFailures { failures: failures.collect(), now };
-        self.throttle.store.perform(count).await?;
+        Ok(self.throttle.store.perform(count).await?)
+    }
+
+    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
+        let now = self.throttle.clock.now();
+        self.count_at(&self.uncounted(now), now).await?;
         self.permits.note_failure();
-        let is_last = !self.known && account.stored.failures + 1 == FAILURES_MAX;
+        let is_last = !self.known && self.counters.account.stored.failures + 1 == FAILURES_MAX;
         Ok(is_last.then_some(Incident::AccountLocked))
     }
 

@@ -43,7 +43,8 @@ impl Untold {
 /// The origin of a login: its client, with the end user's address if that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    pub(super) client: &'a Client,
+    /// Nothing for a command that does not say through which client the user came.
+    client: Option<&'a Client>,
     pub(super) address: Option<IpAddr>,
 }
 
@@ -57,14 +58,26 @@ impl<'a> Origin<'a> {
             (false, true) => source.end_user,
             (false, false) => None,
         };
-        Self { client, address }
+        Self { client: Some(client), address }
+    }
+
+    /// The origin of a command that does not say where the user is.
+    #[must_use]
+    pub fn of_command() -> Self {
+        Self { client: None, address: None }
+    }
+
+    /// The name of the client. No client has the empty one.
+    pub(super) fn client_id(&self) -> &'a [u8] {
+        self.client.map_or(b"", |client| client.id.as_str().as_bytes())
     }
 
     /// Whether the client is registered to send its end users' addresses and did not send this one.
     #[must_use]
     pub fn lacks_end_user(&self) -> bool {
-        let settings = &self.client.settings;
-        !settings.public && settings.forwards_end_user_ip && self.address.is_none()
+        self.client.is_some_and(|Client { settings, .. }| {
+            !settings.public && settings.forwards_end_user_ip && self.address.is_none()
+        })
     }
 }
 
@@ -114,8 +127,7 @@ pub(super) fn site(address: Option<IpAddr>) -> Vec<u8> {
     address.map(|address| prefix(translated(address), 48)).unwrap_or_default()
 }
 
-/// The IPv4 address of a caller behind a translator; otherwise all such callers would share one IPv6 network (RFC 6052
-/// §2.1).
+/// The IPv4 address of a caller behind a translator; all such callers share one IPv6 network (RFC 6052 §2.1).
 fn translated(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {

@@ -89,8 +89,7 @@ impl Kept {
 }
 
 impl AttemptPermits {
-    /// How many failures this replica has counted, by counter. Call it before the rows are read, so that no failure in
-    /// between is missed.
+    /// How many failures this replica has counted, by counter. Called before the rows are read, it misses no failure.
     pub(super) fn failures(&self) -> Vec<u64> {
         self.0.iter().map(|(_, counter)| counter.failures.load(Ordering::SeqCst)).collect()
     }

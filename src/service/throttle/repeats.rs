@@ -42,15 +42,13 @@ impl Repeats {
         Self { key: GuessKey::random(), clock, last: Mutex::default() }
     }
 
-    /// Identifies a password together with the stored hash that it is compared with: after a change of password, the
-    /// same guess is no repeat.
+    /// Identifies a password and the hash that it is compared with: the same guess for a new password is no repeat.
     pub(super) fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
         let stored = stored.map_or("", |stored| stored.expose());
         Guess(self.key.digest(&[stored.as_bytes(), password.expose().as_bytes()]))
     }
 
-    /// Whether this wrong password repeats the last one that was counted here. A repeat is forgotten, so a third try
-    /// counts.
+    /// Whether this wrong password repeats the last counted one. A repeat is forgotten, so a third try counts.
     pub(super) fn take(&self, at_origin: CounterName, guess: Guess) -> bool {
         let mut last = self.lock();
         let now = self.clock.elapsed();

@@ -9,13 +9,13 @@ use jeton_crypto::digest::SecretDigest;
 use jeton_oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
 use jeton_oauth::throttle::Counted;
-use jeton_oauth::{Client, ClientId, Reason, Seconds, Secret, SessionId};
+use jeton_oauth::{Client, ClientId, Reason, Seconds, Secret, SessionId, Timestamp};
 use jeton_runtime::clock::Clock;
-use jeton_store::clients::{RecordSecretUse, StoredClient, StoredSecret};
+use jeton_store::clients::{RecordClientUse, RecordSecretUse, StoredClient, StoredSecret};
 use jeton_store::sessions::StoredSession;
-use jeton_store::{Store, StoreError};
+use jeton_store::{Store, StoreError, UseCase};
 
-/// The last use of a secret is recorded at most this often.
+/// How exactly the last use of a client and of a secret is recorded.
 const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
 
 /// A client's name, its secret, and how they were sent.
@@ -48,8 +48,7 @@ impl Prefetch {
         Self { wanted, found: None }
     }
 
-    /// Returns the session that was read with the client, if it has this id and was not taken before. Otherwise reads
-    /// it.
+    /// Returns the session that was read with the client, if it has this id and was not yet taken. Otherwise reads it.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
@@ -110,6 +109,7 @@ impl ClientAuthentication {
         if !stored.client.settings.public {
             return Err(Reason::MissingClientSecret.into());
         }
+        self.note_use(&stored);
         Ok(stored.client)
     }
 
@@ -206,11 +206,24 @@ impl ClientAuthentication {
             live.find(|secret| digest.matches(&secret.digest)).ok_or(Reason::WrongClientSecret)?;
         let noted = |at| now.since(at) < LAST_USE_PRECISION;
         if !used.last_used_at.is_some_and(noted) {
-            let note = RecordSecretUse { id: stored.client.id.clone(), number: used.number, now };
-            let store = self.store.clone();
-            // Only operators read this date, so a failure to record it refuses no client, and no client waits for it.
-            tokio::spawn(async move { store.perform(note).await });
+            self.note(RecordSecretUse { id: stored.client.id.clone(), number: used.number, now });
         }
+        self.note_use(&stored);
         Ok(stored.client)
+    }
+
+    /// Notes that a client was used, unless that was noted lately.
+    fn note_use(&self, stored: &StoredClient) {
+        let now = self.clock.now();
+        if stored.last_used_at.is_none_or(|at| now.since(at) >= LAST_USE_PRECISION) {
+            let since = Timestamp(now.0.saturating_sub(LAST_USE_PRECISION.get()));
+            self.note(RecordClientUse { id: stored.client.id.clone(), now, since });
+        }
+    }
+
+    /// Stores a note, which is for the operator's eyes only: no reason to turn a client away, or to make it wait.
+    fn note(&self, note: impl UseCase) {
+        let store = self.store.clone();
+        tokio::spawn(async move { store.perform(note).await.map(drop) });
     }
 }

@@ -68,8 +68,7 @@ impl Issuance {
         client.settings.access_token_lifetime.unwrap_or(self.access_token_lifetime)
     }
 
-    /// Issues an access token that expires no later than its session and its key, and a refresh token if the client may
-    /// use one.
+    /// Issues an access token that expires no later than its session and key, and a refresh token if the client may.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] if no key can be opened here; [`Refusal::Fault`] if signing fails.

@@ -32,8 +32,7 @@ pub struct TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    /// Answers one request. The order of the steps matters: a caller learns nothing about users before its client has
-    /// authenticated.
+    /// Answers one request. The order matters: a caller learns nothing about users before its client has authenticated.
     ///
     /// # Errors
     /// [`Refusal`] of the first step that fails.

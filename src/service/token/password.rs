@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::issuance::{Issuance, OfSession, Subject, TokenResponse};
 use crate::agreed_clock::AgreedClock;
 use crate::throttle::origin::Origin;
-use crate::throttle::{Account, Throttle};
+use crate::throttle::{Account, AccountOf, Throttle};
 use crate::{AuditContext, FormRequest, Refusal};
 use jeton_crypto::hashing_pool::{HashingPool, Requester, Verification};
 use jeton_crypto::password::PasswordHash;
@@ -90,7 +90,7 @@ impl PasswordGrantEndpoint {
         audit.user = user.as_ref().map(|user| user.id.clone());
         // 2. Check that one more attempt may be made. An unknown name counts like a known one.
         let account = Account {
-            name,
+            of: user.as_ref().map_or(AccountOf::Name(name), |user| AccountOf::User(&user.id)),
             password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
         };
         let origin = Origin::new(client, request.source);
@@ -150,9 +150,7 @@ impl PasswordGrantEndpoint {
             tokio::spawn(async move { tracing::error!(%user_id, "{error}") });
         }
         let usable = stored.as_ref().and_then(|stored| stored.as_ref().ok()).cloned();
-        let may_log_in = user
-            .as_ref()
-            .is_ok_and(|user| user.disabled_at.is_none() && user.mfa_required_at.is_none());
+        let may_log_in = user.as_ref().is_ok_and(|user| require_login(user).is_ok());
         let password = Password::new(password.clone());
         let verification =
             self.hashing.verify(password, usable, may_log_in, on_behalf_of, caller.clone()).await?;
@@ -161,11 +159,10 @@ impl PasswordGrantEndpoint {
             (_, None) => Err(Reason::UnknownUser.into()),
             (_, Some(Err(_))) => Err(Reason::UnusablePasswordHash.into()),
             (Ok(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
-            (Ok(user), _) if user.disabled_at.is_some() => Err(Reason::DisabledUser.into()),
-            (Ok(user), _) if user.mfa_required_at.is_some() => {
-                Err(Reason::SecondFactorRequired.into())
+            (Ok(user), Some(Ok(_))) => {
+                require_login(&user)?;
+                Ok((user, verification))
             }
-            (Ok(user), Some(Ok(_))) => Ok((user, verification)),
         }
     }
 
@@ -206,6 +203,23 @@ impl PasswordGrantEndpoint {
         };
         audit.ended = self.store.perform(open).await?.ok_or(Reason::ChangedMeanwhile)?;
         Ok(answer)
+    }
+}
+
+/// Whether a user whose password is right may log in with it.
+fn require_login(user: &User) -> Result<(), Reason> {
+    may_use_password(user)?;
+    if user.password_temporary_at.is_some() { Err(Reason::TemporaryPassword) } else { Ok(()) }
+}
+
+/// Whether a password alone may speak for a user.
+pub(crate) fn may_use_password(user: &User) -> Result<(), Reason> {
+    if user.disabled_at.is_some() {
+        Err(Reason::DisabledUser)
+    } else if user.mfa_required_at.is_some() {
+        Err(Reason::SecondFactorRequired)
+    } else {
+        Ok(())
     }
 }
 

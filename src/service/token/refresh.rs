@@ -81,8 +81,8 @@ struct Decision<'a> {
 }
 
 impl RefreshGrantEndpoint {
-    /// Turns a refresh token into an access token and the next refresh token. A refused request changes nothing, unless
-    /// reuse ends the session.
+    /// Turns a refresh token into an access token and the next refresh token. A refusal changes nothing, except on
+    /// reuse.
     ///
     /// # Errors
     /// [`Refusal`]. Whatever is wrong with the token or its session, the answer is the same.
@@ -112,8 +112,7 @@ impl RefreshGrantEndpoint {
         Err(Refusal::Unavailable { retry_after: Seconds::new(1), detail })
     }
 
-    /// Decides by the session as it is now. `None` if it changed before the decision was stored, or must be read once
-    /// more.
+    /// Decides by the session as it is now. `None` if it changed before this was stored, or must be read once more.
     async fn attempt(
         &self,
         decision: &mut Decision<'_>,

@@ -168,8 +168,7 @@ impl UseCase for KeepGuard {
     }
 }
 
-/// Stores how far the migration is, if the run still holds the guard. Nobody else can take it until the transaction
-/// ends.
+/// Stores how far the migration is, if the run still holds the guard, and keeps it until the transaction ends.
 async fn record(tx: &mut Tx<'_>, runner: &str, position: &Position) -> Result<bool, StoreError> {
     let values = [runner.into(), (&position.to_string()).into()];
     Ok(tx.execute(&sql::RECORD_MIGRATION_STEP, &values).await? == 1)

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 
 use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
 use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
+use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use run::{Trouble, Worker};
 use step::Step;
@@ -62,10 +63,14 @@ const MIGRATIONS: &[Migration] = migrations! {
     4 "lots" "0004_lots",
     5 "replicas" "0005_replicas",
     6 "clock" "0006_clock",
-    7 "operator_acts" "0007_operator_acts",
+    7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
+    8 "operator_acts" "0008_operator_acts",
 };
 
-/// A run that brings the tables up to date.
+/// The migration that made the column for the use of clients.
+const USES_RECORDED: i64 = 7;
+
+/// Who brings the tables up to date, and how.
 pub struct Run<'a> {
     /// A name that no other run has.
     pub runner: String,
@@ -204,8 +209,7 @@ async fn sees_all_tables(store: &Store) -> Result<bool, StoreError> {
     }
 }
 
-/// Brings the tables up to date without a time limit. Returns the status, which is not the newest version if the run
-/// was stopped.
+/// Brings the tables up to date without a time limit. Returns the status, which is older if the run was stopped.
 ///
 /// # Errors
 /// [`MigrationError`], which says what is wrong with the database and what to do. What was done stays done.
@@ -236,7 +240,31 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Migra
     }
 }
 
-/// Waits while another run works, and returns the status after that.
+/// Since when the use of clients is recorded: when the migration was applied that made the column for it.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot tell.
+pub async fn uses_recorded_since(store: &Store) -> Result<Timestamp, StoreError> {
+    store.perform(FindMigration { version: USES_RECORDED }).await
+}
+
+/// Finds when a migration was applied.
+#[derive(Debug)]
+struct FindMigration {
+    version: i64,
+}
+
+impl UseCase for FindMigration {
+    type Outcome = Timestamp;
+    const ACCESS: Access = Access::Read;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Timestamp, StoreError> {
+        let rows = tx.query(&sql::FIND_MIGRATION, &[self.version.into()]).await?;
+        rows.first().map_or(Ok(Timestamp::default()), |row| row.get("applied_at"))
+    }
+}
+
+/// Waits as long as another run works, and returns where the tables stand then.
 ///
 /// # Errors
 /// [`MigrationError`], which says what is wrong with the database and what to do.

@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// A use case that panics is undone, and its caller is told. Neither those that share its commit nor later ones are
+    /// A use case that panics is undone, and its caller is told. Others, even those in the same commit, are not
     /// affected.
     #[tokio::test]
     async fn a_panic_undoes_its_use_case_alone() {

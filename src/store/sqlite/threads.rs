@@ -69,8 +69,7 @@ pub(super) fn read(jobs: &Jobs, threads: usize, file: &DatabaseFile) {
     );
 }
 
-/// Runs these jobs in one transaction, which begins after all of them were requested. Returns whether the connection
-/// failed.
+/// Runs these jobs in one transaction, begun after all were requested. Returns whether the connection failed.
 fn read_together(
     connection: &mut Connection,
     batch: Vec<Box<dyn Job>>,

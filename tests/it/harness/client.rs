@@ -223,7 +223,9 @@ impl Reply {
         let family = name.split('{').next().unwrap_or(name);
         let family = family.trim_end_matches("_total").trim_end_matches("_count");
         let family = family.trim_end_matches("_bucket");
-        assert!(self.text().contains(&format!("# TYPE {family} ")), "no metric {family}");
+        let is_there = |name: &str| self.text().contains(&format!("# TYPE {name} "));
+        let total = format!("{family}_total");
+        assert!(is_there(family) || is_there(&total), "no metric {family}");
         let value = |line: &str| {
             let rest = line.strip_prefix(name)?;
             let labelled = rest.starts_with('{').then(|| rest.split_once("} ")).flatten();

@@ -72,6 +72,8 @@ pub(crate) struct Database {
 impl Drop for Database {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.folder).ok();
+        // A test is over, and so are its services.
+        super::audit_events::assert_documented();
     }
 }
 

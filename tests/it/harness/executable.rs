@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::audit_events;
 use super::client::Request;
 use super::database::{Database, Fixtures, SCRYPT};
 
@@ -208,6 +209,7 @@ impl Executable {
         let sink = Arc::clone(&self.log);
         self.reader = Some(std::thread::spawn(move || {
             for line in unread.map_while(Result::ok) {
+                audit_events::check(&line);
                 let mut log = sink.lock().expect("no writer panics");
                 log.push_str(&line);
                 log.push('\n');
@@ -233,6 +235,7 @@ impl Executable {
                 child.wait().ok();
                 return Err(early);
             };
+            audit_events::check(&line);
             early.push_str(&line);
             early.push('\n');
             if let Some(addresses) = addresses(&line) {
@@ -364,5 +367,9 @@ impl Drop for Executable {
     fn drop(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+        if let Some(reader) = self.reader.take() {
+            reader.join().ok();
+        }
+        audit_events::assert_documented();
     }
 }

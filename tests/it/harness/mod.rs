@@ -1,5 +1,6 @@
 //! What the tests stand on: databases, a service, a client that sends what it likes.
 
+pub(crate) mod audit_events;
 pub(crate) mod chance;
 pub(crate) mod chaos_proxy;
 pub(crate) mod client;
@@ -17,6 +18,7 @@ pub(crate) mod refresh_token;
 pub(crate) mod service;
 pub(crate) mod session_model;
 pub(crate) mod sessions;
+pub(crate) mod terminal;
 pub(crate) mod tls;
 
 pub(crate) use client::{Reply, Request, percent_encode};

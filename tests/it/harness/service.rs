@@ -9,6 +9,7 @@ use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use serde_json::Value;
 
+use super::audit_events;
 use super::chaos_proxy::Outage;
 use super::client::{Request, percent_encode};
 use super::database::{Database, Engine, Fixtures, PASSWORD, SCRYPT};
@@ -233,6 +234,7 @@ impl Jeton {
 }
 
 async fn start(url: &str, fixtures: &Fixtures, clock: Clock, arguments: &[&str]) -> Service {
+    audit_events::watch_this_process();
     let master_key = fixtures.master_key.display().to_string();
     let mut all = vec!["--database", url];
     if !arguments.contains(&"--master-key-file") {

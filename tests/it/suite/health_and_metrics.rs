@@ -23,9 +23,7 @@ async fn what_happens_is_counted_and_names_nobody() {
     jeton.request("GET", "/nothing/alice").send().await;
     jeton.clock.advance(60);
     let reply = jeton.manage("/metrics").send().await;
-    assert!(reply.header("content-type").starts_with("application/openmetrics-text;"));
     let page = reply.text();
-    assert!(page.ends_with("# EOF\n"));
     for (metric, expected) in [
         (r#"jeton_http_requests_total{route="token",status="200"}"#, 1.0),
         (r#"jeton_http_requests_total{route="token",status="400"}"#, 2.0),
@@ -44,6 +42,10 @@ async fn what_happens_is_counted_and_names_nobody() {
         ("jeton_hashing_wait_seconds_count", 3.0),
         ("jeton_hashing_duration_seconds_count", 3.0),
         (r#"jeton_signing_keys{state="signing"}"#, 1.0),
+        (r#"jeton_http_request_duration_seconds_count{route="token"}"#, 4.0),
+        (r#"jeton_http_request_duration_seconds_count{route="jwks"}"#, 1.0),
+        (r#"jeton_http_request_duration_seconds_count{route="revocation"}"#, 0.0),
+        (r#"jeton_http_requests_total{route="token",status="500"}"#, 0.0),
     ] {
         assert!((value(page, metric) - expected).abs() < 0.5, "{metric} in {page}");
     }
@@ -57,6 +59,94 @@ async fn what_happens_is_counted_and_names_nobody() {
     for secret in ["alice", "nobody", "web", "rs1", "/nothing", &token] {
         assert!(!page.contains(secret), "{secret} in {page}");
     }
+}
+
+/// RFC 9110 §12.5.1: a scraper gets the format that it prefers, and whoever does not say gets the text format of
+/// Prometheus. Both have the same samples; in OpenMetrics each family that is measured in a unit says so. [S-28]
+#[tokio::test]
+async fn both_formats_tell_the_same() {
+    let jeton = jeton().await;
+    jeton.access_token().await;
+    let metrics = async |accept: &str| {
+        let request = jeton.manage("/metrics").header("Accept", accept);
+        let reply = request.send().await;
+        assert_eq!((reply.status, reply.header("vary")), (200, "accept"));
+        reply
+    };
+    let text = jeton.manage("/metrics").send().await;
+    assert_eq!(text.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let open = metrics("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(open.header("content-type"), media_type);
+    for accept in ["*/*", "text/plain", "application/openmetrics-text;q=0.1, text/plain"] {
+        assert_eq!(metrics(accept).await.header("content-type"), text.header("content-type"));
+    }
+    assert!(open.text().ends_with("# EOF\n") && !text.text().contains("# EOF"));
+    // The first word of a sample; the values may change in between.
+    let samples = |page: &str| -> std::collections::BTreeSet<String> {
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        let names = lines.map(|line| line.rsplit_once(' ').expect("a value").0.to_owned());
+        names.filter(|name| !name.contains("need=\"database\"")).collect()
+    };
+    assert_eq!(samples(text.text()), samples(open.text()));
+    for (of_text, of_open) in [
+        ("# TYPE jeton_http_requests_total counter", "# TYPE jeton_http_requests counter"),
+        ("# TYPE jeton_build_info gauge", "# TYPE jeton_build info"),
+        ("# TYPE process_cpu_seconds_total counter", "# UNIT process_cpu_seconds seconds"),
+        (
+            "# TYPE process_resident_memory_bytes gauge",
+            "# UNIT process_resident_memory_bytes bytes",
+        ),
+        ("# TYPE jeton_clock_offset_seconds gauge", "# UNIT jeton_clock_offset_seconds seconds"),
+    ] {
+        let has = |page: &str, line: &str| page.lines().any(|own| own == line);
+        assert!(has(text.text(), of_text), "{of_text} in {}", text.text());
+        assert!(has(open.text(), of_open), "{of_open} in {}", open.text());
+    }
+}
+
+/// The metrics tell what a login needs: all of it is there, until the database is gone, and again when it is back.
+#[tokio::test]
+async fn the_metrics_tell_whether_a_login_could_succeed() {
+    let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
+    let until = async |ready: bool| loop {
+        let page = jeton.manage("/metrics").send().await;
+        for need in ["clock", "signing_key", "refresh_key", "throttle_key", "parts", "running"] {
+            let line = format!("jeton_ready{{need=\"{need}\"}} 1\n");
+            assert!(page.text().contains(&line), "{line} in {}", page.text());
+        }
+        let database = format!("jeton_ready{{need=\"database\"}} {}\n", u8::from(ready));
+        if page.text().contains(&database) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    until(true).await;
+    outage.begin();
+    until(false).await;
+    outage.end();
+    until(true).await;
+}
+
+/// What the system tells of the process, under the usual names.
+#[tokio::test]
+async fn the_metrics_tell_what_the_process_takes() {
+    let (database, fixtures) = crate::harness::Database::filled(ENGINE).await;
+    let process = Executable::serve_on(&database, fixtures, &[]);
+    let page = Request::new(process.management, "GET", "/metrics").send().await;
+    let page = page.text();
+    assert!(value(page, "process_cpu_seconds_total") > 0.0);
+    let resident = value(page, "process_resident_memory_bytes");
+    assert!(resident > 1e6 && resident < value(page, "process_virtual_memory_bytes"), "{page}");
+    let open = value(page, "process_open_fds");
+    assert!(open > 5.0 && open < value(page, "process_max_fds"), "{page}");
+    assert!(value(page, "process_threads") > 1.0);
+    let now = jeton_runtime::clock::Clock::System.now().0;
+    let now = f64::from(u32::try_from(now).expect("a time of this century"));
+    let started = value(page, "process_start_time_seconds");
+    assert!((now - 120.0..now + 5.0).contains(&started), "{started} at {now}");
+    let version = format!("jeton_build_info{{version=\"{}\",os=\"", env!("CARGO_PKG_VERSION"));
+    assert!(page.contains(&version), "{page}");
 }
 
 /// Each listener has its own paths: the protocol is on one, health and metrics on the other.

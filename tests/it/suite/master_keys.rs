@@ -194,6 +194,39 @@ async fn a_running_service_survives_the_loss_of_its_master_key() {
     assert_eq!(KeySet::of(jeton.service.public).await.kids().len(), 2);
 }
 
+/// When no copy of the master key is left, one command revokes what it sealed, and the service starts under a new one:
+/// the old tokens are refused, and users log in again. What can be decrypted is not revoked.
+#[tokio::test]
+async fn a_service_whose_master_key_is_lost_starts_under_another() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let new = database.path("new.jwk");
+    let revoke = |files: &str| {
+        let output = key_command(&database, files, &["revoke", "--lost", "--yes"], "");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said + &String::from_utf8_lossy(&output.stdout))
+    };
+    let before = database.dump().await;
+    let right = fixtures.master_key.display().to_string();
+    let (code, said) = revoke(&right);
+    assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
+    let (code, said) = revoke(&new);
+    assert!(code == Some(1) && said.contains(&new), "{said}");
+    assert_eq!(database.dump().await, before);
+
+    let other = Database::empty(ENGINE).await;
+    drop(Executable::serve(&["--database", &other.url, "--master-key-file", &new]));
+    let (code, said) = serve_in_vain(&["--database", &database.url, "--master-key-file", &new]);
+    assert!(code == Some(1) && said.contains("jeton key revoke --lost"), "{said}");
+    let (code, said) = revoke(&new);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("3 keys") && said.contains("everybody logs in again"), "{said}");
+    drop(Executable::serve(&["--database", &database.url, "--master-key-file", &new]));
+    let sealed = sealed_under(&database).await;
+    assert_eq!(sealed.iter().filter(|master| **master == kid_in(&new)).count(), 3, "{sealed:?}");
+    let (code, said) = revoke(&new);
+    assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
+}
+
 /// Keys that were withdrawn are not opened, so that one whose master key is gone too stops no start.
 #[tokio::test]
 async fn a_withdrawn_key_need_not_open() {

@@ -4,6 +4,7 @@
 //! requirement rows that it shows.
 
 mod access_token;
+mod administration;
 mod audit_log;
 mod changes;
 mod check;
@@ -12,6 +13,7 @@ mod client_basic;
 mod client_commands;
 mod client_names;
 mod client_registration;
+mod client_use;
 mod clock;
 mod command_line;
 mod confirmation;
@@ -72,9 +74,11 @@ mod reuse_verdict;
 mod revocation;
 mod revocation_form;
 mod scope;
+mod secret_files;
 mod secrets;
 mod security;
 mod service_commands;
+mod service_manager;
 mod session_commands;
 mod session_ends;
 mod session_limit;
@@ -96,6 +100,7 @@ mod token_form;
 mod token_form_encoding;
 mod token_response;
 mod user_apply;
+mod user_changes;
 
 use super::ENGINE;
 use crate::harness::database::{PASSWORD, PASSWORD_OF_ZOE};

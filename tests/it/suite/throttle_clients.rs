@@ -78,13 +78,17 @@ async fn bogus_revocations_are_slowed() {
         assert_eq!((reply.status, reply.text()), (200, "{}"));
     }
     for hint in ["access_token", "refresh_token"] {
-        let statements = jeton.metric("jeton_database_statements_total").await;
-        let reply = revoke("bogus", hint).await;
-        reply.assert_error(429, "temporarily_unavailable");
-        assert_eq!(reply.header("retry-after"), "1");
-        // The client, and the counter: no look for the token.
-        let now = jeton.metric("jeton_database_statements_total").await;
-        assert!(now - statements <= 3, "{statements} to {now}");
+        // The client, and the counter: no look for the token. Once a second the service looks at the database too.
+        let mut fewest = u64::MAX;
+        for _ in 0..3 {
+            let statements = jeton.metric("jeton_database_statements_total").await;
+            let reply = revoke("bogus", hint).await;
+            reply.assert_error(429, "temporarily_unavailable");
+            assert_eq!(reply.header("retry-after"), "1");
+            let now = jeton.metric("jeton_database_statements_total").await;
+            fewest = fewest.min(now - statements);
+        }
+        assert!(fewest <= 3, "{fewest}");
     }
     let reply = revoke(&token, "access_token").await;
     assert_eq!((reply.status, reply.text()), (200, "{}"));

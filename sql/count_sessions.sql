@@ -1,0 +1,1 @@
+SELECT COUNT(*) AS sessions FROM sessions WHERE client_id = COALESCE($1, client_id)

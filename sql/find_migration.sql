@@ -1,0 +1,1 @@
+SELECT applied_at FROM schema_migrations WHERE version = $1
