@@ -330,7 +330,10 @@ impl Attempt<'_> {
         let Counters { account, at_origin, .. } = self.counters;
         let failures = counters.iter().map(|counter| {
             let of_account = counter.name == at_origin.name;
-            counter.failure(of_account.then_some(account.name), self.since)
+            // What others have failed in a group is not void because this user has a new password.
+            let is_own = of_account || counter.name == account.name;
+            let since = if is_own { self.since } else { Timestamp::default() };
+            counter.failure(of_account.then_some(account.name), since)
         });
         let count = CountFailures { failures: failures.collect(), now };
         Ok(self.throttle.store.perform(count).await?)
