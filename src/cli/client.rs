@@ -235,6 +235,12 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
 }
 
 async fn set(named: Named, decisions: Box<Decisions>) -> Result<(), Failure> {
+    if *decisions == Decisions::default() {
+        return Err(Failure::usage(
+            "say what to change, as --scope read: `jeton client set --help` lists it all, `jeton client show` shows how \
+             the client is set",
+        ));
+    }
     let store = open_existing_store(&named.common.database).await?;
     let change = move |settings: &mut ClientSettings| decisions.apply(settings);
     let changed = store.perform(ChangeClient { id: named.id.clone(), change }).await?;

@@ -13,7 +13,7 @@ use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
 use jeton_oauth::{ClientSettings, Invalid, RetryWindow, Scope, Seconds};
 
 /// What is decided about a client. Each replaces what was decided before.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default, PartialEq)]
 pub(super) struct Decisions {
     /// A grant that the client may use: password or `refresh_token`; repeatable
     #[arg(long, value_name = "GRANT")]
@@ -76,7 +76,7 @@ pub(super) struct Decisions {
 }
 
 /// `AUDIENCE=SCOPE` on the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct AudienceScope(Audience, Scope);
 
 impl FromStr for AudienceScope {
@@ -90,7 +90,7 @@ impl FromStr for AudienceScope {
 }
 
 /// A retry window of the client's own, or none, on the command line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct OwnRetryWindow(Option<RetryWindow>);
 
 impl FromStr for OwnRetryWindow {

@@ -134,7 +134,10 @@ impl Upkeep {
             self.delete(before).await;
         }
         if let Err(error) = draw_decoy_numbers(&self.store).await {
-            tracing::warn!("cannot draw decoy numbers for users now: {error}");
+            tracing::warn!(
+                "cannot prepare users that an older version added, so that the time of a login does not tell whether \
+                 they exist; trying again in a minute: {error}"
+            );
         }
     }
 

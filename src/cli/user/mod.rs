@@ -223,26 +223,26 @@ impl NewPassword {
 }
 
 fn describe(throttle: &AccountThrottle) -> String {
+    let failures = match throttle.failures {
+        0 => "No failed logins".to_owned(),
+        1 => "1 failed login".to_owned(),
+        failures => format!("{failures} failed logins in a row"),
+    };
+    let new_origins = match throttle.waits_until {
+        _ if throttle.locked => {
+            "they are refused until the password is changed, or `jeton user unlock`".to_owned()
+        }
+        Some(until) => format!("they wait until {until}"),
+        None => "none waits".to_owned(),
+    };
     let known = match (throttle.known_origins, throttle.known_origins_that_wait) {
-        (0, _) => "It has not logged in from anywhere lately.".to_owned(),
-        (known, 0) => format!("Known origins, served whatever fails elsewhere: {known}."),
-        (known, wait) => {
-            format!("Known origins: {known}; {wait} of them wait because of failures there.")
-        }
-    };
-    let failures = throttle.failures;
-    let elsewhere = match throttle.waits_until {
-        _ if throttle.locked => format!(
-            "{failures} failed logins in a row: other origins are refused until the password is \
-             changed, or `jeton user unlock`."
+        (0, _) => "No origin has logged in within the last 90 days.".to_owned(),
+        (known, wait) => format!(
+            "Origins that have logged in within the last 90 days: {known}; of these wait for failed logins of their \
+             own: {wait}."
         ),
-        Some(until) => {
-            format!("{failures} failed logins in a row: other origins wait until {until}.")
-        }
-        None if failures == 0 => "No failed logins since the last success.".to_owned(),
-        None => format!("{failures} failed logins in a row; nobody waits."),
     };
-    format!("{elsewhere} {known}")
+    format!("{failures} from new origins: {new_origins}. {known}")
 }
 
 fn join(scopes: &[Scope]) -> Scope {

@@ -120,6 +120,10 @@ pub(super) struct Wanted {
     pub(super) password: Option<Secret>,
     pub(super) password_hash: Option<Secret>,
     /// `Some(None)` for no limit beside the client's.
+    #[expect(
+        clippy::option_option,
+        reason = "null decides something, and a missing member does not"
+    )]
     pub(super) scope: Option<Option<Scope>>,
     pub(super) roles: Option<Vec<String>>,
     pub(super) disabled: Option<bool>,

@@ -48,6 +48,7 @@ mod log_outage;
 mod long_session;
 mod many_sessions;
 mod master_keys;
+mod messages;
 mod metadata;
 mod migrations;
 mod migrations_interrupted;

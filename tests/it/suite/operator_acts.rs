@@ -121,6 +121,23 @@ impl Trail {
     }
 }
 
+/// Ends a session, those of a user, of a client, and all.
+async fn end_sessions(trail: &mut Trail) {
+    let login = trail.jeton.login_through("web", "").await;
+    let sid = claims(&login.access_token())["sid"].as_str().expect("text").to_owned();
+    let ended = trail.expect(&format!("session revoke {sid}"), "", &["sessions_ended"]).await;
+    assert_eq!((&ended[0]["object"], &ended[0]["affected"]), (&json!(sid), &json!(1)));
+    for _ in 0..3 {
+        trail.jeton.login_through("web", "").await;
+    }
+    let ended = trail.expect("session revoke --user alice", "", &["sessions_ended"]).await;
+    assert_eq!((ended.len(), &ended[0]["affected"]), (1, &json!(3)));
+    trail.jeton.login_through("web", "").await;
+    trail.expect("session revoke --client web --yes", "", &["sessions_ended"]).await;
+    trail.jeton.login_through("web", "").await;
+    trail.expect("session revoke --all --yes", "", &["sessions_ended"]).await;
+}
+
 /// Every command that changes something leaves an act that says what, whom and which fields, and a command that is new
 /// must be sorted into these or [`UNRECORDED`].
 #[tokio::test]
@@ -167,19 +184,7 @@ async fn every_command_that_changes_something_is_recorded() {
 
     trail.expect("user rename emil otto", "", &["user_renamed"]).await;
 
-    let login = trail.jeton.login_through("web", "").await;
-    let sid = claims(&login.access_token())["sid"].as_str().expect("text").to_owned();
-    let ended = trail.expect(&format!("session revoke {sid}"), "", &["sessions_ended"]).await;
-    assert_eq!((&ended[0]["object"], &ended[0]["affected"]), (&json!(sid), &json!(1)));
-    for _ in 0..3 {
-        trail.jeton.login_through("web", "").await;
-    }
-    let ended = trail.expect("session revoke --user alice", "", &["sessions_ended"]).await;
-    assert_eq!((ended.len(), &ended[0]["affected"]), (1, &json!(3)));
-    trail.jeton.login_through("web", "").await;
-    trail.expect("session revoke --client web --yes", "", &["sessions_ended"]).await;
-    trail.jeton.login_through("web", "").await;
-    trail.expect("session revoke --all --yes", "", &["sessions_ended"]).await;
+    end_sessions(&mut trail).await;
 
     trail.expect("key rotate --yes", "", &["key_added"]).await;
     trail.expect("key rotate --emergency --yes", "", &["key_activated"]).await;
