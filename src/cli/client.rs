@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::client_decisions::{Decisions, differing};
+use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
 use super::listing::Width;
 use super::{Failure, client_view, open_existing_store, open_store, output};
-use crate::config::DatabaseSettings;
+use crate::config::AdministeredDatabase;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
 use jeton_oauth::client::GrantType;
@@ -18,13 +18,14 @@ use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
 };
+use jeton_store::operator_acts::differing;
 use jeton_store::{Store, migration};
 
 /// What all commands about clients take.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     /// Print JSON
     #[arg(long)]
     json: bool,

@@ -152,12 +152,3 @@ impl Decisions {
         settings.check()
     }
 }
-
-/// The names of the settings that differ, in the order of the alphabet.
-pub(super) fn differing(before: &ClientSettings, after: &ClientSettings) -> Vec<String> {
-    let json = |settings| serde_json::to_value(settings).expect("settings are JSON");
-    let (before, after) = (json(before), json(after));
-    let members = after.as_object().into_iter().flatten();
-    let differ = members.filter(|(name, value)| before.get(name.as_str()) != Some(value));
-    differ.map(|(name, _)| name.clone()).collect()
-}

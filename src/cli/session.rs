@@ -4,8 +4,8 @@ use clap::{Args, Subcommand};
 
 use super::confirmation::Confirmation;
 use super::listing::{self, Column, Width};
-use super::{Failure, open_existing_store, output};
-use crate::config::DatabaseSettings;
+use super::{Failure, open_existing_store, open_to_read, output};
+use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, UserId};
 use jeton_runtime::clock::Clock;
@@ -41,7 +41,7 @@ pub(super) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
         #[command(flatten)]
-        database: DatabaseSettings,
+        database: AdministeredDatabase,
     },
 }
 
@@ -67,7 +67,7 @@ pub(super) struct Which {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List { user, client, database, json, width } => {
-            let store = open_existing_store(&database).await?;
+            let store = open_to_read(&database).await?;
             let user_id = find_user(&store, &user).await?;
             let list = ListSessionsOfUser { user_id, client_id: client, now: Clock::System.now() };
             let sessions = store.perform(list).await?;

@@ -61,15 +61,15 @@ impl CorsPolicy {
             varies: matches!(self, Self::Listed(_)),
             preflight: request.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
             allowed_headers: match self {
-                Self::Listed(_) => allowed_headers(request),
-                Self::Everyone | Self::Nobody => HeaderValue::from_static(ALLOWED_HEADERS),
+                Self::Everyone | Self::Listed(_) => allowed_headers(request),
+                Self::Nobody => HeaderValue::from_static(ALLOWED_HEADERS),
             },
         }
     }
 }
 
-/// The headers that a page of a listed origin may set, including those it asks for: tracing adds its own, such as
-/// `traceparent`, and the service ignores unknown headers. Invalid names, or too many, are not repeated.
+/// The headers that a page may set whose origin may use the route, including those it asks for: tracing adds its own,
+/// such as `traceparent`, and the service ignores unknown headers. Invalid names, or too many, are not repeated.
 fn allowed_headers(request: &HeaderMap) -> HeaderValue {
     let mut lines = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let only = lines.next().filter(|_| lines.next().is_none());

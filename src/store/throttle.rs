@@ -1,5 +1,7 @@
 //! Failure counters, shared by all replicas.
 
+use super::operator_acts::{Act, Deed};
+use super::users::User;
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, FailureCounter, WAIT_MAX};
@@ -280,14 +282,24 @@ impl UseCase for ListWaitingCounters {
 /// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
 /// concerned.
 #[derive(Debug)]
-pub struct UnlockAccount(pub CounterName);
+pub struct UnlockAccount {
+    /// The counter of the account.
+    pub account: CounterName,
+    /// Whose account it is.
+    pub user: User,
+}
 
 impl UseCase for UnlockAccount {
     type Outcome = u64;
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::UNLOCK_ACCOUNT, &[self.0.into()]).await
+        let changed = tx.execute(&sql::UNLOCK_ACCOUNT, &[self.account.into()]).await?;
+        if changed > 0 {
+            let act = Act::new(Deed::UserUnlocked).on_user(&self.user.username, &self.user.id);
+            tx.record(act).await?;
+        }
+        Ok(changed)
     }
 }
 
@@ -305,6 +317,9 @@ impl UseCase for DeleteExpiredCounters {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::DELETE_EXPIRED_COUNTERS, &[self.before.into(), self.limit.into()]).await
+        let values = [self.before.into(), self.limit.into()];
+        let deleted = tx.execute(&sql::DELETE_EXPIRED_COUNTERS, &values).await?;
+        tx.record(Act::new(Deed::ExpiredCountersDeleted).slice(deleted)).await?;
+        Ok(deleted)
     }
 }

@@ -57,10 +57,13 @@ def lines(axes, panel, api):
             points = [(at, value) for at, value in points if value == value]
             axes.plot(*zip(*points), label=legend(target, result["metric"]), linewidth=1.2)
     if panel["fieldConfig"]["defaults"].get("min") == 0:
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(axes.get_ylim()[1] * 1.1, 0.01))
+    if panel["fieldConfig"]["defaults"]["unit"] == "bytes":
+        axes.yaxis.set_major_formatter(lambda octets, _: f"{octets / 2**20:.0f} MiB")
+    axes.xaxis.set_major_formatter(lambda seconds, _: f"{seconds:.0f} s")
     axes.tick_params(labelsize=6)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False)
+    axes.legend(fontsize=5.5, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.1), frameon=False)
 
 
 def picture(api, path):
@@ -73,7 +76,7 @@ def picture(api, path):
         left, low = place["x"] / 24, 1 - (place["y"] + place["h"]) / bottom
         width, height = place["w"] / 24, place["h"] / bottom
         axes = figure.add_axes(
-            [left + 0.02, low + 0.3 * height, width - 0.03, 0.52 * height]
+            [left + 0.03, low + 0.3 * height, width - 0.04, 0.55 * height]
         )
         axes.set_title(panel["title"], fontsize=8, loc="left")
         (stat if panel["type"] == "stat" else lines)(axes, panel, api)

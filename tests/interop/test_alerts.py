@@ -22,6 +22,7 @@ import yaml
 from certificates import Certificate
 from conftest import command, new_database
 from monitoring import RULES, Replica, asked, faketime, is_long, prometheus, rules
+from verification import wait_until
 
 # `for:` longer than this is left to `promtool`.
 LONGEST = 600
@@ -59,6 +60,10 @@ class Fault:
 class Healthy(Fault):
     """Is in use and well: no alert."""
 
+    def begin(self):
+        # However busy the machine is with the others.
+        self.replica.start("--login-deadline", "1m")
+
     def happen(self):
         token = self.replica.login().json()["access_token"]
         self.replica.post("/introspect", "api", token=token)
@@ -79,7 +84,25 @@ class DatabaseGone(Fault):
     def happen(self):
         if self.replica.file.exists():
             self.replica.file.rename(self.replica.folder / "elsewhere.db")
-        assert self.replica.login().status_code == 503
+        wait_until(lambda: self.replica.login().status_code == 503, "the file is missed")
+
+
+class DatabaseLocked(Fault):
+    """Another process holds the lock of SQLite, so no write succeeds."""
+
+    alerts = {"JetonNotReady"}
+    lock = None
+
+    def happen(self):
+        if self.lock is None:
+            file = self.replica.file
+            self.lock = sqlite3.connect(file, timeout=30, check_same_thread=False)
+            self.lock.execute("BEGIN IMMEDIATE")
+
+    def end(self):
+        if self.lock is not None:
+            self.lock.close()
+        super().end()
 
 
 class ClockWrong(Fault):
@@ -292,7 +315,7 @@ class FilesShort(Fault):
 
 
 FAULTS = [
-    *[Killed, DatabaseGone, ClockWrong, CertificateOld, TokenStolen, Restored, KeyForeign],
+    *[Killed, DatabaseGone, DatabaseLocked, ClockWrong, CertificateOld, TokenStolen, Restored, KeyForeign],
     *[TooManyLogins, LogUnread, Frozen, ProxySilent, TokensInvented, Guessed, RowDamaged],
     *[ConnectionsTaken, FilesShort],
 ]

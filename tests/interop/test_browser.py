@@ -2,19 +2,15 @@
 
 import contextlib
 import os
-import shutil
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
+from chromium import PATIENCE, chromium
 from conftest import ROOT
 from fastapi_app import PASSWORD, site
 
 PICTURE = ROOT / "docs" / "swagger-ui.png"
-# How long a page may take to show something on a machine that is busy, in milliseconds.
-PATIENCE = 60_000
-# Whatever else a page may name has no address.
-ONLY_THIS_MACHINE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 
 
 class Docs:
@@ -73,13 +69,8 @@ class Docs:
 
 @pytest.fixture(scope="module")
 def browser():
-    expect.set_options(timeout=PATIENCE)
-    with sync_playwright() as playwright:
-        options = [f"--host-resolver-rules={ONLY_THIS_MACHINE}"]
-        if os.geteuid() == 0:
-            options.append("--no-sandbox")
-        chromium = shutil.which("chromium")
-        yield playwright.chromium.launch(executable_path=chromium, args=options)
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")

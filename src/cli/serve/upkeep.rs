@@ -12,7 +12,7 @@ use jeton_oauth::{Seconds, Timestamp};
 use jeton_runtime::supervision::{Health, supervise};
 use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::housekeeping::{
-    Pace, delete_expired_counters, delete_expired_sessions, draw_decoy_numbers,
+    Pace, delete_expired_counters, delete_expired_sessions, delete_old_acts, draw_decoy_numbers,
 };
 use jeton_service::keys::Keys;
 use jeton_service::metadata::Discovery;
@@ -150,6 +150,9 @@ impl Upkeep {
         }
         if let Err(error) = delete_expired_counters(&self.store, before, Pace::Service).await {
             tracing::warn!("cannot delete old counters of failures now: {error}");
+        }
+        if let Err(error) = delete_old_acts(&self.store, before, Pace::Service).await {
+            tracing::warn!("cannot delete old acts of the command line now: {error}");
         }
     }
 

@@ -352,7 +352,9 @@ impl KeyAdministration {
     /// # Errors
     /// A sentence if the database or a master key cannot be read.
     pub async fn sealed_elsewhere(&self) -> Result<Vec<KeyId>, KeyError> {
-        let masters = MasterKeys::load(&self.key_store.master_key_files, true)?;
+        let masters = MasterKeys::load(&self.key_store.master_key_files, true);
+        let masters = masters
+            .map_err(|error| KeyError::from(error).and("make a new one first: `jeton key init`"))?;
         let stored = self.key_store.list().await?;
         let is_elsewhere = |key: &&StoredKey| {
             let master = sealing::sealed_under(&key.sealed_key);

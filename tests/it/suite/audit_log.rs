@@ -123,6 +123,49 @@ async fn each_act_leaves_its_event() {
     }
 }
 
+/// W3C Trace Context §3.2: the trace and the caller's span are fields of a request's events, whatever came of it. A value
+/// that is not valid is ignored, and changes no answer.
+#[tokio::test]
+async fn a_trace_that_a_caller_names_is_in_the_events_of_its_request() {
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let mut process = Executable::serve_on(&database, fixtures, &[]);
+    let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+    let valid = format!("00-{trace}-{span}-01");
+    let form = login_form("alice", PASSWORD);
+    let login = Request::new(process.public, "POST", "/token").form(&form);
+    let login = login.basic("web", fixtures.secret("web"));
+    let refused = Request::new(process.public, "POST", "/token").form(&form);
+    let refused = refused.header("Origin", "https://evil.example");
+    let mut traced = Vec::new();
+    for (request, status) in [(&login, 200), (&refused, 403)] {
+        let reply = request.clone().header("traceparent", &valid).send().await;
+        assert_eq!(reply.status, status);
+        traced.push(reply.header("x-request-id").to_owned());
+    }
+    let capital = valid.to_uppercase();
+    let zeros = format!("00-{}-{span}-01", "0".repeat(32));
+    let extended = format!("{valid}-FORGED");
+    for value in [&capital, &zeros, &extended, "", "00-FORGED", "\u{e9}"] {
+        let reply = login.clone().header("traceparent", value).send().await;
+        assert_eq!(reply.status, 200, "{value:?}");
+    }
+    let twice = login.clone().header("traceparent", &valid).header("traceparent", &valid);
+    assert_eq!(twice.send().await.status, 200);
+
+    let log = process.stop_and_read_log();
+    assert!(!log.contains("FORGED"), "{log}");
+    for event in events(&log).iter().filter(|event| event["request_id"].is_string()) {
+        let is_traced = traced.iter().any(|id| event["request_id"] == **id);
+        let expected =
+            if is_traced { [trace.into(), span.into()] } else { [Value::Null, Value::Null] };
+        assert_eq!(
+            [&event["trace_id"], &event["parent_id"]],
+            [&expected[0], &expected[1]],
+            "{event}"
+        );
+    }
+}
+
 /// A line that a caller would like the log to have, in ways to make one.
 const FORGED: [&str; 9] = [
     "a\r\n2026-01-01T00:00:00Z  INFO jeton::audit: FORGED",

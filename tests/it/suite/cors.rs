@@ -227,6 +227,10 @@ async fn documents_are_for_everyone_and_introspection_for_no_page() {
             assert_eq!(reply.header("access-control-allow-origin"), "*", "{path} {origin}");
             let asked = preflight(&jeton, path, origin, "authorization").send().await;
             assert_eq!((asked.status, asked.header("access-control-allow-origin")), (204, "*"));
+            // Tracing and API explorers set these.
+            let asked = preflight(&jeton, path, origin, "if-none-match,traceparent").send().await;
+            let allowed = list(&asked, "access-control-allow-headers");
+            assert!(allowed.ends_with(&["if-none-match".into(), "traceparent".into()]), "{path}");
         }
     }
     let asked = preflight(&jeton, "/introspect", GOOD, "authorization").send().await;

@@ -52,6 +52,7 @@ mod metadata;
 mod migrations;
 mod migrations_interrupted;
 mod odd_token;
+mod operator_acts;
 mod operator_secrets;
 mod overload;
 mod password_grant;
@@ -98,6 +99,7 @@ mod token_errors;
 mod token_form;
 mod token_form_encoding;
 mod token_response;
+mod user_apply;
 mod user_changes;
 
 use super::ENGINE;
