@@ -103,6 +103,26 @@ impl UseCase for CountFailures {
     }
 }
 
+/// Counts failures, and reads what each counter has counted with them. Of those who do it at the same time each sees the
+/// failures that were counted before its own, and not those after.
+#[derive(Debug)]
+pub struct CountAndRead(pub CountFailures);
+
+impl UseCase for CountAndRead {
+    type Outcome = Vec<FailureCounter>;
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<FailureCounter>, StoreError> {
+        // Who counts the same waits from here on, until this transaction has ended.
+        self.0.run(tx).await?;
+        let mut counted = Vec::new();
+        for failure in &self.0.failures {
+            counted.push(FindCounter(failure.counter).run(tx).await?);
+        }
+        Ok(counted)
+    }
+}
+
 /// Takes back failures that were counted before they could have happened.
 #[derive(Debug)]
 pub struct TakeFailuresBack(pub Vec<CounterName>);
