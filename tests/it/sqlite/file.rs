@@ -222,8 +222,17 @@ async fn root_makes_a_database_for_the_owner_of_the_folder() {
     let url = format!("sqlite:{}", folder.join("jeton.db").display());
     let migrated = run(&["db", "migrate", "--database", &url]);
     assert!(migrated.status.success(), "{}", errors(&migrated));
-    let added =
-        ["client", "add", "web", "--grant", "password", "--audience", "https://api.example"];
+    let added = [
+        "client",
+        "add",
+        "web",
+        "--grant",
+        "password",
+        "--scope",
+        "read",
+        "--audience",
+        "https://api.example",
+    ];
     let added = run(&[&added[..], &["--database", &url]].concat());
     assert!(added.status.success(), "{}", errors(&added));
     for name in files_in(&folder) {
