@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::client_decisions::{Decisions, differing};
+use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
 use super::listing::Width;
 use super::{Failure, client_view, open_existing_store, open_store, output};
-use crate::config::DatabaseSettings;
+use crate::config::AdministeredDatabase;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
 use jeton_oauth::client::GrantType;
@@ -18,13 +18,14 @@ use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
 };
+use jeton_store::operator_acts::differing;
 use jeton_store::{Store, migration};
 
 /// What all commands about clients take.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -234,6 +235,12 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
 }
 
 async fn set(named: Named, decisions: Box<Decisions>) -> Result<(), Failure> {
+    if *decisions == Decisions::default() {
+        return Err(Failure::usage(
+            "say what to change, as --scope read: `jeton client set --help` lists it all, `jeton client show` shows how \
+             the client is set",
+        ));
+    }
     let store = open_existing_store(&named.common.database).await?;
     let change = move |settings: &mut ClientSettings| decisions.apply(settings);
     let changed = store.perform(ChangeClient { id: named.id.clone(), change }).await?;

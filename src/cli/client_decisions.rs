@@ -13,7 +13,7 @@ use jeton_oauth::lifetime::ACCESS_TOKEN_LIFETIME_MAX;
 use jeton_oauth::{ClientSettings, Invalid, RetryWindow, Scope, Seconds};
 
 /// What is decided about a client. Each replaces what was decided before.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default, PartialEq)]
 pub(super) struct Decisions {
     /// A grant that the client may use: password or `refresh_token`; repeatable
     #[arg(long, value_name = "GRANT")]
@@ -76,7 +76,7 @@ pub(super) struct Decisions {
 }
 
 /// `AUDIENCE=SCOPE` on the command line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct AudienceScope(Audience, Scope);
 
 impl FromStr for AudienceScope {
@@ -90,7 +90,7 @@ impl FromStr for AudienceScope {
 }
 
 /// A retry window of the client's own, or none, on the command line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct OwnRetryWindow(Option<RetryWindow>);
 
 impl FromStr for OwnRetryWindow {
@@ -151,13 +151,4 @@ impl Decisions {
             self.authentication_method.or(settings.authentication_method);
         settings.check()
     }
-}
-
-/// The names of the settings that differ, in the order of the alphabet.
-pub(super) fn differing(before: &ClientSettings, after: &ClientSettings) -> Vec<String> {
-    let json = |settings| serde_json::to_value(settings).expect("settings are JSON");
-    let (before, after) = (json(before), json(after));
-    let members = after.as_object().into_iter().flatten();
-    let differ = members.filter(|(name, value)| before.get(name.as_str()) != Some(value));
-    differ.map(|(name, _)| name.clone()).collect()
 }

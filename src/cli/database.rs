@@ -6,13 +6,16 @@ use serde::Serialize;
 use super::listing::Width;
 use super::serve::stop_signal;
 use super::{
-    Failure, backup, in_database, migrating, open_existing_store, output, replicas, restore,
+    Failure, backup, in_database, migrating, open_existing_store, open_to_read, output, replicas,
+    restore,
 };
-use crate::config::DatabaseSettings;
+use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
-use jeton_service::housekeeping::{Pace, delete_expired_counters, delete_expired_sessions};
+use jeton_service::housekeeping::{
+    Pace, delete_expired_counters, delete_expired_sessions, delete_old_acts,
+};
 use jeton_store::clock::ReadClock;
 use jeton_store::migration::SchemaStatus;
 use jeton_store::sessions::CountExpiredSessions;
@@ -48,10 +51,11 @@ pub(super) enum Command {
         #[command(flatten)]
         width: Width,
     },
-    /// Delete expired sessions and forgotten failures; `jeton serve` does it too, once a minute
+    /// Delete expired sessions, forgotten failures and old entries of `jeton audit`; `jeton serve` does it too, once a
+    /// minute
     Purge {
         #[command(flatten)]
-        database: DatabaseSettings,
+        database: AdministeredDatabase,
     },
     /// Copy a SQLite database that may be in use, and check the copy
     Backup(backup::Options),
@@ -103,7 +107,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
         }
         Command::Replicas { database, json, width } => {
-            let store = open_existing_store(&database).await?;
+            let store = open_to_read(&database).await?;
             replicas::list(&store, json, width).await?;
         }
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
@@ -125,6 +129,8 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     output::line(&format!("Deleted {} expired sessions.", deleted?));
     let counters = delete_expired_counters(store, before, Pace::OtherProcess).await?;
     output::line(&format!("Deleted {counters} counters of failed logins that were forgotten."));
+    let acts = delete_old_acts(store, before, Pace::OtherProcess).await?;
+    output::line(&format!("Deleted {acts} entries of `jeton audit` that were too old."));
     Ok(())
 }
 

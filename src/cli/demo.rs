@@ -7,8 +7,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use super::serve::{Service, told_to_stop};
 use super::settings::without_empty_variables;
-use super::{Failure, log, open_store, output};
-use crate::config::{LogSettings, ServeSettings};
+use super::{Failure, log, make_store, output};
+use crate::config::{LogSettings, ServeSettings, address};
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::{password, random};
 use jeton_oauth::{Client, ClientSettings, ScryptCost, Secret, Timestamp};
@@ -31,10 +31,10 @@ const AUDIENCE: &str = "https://api.demo.example";
 #[derive(Args, Debug)]
 pub struct Options {
     /// The address of the public listener
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = address, value_name = "ADDRESS")]
     listen: SocketAddr,
     /// The address of the management listener
-    #[arg(long, default_value = "127.0.0.1:8081", value_name = "ADDRESS")]
+    #[arg(long, default_value = "127.0.0.1:8081", value_parser = address, value_name = "ADDRESS")]
     management_listen: SocketAddr,
     /// Logging.
     #[command(flatten)]
@@ -75,7 +75,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let told_to_stop = told_to_stop()?;
     let folder = Folder::make()?;
     let settings = settings(&options, &folder.0)?;
-    let store = open_store(&settings.database).await?;
+    let store = make_store(&settings.database).await?;
     let secrets = fill(&store, Clock::System.now()).await?;
     let service = Service::start(settings, Clock::System).await?;
     explain(&service, &secrets);
@@ -130,6 +130,7 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
         scope: None,
         roles: vec!["user".to_owned()],
         now,
+        disabled_at: None,
         mfa_required_at: None,
         decoy_number: random::decoy_number(),
     };

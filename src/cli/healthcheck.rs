@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Failure;
+use crate::config::address;
 
 /// How long the service may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +22,7 @@ pub(super) struct Options {
         long,
         env = "JETON_MANAGEMENT_LISTEN",
         default_value = "127.0.0.1:8081",
+        value_parser = address,
         value_name = "ADDRESS"
     )]
     management_listen: SocketAddr,

@@ -10,7 +10,7 @@ use super::confirmation::Confirmation;
 use super::listing::{self, Column, Width};
 use super::serve::key_store;
 use super::{Failure, key_picture, open_existing_store, open_store, output};
-use crate::config::{DatabaseSettings, KeySettings, MasterKeySettings};
+use crate::config::{AdministeredDatabase, KeySettings, MasterKeySettings};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
@@ -24,7 +24,7 @@ use jeton_store::Store;
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     #[command(flatten)]
     keys: KeySettings,
 }

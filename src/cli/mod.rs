@@ -3,6 +3,7 @@
 //! A command that fails says on standard error why and what to do, in one sentence or as JSON, and tells programs by its
 //! exit code of what kind the failure is ([`failure`]).
 
+mod audit;
 mod backup;
 mod bench;
 mod check;
@@ -24,6 +25,7 @@ mod log;
 mod machine;
 mod memory_limit;
 mod migrating;
+mod operator;
 mod output;
 mod printable;
 mod prompt;
@@ -38,7 +40,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{DatabaseSettings, ServeSettings};
+use crate::config::{AdministeredDatabase, DatabaseSettings, ServeSettings};
 pub use failure::Failure;
 use jeton_store::migration::{self, MigrationError};
 use jeton_store::{DatabaseLocation, Store};
@@ -72,6 +74,8 @@ enum Command {
     /// Migrate the tables, show where they stand, delete what has expired, back up and restore
     #[command(subcommand)]
     Db(database::Command),
+    /// Show what was changed with the command line, when and by whom
+    Audit(audit::Options),
     /// Show the effective settings, and look whether a login would succeed with them
     Check(ServeSettings),
     /// Walk a running service as client, browser and resource server, and say what is wrong
@@ -121,6 +125,7 @@ pub fn main() -> ExitCode {
             Command::Session(command) => session::run(command).await,
             Command::Key(command) => key::run(*command).await,
             Command::Db(command) => database::run(command).await,
+            Command::Audit(options) => audit::run(options).await,
             Command::Check(settings) => check::run(settings, &matches).await,
             Command::Doctor(options) => doctor::run(*options).await,
             Command::Bench(command) => bench::run(command).await,
@@ -152,9 +157,19 @@ fn misused(error: &clap::Error, json: bool) -> ExitCode {
     error.exit()
 }
 
+/// Opens a database as [`open_to_read`] does. What is changed in it is recorded.
+async fn open_existing_store(database: &AdministeredDatabase) -> Result<Store, Failure> {
+    Ok(operated(open_to_read(&database.settings).await?, database))
+}
+
+/// The database for the operator of this process.
+fn operated(store: Store, database: &AdministeredDatabase) -> Store {
+    store.operated_by(operator::operator(database.claimed_name.as_deref()))
+}
+
 /// Opens a database that must be there, with tables that are up to date. It is never migrated: while the
 /// previous version runs that may take long, and it is not what was asked for.
-async fn open_existing_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
+async fn open_to_read(settings: &DatabaseSettings) -> Result<Store, Failure> {
     if let DatabaseLocation::Sqlite(path) = &settings.database
         && !path.exists()
     {
@@ -185,8 +200,13 @@ async fn open_store_if_made(settings: &DatabaseSettings) -> Result<Option<Store>
     Ok(Some(store))
 }
 
-/// Opens the database for a command that may be the first one: the tables of a new database are made.
-async fn open_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
+/// Opens the database for a command that may be the first one, as [`make_store`] does. What is changed in it is recorded.
+async fn open_store(database: &AdministeredDatabase) -> Result<Store, Failure> {
+    Ok(operated(make_store(&database.settings).await?, database))
+}
+
+/// Opens the database, and makes the tables of a new one.
+async fn make_store(settings: &DatabaseSettings) -> Result<Store, Failure> {
     let store = Store::open(&settings.database).await?;
     if let Some(file) = store.new_file() {
         output::error_line(&format!("Made a new, empty database: {}", file.display()));

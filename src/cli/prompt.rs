@@ -13,7 +13,15 @@ const TERMINAL: &str = "/dev/tty";
 /// Reads a new password: from a prompt, twice, or as the first line of standard input.
 pub(super) fn new_password(from_stdin: bool) -> Result<Secret, Failure> {
     let password = if from_stdin { read_line()? } else { ask_twice()? };
-    prepare_password(&password).ok_or_else(|| {
+    prepared(&password)
+}
+
+/// The form in which a new password is hashed.
+///
+/// # Errors
+/// It cannot be a password.
+pub(super) fn prepared(password: &Secret) -> Result<Secret, Failure> {
+    prepare_password(password).ok_or_else(|| {
         Failure::refused(
             "the password is empty, or has control or invisible characters: use letters of any \
              script, digits, signs and spaces",

@@ -11,11 +11,12 @@ use rustix::io::Errno;
 
 use super::backup::{Unfinished, is_same_file, with_suffix};
 use super::confirmation::Confirmation;
-use super::{Failure, output};
-use crate::config::DatabaseSettings;
+use super::{Failure, operated, output};
+use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_runtime::clock::Clock;
+use jeton_store::operator_acts::RecordRestore;
 use jeton_store::sessions::EndAllSessions;
-use jeton_store::{DatabaseLocation, Store};
+use jeton_store::{DatabaseLocation, Store, migration};
 
 /// What `jeton db restore` takes.
 #[derive(Args, Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Options {
     #[command(flatten)]
     confirmation: Confirmation,
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
 }
 
 /// What the names of the files of a database end in; the database itself comes last.
@@ -43,9 +44,9 @@ again, and so are users and clients that were disabled; sessions that were opene
 tokens that were exchanged since are good again, whoever has them.";
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
-    let Options { file, end_all_sessions, confirmation, database } = options;
-    let DatabaseSettings { database, .. } = database;
-    let DatabaseLocation::Sqlite(path) = &database else {
+    let Options { file, end_all_sessions, confirmation, database: administered } = options;
+    let DatabaseSettings { database, .. } = &administered.settings;
+    let DatabaseLocation::Sqlite(path) = database else {
         return Err("PostgreSQL has its own programs for that: `pg_restore` reads what `pg_dump` \
                     wrote, and recovery to a point in time loses the least"
             .into());
@@ -66,10 +67,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     } else {
         "With --end-all-sessions nobody goes on with a session of the copy."
     })?;
-    if end_all_sessions {
-        let store = Store::open(&DatabaseLocation::Sqlite(unfinished.path.clone())).await?;
-        let ended = store.perform(EndAllSessions).await?;
-        store.close().await;
+    if let Some(ended) = change_copy(&unfinished, end_all_sessions, &administered).await? {
         output::line(&format!("Ended {ended} sessions."));
     }
     let kept = locked.map(|file| keep_aside(&file, &path, &unfinished)).transpose()?;
@@ -125,6 +123,30 @@ async fn copy_of(file: &Path, path: &Path) -> Result<Unfinished, Failure> {
         failure.reworded(|text| format!("{} cannot be the database: {text}", file.display()))
     })?;
     Ok(unfinished)
+}
+
+/// Ends all sessions of the copy, if that is wanted, and returns how many; records that it was restored.
+async fn change_copy(
+    copy: &Unfinished,
+    end_all_sessions: bool,
+    administered: &AdministeredDatabase,
+) -> Result<Option<u64>, Failure> {
+    let store = Store::open(&DatabaseLocation::Sqlite(copy.path.clone())).await?;
+    let store = if migration::status(&store).await?.is_up_to_date() {
+        operated(store, administered)
+    } else {
+        output::error_line(
+            "Note: the copy is of an older version, so `jeton audit` will not show this restore.",
+        );
+        store
+    };
+    let ended = if end_all_sessions { Some(store.perform(EndAllSessions).await?) } else { None };
+    store.perform(RecordRestore).await?;
+    store.close().await;
+    if with_suffix(&copy.path, "-wal").exists() {
+        return Err("the copy could not be closed in time: try again; nothing was changed".into());
+    }
+    Ok(ended)
 }
 
 /// Moves the database aside, with what of it is in its log, under a name that says when it was. The

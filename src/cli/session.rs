@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand};
 
+use super::confirmation::Confirmation;
 use super::listing::{self, Column, Width};
-use super::{Failure, open_existing_store, output, prompt};
-use crate::config::DatabaseSettings;
+use super::{Failure, open_existing_store, open_to_read, output};
+use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, UserId};
 use jeton_runtime::clock::Clock;
@@ -37,11 +38,10 @@ pub(super) enum Command {
     Revoke {
         #[command(flatten)]
         which: Which,
-        /// End the sessions of a client or of everybody without asking
-        #[arg(long)]
-        yes: bool,
         #[command(flatten)]
-        database: DatabaseSettings,
+        confirmation: Confirmation,
+        #[command(flatten)]
+        database: AdministeredDatabase,
     },
 }
 
@@ -67,21 +67,21 @@ pub(super) struct Which {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::List { user, client, database, json, width } => {
-            let store = open_existing_store(&database).await?;
+            let store = open_to_read(&database).await?;
             let user_id = find_user(&store, &user).await?;
             let list = ListSessionsOfUser { user_id, client_id: client, now: Clock::System.now() };
             let sessions = store.perform(list).await?;
             print(&sessions, json, width);
         }
-        Command::Revoke { which, yes, database } => {
+        Command::Revoke { which, confirmation, database } => {
             let store = open_existing_store(&database).await?;
-            revoke(&store, which, yes).await?;
+            revoke(&store, which, &confirmation).await?;
         }
     }
     Ok(())
 }
 
-async fn revoke(store: &Store, which: Which, yes: bool) -> Result<(), Failure> {
+async fn revoke(store: &Store, which: Which, confirmation: &Confirmation) -> Result<(), Failure> {
     match which {
         Which { id: Some(id), .. } => revoke_one(store, &id).await,
         Which { user: Some(user), client, .. } => {
@@ -96,9 +96,9 @@ async fn revoke(store: &Store, which: Which, yes: bool) -> Result<(), Failure> {
                 return Err(Failure::not_found(problem));
             }
             let whose = format!("of the client {client}");
-            revoke_many(store, Some(&client), &whose, yes).await
+            revoke_many(store, Some(&client), &whose, confirmation).await
         }
-        Which { .. } => revoke_many(store, None, "of everybody", yes).await,
+        Which { .. } => revoke_many(store, None, "of everybody", confirmation).await,
     }
 }
 
@@ -122,17 +122,12 @@ async fn revoke_many(
     store: &Store,
     client: Option<&ClientId>,
     whose: &str,
-    yes: bool,
+    confirmation: &Confirmation,
 ) -> Result<(), Failure> {
     let count = store.perform(CountSessions { client_id: client.cloned() }).await?;
-    if !yes {
-        output::error_line(&format!(
-            "All {count} sessions {whose} will end, and whoever has one must log in again."
-        ));
-        if !prompt::confirm()? {
-            return Err("nothing was changed".into());
-        }
-    }
+    confirmation.ask(&format!(
+        "All {count} sessions {whose} will end, and whoever has one must log in again."
+    ))?;
     let show = |ended| output::progress(&format!("Ended {ended} of {count} sessions"));
     let ended = match client {
         Some(client) => end_sessions_of_client(store, client, show).await,

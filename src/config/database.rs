@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 use zeroize::Zeroizing;
 
+use jeton_oauth::Invalid;
 use jeton_store::DatabaseLocation;
 
 /// The two settings, as they are given.
@@ -27,6 +28,26 @@ struct DatabaseArguments {
     /// the environment
     #[arg(long, env = "JETON_DATABASE_FILE", value_name = "PATH")]
     database_file: Option<PathBuf>,
+}
+
+/// Where the data is that a command may change, and who changes it.
+#[derive(Args, Clone, Debug)]
+pub struct AdministeredDatabase {
+    /// The database.
+    #[command(flatten)]
+    pub settings: DatabaseSettings,
+
+    /// Who you are, for `jeton audit`, which shows it as what you say beside what the system says. Nothing checks it
+    #[arg(long = "as", value_name = "NAME", value_parser = claimed_name)]
+    pub claimed_name: Option<String>,
+}
+
+/// Reads a name that is recorded and shown.
+fn claimed_name(text: &str) -> Result<String, Invalid> {
+    if (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid::new("it must have 1 to 128 characters, and no control characters"))
 }
 
 /// Where the data is; common to all commands.

@@ -9,14 +9,14 @@ mod database;
 mod log_filter;
 
 use std::fmt::{self, Display};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
 
 pub use byte_size::ByteSize;
-pub use database::DatabaseSettings;
+pub use database::{AdministeredDatabase, DatabaseSettings};
 use jeton_http::TrustedProxy;
 use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};
@@ -33,7 +33,13 @@ pub struct ServeSettings {
     pub database: DatabaseSettings,
 
     /// The address of the public listener, which carries the protocol
-    #[arg(long, env = "JETON_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    #[arg(
+        long,
+        env = "JETON_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_parser = address,
+        value_name = "ADDRESS"
+    )]
     pub listen: SocketAddr,
 
     /// The address of the management listener: /livez, /readyz and /metrics
@@ -41,6 +47,7 @@ pub struct ServeSettings {
         long,
         env = "JETON_MANAGEMENT_LISTEN",
         default_value = "127.0.0.1:8081",
+        value_parser = address,
         value_name = "ADDRESS"
     )]
     pub management_listen: SocketAddr,
@@ -351,6 +358,31 @@ fn number<T: FromStr + PartialOrd + Display + Copy + Send + Sync>(
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(Invalid::new(format!("it must be a number from {least} to {most}"))),
     }
+}
+
+/// Reads the address of a listener: a host, which may be a name such as `localhost`, and a port.
+///
+/// # Errors
+/// What would be right.
+pub fn address(text: &str) -> Result<SocketAddr, Invalid> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !has_port {
+        return Err(Invalid::new(
+            "write a host and a port, as 127.0.0.1:8080, [::1]:8080 or localhost:8080",
+        ));
+    }
+    let found: Vec<SocketAddr> = text
+        .to_socket_addrs()
+        .map_err(|error| {
+            Invalid::new(format!("the host cannot be resolved: {error}; write its address"))
+        })?
+        .collect();
+    // A name of this machine often has an address of each family, and what connects tries the older one too.
+    let address = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    address.copied().ok_or(Invalid::new("the host has no address"))
 }
 
 fn key_bits(text: &str) -> Result<u32, Invalid> {

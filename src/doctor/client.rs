@@ -1,6 +1,7 @@
 //! The doctor's HTTP client: it connects for each request, follows no redirect, and shows answers as they came.
 
 use std::fmt;
+use std::fs::File;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -204,6 +205,9 @@ fn connector(ca: Option<&Path>) -> Result<SslConnector, CannotBegin> {
         builder.set_ca_file(path).ok();
     }
     if let Some(path) = ca {
+        // OpenSSL does not say in words that there is no such file.
+        File::open(path)
+            .map_err(|source| CannotBegin::NoAuthority { file: path.to_owned(), source })?;
         builder
             .set_ca_file(path)
             .map_err(|source| CannotBegin::Authority { file: path.to_owned(), source })?;

@@ -111,6 +111,14 @@ pub enum CannotBegin {
     /// The password is empty.
     #[error("the password is empty: the service was not asked")]
     EmptyPassword,
+    /// The file of an authority cannot be read.
+    #[error("cannot read {} (--ca): {source}; name a PEM file with the certificates of the authority", file.display())]
+    NoAuthority {
+        /// The file.
+        file: PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
     /// The certificates of an authority cannot be read.
     #[error("cannot read certificates from {} (--ca): {source}; it must be a PEM file", file.display())]
     Authority {

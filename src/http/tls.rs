@@ -154,7 +154,7 @@ impl Validity {
         if now > *not_after {
             return Some(format!(
                 "the certificate (--tls-certificate) has expired at {not_after}, so clients refuse it: \
-                 renew it"
+                 renew it and write it to the same file, which is read again without a restart"
             ));
         }
         (now < *not_before).then(|| {

@@ -27,8 +27,7 @@ pub struct ProcessUsage {
 }
 
 impl ProcessUsage {
-    /// Looks; `None` if the system does not tell. Takes some microseconds, and a millisecond for some thousand open
-    /// files.
+    /// Looks; `None` if the system does not tell. Takes about a millisecond for each thousand open files.
     #[must_use]
     pub fn look() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
 use jeton_store::import::{ImportUsers, Staging};
+use jeton_store::operator_acts::{DeleteOldActs, KEPT_FOR};
 use jeton_store::sessions::{
     DeleteExpiredSessions, EndAnySessions, EndSessionsOfClient, EndSessionsOfUser,
 };
@@ -94,6 +95,20 @@ pub async fn delete_expired_counters(
     pace: Pace,
 ) -> Result<u64, StoreError> {
     let batch = |limit| Ok(DeleteExpiredCounters { before, limit });
+    in_batches(store, pace, CHANGES, batch, |_| {}).await
+}
+
+/// Deletes what the command line did so long before `before` that it is not kept, and returns how many acts.
+///
+/// # Errors
+/// [`StoreError`]; what was deleted before stays deleted.
+pub async fn delete_old_acts(
+    store: &Store,
+    before: Timestamp,
+    pace: Pace,
+) -> Result<u64, StoreError> {
+    let before = Timestamp(before.0.saturating_sub(KEPT_FOR.get()));
+    let batch = |limit| Ok(DeleteOldActs { before, limit });
     in_batches(store, pace, CHANGES, batch, |_| {}).await
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::look_up::LookUp;
+use super::operator_acts::{Act, Deed, differing};
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -158,6 +159,7 @@ impl UseCase for AddClient {
             let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
             tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
         }
+        tx.record(Act::new(Deed::ClientAdded).on_client(&self.client.id)).await?;
         Ok(NewClient::Added)
     }
 }
@@ -193,6 +195,8 @@ where
             let as_read: String = row.get("settings")?;
             let values = [(&self.id).into(), settings_value(&after), (&as_read).into()];
             if tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1 {
+                let act = Act::new(Deed::ClientChanged).on_client(&self.id);
+                tx.record(act.changing(differing(&before, &after))).await?;
                 return Ok(Some(Ok((before, after))));
             }
         }
@@ -227,6 +231,8 @@ impl UseCase for SetClientDisabled {
             tx.execute(&sql::ENABLE_CLIENT, &[id]).await?
         };
         if changed == 1 {
+            let deed = if self.disabled { Deed::ClientDisabled } else { Deed::ClientEnabled };
+            tx.record(Act::new(deed).on_client(&self.id)).await?;
             return Ok(Some(true));
         }
         Ok(find(tx, &self.id).await?.map(|_| false))
@@ -248,6 +254,9 @@ impl UseCase for DeleteClient {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let deleted = tx.execute(&sql::DELETE_CLIENT, &[(&self.id).into()]).await? == 1;
         tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.id)).await?;
+        if deleted {
+            tx.record(Act::new(Deed::ClientDeleted).on_client(&self.id)).await?;
+        }
         Ok(deleted)
     }
 }
@@ -280,7 +289,9 @@ impl UseCase for AddClientSecret {
         while find(tx, &self.id).await?.is_some() {
             let rows = tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
             if let Some(row) = rows.first() {
-                return row.get("secret_number").map(Some);
+                let number: i64 = row.get("secret_number")?;
+                tx.record(Act::new(Deed::SecretAdded).on_client(&self.id).on(&number)).await?;
+                return Ok(Some(number));
             }
         }
         Ok(None)
@@ -302,7 +313,11 @@ impl UseCase for RemoveClientSecret {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), self.number.into()];
-        Ok(tx.execute(&sql::DELETE_CLIENT_SECRET, &values).await? == 1)
+        let removed = tx.execute(&sql::DELETE_CLIENT_SECRET, &values).await? == 1;
+        if removed {
+            tx.record(Act::new(Deed::SecretRemoved).on_client(&self.id).on(&self.number)).await?;
+        }
+        Ok(removed)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
+use super::operator_acts::{Act, Deed};
 use super::sql::ROWS;
 use super::users::{User, roles_value, scope_value};
 use super::value::{Row, Value};
@@ -240,7 +241,9 @@ impl UseCase for ImportUsers {
         } else {
             self.store_in_rows(tx).await?;
         }
-        Ok(self.users.len() as u64)
+        let stored = self.users.len() as u64;
+        tx.record(Act::new(Deed::UsersImported).slice(stored)).await?;
+        Ok(stored)
     }
 }
 

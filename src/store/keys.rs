@@ -1,5 +1,6 @@
 //! Sealed keys.
 
+use super::operator_acts::{Act, Deed};
 use super::value::Row;
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{KeyId, Timestamp};
@@ -75,7 +76,11 @@ impl UseCase for AddKey {
             self.key.created_at.into(),
             self.key.activates_at.into(),
         ];
-        Ok(tx.execute(&sql::INSERT_KEY, &values).await? == 1)
+        let added = tx.execute(&sql::INSERT_KEY, &values).await? == 1;
+        if added {
+            tx.record(Act::new(Deed::KeyAdded).on(&self.key.id)).await?;
+        }
+        Ok(added)
     }
 }
 
@@ -93,7 +98,12 @@ impl UseCase for ActivateKey {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        Ok(tx.execute(&sql::ACTIVATE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
+        let values = [(&self.id).into(), self.now.into()];
+        let activated = tx.execute(&sql::ACTIVATE_KEY, &values).await? == 1;
+        if activated {
+            tx.record(Act::new(Deed::KeyActivated).on(&self.id)).await?;
+        }
+        Ok(activated)
     }
 }
 
@@ -111,7 +121,12 @@ impl UseCase for RevokeKey {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        Ok(tx.execute(&sql::REVOKE_KEY, &[(&self.id).into(), self.now.into()]).await? == 1)
+        let values = [(&self.id).into(), self.now.into()];
+        let revoked = tx.execute(&sql::REVOKE_KEY, &values).await? == 1;
+        if revoked {
+            tx.record(Act::new(Deed::KeyRevoked).on(&self.id)).await?;
+        }
+        Ok(revoked)
     }
 }
 
@@ -133,6 +148,6 @@ impl UseCase for ResealKeys {
                 return Err(StoreError::Conflict(format!("the key {id} was changed meanwhile")));
             }
         }
-        Ok(())
+        tx.record(Act::new(Deed::KeysResealed).affecting(self.keys.len() as u64)).await
     }
 }

@@ -15,6 +15,7 @@ pub mod keys;
 mod location;
 mod look_up;
 pub mod migration;
+pub mod operator_acts;
 mod postgres;
 mod postgres_url;
 mod refresh;
@@ -44,6 +45,7 @@ use jeton_oauth::{ClientId, SessionId};
 use jeton_runtime::availability::Availability;
 pub use location::DatabaseLocation;
 use look_up::LookUp;
+use operator_acts::Operator;
 use postgres::Postgres;
 pub use postgres_url::UrlError;
 pub use refresh::RefreshSession;
@@ -111,6 +113,8 @@ pub trait UseCase: Send + Sync + 'static {
 pub struct Tx<'a> {
     connection: EngineConnection<'a>,
     statements: &'a Counter,
+    /// Whose acts are recorded.
+    operator: Option<&'a Operator>,
 }
 
 enum EngineConnection<'a> {

@@ -21,7 +21,11 @@ pub enum UrlError {
     #[error("{0}")]
     Wrong(String),
     /// The driver cannot parse it.
-    #[error("the URL is wrong: {}", with_causes(.0))]
+    #[error(
+        "the URL is wrong: {}; in the user and the password write @ as %40, : as %3A, / as %2F, # as %23, ? as %3F and \
+         % as %25",
+        with_causes(.0)
+    )]
     Driver(#[source] tokio_postgres::Error),
     /// The root certificates cannot be read.
     #[error("cannot read sslrootcert {path}: {source}")]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::look_up::LookUp;
+use super::operator_acts::{Act, Deed};
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -214,7 +215,10 @@ impl UseCase for EndSession {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, StoreError> {
         let values = [(&self.id).into(), self.client_id.as_ref().into()];
         let rows = tx.query(&sql::END_SESSION, &values).await?;
-        rows.first().map(|row| row.get("user_id")).transpose()
+        let Some(row) = rows.first() else { return Ok(None) };
+        let user_id = row.get("user_id")?;
+        tx.record(Act::new(Deed::SessionsEnded).on_user_id(&user_id).on(&self.id)).await?;
+        Ok(Some(user_id))
     }
 }
 
@@ -242,7 +246,10 @@ impl UseCase for EndSessionsOfUser {
             self.limit.into(),
             self.but.into(),
         ];
-        tx.execute(&sql::END_FURTHER_SESSIONS_OF_USER, &values).await
+        let ended = tx.execute(&sql::END_FURTHER_SESSIONS_OF_USER, &values).await?;
+        let act = Act::new(Deed::SessionsEnded).on_user_id(&self.user_id);
+        tx.record(act.on_client(self.client_id.as_ref()).slice(ended)).await?;
+        Ok(ended)
     }
 }
 
@@ -255,7 +262,9 @@ impl UseCase for EndAllSessions {
     const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::END_ALL_SESSIONS, &[]).await
+        let ended = tx.execute(&sql::END_ALL_SESSIONS, &[]).await?;
+        tx.record(Act::new(Deed::SessionsEnded).affecting(ended)).await?;
+        Ok(ended)
     }
 }
 
@@ -271,7 +280,9 @@ impl UseCase for EndAnySessions {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::END_ANY_SESSIONS, &[self.limit.into()]).await
+        let ended = tx.execute(&sql::END_ANY_SESSIONS, &[self.limit.into()]).await?;
+        tx.record(Act::new(Deed::SessionsEnded).slice(ended)).await?;
+        Ok(ended)
     }
 }
 
@@ -307,7 +318,9 @@ impl UseCase for EndSessionsOfClient {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
         let values = [(&self.client_id).into(), self.limit.into()];
-        tx.execute(&sql::END_SESSIONS_OF_CLIENT, &values).await
+        let ended = tx.execute(&sql::END_SESSIONS_OF_CLIENT, &values).await?;
+        tx.record(Act::new(Deed::SessionsEnded).on_client(&self.client_id).slice(ended)).await?;
+        Ok(ended)
     }
 }
 
@@ -378,7 +391,10 @@ impl UseCase for DeleteExpiredSessions {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &[self.before.into(), self.limit.into()]).await
+        let values = [self.before.into(), self.limit.into()];
+        let deleted = tx.execute(&sql::DELETE_EXPIRED_SESSIONS, &values).await?;
+        tx.record(Act::new(Deed::ExpiredSessionsDeleted).slice(deleted)).await?;
+        Ok(deleted)
     }
 }
 

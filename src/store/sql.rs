@@ -148,6 +148,7 @@ statements! {
         DELETE_CLIENT_SECRET = "delete_client_secret";
         DELETE_EXPIRED_COUNTERS = "delete_expired_counters";
         DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
+        DELETE_OLD_OPERATOR_ACTS = "delete_old_operator_acts";
         DELETE_USER = "delete_user";
         DELETE_WRITE_CHECK = "delete_write_check";
         DISABLE_CLIENT = "disable_client";
@@ -181,6 +182,7 @@ statements! {
         INSERT_KEY = "insert_key";
         INSERT_MIGRATION = "insert_migration";
         INSERT_MIGRATION_GUARD = "insert_migration_guard";
+        INSERT_OPERATOR_ACT = "insert_operator_act";
         INSERT_SESSION = "insert_session";
         INSERT_USER = "insert_user";
         INSERT_WRITE_CHECK = "insert_write_check";
@@ -189,6 +191,7 @@ statements! {
         LIST_COUNTERS_OF_ACCOUNT = "list_counters_of_account";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
+        LIST_OPERATOR_ACTS = "list_operator_acts";
         LIST_REPLICAS = "list_replicas";
         LIST_SESSIONS_OF_USER = "list_sessions_of_user";
         LIST_STAGED_USERS = "list_staged_users";

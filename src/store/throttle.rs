@@ -1,5 +1,7 @@
 //! Failure counters, shared by all replicas.
 
+use super::operator_acts::{Act, Deed};
+use super::users::User;
 use super::value::{FromValue, Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, FailureCounter, WAIT_MAX};
@@ -98,6 +100,26 @@ impl UseCase for CountFailures {
             tx.execute(&sql::COUNT_FAILURE, &values).await?;
         }
         Ok(())
+    }
+}
+
+/// Counts failures, and reads what each counter has counted with them. Of those who do it at the same time each sees the
+/// failures that were counted before its own, and not those after.
+#[derive(Debug)]
+pub struct CountAndRead(pub CountFailures);
+
+impl UseCase for CountAndRead {
+    type Outcome = Vec<FailureCounter>;
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<FailureCounter>, StoreError> {
+        // Who counts the same waits from here on, until this transaction has ended.
+        self.0.run(tx).await?;
+        let mut counted = Vec::new();
+        for failure in &self.0.failures {
+            counted.push(FindCounter(failure.counter).run(tx).await?);
+        }
+        Ok(counted)
     }
 }
 
@@ -260,14 +282,24 @@ impl UseCase for ListWaitingCounters {
 /// Forgets all failures of an account; which origins it knows stays. Returns how many counters that
 /// concerned.
 #[derive(Debug)]
-pub struct UnlockAccount(pub CounterName);
+pub struct UnlockAccount {
+    /// The counter of the account.
+    pub account: CounterName,
+    /// Whose account it is.
+    pub user: User,
+}
 
 impl UseCase for UnlockAccount {
     type Outcome = u64;
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::UNLOCK_ACCOUNT, &[self.0.into()]).await
+        let changed = tx.execute(&sql::UNLOCK_ACCOUNT, &[self.account.into()]).await?;
+        if changed > 0 {
+            let act = Act::new(Deed::UserUnlocked).on_user(&self.user.username, &self.user.id);
+            tx.record(act).await?;
+        }
+        Ok(changed)
     }
 }
 
@@ -285,6 +317,9 @@ impl UseCase for DeleteExpiredCounters {
     const ACCESS: Access = Access::Write;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.execute(&sql::DELETE_EXPIRED_COUNTERS, &[self.before.into(), self.limit.into()]).await
+        let values = [self.before.into(), self.limit.into()];
+        let deleted = tx.execute(&sql::DELETE_EXPIRED_COUNTERS, &values).await?;
+        tx.record(Act::new(Deed::ExpiredCountersDeleted).slice(deleted)).await?;
+        Ok(deleted)
     }
 }

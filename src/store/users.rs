@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::operator_acts::{Act, Deed, differing};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
@@ -79,6 +80,8 @@ pub struct AddUser {
     pub roles: Vec<String>,
     /// The present moment.
     pub now: Timestamp,
+    /// Since when the user cannot log in; `None` for a user who can.
+    pub disabled_at: Option<Timestamp>,
     /// Since when the user must use a second factor; `None` if not.
     pub mfa_required_at: Option<Timestamp>,
     /// A random number, by which a decoy is chosen.
@@ -100,8 +103,13 @@ impl UseCase for AddUser {
             roles_value(&self.roles),
             self.mfa_required_at.into(),
             self.decoy_number.into(),
+            self.disabled_at.into(),
         ];
-        Ok(tx.execute(&sql::INSERT_USER, &values).await? == 1)
+        let added = tx.execute(&sql::INSERT_USER, &values).await? == 1;
+        if added {
+            tx.record(Act::new(Deed::UserAdded).on_user(&self.username, &self.id)).await?;
+        }
+        Ok(added)
     }
 }
 
@@ -306,6 +314,8 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
                 before.mfa_required_at.into(),
             ];
             if tx.execute(&sql::UPDATE_USER, &values).await? == 1 {
+                let act = Act::new(Deed::UserChanged).on_user(&after.username, &after.id);
+                tx.record(act.changing(differing(&before, &after))).await?;
                 return Ok(Some((before, after)));
             }
         }
@@ -342,7 +352,10 @@ impl UseCase for ChangePassword {
             self.verified_hash.as_ref().map(Secret::expose).into(),
         ];
         let rows = tx.query(&sql::UPDATE_USER_PASSWORD, &values).await?;
-        end_sessions(tx, &rows).await
+        let Some(id) = end_sessions(tx, &rows).await? else { return Ok(false) };
+        let act = Act::new(Deed::PasswordChanged).on_user(&self.username, &id);
+        tx.record(act.changing(["password"])).await?;
+        Ok(true)
     }
 }
 
@@ -373,6 +386,14 @@ impl UseCase for RenameUser {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Renamed, StoreError> {
         let names = [self.username.as_str().into(), self.new_name.as_str().into()];
         if tx.execute(&sql::RENAME_USER, &names).await? == 1 {
+            let name = self.new_name.as_str().into();
+            let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
+            if let Some(user) = users.first() {
+                // Under the old name; under the new one it is found by the `sub`.
+                let id = user.get("user_id")?;
+                let act = Act::new(Deed::UserRenamed).on_user(&self.username, &id);
+                tx.record(act.changing(["username"])).await?;
+            }
             return Ok(Renamed::Done);
         }
         let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![self.username.as_str().into()]);
@@ -403,11 +424,14 @@ impl UseCase for SetUserDisabled {
         } else {
             tx.execute(&sql::ENABLE_USER, &[name()]).await?
         };
-        if changed == 1 {
-            return Ok(Some(true));
-        }
         let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name()]).await?;
-        Ok((!users.is_empty()).then_some(false))
+        let Some(user) = users.first() else { return Ok(None) };
+        if changed == 1 {
+            let id = user.get("user_id")?;
+            let deed = if self.disabled { Deed::UserDisabled } else { Deed::UserEnabled };
+            tx.record(Act::new(deed).on_user(&self.username, &id)).await?;
+        }
+        Ok(Some(changed == 1))
     }
 }
 
@@ -425,15 +449,17 @@ impl UseCase for DeleteUser {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let rows = tx.query(&sql::DELETE_USER, &[self.username.as_str().into()]).await?;
-        end_sessions(tx, &rows).await
+        let Some(id) = end_sessions(tx, &rows).await? else { return Ok(false) };
+        tx.record(Act::new(Deed::UserDeleted).on_user(&self.username, &id)).await?;
+        Ok(true)
     }
 }
 
-/// Ends the sessions of the user in `users`, the rows of a preceding statement; `false` if it is empty. A concurrent
-/// login has written the user's row before, or will find it changed.
-async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<bool, StoreError> {
-    let Some(user) = users.first() else { return Ok(false) };
+/// Ends the sessions of the user in `users`, the rows of a preceding statement, and returns the user; `None` if it is
+/// empty. A concurrent login has written the user's row before, or will find it changed.
+async fn end_sessions(tx: &mut Tx<'_>, users: &[Row]) -> Result<Option<UserId>, StoreError> {
+    let Some(user) = users.first() else { return Ok(None) };
     let id: UserId = user.get("user_id")?;
     tx.execute(&sql::END_SESSIONS_OF_USER, &[(&id).into()]).await?;
-    Ok(true)
+    Ok(Some(id))
 }

@@ -87,6 +87,24 @@ class DatabaseGone(Fault):
         wait_until(lambda: self.replica.login().status_code == 503, "the file is missed")
 
 
+class DatabaseLocked(Fault):
+    """Another process holds the lock of SQLite, so no write succeeds."""
+
+    alerts = {"JetonNotReady"}
+    lock = None
+
+    def happen(self):
+        if self.lock is None:
+            file = self.replica.file
+            self.lock = sqlite3.connect(file, timeout=30, check_same_thread=False)
+            self.lock.execute("BEGIN IMMEDIATE")
+
+    def end(self):
+        if self.lock is not None:
+            self.lock.close()
+        super().end()
+
+
 class ClockWrong(Fault):
     """The clock of the replica is 50 s ahead of that of PostgreSQL."""
 
@@ -297,7 +315,7 @@ class FilesShort(Fault):
 
 
 FAULTS = [
-    *[Killed, DatabaseGone, ClockWrong, CertificateOld, TokenStolen, Restored, KeyForeign],
+    *[Killed, DatabaseGone, DatabaseLocked, ClockWrong, CertificateOld, TokenStolen, Restored, KeyForeign],
     *[TooManyLogins, LogUnread, Frozen, ProxySilent, TokensInvented, Guessed, RowDamaged],
     *[ConnectionsTaken, FilesShort],
 ]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use jeton::cli::failure::Kind;
+use jeton_store::operator_acts::Deed;
 
 use crate::harness::run;
 
@@ -56,8 +57,21 @@ fn the_table_of_exit_codes_is_that_of_the_program() {
     assert_eq!(rows.collect::<Vec<_>>(), known);
 }
 
+/// `docs/command-line.md` lists every act that is recorded, and no other.
+#[test]
+fn the_acts_of_operators_are_listed() {
+    let page = read("docs/command-line.md");
+    let (_, table) = page.split_once("| act | done by |").expect("the table of acts");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let cells = rows.filter_map(|row| row.split('|').nth(1));
+    let listed: BTreeSet<&str> =
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let known: BTreeSet<&str> = Deed::ALL.iter().map(|deed| deed.as_str()).collect();
+    assert_eq!(listed, known);
+}
+
 /// The documents.
-const DOCUMENTS: [&str; 35] = [
+const DOCUMENTS: [&str; 36] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -85,6 +99,7 @@ const DOCUMENTS: [&str; 35] = [
     "docs/runbooks.md",
     "docs/security.md",
     "docs/settings.md",
+    "docs/sign-up.md",
     "docs/verify-java.md",
     "docs/verify-libraries.md",
     "docs/verify-others.md",

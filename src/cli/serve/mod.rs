@@ -6,6 +6,7 @@ mod parts;
 mod plan;
 mod upkeep;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +58,17 @@ pub struct Service {
 /// Binds an address before anything else is touched.
 pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
     server::listen(address).map_err(|error| {
-        Failure::failed(format!(
-            "cannot listen on {address} ({setting}): {error}; stop what uses the address, or name \
-             another"
-        ))
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => {
+                "a port below 1024 needs a right: in the unit of systemd AmbientCapabilities=CAP_NET_BIND_SERVICE, \
+                 in a container the capability NET_BIND_SERVICE; or name a port from 1024 on"
+            }
+            ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: name one that it has, or 0.0.0.0 for all"
+            }
+            _ => "stop what uses the address, or name another",
+        };
+        Failure::failed(format!("cannot listen on {address} ({setting}): {error}; {remedy}"))
     })
 }
 

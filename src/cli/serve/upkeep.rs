@@ -12,7 +12,7 @@ use jeton_oauth::{Seconds, Timestamp};
 use jeton_runtime::supervision::{Health, supervise};
 use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::housekeeping::{
-    Pace, delete_expired_counters, delete_expired_sessions, draw_decoy_numbers,
+    Pace, delete_expired_counters, delete_expired_sessions, delete_old_acts, draw_decoy_numbers,
 };
 use jeton_service::keys::Keys;
 use jeton_service::metadata::Discovery;
@@ -134,7 +134,10 @@ impl Upkeep {
             self.delete(before).await;
         }
         if let Err(error) = draw_decoy_numbers(&self.store).await {
-            tracing::warn!("cannot draw decoy numbers for users now: {error}");
+            tracing::warn!(
+                "cannot prepare users that an older version added, so that the time of a login does not tell whether \
+                 they exist; trying again in a minute: {error}"
+            );
         }
     }
 
@@ -150,6 +153,9 @@ impl Upkeep {
         }
         if let Err(error) = delete_expired_counters(&self.store, before, Pace::Service).await {
             tracing::warn!("cannot delete old counters of failures now: {error}");
+        }
+        if let Err(error) = delete_old_acts(&self.store, before, Pace::Service).await {
+            tracing::warn!("cannot delete old acts of the command line now: {error}");
         }
     }
 

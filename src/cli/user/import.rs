@@ -152,11 +152,11 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
 
 /// The database to import to. A dry run makes none.
 async fn importing_store(options: &Import) -> Result<Option<Store>, Failure> {
-    let settings = &options.common.database;
+    let database = &options.common.database;
     if options.dry_run {
-        return open_store_if_made(settings).await;
+        return open_store_if_made(&database.settings).await;
     }
-    open_store(settings).await.map(Some)
+    open_store(database).await.map(Some)
 }
 
 /// Opens the file, and says how large it is if that is known.

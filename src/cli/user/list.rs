@@ -206,7 +206,7 @@ fn print_held_back(listed: &[Listed], width: Width) {
         |listed: &Listed| listed.held_back.iter().any(|hold| hold.why == HoldReason::Locked);
     if listed.iter().any(is_locked) {
         output::error_line(
-            "unlocked: until the password is changed, or by `jeton user unlock NAME`. Known origins are served.",
+            "unlocked: by `jeton user unlock NAME`, or when the password is changed.",
         );
     }
 }

@@ -1,5 +1,7 @@
 //! `jeton user`: who can log in.
 
+mod account;
+mod apply;
 pub mod columns;
 mod export;
 mod import;
@@ -19,18 +21,20 @@ mod wrap;
 
 use std::ops::ControlFlow;
 
+use account::{
+    SESSIONS_AT_ONCE, end_dead_sessions, is_barred, set_user_disabled, set_user_password,
+};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::confirmation::Confirmation;
 use super::printable::is_printable;
 use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
-use crate::config::{DatabaseSettings, MasterKeySettings};
+use crate::config::{AdministeredDatabase, MasterKeySettings};
 use jeton_crypto::{password, password_policy, random};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Invalid, Scope, ScryptCost, Secret, Timestamp};
 use jeton_runtime::clock::Clock;
-use jeton_service::housekeeping::end_sessions_of_user;
 use jeton_service::throttle::administration::{self, AccountThrottle};
 use jeton_store::Store;
 use jeton_store::users::{
@@ -39,14 +43,12 @@ use jeton_store::users::{
 
 /// How many users are read at a time.
 const PAGE: i64 = 1_000;
-/// How many sessions may end in one transaction, which others wait for.
-const SESSIONS_AT_ONCE: i64 = 500;
 
 /// What all commands about users take.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: DatabaseSettings,
+    database: AdministeredDatabase,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -101,6 +103,8 @@ pub(super) enum Command {
     /// Add users from a file with the password hashes that they have: of bcrypt, passlib, Django,
     /// Werkzeug, Argon2 or scrypt
     Import(Box<import::Import>),
+    /// Add and change users as the lines of a file say that they should be, and answer each line
+    Apply(Box<apply::Apply>),
     /// Print all users, as import takes them
     Export(export::Export),
     /// Show one user, and how failed logins hold the account back
@@ -163,6 +167,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 scope: (!scope.is_empty()).then(|| join(&scope)),
                 roles: role,
                 now,
+                disabled_at: None,
                 mfa_required_at: mfa_required.then_some(now),
                 decoy_number: random::decoy_number(),
             };
@@ -170,6 +175,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::List(options) => list::run(*options, now).await,
         Command::Import(options) => import::run(*options, now).await,
+        Command::Apply(options) => apply::run(*options).await,
         Command::Export(options) => export::run(options).await,
         Command::Show(options) => show::run(options, now).await,
         Command::Unlock { named, master } => {
@@ -217,26 +223,26 @@ impl NewPassword {
 }
 
 fn describe(throttle: &AccountThrottle) -> String {
+    let failures = match throttle.failures {
+        0 => "No failed logins".to_owned(),
+        1 => "1 failed login".to_owned(),
+        failures => format!("{failures} failed logins in a row"),
+    };
+    let new_origins = match throttle.waits_until {
+        _ if throttle.locked => {
+            "they are refused until the password is changed, or `jeton user unlock`".to_owned()
+        }
+        Some(until) => format!("they wait until {until}"),
+        None => "none waits".to_owned(),
+    };
     let known = match (throttle.known_origins, throttle.known_origins_that_wait) {
-        (0, _) => "It has not logged in from anywhere lately.".to_owned(),
-        (known, 0) => format!("Known origins, served whatever fails elsewhere: {known}."),
-        (known, wait) => {
-            format!("Known origins: {known}; {wait} of them wait because of failures there.")
-        }
-    };
-    let failures = throttle.failures;
-    let elsewhere = match throttle.waits_until {
-        _ if throttle.locked => format!(
-            "{failures} failed logins in a row: other origins are refused until the password is \
-             changed, or `jeton user unlock`."
+        (0, _) => "No origin has logged in within the last 90 days.".to_owned(),
+        (known, wait) => format!(
+            "Origins that have logged in within the last 90 days: {known}; of these wait for failed logins of their \
+             own: {wait}."
         ),
-        Some(until) => {
-            format!("{failures} failed logins in a row: other origins wait until {until}.")
-        }
-        None if failures == 0 => "No failed logins since the last success.".to_owned(),
-        None => format!("{failures} failed logins in a row; nobody waits."),
     };
-    format!("{elsewhere} {known}")
+    format!("{failures} from new origins: {new_origins}. {known}")
 }
 
 fn join(scopes: &[Scope]) -> Scope {
@@ -283,35 +289,8 @@ async fn find(store: &Store, name: &Username) -> Result<User, Failure> {
 async fn set_disabled(named: Named, disabled: bool, now: Timestamp) -> Result<(), Failure> {
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
-    if is_barred(&user) {
-        end_dead_sessions(&store, &user).await?;
-    }
-    let set = SetUserDisabled { username: named.name.clone(), disabled, now };
-    let changed = store.perform(set).await?.ok_or_else(|| unknown(&named.name))?;
-    if changed && disabled {
-        end_dead_sessions(&store, &user).await?;
-    }
+    let changed = set_user_disabled(&store, &user, disabled, now).await?;
     say(true, &named, output::disabled(changed, disabled))
-}
-
-/// Whether the sessions of a user are dead, whatever their dates say. Should the end of them have been interrupted,
-/// what is left is ended before the user can log in again.
-fn is_barred(user: &User) -> bool {
-    user.disabled_at.is_some() || user.mfa_required_at.is_some()
-}
-
-/// Ends the sessions of a user who is barred, so that they stay dead whatever is decided later.
-async fn end_dead_sessions(store: &Store, user: &User) -> Result<(), Failure> {
-    let ended = end_sessions_of_user(store, &user.id, None, 0).await;
-    ended.map(drop).map_err(|error| {
-        Failure::from(error).reworded(|text| {
-            format!(
-                "{text}. The user {} cannot log in and has no session that can be used; to finish, repeat the \
-                 command",
-                user.username
-            )
-        })
-    })
 }
 
 /// Says what was done to a user, if there is one of that name.

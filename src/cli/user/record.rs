@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use clap::ValueEnum;
+
 use super::columns::{Columns, Field};
 use super::lines::Record;
 use crate::cli::printable::is_printable;
@@ -108,6 +110,71 @@ pub fn read_user(
         decoy_number: random::decoy_number(),
     };
     Ok((user, hash))
+}
+
+/// A user as it should be. What is absent is not decided.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) username: Username,
+    pub(super) sub: Option<UserId>,
+    pub(super) password: Option<Secret>,
+    pub(super) password_hash: Option<Secret>,
+    /// `Some(None)` for no limit beside the client's.
+    #[expect(
+        clippy::option_option,
+        reason = "null decides something, and a missing member does not"
+    )]
+    pub(super) scope: Option<Option<Scope>>,
+    pub(super) roles: Option<Vec<String>>,
+    pub(super) disabled: Option<bool>,
+    pub(super) mfa_required: Option<bool>,
+}
+
+/// The member that has a password.
+const PASSWORD: &str = "password";
+
+impl Wanted {
+    /// Reads an object, whose hash may take `memory_max` octets to compute.
+    ///
+    /// # Errors
+    /// [`Problem`], which says nothing of what stands there.
+    pub(super) fn read(mut members: Map<String, Value>, memory_max: u64) -> Result<Self, Problem> {
+        let malformed = |sentence: &str| Problem::new(Kind::Malformed, sentence);
+        let password = match members.remove(PASSWORD) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(Secret::new(text)),
+            Some(_) => return Err(malformed("its \"password\" is no text")),
+        };
+        let fields = Field::value_variants();
+        if !members.keys().all(|name| fields.iter().any(|field| field.name() == name)) {
+            let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+            let names = names.join(", ");
+            return Err(malformed(&format!(
+                "it has a member that is not one of {PASSWORD}, {names}"
+            )));
+        }
+        let columns = Columns::new(&[]).map_err(|problem| malformed(&problem))?;
+        // A null says as much as a member that is not there, but for the scope.
+        let says = |field: Field| members.get(field.name()).is_some_and(|value| !value.is_null());
+        let values = Values { members: &members, columns: &columns };
+        if password.is_some() && says(Field::PasswordHash) {
+            return Err(malformed("it has both a password and a password_hash: leave one out"));
+        }
+        let hash =
+            says(Field::PasswordHash).then(|| values.password_hash(memory_max)).transpose()?;
+        Ok(Self {
+            username: values.username()?,
+            sub: values.sub()?,
+            password,
+            password_hash: hash.map(|(text, _)| text),
+            scope: members.contains_key("scope").then(|| values.scope()).transpose()?,
+            roles: says(Field::Role).then(|| values.words(Field::Role)).transpose()?,
+            disabled: says(Field::Disabled).then(|| values.truth(Field::Disabled)).transpose()?,
+            mfa_required: says(Field::MfaRequired)
+                .then(|| values.truth(Field::MfaRequired))
+                .transpose()?,
+        })
+    }
 }
 
 /// The values of a record by the columns that were named.

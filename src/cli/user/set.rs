@@ -16,7 +16,7 @@ pub(in crate::cli) struct Set {
 }
 
 /// What is decided about a user.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default, PartialEq)]
 struct Decisions {
     /// The roles from now on; repeatable, --role= for none
     #[arg(long, value_name = "ROLE", value_parser = role)]
@@ -52,6 +52,12 @@ impl Decisions {
 
 pub(super) async fn run(options: Set, now: Timestamp) -> Result<(), Failure> {
     let Set { named, decisions } = options;
+    if decisions == Decisions::default() {
+        return Err(Failure::usage(
+            "say what to change, as --role editor: `jeton user set --help` lists it all, `jeton user show` shows how the \
+             user is",
+        ));
+    }
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
     if decisions.mfa_required.is_some() && is_barred(&user) {

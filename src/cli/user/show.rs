@@ -73,9 +73,7 @@ async fn find(store: &Store, text: &str) -> Result<User, Failure> {
         output::error_line(&note);
     }
     named.or(known).ok_or_else(|| {
-        Failure::not_found(format!(
-            "there is no user with the name or sub {text}: see `jeton user list`"
-        ))
+        Failure::not_found(format!("there is no user {text}: see `jeton user list`"))
     })
 }
 

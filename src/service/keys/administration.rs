@@ -212,8 +212,9 @@ impl KeyAdministration {
                 Ok(Rotation::Promoted { kid, unknown_for: max_age.since(known_for) })
             }
             Some(next) => Err(KeyError::conflict(format!(
-                "the next key {} is published already and signs from {} on: nothing was changed \
-                 (`rotate --emergency` lets it sign now)",
+                "there is nothing to do: the next key {} is published already and signs by itself from {} on. \
+                 `jeton key rotate --emergency` lets it sign now, although verifiers may not know it yet; nothing was \
+                 changed",
                 next.stored.id, next.dates.activates_at
             ))),
             None if emergency => Ok(Rotation::Sudden { unknown_for: max_age }),

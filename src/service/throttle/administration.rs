@@ -99,5 +99,5 @@ pub(super) fn waits_until(
 /// A sentence that says what is wrong and what to do.
 pub async fn unlock(store: &Store, files: &[PathBuf], user: &User) -> Result<bool, KeyError> {
     let Some(account) = counter(store, files, user).await? else { return Ok(false) };
-    Ok(store.perform(UnlockAccount(account)).await? > 0)
+    Ok(store.perform(UnlockAccount { account, user: user.clone() }).await? > 0)
 }

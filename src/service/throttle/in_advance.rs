@@ -8,7 +8,7 @@ use super::counters::Counter;
 use crate::Refusal;
 use jeton_oauth::Reason;
 use jeton_oauth::throttle::{Counted, CounterName, FailureCounter};
-use jeton_store::throttle::{FindCounter, TakeFailuresBack};
+use jeton_store::throttle::{CountAndRead, TakeFailuresBack};
 
 /// An attempt that is counted as failed. If it does fail, there is nothing more to tell.
 #[derive(Debug)]
@@ -28,11 +28,10 @@ impl<'a> Attempt<'a> {
     pub async fn count_in_advance(self) -> Result<CountedAttempt<'a>, Refusal> {
         let (throttle, now) = (self.throttle, self.throttle.clock.now());
         let counters = self.uncounted(now);
-        self.count_at(&counters, now).await?;
-        let counted = counters.iter().map(|counter| counter.name).collect();
-        let attempt = CountedAttempt { attempt: self, counted };
-        for Counter { name, counted, .. } in counters {
-            let stored = throttle.store.perform(FindCounter(name)).await?;
+        let stored = throttle.store.perform(CountAndRead(self.count_at(&counters, now))).await?;
+        let names = counters.iter().map(|counter| counter.name).collect();
+        let attempt = CountedAttempt { attempt: self, counted: names };
+        for (Counter { counted, .. }, stored) in counters.into_iter().zip(stored) {
             if stored.strikes(now) > counted.free() {
                 attempt.take_back().await?;
                 return Err(too_many(counted, stored, now));

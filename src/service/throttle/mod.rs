@@ -325,20 +325,23 @@ impl Attempt<'_> {
         counters.filter(|counter| !is_counted(counter)).collect()
     }
 
-    /// Counts a failure at these counters.
-    async fn count_at(&self, counters: &[Counter], now: Timestamp) -> Result<(), Refusal> {
+    /// What counts a failure at these counters.
+    fn count_at(&self, counters: &[Counter], now: Timestamp) -> CountFailures {
         let Counters { account, at_origin, .. } = self.counters;
         let failures = counters.iter().map(|counter| {
             let of_account = counter.name == at_origin.name;
-            counter.failure(of_account.then_some(account.name), self.since)
+            // What others have failed in a group is not void because this user has a new password.
+            let is_own = of_account || counter.name == account.name;
+            let since = if is_own { self.since } else { Timestamp::default() };
+            counter.failure(of_account.then_some(account.name), since)
         });
-        let count = CountFailures { failures: failures.collect(), now };
-        Ok(self.throttle.store.perform(count).await?)
+        CountFailures { failures: failures.collect(), now }
     }
 
     async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
         let now = self.throttle.clock.now();
-        self.count_at(&self.uncounted(now), now).await?;
+        let count = self.count_at(&self.uncounted(now), now);
+        self.throttle.store.perform(count).await?;
         self.permits.note_failure();
         let is_last = !self.known && self.counters.account.stored.failures + 1 == FAILURES_MAX;
         Ok(is_last.then_some(Incident::AccountLocked))

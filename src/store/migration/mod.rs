@@ -64,6 +64,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     5 "replicas" "0005_replicas",
     6 "clock" "0006_clock",
     7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
+    8 "operator_acts" "0008_operator_acts",
 };
 
 /// The migration that made the column for the use of clients.

@@ -21,6 +21,7 @@ use deadpool_postgres::Runtime;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{sleep, timeout};
 
+use super::operator_acts::Operator;
 use super::postgres_url::{Location, read_url};
 use super::{Access, EngineConnection, OpenProblem, PoolUse, StoreError, Tx, UseCase};
 use failure::Remedy;
@@ -50,6 +51,8 @@ pub(super) struct Postgres {
     row_locks: RowLocks,
     statements: Counter,
     given_up: Counter,
+    /// Whose acts are recorded.
+    operator: Option<Arc<Operator>>,
 }
 
 impl fmt::Debug for Postgres {
@@ -75,14 +78,19 @@ impl Postgres {
                 .build()
         };
         let (readers, writers) = (pool(READING_CONNECTIONS_MAX)?, pool(WRITING_CONNECTIONS_MAX)?);
-        let postgres =
-            Self { readers, writers, hosts, row_locks: RowLocks::default(), statements, given_up };
+        let (row_locks, operator) = (RowLocks::default(), None);
+        let postgres = Self { readers, writers, hosts, row_locks, statements, given_up, operator };
         // So that a wrong address or password is noticed now, not at the first login.
         postgres.lease(Access::Read).await.map_err(|error| match error {
             StoreError::Unavailable(detail) => OpenProblem::Unreachable(detail),
             other => other.into(),
         })?;
         Ok(postgres)
+    }
+
+    /// The same for an operator, whose acts are recorded.
+    pub(super) fn operated_by(self, operator: Arc<Operator>) -> Self {
+        Self { operator: Some(operator), ..self }
     }
 
     pub(super) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
@@ -122,7 +130,11 @@ impl Postgres {
 
     /// Runs it once, on one connection.
     async fn attempt<U: UseCase>(&self, use_case: &U) -> Result<U::Outcome, Failure> {
-        let access = use_case.access();
+        let access = match use_case.access() {
+            // What it does is recorded in a second statement.
+            Access::Write if self.operator.is_some() => Access::Transaction,
+            access => access,
+        };
         let mut lease = self.lease(access).await?;
         match timeout(access.patience(), self.run(&mut lease, use_case)).await {
             Ok(outcome) => outcome.map_err(|error| Failure { error, remedy: lease.remedy() }),
@@ -136,7 +148,9 @@ impl Postgres {
         use_case: &U,
     ) -> Result<U::Outcome, StoreError> {
         let connection = EngineConnection::Postgres(lease);
-        let outcome = use_case.run(&mut Tx { connection, statements: &self.statements }).await;
+        let operator = self.operator.as_deref();
+        let mut tx = Tx { connection, statements: &self.statements, operator };
+        let outcome = use_case.run(&mut tx).await;
         lease.end(outcome.is_ok()).await?;
         outcome
     }

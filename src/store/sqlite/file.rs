@@ -1,7 +1,7 @@
 //! The file of the database: opening it, and checking that it is still the one that was opened.
 
 use std::fs::{Metadata, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,8 +107,18 @@ impl DatabaseFile {
 
 /// Creates the file, if there is none, readable only by its owner because it contains hashes. Returns whether it did.
 /// Errors show when the file is opened.
+///
+/// A command of root gives the file to the owner of its folder, so that the service, which runs as that user, can open
+/// it. SQLite does the same with the log of a database. Others may not give files away, and need not.
 fn create_for_owner(path: &Path) -> bool {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).is_ok()
+    let Ok(file) = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) else {
+        return false;
+    };
+    let folder = path.canonicalize().ok().and_then(|path| path.parent()?.metadata().ok());
+    if let Some(folder) = folder {
+        fchown(&file, Some(folder.uid()), Some(folder.gid())).ok();
+    }
+    true
 }
 
 /// Rewrites the file if it may still contain what was replaced or deleted: it is from a version that did not overwrite

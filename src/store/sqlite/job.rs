@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use prometheus_client::metrics::counter::Counter;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::super::operator_acts::Operator;
 use super::super::{EngineConnection, StoreError, Tx, UseCase};
 use jeton_runtime::supervision::panic_text;
 
@@ -27,6 +29,7 @@ pub(super) trait Job: Send {
 pub(super) struct Asked<U: UseCase> {
     pub(super) use_case: U,
     pub(super) statements: Counter,
+    pub(super) operator: Option<Arc<Operator>>,
     pub(super) reply: oneshot::Sender<Result<U::Outcome, StoreError>>,
     /// The outcome of the last run.
     pub(super) outcome: Option<Result<U::Outcome, StoreError>>,
@@ -39,7 +42,8 @@ impl<U: UseCase> Job for Asked<U> {
 
     fn run(&mut self, connection: &mut Connection) -> Result<(), StoreError> {
         let connection = EngineConnection::Sqlite(connection);
-        let mut tx = Tx { connection, statements: &self.statements };
+        let operator = self.operator.as_deref();
+        let mut tx = Tx { connection, statements: &self.statements, operator };
         let work = AssertUnwindSafe(|| complete(self.use_case.run(&mut tx)));
         let outcome = catch_unwind(work).unwrap_or_else(|panic| {
             let text = panic_text(&*panic);

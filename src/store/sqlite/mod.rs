@@ -20,6 +20,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::operator_acts::Operator;
 use super::{Access, OpenProblem, PoolUse, StoreError, UseCase};
 use file::DatabaseFile;
 use job::Asked;
@@ -39,6 +40,8 @@ pub(super) struct Sqlite {
     statements: Counter,
     /// How long a caller waits for the outcome.
     patience: fn(Access) -> Duration,
+    /// Whose acts are recorded.
+    operator: Option<Arc<Operator>>,
 }
 
 /// The open database.
@@ -93,21 +96,26 @@ impl Sqlite {
         threads::start("sqlite-writer", of_writer.0, move || {
             threads::write(&jobs, &file, &wake_keeper);
         })?;
-        Ok(Self { open: Arc::new(open), statements, patience: Access::patience })
+        let open = Arc::new(open);
+        Ok(Self { open, statements, patience: Access::patience, operator: None })
+    }
+
+    /// The same for an operator, whose acts are recorded.
+    pub(super) fn operated_by(self, operator: Arc<Operator>) -> Self {
+        Self { operator: Some(operator), ..self }
     }
 
     pub(super) async fn perform<U: UseCase>(&self, use_case: U) -> Result<U::Outcome, StoreError> {
         let access = use_case.access();
         let jobs = if access == Access::Read { &self.open.reads } else { &self.open.writes };
         let (reply, outcome) = oneshot::channel();
-        let statements = self.statements.clone();
+        let (statements, operator) = (self.statements.clone(), self.operator.clone());
         let unavailable = |detail: &str| StoreError::Unavailable(detail.to_owned());
-        jobs.push(Box::new(Asked { use_case, statements, reply, outcome: None })).map_err(
-            |refusal| match refusal {
+        jobs.push(Box::new(Asked { use_case, statements, operator, reply, outcome: None }))
+            .map_err(|refusal| match refusal {
                 Refusal::Full => unavailable("too much waits for the disk"),
                 Refusal::Closed => unavailable("it was closed"),
-            },
-        )?;
+            })?;
         match timeout((self.patience)(access), outcome).await {
             Ok(outcome) => outcome.unwrap_or_else(|_| Err(unavailable("its thread panicked"))),
             // The receiver is gone by then, so the job counts as given up.

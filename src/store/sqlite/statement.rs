@@ -70,7 +70,10 @@ fn read_value(value: ValueRef<'_>) -> Value {
 /// Sorts an error by what its reader can do about it.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 pub(crate) fn classify(error: rusqlite::Error) -> StoreError {
-    let detail = error.to_string();
+    let mut detail = error.to_string();
+    if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+        detail.push_str("; make room on the disk of the database, and mind that its -wal file grows while it is read");
+    }
     match error.sqlite_error_code() {
         Some(
             ErrorCode::DatabaseBusy

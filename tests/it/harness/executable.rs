@@ -69,7 +69,9 @@ pub(crate) fn run_without_terminal(arguments: &[&str]) -> Output {
 /// Runs a command to its end on a terminal, at which this is typed: its exit code and all that the terminal shows.
 pub(crate) fn run_on_terminal(arguments: &[&str], typed: &str) -> (Option<i32>, String) {
     let quoted = arguments.iter().map(|argument| format!("'{argument}'"));
-    let program = std::iter::once(env!("CARGO_BIN_EXE_jeton").to_owned()).chain(quoted);
+    let other = std::env::var(PROGRAM_VARIABLE).ok();
+    let executable = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_jeton").to_owned());
+    let program = std::iter::once(executable).chain(quoted);
     let line = program.collect::<Vec<_>>().join(" ");
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);

@@ -207,3 +207,28 @@ async fn a_file_that_everybody_can_read_is_warned_of() {
         assert!(said.contains(says), "{mode:o}: {said}");
     }
 }
+
+/// A command of root that makes the database in the folder of another user makes it for that user: else the service
+/// could not open it. The log of the database goes with it.
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "whoever reads the tests' output shall know")]
+async fn root_makes_a_database_for_the_owner_of_the_folder() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let (folder, owner) = (new_folder(), 12_345);
+    if chown(&folder, Some(owner), Some(owner)).is_err() {
+        eprintln!("left out: only root makes files for others");
+        return;
+    }
+    let url = format!("sqlite:{}", folder.join("jeton.db").display());
+    let migrated = run(&["db", "migrate", "--database", &url]);
+    assert!(migrated.status.success(), "{}", errors(&migrated));
+    let added =
+        ["client", "add", "web", "--grant", "password", "--audience", "https://api.example"];
+    let added = run(&[&added[..], &["--database", &url]].concat());
+    assert!(added.status.success(), "{}", errors(&added));
+    for name in files_in(&folder) {
+        let file = folder.join(&name).metadata().expect("a file");
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (owner, owner, 0o600), "{name}");
+    }
+    std::fs::remove_dir_all(folder).ok();
+}

@@ -144,8 +144,8 @@ async fn a_trace_that_a_caller_names_is_in_the_events_of_its_request() {
     }
     let capital = valid.to_uppercase();
     let zeros = format!("00-{}-{span}-01", "0".repeat(32));
-    let long = format!("{valid}-FORGED");
-    for value in [&capital, &zeros, &long, "", "00-FORGED", "\u{e9}"] {
+    let extended = format!("{valid}-FORGED");
+    for value in [&capital, &zeros, &extended, "", "00-FORGED", "\u{e9}"] {
         let reply = login.clone().header("traceparent", value).send().await;
         assert_eq!(reply.status, 200, "{value:?}");
     }

@@ -107,7 +107,7 @@ async fn an_act_that_changes_nothing_says_so() {
         ["user set bob --scope read", "user set bob"],
         ["user set mfa --mfa-required", "user set mfa --role= --any-scope"],
         ["user disable disabled", "user enable alice"],
-        ["client set web --default-scope read", "client set spa"],
+        ["client set web --default-scope read", "client set spa --default-scope read"],
         ["client enable web", "client set nothing --audience-array=false"],
     ] {
         for act in acts {
@@ -125,9 +125,12 @@ async fn an_act_that_changes_nothing_says_so() {
     assert!(run(&["client", "disable", "web", "--database", &database.url]).status.success());
     let again = run(&["client", "disable", "web", "--database", &database.url]);
     assert!(String::from_utf8_lossy(&again.stdout).contains("nothing was changed"));
-    for unknown in
-        ["user set nobody --role x", "user enable nobody", "client set none", "client disable none"]
-    {
+    for unknown in [
+        "user set nobody --role x",
+        "user enable nobody",
+        "client set none --scope x",
+        "client disable none",
+    ] {
         let words: Vec<&str> = unknown.split_whitespace().collect();
         let output = run(&[&words[..], &["--database", &database.url]].concat());
         let said = String::from_utf8_lossy(&output.stderr);

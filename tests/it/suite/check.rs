@@ -208,8 +208,9 @@ async fn check_sees_what_the_role_may_not_do() {
 
     for rights in [
         "INSERT, UPDATE, DELETE ON sessions, login_throttle, replicas",
-        "UPDATE ON users, client_secrets",
+        "UPDATE ON users, clients, client_secrets",
         "INSERT, UPDATE ON keys, clock",
+        "DELETE ON operator_acts",
     ] {
         grant(rights).await;
     }

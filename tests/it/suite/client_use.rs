@@ -24,8 +24,8 @@ async fn wait_for_use(jeton: &Jeton, id: &str) {
     panic!("the use of {id} is not noted");
 }
 
-/// OWASP ASVS 14.2.x asks for what is not needed to be removed: a client counts as used when it got or checked a token,
-/// when a secret of it was used, or when a session of it was refreshed.
+/// A client counts as used when it authenticated or, if it is public, was named; when a secret of it was used; or when a
+/// session of it was opened or refreshed.
 #[tokio::test]
 async fn clients_that_nobody_uses_are_found() {
     let jeton = jeton().await;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::harness::forge::claims;
+use crate::harness::terminal::type_in_terminal;
 use crate::harness::{RefreshToken, Request, run};
 
 const API1: &str = "https://api1.example";
@@ -115,7 +116,7 @@ async fn sessions_are_listed() {
     assert_eq!((&second["audiences"], &second["generation"]), (&json!([API1, API2]), &json!(0)));
     assert_eq!(second["refreshed_at"], second["auth_time"]);
 
-    let table = text_of(&jeton, "session list --user ALICE").await;
+    let table = text_of(&jeton, "session list --user ALICE --wide").await;
     for part in [sid(&login), sid(&other), "web".to_owned(), "read write".to_owned()] {
         assert!(table.contains(&part), "{part} in {table}");
     }
@@ -311,4 +312,36 @@ async fn a_session_is_kept_until_it_expired() {
         assert!(expires < deletable && deletable <= expires + 3_600, "{row:?}");
         assert_eq!(deletable % 3_600, 0, "{row:?}");
     }
+}
+
+/// RFC 9700 §4.14.2: all sessions through a client end, or those of everybody, when somebody has said so.
+#[tokio::test]
+async fn the_sessions_of_a_client_or_of_everybody_end_after_a_question() {
+    let jeton = jeton().await;
+    let (web, spa) = (jeton.login_through("web", "").await, jeton.login_through("spa", "").await);
+    let (web, spa) = (web.access_token(), spa.access_token());
+    let database = ["--database", &jeton.database.url];
+    let revoke = ["session", "revoke", "--client", "web"];
+    for (arguments, code) in [
+        (&revoke[..], 2),
+        (&["session", "revoke"], 2),
+        (&["session", "revoke", "--all", "--client", "web"], 2),
+        (&["session", "revoke", "some-session", "--all"], 2),
+        (&["session", "revoke", "--client", "ghost", "--yes"], 3),
+    ] {
+        let output = run(&[arguments, &database].concat());
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+    }
+    let no = type_in_terminal(&jeton.database, &revoke, &[], "n\n");
+    assert!(no.lines.concat().contains("All 1 sessions of the client web will end"), "{no:#?}");
+    assert_eq!(no.code, Some(1), "{no:#?}");
+    assert!(jeton.is_active(&web).await && jeton.is_active(&spa).await);
+
+    let yes = type_in_terminal(&jeton.database, &revoke, &[], "y\n");
+    assert_eq!(yes.code, Some(0), "{yes:#?}");
+    assert!(yes.lines.concat().contains("Ended 1 sessions of the client web."), "{yes:#?}");
+    assert!(!jeton.is_active(&web).await && jeton.is_active(&spa).await);
+    jeton.command("session revoke --all --yes").await;
+    assert!(!jeton.is_active(&spa).await);
+    assert_eq!(jeton.sessions().await.len(), 0);
 }

@@ -99,7 +99,7 @@ async fn a_service_needs_no_right_to_change_tables() {
                 format!("GRANT SELECT ON schema_migrations TO {role}"),
                 format!(
                     "GRANT SELECT, INSERT, UPDATE, DELETE ON users, clients, client_secrets, \
-                     sessions, keys, login_throttle, replicas, clock TO {role}"
+                     sessions, keys, login_throttle, replicas, clock, operator_acts TO {role}"
                 ),
             ] {
                 database.query(&statement).await;

@@ -24,10 +24,11 @@ async fn stored_rows_are_printed_in_one_order() {
     let jeton = Jeton::start(ENGINE).await;
     jeton.login_through("web", "").await.access_token();
     let user = "username sub scope roles created_at password_changed_at disabled_at \
-                mfa_required_at last_login_at";
+                mfa_required_at password_temporary_at last_login_at";
     let session = "session_id client_id scope audiences generation auth_time refreshed_at \
                    expires_at ends_at";
-    let secrets = "created_at disabled_at secrets number created_at expires_at last_used_at";
+    let secrets =
+        "created_at disabled_at last_used_at secrets number created_at expires_at last_used_at";
     for (arguments, begin, end) in [
         ("user list --json", user, user),
         ("user show alice --json", user, ""),

@@ -166,6 +166,23 @@ async fn the_present_password_is_throttled_like_a_login() {
     assert_eq!(jeton.database.query(failures).await, before);
 }
 
+/// RFC 6749 §10.10: who changes an own password takes back nothing that failed at the same address.
+#[tokio::test]
+async fn a_changed_password_resets_no_counter_of_an_address() {
+    let jeton = jeton().await;
+    let try_as = async |user: &str, password: &str| {
+        jeton.post_as("spa", "/token", &login_form(user, password)).send().await.status
+    };
+    for number in 0..29 {
+        assert_eq!(try_as(&format!("nobody-{number}"), WRONG).await, 400);
+    }
+    jeton.clock.advance(1);
+    let changed = format!("UPDATE users SET password_changed_at = {}", jeton.clock.now().0);
+    jeton.database.query(&changed).await;
+    assert_eq!(try_as("alice", WRONG).await, 400);
+    assert_eq!(try_as("bob", PASSWORD).await, 429);
+}
+
 /// Guesses at the present password of alice, and returns why that was refused.
 fn guess(jeton: &Jeton, password: String) -> impl Future<Output = Reason> + use<> {
     let place: DatabaseLocation = jeton.database.url.parse().expect("a database");
