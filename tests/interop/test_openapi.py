@@ -74,7 +74,7 @@ class Conversation:
 
     def ask_until(self, status, *request, **more):
         while self.ask(*request, **more)[0] != status:
-            time.sleep(0.01)
+            time.sleep(0.05)
 
 
 @pytest.fixture(params=ENGINES)
@@ -96,11 +96,20 @@ def database(request, tmp_path):
 
 def damage(url):
     """Makes the settings of the client `broken` what nobody can read."""
-    statement = "UPDATE clients SET settings = 'x' WHERE client_id = 'broken'"
+    change(url, "UPDATE clients SET settings = 'x' WHERE client_id = 'broken'")
+
+
+def repair(url):
+    """Takes the client away: with it no service would start."""
+    change(url, "DELETE FROM clients WHERE client_id = 'broken'")
+
+
+def change(url, statement):
     if url.startswith("postgres:"):
         subprocess.run(["psql", "-q", url, "-c", statement], check=True)
     else:
         with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"))) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(statement)
             connection.commit()
 
@@ -182,9 +191,26 @@ def provoke_answers(talk):
             talk.ask("PUT", path, at="POST")
 
 
-def wait_for(futures):
-    for future in futures:
-        future.result()
+def provoke_last_answers(talk, threads, *service):
+    """Tells a service to stop while it is asked on: it goes on answering, at last with 503.
+
+    Asks each operation that was not yet answered so, until no answer comes. Returns whether there was
+    such an operation."""
+    left = {(path, method) for path, method, _ in operations()}
+    left -= {(path, method) for path, method, status, _ in talk.seen if status == 503}
+    if not left:
+        return False
+
+    def ask_on(path, method):
+        with contextlib.suppress(ConnectionError):
+            talk.ask_until(503, method, path)
+
+    with serving(*service, "--drain", "1s") as entry:
+        talk.host = urlsplit(entry["issuer"]).netloc
+        asking = [threads.submit(ask_on, *operation) for operation in left]
+    for asked in asking:
+        asked.result()
+    return True
 
 
 def test_the_document_lists_every_answer_and_shows_every_error(database, tmp_path):
@@ -192,7 +218,7 @@ def test_the_document_lists_every_answer_and_shows_every_error(database, tmp_pat
     and by a stop of the service while it is asked on."""
     url, secrets, where = database
     with ThreadPoolExecutor(len(list(operations()))) as threads:
-        with serving(tmp_path / "log", *where, "--drain", "1s") as entry:
+        with serving(tmp_path / "log", *where) as entry:
             damage(url)
             talk = Conversation(entry["issuer"], secrets)
             late = [
@@ -202,12 +228,13 @@ def test_the_document_lists_every_answer_and_shows_every_error(database, tmp_pat
             for number, path in enumerate(ENDPOINTS):
                 address = f"203.0.113.{number}"
                 talk.ask_until(429, "POST", path, LOGIN, client="nobody", X_Forwarded_For=address)
-            wait_for(late)
-            last = [
-                threads.submit(talk.ask_until, 503, method, path)
-                for path, method, _ in operations()
-            ]
-        wait_for(last)
+            for asked in late:
+                asked.result()
+        repair(url)
+        # On a machine that is busy a thread may come too late for its last answer.
+        for _ in range(5):
+            if not provoke_last_answers(talk, threads, tmp_path / "log", *where):
+                break
     assert talk.seen == set(answers())
     assert set(error_examples()) <= talk.errors
 
