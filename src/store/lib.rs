@@ -19,6 +19,7 @@ pub mod operator_acts;
 mod postgres;
 mod postgres_url;
 mod refresh;
+pub mod renaming;
 pub mod replicas;
 mod rights;
 pub mod sessions;

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{Failure, Named, find, open_existing_store, say, unknown};
 use jeton_oauth::resource_owner::Username;
 use jeton_store::StoreError;
-use jeton_store::users::{RenameUser, Renamed};
+use jeton_store::renaming::{RenameUser, Renamed};
 
 /// What `jeton user rename` takes.
 #[derive(Args, Debug)]

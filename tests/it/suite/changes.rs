@@ -104,7 +104,7 @@ async fn secrets_that_are_added_at_once_are_all_there() {
 async fn an_act_that_changes_nothing_says_so() {
     let (database, _) = Database::filled(ENGINE).await;
     for acts in [
-        ["user set bob --scope read", "user set bob"],
+        ["user set bob --scope read", "user set bob --scope read"],
         ["user set mfa --mfa-required", "user set mfa --role= --any-scope"],
         ["user disable disabled", "user enable alice"],
         ["client set web --default-scope read", "client set spa --default-scope read"],

@@ -218,6 +218,7 @@ async fn every_command_that_changes_something_is_recorded() {
 async fn rewrap(trail: &mut Trail) {
     let master_key = trail.jeton.fixtures.master_key.display().to_string();
     let new = trail.jeton.database.path("new.jwk");
+    assert!(run(&["key", "init", "--master-key-file", &new]).status.success());
     let before = trail.acts().await.len();
     let further = ["rewrap", "--yes", "--master-key-file", &master_key];
     let output = key_command(&trail.jeton.database, &new, &further, "");
