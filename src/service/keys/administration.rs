@@ -15,7 +15,7 @@ use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Life, Schedule};
 use jeton_crypto::sealing::{self, KeyPurpose, MasterKeys};
 use jeton_crypto::signing::{NewSigningKey, PublicJwk, SigningKey};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
-use jeton_store::keys::{ActivateKey, ResealKeys, RevokeKey, StoredKey};
+use jeton_store::keys::{ActivateKey, ResealKeys, StoredKey};
 
 /// A key in a listing.
 #[derive(Clone, Debug, Serialize)]
@@ -69,10 +69,10 @@ pub struct KeyAdministration {
     pub now: Timestamp,
 }
 
-struct Known {
-    stored: StoredKey,
+pub(super) struct Known {
+    pub(super) stored: StoredKey,
     dates: KeyDates,
-    life: Life,
+    pub(super) life: Life,
 }
 
 impl KeyAdministration {
@@ -242,7 +242,6 @@ impl KeyAdministration {
                         "the key {kid} was changed meanwhile: look again"
                     )));
                 }
-                tracing::info!(target: "jeton::audit", event = "key_promoted", kid = %kid);
                 Ok(kid.clone())
             }
             Rotation::Announced { signs_at } => self.make(*signs_at, replaced).await,
@@ -304,81 +303,6 @@ impl KeyAdministration {
         Ok((added.ok_or_else(another_was_first)?, signs_at))
     }
 
-    /// Finds a key by name. Returns its purpose, and whether it makes tokens now, so that a new key must replace it.
-    ///
-    /// # Errors
-    /// A sentence if there is no such key, or it was revoked.
-    pub async fn is_in_use(&self, kid: &KeyId) -> Result<(KeyPurpose, bool), KeyError> {
-        let stored = self.key_store.list().await?;
-        let key = stored.iter().find(|key| key.id == *kid).ok_or_else(|| unknown(kid))?;
-        if let Some(at) = key.revoked_at {
-            return Err(KeyError::conflict(format!(
-                "the key {kid} was revoked {at}: nothing was changed"
-            )));
-        }
-        if is_for(KeyPurpose::Throttle)(&key) {
-            // The service makes another one within seconds.
-            return Ok((KeyPurpose::Throttle, false));
-        }
-        if is_for(KeyPurpose::Refresh)(&key) {
-            let listed = self.list_refresh().await?;
-            let deriving = listed.iter().any(|own| own.kid == *kid && own.state == "deriving");
-            return Ok((KeyPurpose::Refresh, deriving));
-        }
-        let known = self.known(&stored);
-        let signing = |own: &Known| own.life.state == KeyState::Signing && own.stored.id == *kid;
-        Ok((KeyPurpose::Signing, known.iter().any(signing)))
-    }
-
-    /// Revokes a key. A key that makes tokens is replaced first, so that one always does.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong.
-    pub async fn revoke(&self, kid: &KeyId) -> Result<(), KeyError> {
-        match self.is_in_use(kid).await? {
-            (KeyPurpose::Signing, true) => {
-                let plan = self.plan_rotation(true, Some(kid)).await?;
-                self.rotate(&plan, Some(kid)).await?;
-            }
-            (KeyPurpose::Refresh, true) => {
-                self.make_refresh_key(self.now, Some(kid)).await?;
-            }
-            (KeyPurpose::Throttle, _) | (_, false) => {}
-        }
-        self.withdraw(kid).await
-    }
-
-    /// Finds the keys that are sealed under a master key that is not named, and are not withdrawn.
-    ///
-    /// # Errors
-    /// A sentence if the database or a master key cannot be read.
-    pub async fn sealed_elsewhere(&self) -> Result<Vec<KeyId>, KeyError> {
-        let masters = MasterKeys::load(&self.key_store.master_key_files, true);
-        let masters = masters
-            .map_err(|error| KeyError::from(error).and("make a new one first: `jeton key init`"))?;
-        let stored = self.key_store.list().await?;
-        let is_elsewhere = |key: &&StoredKey| {
-            let master = sealing::sealed_under(&key.sealed_key);
-            key.revoked_at.is_none() && master.is_some_and(|master| !masters.has(&master))
-        };
-        Ok(stored.iter().filter(is_elsewhere).map(|key| key.id.clone()).collect())
-    }
-
-    /// Withdraws a key without a successor; the service makes one when it starts and there is none.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong.
-    pub async fn withdraw(&self, kid: &KeyId) -> Result<(), KeyError> {
-        let revoke = RevokeKey { id: kid.clone(), now: self.now };
-        if !self.key_store.store.perform(revoke).await? {
-            return Err(KeyError::conflict(format!(
-                "the key {kid} was revoked by another command meanwhile"
-            )));
-        }
-        tracing::info!(target: "jeton::audit", event = "key_revoked", kid = %kid);
-        Ok(())
-    }
-
     /// Adds a refresh key, which all replicas use from a minute later on. Returns its name and that date. The previous
     /// key still verifies the tokens that it derived.
     ///
@@ -389,7 +313,7 @@ impl KeyAdministration {
         Ok((self.make_refresh_key(activates_at, None).await?, activates_at))
     }
 
-    async fn make_refresh_key(
+    pub(super) async fn make_refresh_key(
         &self,
         activates_at: Timestamp,
         replaced: Option<&KeyId>,
@@ -424,7 +348,7 @@ impl KeyAdministration {
         }
     }
 
-    fn known(&self, stored: &[StoredKey]) -> Vec<Known> {
+    pub(super) fn known(&self, stored: &[StoredKey]) -> Vec<Known> {
         let keys: Vec<&StoredKey> = stored.iter().filter(is_for(KeyPurpose::Signing)).collect();
         let all: Vec<KeyDates> = keys.iter().map(|key| dates(key)).collect();
         let lives = key_lifecycle::lives(&all, self.now, &self.key_store.schedule, None);
@@ -450,7 +374,7 @@ fn unlike_others(stored: &[StoredKey], mut activates_at: Timestamp) -> Timestamp
     activates_at
 }
 
-fn unknown(kid: &KeyId) -> KeyError {
+pub(super) fn unknown(kid: &KeyId) -> KeyError {
     KeyError::not_found(format!("there is no key {kid}: see `jeton key list`"))
 }
 

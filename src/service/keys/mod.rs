@@ -6,6 +6,7 @@ mod error;
 pub mod key_store;
 mod making;
 mod opened;
+mod revoking;
 
 pub use error::{KeyError, KeyProblem};
 
