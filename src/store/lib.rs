@@ -27,6 +27,7 @@ mod sharing;
 mod sql;
 mod sqlite;
 pub mod throttle;
+mod user_list;
 pub mod users;
 mod value;
 mod write_check;
