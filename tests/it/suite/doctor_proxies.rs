@@ -99,7 +99,7 @@ async fn logins_that_were_interfered_with_are_found() {
         (Forge, "login.token", "is not that of its key"),
         (Replace("POST /introspect", "read", "admin"), "introspection.active", "differ in scope"),
         (Replace("", inactive, active), "introspection.unknown_token", "that there is not"),
-        (Replace("", inactive, active), "revocation.access_token", "was revoked"),
+        (Replace("", inactive, active), "revocation.access_token", "revoked session"),
         (Remove("POST /revoke", "Content-Type"), "revocation.answer", "200 with JSON"),
     ];
     find(&cases, true).await;

@@ -214,14 +214,14 @@ async fn every_command_that_changes_something_is_recorded() {
     }
 }
 
-/// Seals all keys under a new master key, which takes an option of its own.
+/// Seals all keys under a new master key.
 async fn rewrap(trail: &mut Trail) {
     let master_key = trail.jeton.fixtures.master_key.display().to_string();
     let new = trail.jeton.database.path("new.jwk");
     assert!(run(&["key", "init", "--master-key-file", &new]).status.success());
     let before = trail.acts().await.len();
-    let further = ["rewrap", "--yes", "--master-key-file", &master_key];
-    let output = key_command(&trail.jeton.database, &new, &further, "");
+    let files = format!("{new},{master_key}");
+    let output = key_command(&trail.jeton.database, &files, &["rewrap", "--yes"], "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let acts = trail.acts().await;
     assert_eq!(acts.len(), before + 1);

@@ -390,7 +390,7 @@ async fn the_operator_sees_and_ends_what_holds_an_account_back() {
     let show = ["user", "show", "alice", "--master-key-file", &master];
     let text = jeton.run(&show, "").await;
     assert!(text.contains("5 failed logins in a row"), "{text}");
-    assert!(text.contains("other origins wait until"), "{text}");
+    assert!(text.contains("from new origins: they wait until"), "{text}");
     assert!(!gets_in(&jeton, &address(9), "alice").await);
     assert!(jeton.run(&unlock, "").await.contains("The user alice was unlocked."));
     assert!(gets_in(&jeton, &address(9), "alice").await);
