@@ -79,6 +79,8 @@ impl Scene {
         let statement = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jeton' AND {condition}"
         );
+        // A transaction goes on seeing what it saw first.
+        self.act("SELECT pg_stat_clear_snapshot()").await;
         self.admin.query_one(&statement, &[]).await.expect("a count").get(0)
     }
 
