@@ -67,6 +67,12 @@ const MIGRATIONS: &[Migration] = migrations! {
     8 "operator_acts" "0008_operator_acts",
 };
 
+/// The scripts of all migrations, in their order.
+#[cfg(test)]
+pub(crate) fn scripts() -> impl Iterator<Item = &'static str> {
+    MIGRATIONS.iter().map(|migration| migration.script)
+}
+
 /// The migration that made the column for the use of clients.
 const USES_RECORDED: i64 = 7;
 

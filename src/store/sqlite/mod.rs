@@ -191,12 +191,7 @@ mod tests {
     fn a_statement_is_planned_once() {
         let connection = Connection::open_in_memory().expect("memory");
         file::set_up(&connection).expect("settings");
-        for script in [
-            include_str!("../../../sql/migrations/0001_initial.sql"),
-            include_str!("../../../sql/migrations/0002_sessions.sql"),
-            include_str!("../../../sql/migrations/0003_login_throttle.sql"),
-            include_str!("../../../sql/migrations/0004_lots.sql"),
-        ] {
+        for script in crate::migration::scripts() {
             connection.execute_batch(script).expect("tables");
         }
         let (client, session) = (&FIND_CLIENT.one, &FIND_SESSION.one);
