@@ -336,6 +336,10 @@ impl UseCase for RecordClientUse {
     type Outcome = ();
     const ACCESS: Access = Access::Write;
 
+    fn contended_row(&self) -> Option<String> {
+        Some(format!("client {}", self.id))
+    }
+
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let values = [(&self.id).into(), self.now.into(), self.since.into()];
         tx.execute(&sql::RECORD_CLIENT_USE, &values).await.map(drop)
@@ -356,6 +360,10 @@ pub struct RecordSecretUse {
 impl UseCase for RecordSecretUse {
     type Outcome = ();
     const ACCESS: Access = Access::Write;
+
+    fn contended_row(&self) -> Option<String> {
+        Some(format!("client secret {} {}", self.id, self.number))
+    }
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let values = [(&self.id).into(), self.number.into(), self.now.into()];

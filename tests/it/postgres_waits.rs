@@ -209,6 +209,21 @@ async fn a_locked_user_keeps_nobody_else_from_logging_in() {
     scene.finish(&[]).await;
 }
 
+/// A transaction that somebody forgot holds the row of a client. Its use is noted beside its requests: that keeps one
+/// connection, and nobody waits for it.
+#[tokio::test]
+async fn a_locked_client_keeps_nobody_from_logging_in() {
+    let scene = Scene::start(1).await;
+    scene.act("UPDATE clients SET last_used_at = NULL").await;
+    scene.act("BEGIN; UPDATE clients SET created_at = created_at WHERE client_id = 'web'").await;
+    for _ in 0..5 {
+        scene.log_in(0, "alice").send().await.access_token();
+        assert!(scene.count("wait_event_type = 'Lock'").await <= 1);
+    }
+    scene.act("ROLLBACK").await;
+    scene.finish(&[]).await;
+}
+
 /// A commit that waits for a standby which does not answer is not cancelled, because PostgreSQL would call
 /// it done though nothing was replicated; and where an administrator does that, the answer is that nobody
 /// knows.
