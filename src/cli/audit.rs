@@ -17,7 +17,7 @@ const PAGE: i64 = 1_000;
 /// What `jeton audit` takes.
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// Only what was done in this time, as 7d; all that is kept without it, which is that of 400d
+    /// Only what was done within this time, such as 7d [default: all that is kept, 400d]
     #[arg(long, value_name = "DURATION")]
     since: Option<Seconds>,
     /// Only what was done to this user
