@@ -333,19 +333,14 @@ async fn an_outage_is_neither_active_nor_inactive() {
     assert_eq!(introspect(&jeton, "garbage", "").await.text(), INACTIVE);
 }
 
-/// RFC 7662 §2: to ask is not to use: however often, the answer and the database stay as they are,
-/// and the refresh token of the session works. [I-40]
+/// RFC 7662 §2: to ask is not to use: however often, the answer and the database stay as they are (but for
+/// the note that the caller's secret was used), and the refresh token of the session works. [I-40]
 #[tokio::test]
 async fn introspection_changes_nothing() {
     let jeton = jeton().await;
     let login = jeton.login_through("web", "").await;
     let token = login.access_token();
-    // The first request notes that the caller's secret was used.
     let first = introspect(&jeton, &token, "").await;
-    let noted = "SELECT 1 FROM client_secrets WHERE client_id = 'rs1' AND last_used_at IS NOT NULL";
-    while jeton.database.query(noted).await.is_empty() {
-        tokio::task::yield_now().await;
-    }
     let before = jeton.database.dump().await;
     for _ in 0..1_000 {
         let reply = introspect(&jeton, &token, "").await;
