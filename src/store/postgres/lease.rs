@@ -37,6 +37,11 @@ const BEGIN_UNLIMITED: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 const BEGIN_DEFINITION: &str =
     "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
 
+/// What begins and ends transactions.
+#[cfg(test)]
+pub(crate) const FRAMES: [&str; 6] =
+    [BEGIN_SHORT, BEGIN_LONGER, BEGIN_UNLIMITED, BEGIN_DEFINITION, "COMMIT", "ROLLBACK"];
+
 /// How long a cancellation may take, including the end of what it cancels.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server takes to close its side of a connection.

@@ -24,8 +24,12 @@ use tokio::time::{sleep, timeout};
 use super::operator_acts::Operator;
 use super::postgres_url::{Location, read_url};
 use super::{Access, EngineConnection, OpenProblem, PoolUse, StoreError, Tx, UseCase};
+#[cfg(test)]
+pub(crate) use backend::FIND_BACKEND;
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
+#[cfg(test)]
+pub(crate) use lease::FRAMES;
 pub(crate) use lease::Lease;
 use row_locks::RowLocks;
 use session::Manager;
