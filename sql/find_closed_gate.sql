@@ -1,2 +1,2 @@
--- SQLite only: PostgreSQL has postgres/pass_gate.sql. $1 is the newest migration that this program knows.
+-- SQLite only: PostgreSQL has templates/pass_gate.sql. $1 is the newest migration that this program knows.
 SELECT reason FROM write_gate WHERE closed_below > $1

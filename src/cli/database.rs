@@ -154,7 +154,7 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     };
     let deleted = delete_expired_sessions(store, before, Pace::OtherProcess, show).await;
     output::end_progress();
-    output::line(&format!("Deleted {} expired sessions.", deleted?));
+    output::line(&format!("Deleted {}.", output::counted(deleted?, "expired session")));
     let counters = delete_expired_counters(store, before, Pace::OtherProcess).await?;
     output::line(&format!("Deleted {counters} counters of failed logins that were forgotten."));
     let acts = delete_old_acts(store, before, Pace::OtherProcess).await?;

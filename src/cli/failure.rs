@@ -231,7 +231,7 @@ kinds!(
     HashingError => Failed,
     Invalid => Usage,
     PemError => Failed,
-    RotationTooShort => Failed,
+    RotationTooShort => Usage,
     SealingError => Failed,
     TlsError => Failed,
     WeakPassword => Refused,

@@ -24,6 +24,8 @@ mod refresh;
 pub mod renaming;
 pub mod replicas;
 mod rights;
+#[cfg(test)]
+mod sent;
 pub mod sessions;
 mod sharing;
 mod sql;
@@ -189,7 +191,7 @@ impl Tx<'_> {
         matches!(self.connection, EngineConnection::Postgres(_))
     }
 
-    /// Locks a table until the end of the transaction. SQLite has one writer at a time, so it needs no lock.
+    /// Locks something until the end of the transaction. SQLite has one writer at a time, so it needs no lock.
     async fn lock(&mut self, statement: &Statement) -> Result<(), StoreError> {
         match &self.connection {
             EngineConnection::Sqlite(_) => Ok(()),

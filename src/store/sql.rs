@@ -130,6 +130,16 @@ macro_rules! statements {
             $(($look_up_file, include_str!(concat!("../../sql/", $look_up_file, ".sql"))),)+
             $(($batch_file, include_str!(concat!("../../sql/", $batch_file, ".sql"))),)+
         ];
+
+        /// Each file with the text that PostgreSQL gets.
+        #[cfg(test)]
+        pub(crate) fn sent() -> Vec<(&'static str, String)> {
+            vec![
+                $(($file, $name.postgres.clone()),)+
+                $(($look_up_file, $look_up.one.postgres.clone()),)+
+                $(($batch_file, $batch.many.postgres.clone()),)+
+            ]
+        }
     };
 }
 
@@ -203,11 +213,9 @@ statements! {
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_DECOY_NUMBER = "list_users_without_decoy_number";
         LIST_WAITING_COUNTERS = "list_waiting_counters";
-        LOCK_CLIENTS = "postgres/lock_clients";
-        LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
         LOCK_GATE = "postgres/lock_gate";
+        LOCK_NAMES = "postgres/lock_names";
         OPEN_GATE = "open_gate";
-        PASS_GATE = "postgres/pass_gate";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
         READ_GATE = "read_gate";

@@ -20,7 +20,7 @@ use tokio_postgres::{Client, Column, Error};
 
 use super::super::copy::ColumnType;
 use super::super::migration::newest;
-use super::super::sql::{self, Statement};
+use super::super::sql::Statement;
 use super::super::value::{Row, Value};
 use super::super::{Access, Stop, StoreError, stopped};
 use super::failure::{Remedy, classify, describe, remedy};
@@ -48,8 +48,17 @@ static BEGIN_LONGER_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_LONGE
 static BEGIN_UNLIMITED_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_UNLIMITED));
 
 fn gated(begin: &str) -> String {
-    let known = newest().to_string();
-    format!("{begin}; {}", sql::PASS_GATE.postgres.replace("{known}", &known))
+    let pass = include_str!("../../../sql/templates/pass_gate.sql");
+    let pass = Statement::new(&pass.replace("{known}", &newest().to_string()));
+    format!("{begin}; {}", pass.postgres)
+}
+
+/// What begins and ends transactions. Those that pass the gate begin with all of the others.
+#[cfg(test)]
+pub(crate) fn frames() -> [String; 5] {
+    let gated = [&BEGIN_SHORT_GATED, &BEGIN_LONGER_GATED, &BEGIN_UNLIMITED_GATED];
+    let [short, longer, unlimited] = gated.map(|text| text.to_string());
+    [short, longer, unlimited, BEGIN_DEFINITION.to_owned(), "COMMIT; ROLLBACK".to_owned()]
 }
 
 /// How long a cancellation may take, including the end of what it cancels.
