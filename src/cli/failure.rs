@@ -180,7 +180,7 @@ trait OfKind: fmt::Display {
 impl OfKind for StoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unavailable(_) => Kind::Unavailable,
+            Self::Unavailable(_) | Self::Closed => Kind::Unavailable,
             Self::Conflict(_) => Kind::Conflict,
             Self::Corrupt(_) | Self::Refused(_) | Self::NoTable(_) | Self::Forbidden(_) => {
                 Kind::Failed

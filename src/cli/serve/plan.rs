@@ -13,7 +13,7 @@ use jeton_http::tls::Certificate;
 use jeton_oauth::{ClientId, Invalid, Issuer};
 use jeton_service::keys::key_store::KeyStore;
 use jeton_store::replicas::ReplicaSettings;
-use jeton_store::{DatabaseLocation, Store};
+use jeton_store::{DatabaseLocation, Store, migration};
 
 /// The result of these checks.
 pub(in crate::cli) struct Plan {
@@ -144,6 +144,7 @@ pub(super) fn replica_settings(settings: &ServeSettings, issuer: &Issuer) -> Rep
         issuer: issuer.as_str().to_owned(),
         jwks_max_age: settings.keys.jwks_max_age,
         key_rotation: settings.keys.key_rotation,
+        knows_migration: migration::status_of_nothing().known,
     }
 }
 

@@ -18,6 +18,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::gate::ReadGate;
 use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
 use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
 use jeton_oauth::Timestamp;
@@ -66,13 +67,16 @@ const MIGRATIONS: &[Migration] = migrations! {
     6 "clock" "0006_clock",
     7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
     8 "operator_acts" "0008_operator_acts",
+    9 "write_gate" "0009_write_gate",
 };
 
 /// The scripts of all migrations, in their order.
-#[cfg(test)]
 pub(crate) fn scripts() -> impl Iterator<Item = &'static str> {
     MIGRATIONS.iter().map(|migration| migration.script)
 }
+
+/// The migration that made the table of the gate.
+const GATE_MADE: i64 = 9;
 
 /// What PostgreSQL gets for each step of each migration: the migration, the number of the step, and its statements.
 #[cfg(test)]
@@ -126,7 +130,8 @@ pub struct SchemaStatus {
     pub known: i64,
 }
 
-fn newest() -> i64 {
+/// The newest migration that this program knows.
+pub(crate) fn newest() -> i64 {
     MIGRATIONS.last().map_or(0, |migration| migration.version)
 }
 
@@ -237,6 +242,9 @@ pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, Migra
         if before.is_up_to_date() || run.is_stopped() {
             return Ok(before);
         }
+        if before.applied >= GATE_MADE && store.perform(ReadGate).await?.is_some() {
+            return Err(StoreError::Closed.into());
+        }
         let explain = |trouble: Trouble| trouble.explain(before);
         if let Some(guard) = waiting.take_guard().await.map_err(|error| explain(error.into()))? {
             let worker = Worker { store, run };
@@ -267,8 +275,8 @@ pub async fn uses_recorded_since(store: &Store) -> Result<Timestamp, StoreError>
 
 /// Finds when a migration was applied.
 #[derive(Debug)]
-struct FindMigration {
-    version: i64,
+pub(super) struct FindMigration {
+    pub(super) version: i64,
 }
 
 impl UseCase for FindMigration {

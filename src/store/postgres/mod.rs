@@ -32,7 +32,7 @@ pub(crate) use backend::FIND_BACKEND;
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
 #[cfg(test)]
-pub(crate) use lease::FRAMES;
+pub(crate) use lease::frames;
 pub(crate) use lease::Lease;
 use row_locks::RowLocks;
 use session::Manager;
@@ -90,7 +90,7 @@ impl Postgres {
         let (row_locks, operator) = (RowLocks::default(), None);
         let postgres = Self { readers, writers, hosts, row_locks, statements, given_up, operator };
         // So that a wrong address or password is noticed now, not at the first login.
-        postgres.lease(Access::Read).await.map_err(|error| match error {
+        postgres.lease(Access::Read, false).await.map_err(|error| match error {
             StoreError::Unavailable(detail) => OpenProblem::Unreachable(detail),
             other => other.into(),
         })?;
@@ -147,7 +147,8 @@ impl Postgres {
             Access::Write if self.operator.is_some() => Access::Transaction,
             access => access,
         };
-        let mut lease = self.lease(access).await?;
+        let is_gated = access.is_gated() && !U::PASSES_CLOSED_GATE;
+        let mut lease = self.lease(access, is_gated).await?;
         match timeout(access.patience(), self.run(&mut lease, use_case)).await {
             Ok(outcome) => outcome.map_err(|error| Failure { error, remedy: lease.remedy() }),
             Err(_) => Err(StoreError::Unavailable(lease.why_given_up().to_owned()).into()),
@@ -167,14 +168,14 @@ impl Postgres {
         outcome
     }
 
-    async fn lease(&self, access: Access) -> Result<Lease, StoreError> {
+    async fn lease(&self, access: Access, is_gated: bool) -> Result<Lease, StoreError> {
         let pool = if access == Access::Read { &self.readers } else { &self.writers };
         let object = pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             PoolError::Timeout(_) => StoreError::Unavailable("no connection in time".to_owned()),
             other => StoreError::Unavailable(other.to_string()),
         })?;
-        Ok(Lease::new(object, Arc::clone(&self.hosts), access, self.given_up.clone()))
+        Ok(Lease::new(object, Arc::clone(&self.hosts), access, is_gated, self.given_up.clone()))
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {
