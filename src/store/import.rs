@@ -227,7 +227,7 @@ impl UseCase for ImportUsers {
     const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.lock(&sql::LOCK_CLIENTS).await?;
+        tx.lock(&sql::LOCK_NAMES).await?;
         // Such a client may have been added since the file was checked.
         let ids = self.users.iter().map(|user| (&user.id).into()).collect();
         if let Some(client) = tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await?.first() {

@@ -93,7 +93,7 @@ impl UseCase for AddUser {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        tx.lock(&sql::LOCK_CLIENTS).await?;
+        tx.lock(&sql::LOCK_NAMES).await?;
         let values = [
             (&self.id).into(),
             self.username.as_str().into(),

@@ -55,6 +55,7 @@ mod migrations_interrupted;
 mod odd_token;
 mod operator_acts;
 mod operator_secrets;
+mod other_replicas;
 mod overload;
 mod password_grant;
 mod passwords;
