@@ -12,8 +12,8 @@ fn all() -> Vec<Value> {
     let find_backend = ("postgres/find_backend", postgres::FIND_BACKEND.to_owned());
     let files = sql::sent().into_iter().chain([find_backend]);
     let files = files.map(|(file, text)| json!({ "file": file, "text": text }));
-    let frames =
-        postgres::frames().map(|text| json!({ "file": "src/store/postgres/lease.rs", "text": text }));
+    let frames = postgres::frames()
+        .map(|text| json!({ "file": "src/store/postgres/lease.rs", "text": text }));
     let steps = migration::sent().into_iter().flat_map(|(name, step, texts)| {
         let of_step =
             move |text| json!({ "file": format!("migration {name}"), "step": step, "text": text });

@@ -31,9 +31,9 @@ use attempts::Attempts;
 pub(crate) use backend::FIND_BACKEND;
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
+pub(crate) use lease::Lease;
 #[cfg(test)]
 pub(crate) use lease::frames;
-pub(crate) use lease::Lease;
 use row_locks::RowLocks;
 use session::Manager;
 
