@@ -19,6 +19,7 @@ mod command_line;
 mod confirmation;
 mod connections;
 mod cors;
+mod db_copy;
 mod doctor;
 mod doctor_proxies;
 mod exit_codes;

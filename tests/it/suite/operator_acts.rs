@@ -205,6 +205,8 @@ async fn every_command_that_changes_something_is_recorded() {
     trail.expect("client delete other --yes", "", acts).await;
     // `jeton db restore` needs a database that is not in use.
     trail.run.insert("db restore".to_owned());
+    // `db_copy` shows that these are recorded.
+    trail.run.extend(["db copy", "db reopen"].map(str::to_owned));
 
     let unrecorded = UNRECORDED.map(str::to_owned).into_iter().collect();
     assert_eq!(commands(), &trail.run | &unrecorded, "sort the new command in");
