@@ -333,6 +333,10 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
             "Every refresh token that was derived with the key {kid} is refused from now on: whoever \
              holds one must log in again. Access tokens stay good until they expire."
         ),
+        (KeyPurpose::SecondFactor, _) => format!(
+            "No authenticator and no recovery code is good any more: the key {kid} opens them, and nothing else does. \
+             Users who have one cannot log in until theirs are removed, with `jeton user otp remove`, and added again."
+        ),
         (KeyPurpose::Throttle, _) => {
             "All failures that were counted are forgotten within seconds, \
              and which origins accounts know: guessing is slowed from zero again."

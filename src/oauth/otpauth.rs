@@ -1,7 +1,7 @@
 //! Secrets of one-time passwords as people and programs pass them on: in base32 (RFC 4648 §6), and in an `otpauth` URI,
 //! which is what authenticator apps read from a QR code.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -104,9 +104,8 @@ impl OtpParameters {
 pub fn to_base32(octets: &[u8]) -> Secret {
     let mut text = String::with_capacity(octets.len() * 8 / 5 + 1);
     for chunk in octets.chunks(5) {
-        let mut group = [0; 8];
-        group[..chunk.len()].copy_from_slice(chunk);
-        let bits = u64::from_be_bytes(group) >> 24;
+        let padded = chunk.iter().copied().chain(std::iter::repeat(0)).take(5);
+        let bits = padded.fold(0_u64, |bits, octet| bits << 8 | u64::from(octet));
         for place in 0..(chunk.len() * 8).div_ceil(5) {
             let index = usize::try_from(bits >> (35 - 5 * place) & 31).unwrap_or_default();
             text.extend(ALPHABET.get(index).map(|letter| char::from(*letter)));
@@ -180,7 +179,7 @@ fn escape(text: &str) -> String {
         if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
             escaped.push(char::from(octet));
         } else {
-            escaped.push_str(&format!("%{octet:02X}"));
+            write!(escaped, "%{octet:02X}").ok();
         }
     }
     escaped

@@ -129,14 +129,17 @@ pub fn check_name(name: &str) -> Result<(), crate::Invalid> {
 
 /// Values of `amr` of a session (RFC 8176 §2). A recovery code is a one-time password, too.
 #[must_use]
-pub fn amr(second_factor: bool) -> Vec<String> {
-    let methods: &[&str] = if second_factor { &["pwd", "otp", "mfa"] } else { &["pwd"] };
-    methods.iter().map(|method| (*method).to_owned()).collect()
+pub fn amr(second_factor: bool) -> &'static [&'static str] {
+    if second_factor { &["pwd", "otp", "mfa"] } else { &["pwd"] }
 }
 
-/// `acr` of a session with a second factor (RFC 9068 §2.2.1): the REFEDS Multi-Factor Authentication Profile, an
-/// absolute URI as OpenID Connect Core §2 asks for.
-pub const ACR_MFA: &str = "https://refeds.org/profile/mfa";
+/// `acr` of a session (RFC 9068 §2.2.1). With a second factor it is the REFEDS Multi-Factor Authentication Profile, an
+/// absolute URI as `OpenID` Connect Core §2 asks for. Without one there is none, since nothing general can be said of a
+/// password.
+#[must_use]
+pub fn acr(second_factor: bool) -> Option<&'static str> {
+    second_factor.then_some("https://refeds.org/profile/mfa")
+}
 
 #[cfg(test)]
 mod tests {

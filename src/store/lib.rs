@@ -22,6 +22,7 @@ mod refresh;
 pub mod renaming;
 pub mod replicas;
 mod rights;
+pub mod second_factors;
 pub mod sessions;
 mod sharing;
 mod sql;

@@ -17,7 +17,7 @@ use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::Keys;
 use jeton_service::keys::key_store::KeyStore;
 use jeton_service::throttle::origin::{Origin, Source};
-use jeton_service::throttle::{Account, AccountOf, Throttle};
+use jeton_service::throttle::{Account, AccountOf, SentCode, Throttle};
 use jeton_store::migration::{self, Run};
 use jeton_store::{DatabaseLocation, Store};
 
@@ -116,13 +116,13 @@ impl World {
             return Outcome::Refused;
         };
         if right {
-            attempt.succeeded().await.expect("it is stored");
+            attempt.succeeded(false).await.expect("it is stored");
         } else {
             // Each guess is another.
             let made = self.guesses.fetch_add(1, Ordering::Relaxed).to_string();
-            let guess = self.throttle.guess(None, &Secret::new(made));
+            let guess = self.throttle.guess(None, &Secret::new(made), None);
             let refusal = Reason::WrongPassword.into();
-            attempt.failed(refusal, guess, &mut AuditContext::default()).await;
+            attempt.failed(refusal, guess, SentCode::None, &mut AuditContext::default()).await;
         }
         Outcome::Tried
     }

@@ -13,18 +13,24 @@ use serde::Serialize;
 
 use super::columns::{Column, Columns};
 use super::lines::{Record, Records};
-use super::record::{Kind, Problem, read_user};
+use super::otp::new_authenticator;
+use super::otp_files::ReadAuthenticator;
+use super::record::{Kind, Problem, ReadUser, read_user};
 use super::skipped::Skipped;
 use super::wrap::wrap_weak;
 use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::{listing, machine};
-use crate::config::HashingSettings;
+use crate::config::{HashingSettings, MasterKeySettings};
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
+use jeton_crypto::second_factor_key::SecondFactorKey;
+use jeton_oauth::second_factor::SecondFactors;
 use jeton_oauth::{Seconds, Timestamp};
 use jeton_service::housekeeping::store_users;
+use jeton_service::keys::second_factors::second_factor_key;
 use jeton_store::Store;
 use jeton_store::import::{FindKnown, Known, StagedUser, Staging, Taken};
+use jeton_store::second_factors::StoredSecondFactors;
 
 /// How many lines are looked at together.
 const LINES: usize = 512;
@@ -53,6 +59,8 @@ pub(in crate::cli) struct Import {
     #[command(flatten)]
     hashing: HashingSettings,
     #[command(flatten)]
+    master: MasterKeySettings,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -71,6 +79,8 @@ struct Report {
     unchanged: u64,
     /// Hashes that were wrapped.
     wrapped: u64,
+    /// Authenticators of new users.
+    authenticators: u64,
     problems: Vec<BadLine>,
     #[serde(skip)]
     kinds: BTreeMap<Kind, u64>,
@@ -96,6 +106,9 @@ struct Importing<'a> {
     skipped: Option<Skipped>,
     report: Report,
     weak: u64,
+    /// Opened when the first authenticator is sealed.
+    second_factor_key: Option<SecondFactorKey>,
+    now: Timestamp,
 }
 
 pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> {
@@ -126,6 +139,8 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
         skipped,
         report: Report { dry_run: options.dry_run, ..Report::default() },
         weak: 0,
+        second_factor_key: None,
+        now,
     };
     let mut shown_at = Instant::now();
     loop {
@@ -198,7 +213,7 @@ impl Importing<'_> {
         let memory_max = self.limits.memory_per_thread;
         let read = lines.iter().map(|record| read_user(record, &self.columns, memory_max));
         let read: Vec<_> = read.collect();
-        let users = || read.iter().flatten().map(|(user, _)| user);
+        let users = || read.iter().flatten().map(|read| &read.user);
         let known = match &self.store {
             None => Known::default(),
             Some(store) => {
@@ -210,7 +225,7 @@ impl Importing<'_> {
         };
         for (record, user) in lines.iter().zip(read) {
             let problem = match user {
-                Ok((user, hash)) => self.stage(&user, &hash, &known)?,
+                Ok(read) => self.stage(read, &known).await?,
                 Err(problem) => Some(problem),
             };
             if let Some(problem) = problem {
@@ -221,18 +236,18 @@ impl Importing<'_> {
     }
 
     /// Stages a user, or says why not.
-    fn stage(
-        &mut self,
-        user: &StagedUser,
-        hash: &PasswordHash,
-        known: &Known,
-    ) -> Result<Option<Problem>, Failure> {
-        let decision = match self.decide(user, hash, known) {
+    async fn stage(&mut self, read: ReadUser, known: &Known) -> Result<Option<Problem>, Failure> {
+        let ReadUser { mut user, hash, authenticators } = read;
+        let decision = match self.decide(&user, &hash, known) {
             Ok(decision) => decision,
             Err(problem) => return Ok(Some(problem)),
         };
+        if matches!(decision, Decision::Add) && !authenticators.is_empty() {
+            self.report.authenticators += authenticators.len() as u64;
+            user.second_factors = self.seal(&user, &authenticators).await?;
+        }
         let wanted = !matches!(decision, Decision::Leave);
-        if let Some(taken) = self.staging.add(user, wanted)? {
+        if let Some(taken) = self.staging.add(&user, wanted)? {
             let (what, line) = match taken {
                 Taken::Name(line) => ("user name", line),
                 Taken::Sub(line) => ("sub", line),
@@ -249,6 +264,33 @@ impl Importing<'_> {
         } += 1;
         self.weak += u64::from(wanted && hash.is_weak());
         Ok(None)
+    }
+
+    /// Seals the authenticators of a new user. They count, because they did where the file comes from. A dry run seals
+    /// nothing, since nothing is to be made.
+    async fn seal(
+        &mut self,
+        user: &StagedUser,
+        authenticators: &[ReadAuthenticator],
+    ) -> Result<StoredSecondFactors, Failure> {
+        let Some(store) = self.store.as_ref().filter(|_| !self.options.dry_run) else {
+            return Ok(StoredSecondFactors::default());
+        };
+        let key = match &mut self.second_factor_key {
+            Some(key) => key,
+            none => {
+                let files = &self.options.master.master_key_file;
+                none.insert(second_factor_key(store.clone(), files, self.now).await?)
+            }
+        };
+        let mut factors = SecondFactors::default();
+        for ReadAuthenticator { name, secret } in authenticators {
+            let mut own = new_authenticator(name, self.now);
+            own.sealed = key.seal(&user.id, &own.id, secret);
+            own.confirmed_at = Some(self.now);
+            factors.authenticators.push(own);
+        }
+        Ok(StoredSecondFactors::new(factors))
     }
 
     /// Holds a user of the file against those of the database.
