@@ -18,6 +18,7 @@ use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::administration::{
     KeyAdministration, ListedKey, Rotation, read_private_key,
 };
+use jeton_service::keys::second_factors;
 use jeton_store::Store;
 
 /// What all commands about keys take. Where no replica runs, the settings must be those of `jeton serve`.
@@ -333,10 +334,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
             "Every refresh token that was derived with the key {kid} is refused from now on: whoever \
              holds one must log in again. Access tokens stay good until they expire."
         ),
-        (KeyPurpose::SecondFactor, _) => format!(
-            "No authenticator and no recovery code is good any more: the key {kid} opens them, and nothing else does. \
-             Users who have one cannot log in until theirs are removed, with `jeton user otp remove`, and added again."
-        ),
+        (KeyPurpose::SecondFactor, _) => second_factors::REVOKING.to_owned(),
         (KeyPurpose::Throttle, _) => {
             "All failures that were counted are forgotten within seconds, \
              and which origins accounts know: guessing is slowed from zero again."

@@ -170,7 +170,7 @@ mod tests {
         OtpSecret::from_octets(Zeroizing::new(octets.to_vec()), parameters).expect("long enough")
     }
 
-    /// RFC 4226 appendix D. [OT-1]
+    /// RFC 4226 appendix D. [O-01]
     #[test]
     fn codes_are_those_of_rfc_4226() {
         let secret = secret(b"12345678901234567890", OtpAlgorithm::Sha1, 6);
@@ -182,7 +182,7 @@ mod tests {
         assert!(codes.eq(expected));
     }
 
-    /// RFC 6238 appendix B, with the seeds of its erratum 2866. [OT-1]
+    /// RFC 6238 appendix B, with the seeds of its erratum 2866. [O-01]
     #[test]
     fn codes_are_those_of_rfc_6238() {
         use OtpAlgorithm::{Sha1, Sha256, Sha512};

@@ -98,7 +98,7 @@ mod tests {
         SecondFactorKey::from_secret(random::refresh_key_id(), &secret).expect("a key")
     }
 
-    /// A sealed secret cannot be moved to another user or authenticator. [OT-2]
+    /// A sealed secret cannot be moved to another user or authenticator. [O-02]
     #[test]
     fn a_secret_opens_only_as_what_it_was() {
         let (key, other) = (key(), key());

@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use super::columns::{Column, Columns};
 use super::lines::{Record, Records};
-use super::otp::new_authenticator;
-use super::otp_files::ReadAuthenticator;
+use super::otp_sealer::Sealer;
 use super::record::{Kind, Problem, ReadUser, read_user};
 use super::skipped::Skipped;
 use super::wrap::wrap_weak;
@@ -23,14 +22,10 @@ use crate::cli::{listing, machine};
 use crate::config::{HashingSettings, MasterKeySettings};
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
-use jeton_crypto::second_factor_key::SecondFactorKey;
-use jeton_oauth::second_factor::SecondFactors;
 use jeton_oauth::{Seconds, Timestamp};
 use jeton_service::housekeeping::store_users;
-use jeton_service::keys::second_factors::second_factor_key;
 use jeton_store::Store;
 use jeton_store::import::{FindKnown, Known, StagedUser, Staging, Taken};
-use jeton_store::second_factors::StoredSecondFactors;
 
 /// How many lines are looked at together.
 const LINES: usize = 512;
@@ -106,9 +101,7 @@ struct Importing<'a> {
     skipped: Option<Skipped>,
     report: Report,
     weak: u64,
-    /// Opened when the first authenticator is sealed.
-    second_factor_key: Option<SecondFactorKey>,
-    now: Timestamp,
+    sealer: Sealer<'a>,
 }
 
 pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> {
@@ -139,8 +132,7 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
         skipped,
         report: Report { dry_run: options.dry_run, ..Report::default() },
         weak: 0,
-        second_factor_key: None,
-        now,
+        sealer: Sealer { files: &options.master.master_key_file, key: None, now },
     };
     let mut shown_at = Instant::now();
     loop {
@@ -244,7 +236,10 @@ impl Importing<'_> {
         };
         if matches!(decision, Decision::Add) && !authenticators.is_empty() {
             self.report.authenticators += authenticators.len() as u64;
-            user.second_factors = self.seal(&user, &authenticators).await?;
+            // A dry run seals nothing, since nothing is to be made.
+            if let Some(store) = self.store.as_ref().filter(|_| !self.options.dry_run) {
+                user.second_factors = self.sealer.seal(store, &user.id, &authenticators).await?;
+            }
         }
         let wanted = !matches!(decision, Decision::Leave);
         if let Some(taken) = self.staging.add(&user, wanted)? {
@@ -264,33 +259,6 @@ impl Importing<'_> {
         } += 1;
         self.weak += u64::from(wanted && hash.is_weak());
         Ok(None)
-    }
-
-    /// Seals the authenticators of a new user. They count, because they did where the file comes from. A dry run seals
-    /// nothing, since nothing is to be made.
-    async fn seal(
-        &mut self,
-        user: &StagedUser,
-        authenticators: &[ReadAuthenticator],
-    ) -> Result<StoredSecondFactors, Failure> {
-        let Some(store) = self.store.as_ref().filter(|_| !self.options.dry_run) else {
-            return Ok(StoredSecondFactors::default());
-        };
-        let key = match &mut self.second_factor_key {
-            Some(key) => key,
-            none => {
-                let files = &self.options.master.master_key_file;
-                none.insert(second_factor_key(store.clone(), files, self.now).await?)
-            }
-        };
-        let mut factors = SecondFactors::default();
-        for ReadAuthenticator { name, secret } in authenticators {
-            let mut own = new_authenticator(name, self.now);
-            own.sealed = key.seal(&user.id, &own.id, secret);
-            own.confirmed_at = Some(self.now);
-            factors.authenticators.push(own);
-        }
-        Ok(StoredSecondFactors::new(factors))
     }
 
     /// Holds a user of the file against those of the database.

@@ -11,6 +11,7 @@ mod list;
 mod other_files;
 mod otp;
 pub mod otp_files;
+mod otp_sealer;
 mod passwd;
 pub mod record;
 mod rename;

@@ -67,8 +67,9 @@ pub(in crate::cli) struct Add {
     #[command(flatten)]
     named: Named,
     /// What the user calls the authenticator
-    #[arg(long, value_name = "AUTHENTICATOR", default_value = "authenticator", value_parser = authenticator_name)]
-    name: String,
+    #[arg(long = "name", value_name = "AUTHENTICATOR", default_value = "authenticator",
+          value_parser = authenticator_name)]
+    authenticator: String,
     /// What the authenticator app shows as the service
     #[arg(long, value_name = "NAME", default_value = "Jeton", value_parser = authenticator_name)]
     app: String,
@@ -127,13 +128,13 @@ pub(super) fn new_authenticator(name: &str, now: Timestamp) -> Authenticator {
 }
 
 async fn add(options: Add, now: Timestamp) -> Result<(), Failure> {
-    let Add { named, name, app, algorithm, digits, period, svg, png, master } = options;
+    let Add { named, authenticator, app, algorithm, digits, period, svg, png, master } = options;
     let parameters = OtpParameters::new(algorithm, digits, period)?;
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
     let key = second_factor_key(store.clone(), &master.master_key_file, now).await?;
     let secret = OtpSecret::random(parameters);
-    let mut own = new_authenticator(&name, now);
+    let mut own = new_authenticator(&authenticator, now);
     own.sealed = key.seal(&user.id, &own.id, &secret);
     let uri = secret.uri(&app, named.name.as_str());
     let qr = Qr::new(uri.expose())?;

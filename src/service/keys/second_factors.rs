@@ -9,6 +9,10 @@ use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_oauth::{Seconds, Timestamp};
 use jeton_store::Store;
 
+/// What it means to revoke the key.
+pub const REVOKING: &str = "No authenticator and no recovery code is good any more: this key opens them, and nothing else does. Users who have \
+     one cannot log in until theirs are removed, with `jeton user otp remove`, and added again.";
+
 /// Longer than any service publishes: all keys count that may still be in use.
 const SCHEDULE: (Seconds, Seconds) = (Seconds::new(30 * 86_400), Seconds::new(3_600));
 

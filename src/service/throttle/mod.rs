@@ -6,6 +6,7 @@
 
 pub mod administration;
 pub mod alarm;
+mod codes;
 mod counters;
 pub mod held_back;
 mod in_advance;
@@ -23,6 +24,7 @@ use crate::incident::Incident;
 use crate::keys::{KeyError, Keys};
 use crate::{AuditContext, Refusal};
 use alarm::UnnamedEndUsers;
+pub use codes::SentCode;
 use counters::{CodeNames, Counter, Counters, Decision, Names};
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
@@ -98,17 +100,6 @@ impl AccountOf<'_> {
     fn counter(&self, key: &ThrottleKey) -> CounterName {
         key.name(Counted::Account, &self.parts())
     }
-}
-
-/// What was sent as a one-time password in an attempt that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SentCode {
-    /// Nothing.
-    None,
-    /// A wrong one beside the right password.
-    Wrong,
-    /// One that nobody has judged, because the password was wrong, or there were too many before.
-    Unjudged,
 }
 
 /// An attempt to log in that may be made. What came of it must be told.
@@ -323,12 +314,6 @@ impl Attempt<'_> {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known
-    }
-
-    /// Whether a code that was sent is to be judged, or else is refused whatever it is.
-    #[must_use]
-    pub fn allows_codes(&self) -> bool {
-        self.counters.allow_codes(self.trusted, self.throttle.clock.now())
     }
 
     /// Counts the attempt as failed, and returns the refusal to answer with. A repeat is not counted (see `Repeats`).

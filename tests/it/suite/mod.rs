@@ -76,6 +76,7 @@ mod revocation;
 mod revocation_form;
 mod scope;
 mod second_factor;
+mod second_factor_kill;
 mod second_factor_rules;
 mod second_factor_throttle;
 mod secret_files;

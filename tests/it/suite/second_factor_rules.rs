@@ -22,7 +22,7 @@ async fn a_user_who_must_use_a_second_factor_logs_in_with_one() {
     assert!(jeton.is_active(&refreshed.access_token()).await);
 }
 
-/// A client may ask for a second factor: of all its users, or for some scope only. A refresh asks again. [OT-11]
+/// A client may ask for a second factor: of all its users, or for some scope only. A refresh asks again. [O-11]
 #[tokio::test]
 async fn a_client_asks_for_a_second_factor() {
     let jeton = jeton().await;
@@ -45,7 +45,7 @@ async fn a_client_asks_for_a_second_factor() {
 }
 
 /// Nothing tells a missing or wrong code from a wrong password, except to a client that is registered to be told, and it
-/// is told only that one is missing. [OT-12]
+/// is told only that one is missing. [O-12]
 #[tokio::test]
 async fn only_a_client_that_is_registered_is_told_that_a_code_is_missing() {
     let jeton = jeton().await;
