@@ -18,7 +18,6 @@ use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::administration::{
     KeyAdministration, ListedKey, Rotation, read_private_key,
 };
-use jeton_service::keys::second_factors;
 use jeton_store::Store;
 
 /// What all commands about keys take. Where no replica runs, the settings must be those of `jeton serve`.
@@ -334,7 +333,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
             "Every refresh token that was derived with the key {kid} is refused from now on: whoever \
              holds one must log in again. Access tokens stay good until they expire."
         ),
-        (KeyPurpose::SecondFactor, _) => second_factors::REVOKING.to_owned(),
+        (KeyPurpose::SecondFactor, _) => jeton_service::keys::second_factors::REVOKING.into(),
         (KeyPurpose::Throttle, _) => {
             "All failures that were counted are forgotten within seconds, \
              and which origins accounts know: guessing is slowed from zero again."
