@@ -70,6 +70,7 @@ impl Refusal {
             Self::Protocol(reason) | Self::Forbidden(reason) => reason.label(),
             Self::Throttled { counted, .. } => match counted {
                 Counted::Account | Counted::AccountAtOrigin => "throttled_account",
+                Counted::Codes | Counted::CodesAtOrigin => "throttled_code",
                 Counted::Origin => "throttled_origin",
                 Counted::Neighbours => "throttled_neighbours",
                 Counted::UnknownCallers => "throttled_strangers",
@@ -140,6 +141,8 @@ pub struct AuditContext {
     pub incident: Option<Incident>,
     /// The grant, once its type is known.
     pub grant: Option<&'static str>,
+    /// The second factor that a login used: the id of the authenticator, or `recovery_code`.
+    pub second_factor: Option<String>,
     /// For a retry: how long ago the presented refresh token was exchanged.
     pub retried_after: Option<Seconds>,
     /// Whether the client is registered to send its end users' addresses and did not send one.

@@ -98,6 +98,7 @@ const DOCUMENTS: [&str; 37] = [
     "docs/restore.md",
     "docs/retry-window.md",
     "docs/runbooks.md",
+    "docs/second-factor.md",
     "docs/security.md",
     "docs/settings.md",
     "docs/sign-up.md",

@@ -13,12 +13,13 @@ use serde::Serialize;
 
 use super::columns::{Column, Columns};
 use super::lines::{Record, Records};
-use super::record::{Kind, Problem, read_user};
+use super::otp_sealer::Sealer;
+use super::record::{Kind, Problem, ReadUser, read_user};
 use super::skipped::Skipped;
 use super::wrap::wrap_weak;
 use super::{Common, Failure, open_store, open_store_if_made, output};
 use crate::cli::{listing, machine};
-use crate::config::HashingSettings;
+use crate::config::{HashingSettings, MasterKeySettings};
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::{Seconds, Timestamp};
@@ -53,6 +54,8 @@ pub(in crate::cli) struct Import {
     #[command(flatten)]
     hashing: HashingSettings,
     #[command(flatten)]
+    master: MasterKeySettings,
+    #[command(flatten)]
     common: Common,
 }
 
@@ -71,6 +74,8 @@ struct Report {
     unchanged: u64,
     /// Hashes that were wrapped.
     wrapped: u64,
+    /// Authenticators of new users.
+    authenticators: u64,
     problems: Vec<BadLine>,
     #[serde(skip)]
     kinds: BTreeMap<Kind, u64>,
@@ -96,6 +101,7 @@ struct Importing<'a> {
     skipped: Option<Skipped>,
     report: Report,
     weak: u64,
+    sealer: Sealer<'a>,
 }
 
 pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> {
@@ -126,6 +132,7 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
         skipped,
         report: Report { dry_run: options.dry_run, ..Report::default() },
         weak: 0,
+        sealer: Sealer { files: &options.master.master_key_file, key: None, now },
     };
     let mut shown_at = Instant::now();
     loop {
@@ -198,7 +205,7 @@ impl Importing<'_> {
         let memory_max = self.limits.memory_per_thread;
         let read = lines.iter().map(|record| read_user(record, &self.columns, memory_max));
         let read: Vec<_> = read.collect();
-        let users = || read.iter().flatten().map(|(user, _)| user);
+        let users = || read.iter().flatten().map(|read| &read.user);
         let known = match &self.store {
             None => Known::default(),
             Some(store) => {
@@ -210,7 +217,7 @@ impl Importing<'_> {
         };
         for (record, user) in lines.iter().zip(read) {
             let problem = match user {
-                Ok((user, hash)) => self.stage(&user, &hash, &known)?,
+                Ok(read) => self.stage(read, &known).await?,
                 Err(problem) => Some(problem),
             };
             if let Some(problem) = problem {
@@ -221,18 +228,21 @@ impl Importing<'_> {
     }
 
     /// Stages a user, or says why not.
-    fn stage(
-        &mut self,
-        user: &StagedUser,
-        hash: &PasswordHash,
-        known: &Known,
-    ) -> Result<Option<Problem>, Failure> {
-        let decision = match self.decide(user, hash, known) {
+    async fn stage(&mut self, read: ReadUser, known: &Known) -> Result<Option<Problem>, Failure> {
+        let ReadUser { mut user, hash, authenticators } = read;
+        let decision = match self.decide(&user, &hash, known) {
             Ok(decision) => decision,
             Err(problem) => return Ok(Some(problem)),
         };
+        if matches!(decision, Decision::Add) && !authenticators.is_empty() {
+            self.report.authenticators += authenticators.len() as u64;
+            // A dry run seals nothing, since nothing is to be made.
+            if let Some(store) = self.store.as_ref().filter(|_| !self.options.dry_run) {
+                user.second_factors = self.sealer.seal(store, &user.id, &authenticators).await?;
+            }
+        }
         let wanted = !matches!(decision, Decision::Leave);
-        if let Some(taken) = self.staging.add(user, wanted)? {
+        if let Some(taken) = self.staging.add(&user, wanted)? {
             let (what, line) = match taken {
                 Taken::Name(line) => ("user name", line),
                 Taken::Sub(line) => ("sub", line),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::error::KeyError;
 use super::key_store::{
-    KeyStore, check_public_half, dates, find_throttle_key, in_use, is_for, open_refresh_key,
-    open_signing_key, open_throttle_key,
+    KeyStore, check_public_half, dates, find_second_factor_key, find_throttle_key, in_use, is_for,
+    open_refresh_key, open_second_factor_key, open_signing_key, open_throttle_key,
 };
 use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
 use jeton_crypto::key_set::{DatedKey, HeldKey};
 use jeton_crypto::refresh_keys::RefreshKey;
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
+use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::{KeyId, Timestamp};
 use jeton_store::keys::StoredKey;
@@ -31,6 +32,7 @@ pub(super) struct Opened {
     pub(super) signing: Vec<DatedKey>,
     pub(super) refresh: Vec<RefreshKey>,
     pub(super) throttle: Option<ThrottleKey>,
+    pub(super) second_factor: Option<SecondFactorKey>,
     pub(super) unusable: Vec<Unusable>,
     /// What is wrong with public halves in the database, which nothing here uses.
     pub(super) replaced: Vec<String>,
@@ -71,6 +73,10 @@ impl Opened {
         opened.throttle = find_throttle_key(stored).and_then(|row| {
             let known = before.throttle.clone().filter(|known| *known.id() == row.id);
             known.or_else(|| masters.open(row, KeyPurpose::Throttle, open_throttle_key))
+        });
+        opened.second_factor = find_second_factor_key(stored).and_then(|row| {
+            let known = before.second_factor.clone().filter(|known| *known.id() == row.id);
+            known.or_else(|| masters.open(row, KeyPurpose::SecondFactor, open_second_factor_key))
         });
         opened.unusable = masters.unusable;
         opened.replaced = opened.replaced_public_halves(stored);

@@ -25,6 +25,9 @@ impl KeyAdministration {
             // The service makes another one within seconds.
             return Ok((KeyPurpose::Throttle, false));
         }
+        if is_for(KeyPurpose::SecondFactor)(&key) {
+            return Ok((KeyPurpose::SecondFactor, false));
+        }
         if is_for(KeyPurpose::Refresh)(&key) {
             let listed = self.list_refresh().await?;
             let deriving = listed.iter().any(|own| own.kid == *kid && own.state == "deriving");
@@ -48,7 +51,7 @@ impl KeyAdministration {
             (KeyPurpose::Refresh, true) => {
                 self.make_refresh_key(self.now, Some(kid)).await?;
             }
-            (KeyPurpose::Throttle, _) | (_, false) => {}
+            (KeyPurpose::Throttle | KeyPurpose::SecondFactor, _) | (_, false) => {}
         }
         self.withdraw(kid).await
     }
