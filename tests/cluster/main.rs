@@ -18,7 +18,6 @@ mod fault;
 mod harness;
 mod keys;
 #[path = "../faults/ledger.rs"]
-#[expect(dead_code, reason = "single faults use the rest")]
 mod ledger;
 #[path = "../faults/load.rs"]
 #[expect(dead_code, reason = "single faults use the rest")]
