@@ -78,9 +78,6 @@ async fn everything_is_moved_and_moved_back() {
 /// Retry-After, until the operator gives the copy up.
 #[tokio::test]
 async fn a_source_serves_what_it_need_not_write() {
-    if ENGINE == Engine::Postgres {
-        return; // Not shown there yet: the test does not end. The faults show it under load.
-    }
     let jeton = jeton().await;
     let login = jeton.login_through("web", "").await;
     copied(&jeton.database, &other_target().await);
