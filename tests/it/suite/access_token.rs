@@ -234,8 +234,8 @@ async fn roles_and_name_are_there_for_configured_clients_only() {
     assert_eq!(told["preferred_username"], "alice");
     // All are registered with IANA ("JSON Web Token Claims"), `sid` by OpenID Connect.
     let registered = [
-        "aud",
         "amr",
+        "aud",
         "auth_time",
         "client_id",
         "exp",

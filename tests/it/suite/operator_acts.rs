@@ -37,6 +37,7 @@ const UNRECORDED: [&str; 21] = [
     "session list",
     "user export",
     "user list",
+    "user otp list",
     "user show",
 ];
 
@@ -183,6 +184,7 @@ async fn every_command_that_changes_something_is_recorded() {
     trail.expect("client secret remove web 2", "", &["client_secret_removed"]).await;
 
     trail.expect("user rename emil otto", "", &["user_renamed"]).await;
+    change_authenticators(&mut trail).await;
 
     end_sessions(&mut trail).await;
 
@@ -214,6 +216,27 @@ async fn every_command_that_changes_something_is_recorded() {
     for secret in [GOOD, better.trim(), hash, "$scrypt$", trail.jeton.fixtures.secret("web")] {
         assert!(!text.contains(secret), "{secret}");
     }
+}
+
+/// Gives a user an authenticator and other recovery codes, and takes both away.
+async fn change_authenticators(trail: &mut Trail) {
+    let own = trail.jeton.enrol("alice", &[]).await;
+    trail.jeton.otp(&["recovery-codes", "alice"]).await;
+    trail.jeton.otp(&["remove", "alice", &own.id]).await;
+    let acts = trail.acts().await;
+    let names: Vec<&Value> = acts.iter().map(|act| &act["act"]).collect();
+    for name in [
+        "authenticator_added",
+        "authenticator_confirmed",
+        "recovery_codes_made",
+        "authenticator_removed",
+    ] {
+        assert_eq!(names.iter().filter(|act| **act == name).count(), 1, "{name}: {names:?}");
+    }
+    let text = serde_json::to_string(&acts).expect("JSON");
+    assert!(own.recovery_codes.iter().all(|code| !text.contains(code)), "{text}");
+    let commands = ["add", "confirm", "recovery-codes", "remove"];
+    trail.run.extend(commands.map(|command| format!("user otp {command}")));
 }
 
 /// Seals all keys under a new master key.

@@ -42,7 +42,7 @@ async fn migrations_are_applied_once() {
     assert_eq!(applied.len(), usize::try_from(known).expect("small"));
     assert_eq!(
         run_for_json(&status, ""),
-        json!({"applied": known, "known": known, "seen_at": null})
+        json!({"applied": known, "known": known, "seen_at": null, "closed": null})
     );
     assert!(command(&database, &["db", "status"]).contains("up to date"));
 
