@@ -96,7 +96,7 @@ async fn a_service_needs_no_right_to_change_tables() {
                 format!("CREATE ROLE {role} LOGIN"),
                 "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
                 "GRANT USAGE ON SCHEMA public TO PUBLIC".to_owned(),
-                format!("GRANT SELECT ON schema_migrations TO {role}"),
+                format!("GRANT SELECT ON schema_migrations, write_gate TO {role}"),
                 format!(
                     "GRANT SELECT, INSERT, UPDATE, DELETE ON users, clients, client_secrets, \
                      sessions, keys, login_throttle, replicas, clock, operator_acts TO {role}"
