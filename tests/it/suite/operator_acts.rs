@@ -204,8 +204,7 @@ async fn every_command_that_changes_something_is_recorded() {
     assert!(deleted.iter().all(|act| act["sub"] == sub), "{deleted:?}");
     let acts = &["client_disabled", "client_deleted"];
     trail.expect("client delete other --yes", "", acts).await;
-    // The last one: it lets the clock of the service go ahead.
-    change_authenticators(&mut trail).await;
+    trail.run.extend(change_authenticators().await);
     // `jeton db restore` needs a database that is not in use.
     trail.run.insert("db restore".to_owned());
     // `db_copy` shows that these are recorded.
@@ -219,8 +218,10 @@ async fn every_command_that_changes_something_is_recorded() {
     }
 }
 
-/// Gives a user an authenticator and other recovery codes, and takes both away.
-async fn change_authenticators(trail: &mut Trail) {
+/// Gives a user an authenticator and other recovery codes, and takes both away. On a service of its own, whose clock goes
+/// ahead by that.
+async fn change_authenticators() -> BTreeSet<String> {
+    let trail = Trail { jeton: jeton().await, run: BTreeSet::new() };
     let own = trail.jeton.enrol("alice", &[]).await;
     trail.jeton.otp(&["recovery-codes", "alice"]).await;
     trail.jeton.otp(&["remove", "alice", &own.id]).await;
@@ -237,7 +238,7 @@ async fn change_authenticators(trail: &mut Trail) {
     let text = serde_json::to_string(&acts).expect("JSON");
     assert!(own.recovery_codes.iter().all(|code| !text.contains(code)), "{text}");
     let commands = ["add", "confirm", "recovery-codes", "remove"];
-    trail.run.extend(commands.map(|command| format!("user otp {command}")));
+    commands.map(|command| format!("user otp {command}")).into()
 }
 
 /// Seals all keys under a new master key.
