@@ -89,7 +89,7 @@ impl From<Reason> for Refusal {
     }
 }
 
-/// When to ask again while the database takes no changes: a copy of it takes up to a minute.
+/// When to ask again while the database takes no changes, because it is copied or was.
 const CLOSED_RETRY_AFTER: Seconds = Seconds::new(10);
 
 impl From<StoreError> for Refusal {
