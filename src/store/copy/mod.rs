@@ -1,6 +1,6 @@
 //! Copying everything from one database to another, of the same engine or the other one.
 //!
-//! The gate of the source is closed first ([`gate`](super::gate)), so nothing changes while rows are read page by page.
+//! The gate of the source is closed first ([`gate`]), so nothing changes while rows are read page by page.
 //! The target receives them in one transaction, which reads them back and compares counts and digests before it
 //! commits. So a target is empty or complete. Its gate is closed from before the first row until that commit.
 
