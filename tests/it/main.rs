@@ -9,6 +9,7 @@
 mod architecture;
 mod attack_simulation;
 mod bench_hash;
+mod cancellation;
 mod cgroup;
 mod conflicts;
 mod crash;

@@ -23,6 +23,7 @@ use super::super::migration::newest;
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
 use super::super::{Access, Stop, StoreError, stopped};
+use super::cancel::cancel;
 use super::failure::{Remedy, classify, describe, remedy};
 use super::hosts::Hosts;
 use super::session::{Manager, Session};
@@ -224,7 +225,7 @@ impl Lease {
                 () = stopped(stop) => {
                     cancelled = true;
                     // If the request cannot be sent, the statement runs to its end.
-                    client.cancel_token().cancel_query(self.hosts.tls.clone()).await.ok();
+                    timeout(CANCEL_TIMEOUT, cancel(self.session(), &self.hosts)).await.ok();
                     running.await
                 }
             }
@@ -409,9 +410,8 @@ async fn finish_abandoned(object: Object<Manager>, phase: Phase, hosts: Arc<Host
 /// Cancels what is running, and waits for its end for a limited time. The connection must be closed afterwards, because
 /// a cancellation that arrives late would hit the next statement.
 async fn cancel_statement(session: &Session, hosts: &Hosts) {
-    let cancel = session.client.cancel_token();
     let ended = async {
-        cancel.cancel_query(hosts.tls.clone()).await.ok();
+        cancel(session, hosts).await;
         session.client.check_connection().await.ok();
     };
     timeout(CANCEL_TIMEOUT, ended).await.ok();

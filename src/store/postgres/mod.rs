@@ -6,6 +6,7 @@
 
 mod attempts;
 mod backend;
+mod cancel;
 mod failure;
 mod hosts;
 mod idle;
