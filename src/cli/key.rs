@@ -2,7 +2,7 @@
 //! and asks.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -11,6 +11,7 @@ use super::listing::{self, Column, Width};
 use super::serve::key_store;
 use super::{Failure, key_picture, open_existing_store, open_store, output};
 use crate::config::{AdministeredDatabase, KeySettings, MasterKeySettings};
+use jeton_crypto::recovery::{Identity, RecoveryError};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
@@ -108,6 +109,15 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Seal the data key, which opens sealed password hashes, under a new master key: with the recovery key, when the
+    /// old master key is lost
+    Recover {
+        /// The file with the secret half of the recovery key, as age-keygen wrote it; - for standard input
+        #[arg(long, value_name = "FILE")]
+        identity: PathBuf,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Seal all keys in the database under the first --master-key-file, which is made if it does not
     /// exist; the others open them
     Rewrap {
@@ -140,6 +150,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Export { pem, kid, common, .. } => {
             export(&administration(&common, Intent::Look).await?, kid, pem).await
         }
+        Command::Recover { identity, asking } => recover(&identity, &asking).await,
         Command::Rewrap { asking } => rewrap(&asking).await,
     }
 }
@@ -333,7 +344,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
             "Every refresh token that was derived with the key {kid} is refused from now on: whoever \
              holds one must log in again. Access tokens stay good until they expire."
         ),
-        (KeyPurpose::Throttle, _) => {
+        (KeyPurpose::Throttle | KeyPurpose::Data, _) => {
             "All failures that were counted are forgotten within seconds, \
              and which origins accounts know: guessing is slowed from zero again."
                 .to_owned()
@@ -354,6 +365,14 @@ async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
         return Err("every key that is not revoked is sealed under a --master-key-file: nothing was changed"
             .into());
     }
+    let data_keys: Vec<_> =
+        lost.iter().filter(|(_, is_data)| *is_data).map(|(kid, _)| kid).collect();
+    if let [kid, ..] = data_keys[..] {
+        output::error_line(&format!(
+            "Among them is the data key {kid}, which opens sealed password hashes. If a recovery key opens it, run `jeton \
+             key recover` first. Otherwise every user whose hash it sealed needs another password."
+        ));
+    }
     asking.confirmation.ask(
         &format!(
             "{} keys are sealed under a master key that is no --master-key-file. If a copy of it is left, name \
@@ -363,14 +382,15 @@ async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
             lost.len()
         ),
     )?;
-    for kid in &lost {
+    for (kid, _) in &lost {
         keys.withdraw(kid).await?;
         output::line(&format!("The key {kid} was revoked."));
     }
     Ok(())
 }
 
-async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
+/// Reads a file, or standard input.
+fn read_secret(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
     let mut text = zeroize::Zeroizing::new(Vec::new());
     let read = if file.as_os_str() == "-" {
         std::io::stdin().lock().read_to_end(&mut text)
@@ -378,6 +398,11 @@ async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
         std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text))
     };
     read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Ok(text)
+}
+
+async fn import(file: &Path, asking: &Asking) -> Result<(), Failure> {
+    let text = read_secret(file)?;
     let key =
         read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
     let store = open_store(&asking.common.database).await?;
@@ -409,6 +434,27 @@ async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Resu
     } else {
         output::json(&serde_json::json!({ "keys": public }));
     }
+    Ok(())
+}
+
+async fn recover(file: &Path, asking: &Asking) -> Result<(), Failure> {
+    let text = read_secret(file)?;
+    let identity = std::str::from_utf8(&text).map_err(|_| RecoveryError::NoIdentity);
+    let identity = identity.and_then(Identity::read);
+    let identity = identity.map_err(|problem| format!("{}: {problem}", file.display()))?;
+    // It writes no date, so the clock does not matter.
+    let keys = administration(&asking.common, Intent::Look).await?;
+    asking.confirmation.ask(
+        "The data key will be sealed under the first --master-key-file, so that sealed password hashes open with it. \
+         Give that file to every replica.",
+    )?;
+    for kid in keys.recover(&identity).await? {
+        output::line(&format!("The data key {kid} was recovered."));
+    }
+    output::line(
+        "Keys that make tokens are sealed for no recovery key: if their master key is lost, `jeton key revoke --lost` \
+         withdraws them, and everybody logs in again.",
+    );
     Ok(())
 }
 

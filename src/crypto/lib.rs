@@ -3,14 +3,17 @@
 //!
 //! It never stores anything, and knows neither endpoints nor HTTP. Tests apart, only it uses josekit, scrypt and rand.
 
+pub mod data_key;
 pub mod digest;
 pub mod hashing_pool;
+mod hkdf;
 pub mod imported_key;
 pub mod key_lifecycle;
 pub mod key_set;
 pub mod password;
 pub mod password_policy;
 pub mod random;
+pub mod recovery;
 pub mod refresh_keys;
 pub mod sealing;
 pub mod signing;

@@ -35,6 +35,8 @@ pub enum KeyPurpose {
     Refresh,
     /// Names failure counters.
     Throttle,
+    /// Seals stored password hashes.
+    Data,
 }
 
 impl KeyPurpose {
@@ -45,13 +47,14 @@ impl KeyPurpose {
             Self::Signing => "signing",
             Self::Refresh => "refresh",
             Self::Throttle => "throttle",
+            Self::Data => "data",
         }
     }
 
     /// The purpose with this word.
     #[must_use]
     pub fn find(word: &str) -> Option<Self> {
-        let all = [Self::Signing, Self::Refresh, Self::Throttle];
+        let all = [Self::Signing, Self::Refresh, Self::Throttle, Self::Data];
         all.into_iter().find(|purpose| purpose.as_str() == word)
     }
 }

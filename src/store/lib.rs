@@ -9,6 +9,7 @@
 pub mod backup;
 pub mod clients;
 pub mod clock;
+pub mod data_keys;
 mod error;
 pub mod import;
 pub mod keys;

@@ -146,6 +146,7 @@ statements! {
         CREATE_STAGING = "create_staging";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
+        DELETE_DATA_KEY = "delete_data_key";
         DELETE_EXPIRED_COUNTERS = "delete_expired_counters";
         DELETE_EXPIRED_SESSIONS = "delete_expired_sessions";
         DELETE_OLD_OPERATOR_ACTS = "delete_old_operator_acts";
@@ -165,12 +166,16 @@ statements! {
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
         FIND_COUNTER = "find_counter";
         FIND_COUNTERS = "find_counters";
+        FIND_DATA_KEY = "find_data_key";
         FIND_INDEX = "find_index";
         FIND_MIGRATION = "find_migration";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
+        FIND_OTHER_HASH = "find_other_hash";
         FIND_READ_ONLY = "find_read_only";
+        FIND_RECOVERY = "find_recovery";
         FIND_SCHEMA = "find_schema";
+        FIND_SEALED_HASH = "find_sealed_hash";
         FIND_STAGED_USER = "find_staged_user";
         FIND_USER = "find_user";
         FORGET_REPLICAS = "forget_replicas";
@@ -189,6 +194,7 @@ statements! {
         IS_USER_ID = "is_user_id";
         LIST_CLIENTS = "list_clients";
         LIST_COUNTERS_OF_ACCOUNT = "list_counters_of_account";
+        LIST_HASHES = "list_hashes";
         LIST_KEYS = "list_keys";
         LIST_MIGRATIONS = "list_migrations";
         LIST_OPERATOR_ACTS = "list_operator_acts";
@@ -200,6 +206,8 @@ statements! {
         LIST_WAITING_COUNTERS = "list_waiting_counters";
         LOCK_CLIENTS = "postgres/lock_clients";
         LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
+        LOCK_USERS_TO_SEAL = "postgres/lock_users_to_seal";
+        LOCK_USERS_TO_WRITE_HASHES = "postgres/lock_users_to_write_hashes";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
         RECORD_CLIENT_USE = "record_client_use";
@@ -215,10 +223,14 @@ statements! {
         RENAME_USER = "rename_user";
         RENEW_MIGRATION_GUARD = "renew_migration_guard";
         REPLACE_COUNTER = "replace_counter";
+        REPLACE_HASH = "replace_hash";
+        REPLACE_LISTS_OF_HASHES = "postgres/replace_hashes";
         REPLACE_STAGED_HASH = "replace_staged_hash";
         RESEAL_KEY = "reseal_key";
+        RETIRE_DATA_KEYS = "retire_data_keys";
         REVOKE_KEY = "revoke_key";
         SET_DECOY_NUMBER = "set_decoy_number";
+        SET_RECOVERY = "set_recovery";
         STAGE_USER = "stage_user";
         STOP_REPLICA = "stop_replica";
         TAKE_FAILURE_BACK = "take_failure_back";

@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
+use super::data_keys::{StoredHash, StoredUnder};
 use super::operator_acts::{Act, Deed, differing};
 pub use super::user_list::{ListUsers, UserFilter};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Scope, Secret, Timestamp, UserId};
+use jeton_oauth::{KeyId, Scope, Secret, Timestamp, UserId};
 
 /// A user as stored. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
@@ -17,7 +18,8 @@ pub struct User {
     /// `sub`.
     #[serde(rename = "sub")]
     pub id: UserId,
-    /// A PHC string. It is a secret because passwords can be guessed from it, and is printed nowhere.
+    /// A PHC string, or that sealed under a data key. It is a secret because passwords can be guessed from it, and is
+    /// printed nowhere.
     #[serde(skip)]
     pub password_hash: Secret,
     /// The scope that the user may have; `None` if only the client limits it.
@@ -73,7 +75,7 @@ pub struct AddUser {
     /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
-    pub password_hash: Secret,
+    pub password_hash: StoredUnder<Secret>,
     /// The scope that the user may have; `None` if only the client limits it.
     pub scope: Option<Scope>,
     /// The user's roles.
@@ -94,10 +96,11 @@ impl UseCase for AddUser {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         tx.lock(&sql::LOCK_CLIENTS).await?;
+        let password_hash = self.password_hash.require(tx).await?;
         let values = [
             (&self.id).into(),
             self.username.as_str().into(),
-            self.password_hash.expose().into(),
+            password_hash.expose().into(),
             self.now.into(),
             scope_value(self.scope.as_ref()),
             roles_value(&self.roles),
@@ -162,7 +165,9 @@ pub struct UserOrOther {
     /// The user of that name.
     pub user: Option<User>,
     /// The user's hash, or else another user's, which costs as much to verify; `None` if there are no users.
-    pub password_hash: Option<Secret>,
+    pub password_hash: Option<StoredHash>,
+    /// The data key under which a new hash is to be sealed; `None` if hashes are stored as they are.
+    pub data_key: Option<KeyId>,
 }
 
 impl UseCase for FindUserOrOther {
@@ -176,10 +181,12 @@ impl UseCase for FindUserOrOther {
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
-        let password_hash = Some(row.get("password_hash")?);
+        let (user_id, text) = (row.get("user_id")?, row.get("password_hash")?);
+        let password_hash = Some(StoredHash { user_id, text });
+        let data_key = row.get("data_key_id")?;
         // Another user's row was read in full only so that it takes as long.
         let is_it = row.get::<String>("username")? == username;
-        Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash })
+        Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash, data_key })
     }
 }
 
@@ -258,7 +265,7 @@ pub struct ChangePassword {
     /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
-    pub password_hash: Secret,
+    pub password_hash: StoredUnder<Secret>,
     /// The stored hash that the present password matched: nothing is changed if it is another by now. `None` if nobody
     /// asked for the present password.
     pub verified_hash: Option<Secret>,
@@ -273,9 +280,10 @@ impl UseCase for ChangePassword {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let password_hash = self.password_hash.require(tx).await?;
         let values = [
             self.username.as_str().into(),
-            self.password_hash.expose().into(),
+            password_hash.expose().into(),
             self.now.into(),
             self.temporary.then_some(self.now).into(),
             self.verified_hash.as_ref().map(Secret::expose).into(),

@@ -7,6 +7,7 @@ use crate::agreed_clock::AgreedClock;
 use crate::throttle::origin::Origin;
 use crate::throttle::{Account, AccountOf, Throttle};
 use crate::{AuditContext, FormRequest, Refusal};
+use jeton_crypto::data_key::sealed_under;
 use jeton_crypto::hashing_pool::{HashingPool, Requester, Verification};
 use jeton_crypto::password::PasswordHash;
 use jeton_crypto::random;
@@ -15,9 +16,10 @@ use jeton_oauth::client::GrantType;
 use jeton_oauth::resource_owner::{self, Password, Username};
 use jeton_oauth::session::{SessionDates, SessionLifetimes};
 use jeton_oauth::token_request::PasswordGrant;
-use jeton_oauth::{Client, Parameters, Reason, Secret, SessionId, Timestamp};
+use jeton_oauth::{Client, KeyId, Parameters, Reason, Secret, SessionId, Timestamp};
 use jeton_runtime::caller::CallerConnection;
 use jeton_store::Store;
+use jeton_store::data_keys::StoredHash;
 use jeton_store::sessions::OpenSession;
 use jeton_store::users::{FindUserOrOther, User, UserOrOther};
 
@@ -86,7 +88,14 @@ impl PasswordGrantEndpoint {
         // The same unknown name always gets the same decoy.
         let decoy_number = self.issuance.keys.throttle_key()?.decoy_number(name);
         let find = FindUserOrOther { username: username.clone(), decoy_number };
-        let UserOrOther { user, password_hash } = self.store.perform(find).await?;
+        let UserOrOther { user, password_hash, data_key } = self.store.perform(find).await?;
+        let sealed_under = password_hash.as_ref().and_then(|hash| sealed_under(&hash.text));
+        let needed: Vec<&KeyId> = data_key.iter().chain(&sealed_under).collect();
+        // Without these keys, a right password looks like a wrong one: nothing is judged or counted.
+        let data_keys = self.issuance.keys.data_keys(&needed).await?;
+        // A hash that was altered stays sealed, and is then no hash that can be used.
+        let password_hash = password_hash
+            .map(|StoredHash { user_id, text }| data_keys.open(&user_id, &text).unwrap_or(text));
         audit.user = user.as_ref().map(|user| user.id.clone());
         // 2. Check that one more attempt may be made. An unknown name counts like a known one.
         let account = Account {
@@ -128,7 +137,11 @@ impl PasswordGrantEndpoint {
         // 6. Make the tokens and open the session.
         let id = random::session_id();
         audit.session = Some(id.clone());
-        self.open_session(id, client, user, granted, verification.replacement, audit).await
+        let replacement = verification.replacement.map(|hash| {
+            let (hash, key) = (Secret::new(hash), data_key.and_then(|id| data_keys.find(&id)));
+            key.map_or(hash.clone(), |key| key.seal(&user.id, &hash))
+        });
+        self.open_session(id, client, user, granted, replacement, audit).await
     }
 
     /// Verifies the password. For an unknown user, verifies against another user's hash, so that both take as long.
@@ -173,7 +186,7 @@ impl PasswordGrantEndpoint {
         client: &Client,
         user: User,
         granted: Granted,
-        replacement_hash: Option<String>,
+        replacement_hash: Option<Secret>,
         audit: &mut AuditContext,
     ) -> Result<TokenResponse, Refusal> {
         let now = self.clock.now()?;
@@ -197,7 +210,7 @@ impl PasswordGrantEndpoint {
             granted,
             dates,
             verified_hash: user.password_hash,
-            replacement_hash: replacement_hash.map(Secret::new),
+            replacement_hash,
             can_be_refreshed,
             sessions_max: self.sessions_max,
         };

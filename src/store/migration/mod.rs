@@ -65,6 +65,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     6 "clock" "0006_clock",
     7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
     8 "operator_acts" "0008_operator_acts",
+    9 "recovery" "0009_recovery",
 };
 
 /// The scripts of all migrations, in their order.
