@@ -1,7 +1,7 @@
 -- $2 and $3 are the name and the id of a user, $4 is a client; any of them may be null. $5 and $6 are the act after
 -- which the page begins.
 SELECT
-    act_id, acted_at, deed, system_user, login_user, host, claimed_name, username, user_id, client_id, object, changed,
+    act_id, acted_at, deed, "system_user", login_user, host, claimed_name, username, user_id, client_id, object, changed,
     affected
 FROM operator_acts
 WHERE

@@ -6,7 +6,7 @@ CREATE TABLE operator_acts (
     -- What was done: see `Deed` in src/store/operator_acts.rs.
     deed TEXT NOT NULL,
     -- The user of the operating system that ran the command, and the host.
-    system_user TEXT NOT NULL,
+    "system_user" TEXT NOT NULL,
     -- The user that logged in to the host, where the system knows it.
     login_user TEXT,
     host TEXT NOT NULL,

@@ -6,8 +6,8 @@ use serde::Serialize;
 use super::listing::Width;
 use super::serve::stop_signal;
 use super::{
-    Failure, backup, in_database, migrating, open_existing_store, open_to_read, output, replicas,
-    restore,
+    Failure, backup, copy, in_database, migrating, open_existing_store, open_to_read, output,
+    replicas, restore,
 };
 use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::Timestamp;
@@ -17,6 +17,7 @@ use jeton_service::housekeeping::{
     Pace, delete_expired_counters, delete_expired_sessions, delete_old_acts,
 };
 use jeton_store::clock::ReadClock;
+use jeton_store::gate::{ClosedFor, Closure, ReadGate};
 use jeton_store::migration::SchemaStatus;
 use jeton_store::sessions::CountExpiredSessions;
 use jeton_store::{DatabaseLocation, Store, migration};
@@ -59,6 +60,13 @@ pub(super) enum Command {
     },
     /// Copy a SQLite database that may be in use, and check the copy
     Backup(backup::Options),
+    /// Copy everything to another database, of the same engine or the other one, to move there
+    ///
+    /// The source takes no changes meanwhile, nor after it: the service answers logins and refreshes 503, and goes on
+    /// with introspection and its key set. If the copy fails, the source takes changes again.
+    Copy(copy::Options),
+    /// Let a database that `jeton db copy` has closed take changes again, and so give the copy up
+    Reopen(copy::Reopening),
     /// Put a copy in the place of a SQLite database, and keep the one before beside it
     Restore(restore::Options),
 }
@@ -69,6 +77,16 @@ struct Status {
     known: i64,
     /// The last date that a replica recorded.
     seen_at: Option<Timestamp>,
+    /// Why it takes no changes; `null` if it does.
+    closed: Option<Closed>,
+}
+
+#[derive(Serialize)]
+struct Closed {
+    reason: ClosedFor,
+    since: Timestamp,
+    /// The other database of a copy.
+    peer: String,
 }
 
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
@@ -88,16 +106,24 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             output::line(&format!("The tables are at version {}.", status.applied));
         }
         Command::Status { database, json } => {
-            let (status, seen_at) = look(&database).await?;
+            let (status, seen_at, closure) = look(&database).await?;
             if json {
                 let SchemaStatus { applied, known } = status;
-                output::json(&Status { applied, known, seen_at });
+                let closed = closure.map(|Closure { reason, since, peer, .. }| Closed {
+                    reason,
+                    since,
+                    peer,
+                });
+                output::json(&Status { applied, known, seen_at, closed });
             } else if status.is_up_to_date() {
                 output::line(&format!("The tables are up to date, at version {}.", status.applied));
                 if let Some(seen_at) = seen_at {
                     output::line(&format!(
                         "The last date that a replica recorded here is {seen_at}."
                     ));
+                }
+                if let Some(closure) = closure {
+                    output::line(&copy::explain(&closure));
                 }
             } else {
                 output::line(&format!(
@@ -112,6 +138,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
         Command::Backup(options) => backup::run(options).await?,
+        Command::Copy(options) => copy::run(options).await?,
+        Command::Reopen(options) => copy::reopen(options).await?,
         Command::Restore(options) => restore::run(options).await?,
     }
     Ok(())
@@ -126,7 +154,7 @@ async fn purge(store: &Store) -> Result<(), Failure> {
     };
     let deleted = delete_expired_sessions(store, before, Pace::OtherProcess, show).await;
     output::end_progress();
-    output::line(&format!("Deleted {} expired sessions.", deleted?));
+    output::line(&format!("Deleted {}.", output::counted(deleted?, "expired session")));
     let counters = delete_expired_counters(store, before, Pace::OtherProcess).await?;
     output::line(&format!("Deleted {counters} counters of failed logins that were forgotten."));
     let acts = delete_old_acts(store, before, Pace::OtherProcess).await?;
@@ -150,21 +178,22 @@ async fn deletable_before(store: &Store) -> Result<Timestamp, Failure> {
     Ok(before)
 }
 
-/// Where the tables stand, and the last date that a replica recorded: so old is the database if it was restored.
-/// A file that is not there yet is not made.
-async fn look(settings: &DatabaseSettings) -> Result<(SchemaStatus, Option<Timestamp>), Failure> {
+/// Where the tables stand, the last date that a replica recorded, which is how old the database is if it was restored,
+/// and why it takes no changes. A file that is not there yet is not made.
+async fn look(
+    settings: &DatabaseSettings,
+) -> Result<(SchemaStatus, Option<Timestamp>, Option<Closure>), Failure> {
     if let DatabaseLocation::Sqlite(path) = &settings.database
         && !path.exists()
     {
-        return Ok((migration::status_of_nothing(), None));
+        return Ok((migration::status_of_nothing(), None, None));
     }
     let store = Store::open(&settings.database).await?;
     let status =
         migration::status(&store).await.map_err(|problem| in_database(settings, problem))?;
-    let seen_at = if status.is_up_to_date() {
-        store.perform(ReadClock).await.unwrap_or_default()
-    } else {
-        None
-    };
-    Ok((status, seen_at))
+    if !status.is_up_to_date() {
+        return Ok((status, None, None));
+    }
+    let seen_at = store.perform(ReadClock).await.unwrap_or_default();
+    Ok((status, seen_at, store.perform(ReadGate).await?))
 }

@@ -180,8 +180,8 @@ trait OfKind: fmt::Display {
 impl OfKind for StoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Unavailable(_) => Kind::Unavailable,
-            Self::Conflict(_) => Kind::Conflict,
+            Self::Unavailable(_) | Self::Closed => Kind::Unavailable,
+            Self::Conflict(_) | Self::SealingChanged => Kind::Conflict,
             Self::Corrupt(_) | Self::Refused(_) | Self::NoTable(_) | Self::Forbidden(_) => {
                 Kind::Failed
             }
@@ -231,7 +231,7 @@ kinds!(
     HashingError => Failed,
     Invalid => Usage,
     PemError => Failed,
-    RotationTooShort => Failed,
+    RotationTooShort => Usage,
     SealingError => Failed,
     TlsError => Failed,
     WeakPassword => Refused,

@@ -34,14 +34,7 @@ pub(super) async fn for_service(
 
 /// Brings the tables up to date for the person at the terminal, or for whoever reads standard error.
 pub(super) async fn for_person(store: &Store, stop: Stop) -> Result<SchemaStatus, MigrationError> {
-    let line = seldom(output::error_line);
-    let say = |progress: &str| {
-        if output::is_interactive() {
-            output::progress(progress);
-        } else {
-            line(progress);
-        }
-    };
+    let say = say_to_person();
     let run = Run { stop, say: &say, ..Run::new(random::token_id(), &Clock::System) };
     let before = migration::status(store).await?;
     let after = migration::migrate(store, &run).await;
@@ -49,6 +42,18 @@ pub(super) async fn for_person(store: &Store, stop: Stop) -> Result<SchemaStatus
         output::end_progress();
     }
     after
+}
+
+/// Says how far something is: to a person in one line, to others in a line now and then.
+pub(super) fn say_to_person() -> impl Fn(&str) + Send + Sync {
+    let line = seldom(output::error_line);
+    move |progress| {
+        if output::is_interactive() {
+            output::progress(progress);
+        } else {
+            line(progress);
+        }
+    }
 }
 
 /// Makes the tables of a new database for a command. If another process makes them at this moment, it is

@@ -12,6 +12,7 @@ mod client_decisions;
 mod client_view;
 mod completions;
 mod confirmation;
+mod copy;
 mod database;
 pub mod demo;
 mod doctor;

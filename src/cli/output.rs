@@ -18,6 +18,14 @@ pub(super) fn lines(text: &str) {
     text.lines().for_each(line);
 }
 
+/// A number of things whose plural ends with `s`.
+pub(super) fn counted(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        number => format!("{number} {thing}s"),
+    }
+}
+
 /// Prints a line that is not part of the result.
 pub(super) fn error_line(text: &str) {
     writeln!(io::stderr().lock(), "{}", printable(text)).ok();

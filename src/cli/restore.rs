@@ -68,7 +68,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
         "With --end-all-sessions nobody goes on with a session of the copy."
     })?;
     if let Some(ended) = change_copy(&unfinished, end_all_sessions, &administered).await? {
-        output::line(&format!("Ended {ended} sessions."));
+        output::line(&format!("Ended {}.", output::counted(ended, "session")));
     }
     let kept = locked.map(|file| keep_aside(&file, &path, &unfinished)).transpose()?;
     unfinished.finish()?;

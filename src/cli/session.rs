@@ -87,7 +87,8 @@ async fn revoke(store: &Store, which: Which, confirmation: &Confirmation) -> Res
         Which { user: Some(user), client, .. } => {
             let user_id = find_user(store, &user).await?;
             let ended = end_sessions_of_user(store, &user_id, client.as_ref(), 0).await?;
-            output::line(&format!("Ended {ended} sessions of the user {user}."));
+            let ended = output::counted(ended, "session");
+            output::line(&format!("Ended {ended} of the user {user}."));
             Ok(())
         }
         Which { client: Some(client), .. } => {
@@ -126,7 +127,8 @@ async fn revoke_many(
 ) -> Result<(), Failure> {
     let count = store.perform(CountSessions { client_id: client.cloned() }).await?;
     confirmation.ask(&format!(
-        "All {count} sessions {whose} will end, and whoever has one must log in again."
+        "{} {whose} will end, and whoever has one must log in again.",
+        output::counted(count.unsigned_abs(), "session")
     ))?;
     let show = |ended| output::progress(&format!("Ended {ended} of {count} sessions"));
     let ended = match client {
@@ -139,7 +141,7 @@ async fn revoke_many(
             format!("{text}. What was ended stays ended; to finish, repeat the command")
         })
     })?;
-    output::line(&format!("Ended {ended} sessions {whose}."));
+    output::line(&format!("Ended {} {whose}.", output::counted(ended, "session")));
     Ok(())
 }
 

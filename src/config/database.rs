@@ -43,7 +43,10 @@ pub struct AdministeredDatabase {
 }
 
 /// Reads a name that is recorded and shown.
-fn claimed_name(text: &str) -> Result<String, Invalid> {
+///
+/// # Errors
+/// It is empty or too long, or has control characters.
+pub fn claimed_name(text: &str) -> Result<String, Invalid> {
     if (1..=128).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
         return Ok(text.to_owned());
     }
@@ -100,17 +103,30 @@ impl Args for DatabaseSettings {
     }
 }
 
-/// Reads the location in a file. White space after it, such as a line end, is no part of it.
+/// Reads the location in the file that `--database-file` names.
 fn read(file: &Path) -> Result<DatabaseLocation, clap::Error> {
-    let refuse = |problem: String| clap::Error::raw(ErrorKind::Io, problem);
+    read_location(file, " (--database-file)")
+        .map_err(|problem| clap::Error::raw(ErrorKind::Io, format!("{problem}\n")))
+}
+
+/// Reads the location in a file that an argument names.
+///
+/// # Errors
+/// It cannot be read, or holds something else.
+pub fn location_in_file(path: &str) -> Result<DatabaseLocation, Invalid> {
+    read_location(Path::new(path), "").map_err(Invalid::new)
+}
+
+/// Reads the location in a file. White space after it, such as a line end, is no part of it.
+fn read_location(file: &Path, setting: &str) -> Result<DatabaseLocation, String> {
     let path = file.display();
     let text = std::fs::read_to_string(file).map(Zeroizing::new).map_err(|error| {
-        refuse(format!(
-            "cannot read {path} (--database-file): {error}; it must be a file with the URL of the database, \
-             which this process can read\n"
-        ))
+        format!(
+            "cannot read {path}{setting}: {error}; it must be a file with the URL of the database, which this process \
+             can read"
+        )
     })?;
     text.trim_end().parse().map_err(|problem| {
-        refuse(format!("{path} (--database-file) does not hold the URL of a database: {problem}\n"))
+        format!("{path}{setting} does not hold the URL of a database: {problem}")
     })
 }

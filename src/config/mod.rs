@@ -16,7 +16,7 @@ use std::str::FromStr;
 use clap::Args;
 
 pub use byte_size::ByteSize;
-pub use database::{AdministeredDatabase, DatabaseSettings};
+pub use database::{AdministeredDatabase, DatabaseSettings, claimed_name, location_in_file};
 use jeton_http::TrustedProxy;
 use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{CorsOrigin, Invalid, RetryWindow, ScryptCost, Seconds};

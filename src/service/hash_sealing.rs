@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::keys::administration::KeyAdministration;
-use crate::keys::{KeyError, KeyProblem, KnownDataKeys};
+use crate::keys::{KeyError, KnownDataKeys};
 use jeton_crypto::data_key::{self, DataKey};
-use jeton_crypto::recovery::Recipient;
 use jeton_oauth::{KeyId, Secret, UserId};
 use jeton_store::StoreError;
 use jeton_store::data_keys::{
@@ -25,8 +24,6 @@ const ROWS_MAX: i64 = 4_000;
 const BATCH_TIME: Duration = Duration::from_millis(50);
 /// How often a batch is tried if the database is too busy.
 const TRIES: usize = 5;
-/// How long to try to begin or to end sealing, which needs a moment at which nobody changes a user.
-const TURN_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What came of a run.
 #[derive(Debug, Default)]
@@ -47,33 +44,7 @@ impl Converted {
     pub const CLOSED_MAX: usize = 10;
 }
 
-/// Makes a change that needs a moment at which nobody else changes a user, for which it tries again and again.
-async fn take_turn<T, F: Future<Output = Result<T, KeyError>>>(
-    change: impl Fn() -> F,
-) -> Result<T, KeyError> {
-    let started = Instant::now();
-    loop {
-        match change().await {
-            Err(error)
-                if error.problem() == KeyProblem::Unavailable
-                    && started.elapsed() < TURN_TIME_MAX =>
-            {
-                sleep(Duration::from_millis(20)).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 impl KeyAdministration {
-    /// Makes a data key, under which hashes are sealed from now on. Those of `recipients` can open it too.
-    ///
-    /// # Errors
-    /// A sentence that says what is wrong; then nothing was changed.
-    pub async fn begin_sealing(&self, recipients: &[Recipient]) -> Result<DataKey, KeyError> {
-        take_turn(|| self.add_data_key(recipients)).await
-    }
-
     /// Seals every hash that is not sealed under the current data key. Deletes older data keys that seal nothing any
     /// more. `progress` gets how many hashes were sealed so far.
     ///
@@ -93,11 +64,7 @@ impl KeyAdministration {
         let keys = self.data_keys().await?;
         // Before anything is changed: with a key that is not here, everything would stay sealed.
         keys.sealing()?;
-        let retire = || async {
-            let retire = RetireDataKeys { now: self.now };
-            Ok(self.key_store.store.perform(retire).await?)
-        };
-        take_turn(retire).await?;
+        self.key_store.store.perform(RetireDataKeys { now: self.now }).await?;
         self.convert(&self.data_keys().await?, None, progress).await
     }
 

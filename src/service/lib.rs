@@ -90,11 +90,17 @@ impl From<Reason> for Refusal {
     }
 }
 
+/// When to ask again while the database takes no changes: a copy of it takes up to a minute.
+const CLOSED_RETRY_AFTER: Seconds = Seconds::new(10);
+
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => {
                 Self::Unavailable { retry_after: Seconds::new(1), detail: error.to_string() }
+            }
+            StoreError::Closed => {
+                Self::Unavailable { retry_after: CLOSED_RETRY_AFTER, detail: error.to_string() }
             }
             StoreError::Corrupt(_)
             | StoreError::Conflict(_)

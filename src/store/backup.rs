@@ -80,6 +80,7 @@ struct AskForRewrite;
 impl UseCase for AskForRewrite {
     type Outcome = ();
     const ACCESS: Access = Access::Write;
+    const PASSES_CLOSED_GATE: bool = true;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::ASK_FOR_REWRITE, &[]).await.map(drop)

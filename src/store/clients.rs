@@ -146,7 +146,7 @@ impl UseCase for AddClient {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<NewClient, StoreError> {
-        tx.lock(&sql::LOCK_CLIENTS_TO_ADD).await?;
+        tx.lock(&sql::LOCK_NAMES).await?;
         let id = Value::from(&self.client.id);
         let values = [id.clone(), settings_value(&self.client.settings), self.now.into()];
         if tx.execute(&sql::INSERT_CLIENT, &values).await? == 0 {

@@ -37,7 +37,7 @@ pub struct StoredUnder<T> {
 impl<T> StoredUnder<T> {
     /// What is to be stored, if hashes are sealed under this data key until the end of the transaction.
     pub(super) async fn require(&self, tx: &mut Tx<'_>) -> Result<&T, StoreError> {
-        tx.lock(&sql::LOCK_USERS_TO_WRITE_HASHES).await?;
+        tx.lock(&sql::LOCK_NAMES).await?;
         let current = FindDataKey.run(tx).await?;
         if current == self.data_key { Ok(&self.hashes) } else { Err(StoreError::SealingChanged) }
     }
@@ -89,7 +89,7 @@ impl UseCase for AddDataKey {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        tx.lock(&sql::LOCK_USERS_TO_SEAL).await?;
+        tx.lock(&sql::LOCK_NAMES).await?;
         if !(AddKey { key: self.key.clone() }).run(tx).await? {
             return Ok(false);
         }
@@ -114,7 +114,7 @@ impl UseCase for RetireDataKeys {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.lock(&sql::LOCK_USERS_TO_SEAL).await?;
+        tx.lock(&sql::LOCK_NAMES).await?;
         let none: Option<&str> = None;
         tx.execute(&sql::RETIRE_DATA_KEYS, &[self.now.into(), none.into()]).await
     }

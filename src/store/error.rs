@@ -13,6 +13,9 @@ pub enum StoreError {
     /// says, the change may have been made.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The database takes no changes from this program: see [`gate`](crate::gate). Nothing was changed.
+    #[error("the database takes no changes now: `jeton db status` says why")]
+    Closed,
     /// A row is not as this version writes it.
     #[error("a row cannot be understood: {0}")]
     Corrupt(String),

@@ -228,7 +228,6 @@ impl UseCase for ImportUsers {
     const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.lock(&sql::LOCK_CLIENTS).await?;
         let users = self.users.require(tx).await?;
         // Such a client may have been added since the file was checked.
         let ids = users.iter().map(|user| (&user.id).into()).collect();

@@ -9,8 +9,10 @@
 pub mod backup;
 pub mod clients;
 pub mod clock;
+pub mod copy;
 pub mod data_keys;
 mod error;
+pub mod gate;
 pub mod import;
 pub mod keys;
 mod location;
@@ -23,6 +25,8 @@ mod refresh;
 pub mod renaming;
 pub mod replicas;
 mod rights;
+#[cfg(test)]
+mod sent;
 pub mod sessions;
 mod sharing;
 mod sql;
@@ -77,6 +81,11 @@ pub enum Access {
 }
 
 impl Access {
+    /// Whether it changes rows, and so passes the [`gate`].
+    fn is_gated(self) -> bool {
+        matches!(self, Self::Write | Self::Transaction | Self::LongTransaction)
+    }
+
     /// How long its caller waits for the outcome, on either engine.
     fn patience(self) -> Duration {
         match self {
@@ -99,6 +108,10 @@ pub trait UseCase: Send + Sync + 'static {
     fn access(&self) -> Access {
         Self::ACCESS
     }
+
+    /// Whether it writes although the [`gate`] is closed. Only what opens and closes it, what it is closed for, and what
+    /// makes its table does.
+    const PASSES_CLOSED_GATE: bool = false;
 
     /// The row that it changes first, if others may want to change it too. On PostgreSQL they take turns.
     fn contended_row(&self) -> Option<String> {
@@ -179,7 +192,7 @@ impl Tx<'_> {
         matches!(self.connection, EngineConnection::Postgres(_))
     }
 
-    /// Locks a table until the end of the transaction. SQLite has one writer at a time, so it needs no lock.
+    /// Locks something until the end of the transaction. SQLite has one writer at a time, so it needs no lock.
     async fn lock(&mut self, statement: &Statement) -> Result<(), StoreError> {
         match &self.connection {
             EngineConnection::Sqlite(_) => Ok(()),

@@ -149,6 +149,10 @@ deeds! {
     OldActsDeleted = "old_acts_deleted",
     /// A copy was put in the place of the database.
     DatabaseRestored = "database_restored",
+    /// Everything was copied from another database into this one.
+    DatabaseCopied = "database_copied",
+    /// A database that was copied takes changes again.
+    DatabaseReopened = "database_reopened",
 }
 
 /// An act that is to be recorded.

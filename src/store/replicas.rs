@@ -21,6 +21,10 @@ pub struct ReplicaSettings {
     pub jwks_max_age: Seconds,
     /// How long it uses a signing key.
     pub key_rotation: Seconds,
+    /// The newest migration that it knows; 0 for version 0.2.0 and before, which write whether the
+    /// [gate](crate::gate) is closed or not.
+    #[serde(default)]
+    pub knows_migration: i64,
 }
 
 /// A replica as stored. Serialised, it is what the command line prints.

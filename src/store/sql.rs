@@ -12,7 +12,7 @@ const COLUMNS: [(&str, &str); 3] = [
 ];
 
 /// A statement in the spelling of each engine, without comments.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Statement {
     /// With `$1`, `$2`, …
     pub postgres: String,
@@ -130,6 +130,16 @@ macro_rules! statements {
             $(($look_up_file, include_str!(concat!("../../sql/", $look_up_file, ".sql"))),)+
             $(($batch_file, include_str!(concat!("../../sql/", $batch_file, ".sql"))),)+
         ];
+
+        /// Each file with the text that PostgreSQL gets.
+        #[cfg(test)]
+        pub(crate) fn sent() -> Vec<(&'static str, String)> {
+            vec![
+                $(($file, $name.postgres.clone()),)+
+                $(($look_up_file, $look_up.one.postgres.clone()),)+
+                $(($batch_file, $batch.many.postgres.clone()),)+
+            ]
+        }
     };
 }
 
@@ -138,12 +148,14 @@ statements! {
         ACTIVATE_KEY = "activate_key";
         ASK_FOR_REWRITE = "ask_for_rewrite";
         CHECK_INTEGRITY = "check_integrity";
+        CLOSE_GATE = "close_gate";
         CORRECT_CLOCK = "correct_clock";
         COUNT_EXPIRED_SESSIONS = "count_expired_sessions";
         COUNT_FAILURE = "count_failure";
         COUNT_SESSIONS = "count_sessions";
         CREATE_MIGRATION_TABLE = "create_migration_table";
         CREATE_STAGING = "create_staging";
+        DATE_MIGRATION = "date_migration";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
         DELETE_DATA_KEY = "delete_data_key";
@@ -164,6 +176,7 @@ statements! {
         END_SESSIONS_OF_CLIENT = "end_sessions_of_client";
         END_SESSIONS_OF_USER = "end_sessions_of_user";
         END_SURPLUS_SESSIONS = "end_surplus_sessions";
+        FIND_CLOSED_GATE = "find_closed_gate";
         FIND_COUNTER = "find_counter";
         FIND_COUNTERS = "find_counters";
         FIND_DATA_KEY = "find_data_key";
@@ -181,6 +194,7 @@ statements! {
         FORGET_REPLICAS = "forget_replicas";
         FORGIVE_FAILURES = "forgive_failures";
         FORGIVE_ORIGIN = "forgive_origin";
+        HOLD_GATE = "hold_gate";
         IMPORT_LISTS_OF_USERS = "postgres/import_users";
         INSERT_CLIENT = "insert_client";
         INSERT_CLIENT_SECRET = "insert_client_secret";
@@ -193,6 +207,7 @@ statements! {
         INSERT_WRITE_CHECK = "insert_write_check";
         IS_USER_ID = "is_user_id";
         LIST_CLIENTS = "list_clients";
+        LIST_COLUMNS = "list_columns";
         LIST_COUNTERS_OF_ACCOUNT = "list_counters_of_account";
         LIST_HASHES = "list_hashes";
         LIST_KEYS = "list_keys";
@@ -204,12 +219,12 @@ statements! {
         LIST_USERS = "list_users";
         LIST_USERS_WITHOUT_DECOY_NUMBER = "list_users_without_decoy_number";
         LIST_WAITING_COUNTERS = "list_waiting_counters";
-        LOCK_CLIENTS = "postgres/lock_clients";
-        LOCK_CLIENTS_TO_ADD = "postgres/lock_clients_to_add";
-        LOCK_USERS_TO_SEAL = "postgres/lock_users_to_seal";
-        LOCK_USERS_TO_WRITE_HASHES = "postgres/lock_users_to_write_hashes";
+        LOCK_GATE = "postgres/lock_gate";
+        LOCK_NAMES = "postgres/lock_names";
+        OPEN_GATE = "open_gate";
         READ_CLOCK = "read_clock";
         READ_DATABASE_CLOCK = "read_database_clock";
+        READ_GATE = "read_gate";
         RECORD_CLIENT_USE = "record_client_use";
         RECORD_CLIENT_SECRET_USE = "record_client_secret_use";
         RECORD_CLOCK = "record_clock";

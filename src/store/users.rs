@@ -95,7 +95,6 @@ impl UseCase for AddUser {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        tx.lock(&sql::LOCK_CLIENTS).await?;
         let password_hash = self.password_hash.require(tx).await?;
         let values = [
             (&self.id).into(),

@@ -101,6 +101,10 @@ impl Row {
         Self { columns: Arc::clone(columns), values }
     }
 
+    pub(super) fn into_values(self) -> Vec<Value> {
+        self.values
+    }
+
     /// Reads a column.
     ///
     /// # Errors

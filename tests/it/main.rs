@@ -10,7 +10,9 @@ mod architecture;
 mod attack_simulation;
 mod bench_hash;
 mod cgroup;
+mod conflicts;
 mod crash;
+mod database_connections;
 mod demo;
 mod documents;
 #[path = "../fuzz/properties/mod.rs"]

@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::copy::explain;
 use super::{Failure, log, migrating, unknown_variables};
 use crate::config::ServeSettings;
 use jeton_crypto::hashing_pool::HashingPool;
@@ -29,8 +30,9 @@ use jeton_oauth::{ClientId, Issuer, Seconds};
 use jeton_runtime::availability::Availability;
 use jeton_runtime::clock::Clock;
 use jeton_runtime::supervision::{Health, supervise};
+use jeton_store::gate::ReadGate;
 use jeton_store::migration::MigrationError;
-use jeton_store::{Stop, Store};
+use jeton_store::{DatabaseLocation, Stop, Store};
 use parts::Parts;
 pub(super) use plan::{Plan, issuer, key_store, require_rights};
 use upkeep::Upkeep;
@@ -88,6 +90,17 @@ pub(super) async fn check_default_client(
             "--default-client {id} does not exist: add it with `jeton client add {id} --public …`"
         ))),
     }
+}
+
+/// Refuses a database that is the target of a copy which is not complete. Logs why another one takes no changes.
+async fn require_readable(store: &Store, location: &DatabaseLocation) -> Result<(), Failure> {
+    let Some(closure) = store.perform(ReadGate).await? else { return Ok(()) };
+    let why = format!("the database {location} (--database): {}", explain(&closure));
+    if !closure.can_be_read() {
+        return Err(Failure::failed(why));
+    }
+    tracing::warn!("{why}");
+    Ok(())
 }
 
 /// Logs that a new database was made, because the operator may have meant an existing one.
@@ -213,6 +226,7 @@ impl Service {
             return Ok(None);
         }
         require_rights(&store, location, false).await?;
+        require_readable(&store, location).await?;
         check_default_client(&store, plan.default_client.as_ref()).await?;
         let hashing = hashing.await.map_err(std::io::Error::other).flatten();
         let hashing = hashing.map_err(|error| no_hashing(&error))?;

@@ -1,7 +1,9 @@
 //! Builds the endpoints, the upkeep and the management listener from what they share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::super::copy::explain;
 use super::super::{Failure, log};
 use super::plan::{key_store, replica_settings};
 use super::upkeep::{self, Upkeep};
@@ -31,7 +33,8 @@ use jeton_service::token::client_authentication::ClientAuthentication;
 use jeton_service::token::issuance::Issuance;
 use jeton_service::token::password::PasswordGrantEndpoint;
 use jeton_service::token::refresh::RefreshGrantEndpoint;
-use jeton_store::{Stop, Store};
+use jeton_store::gate::{Closure, ReadGate};
+use jeton_store::{Stop, Store, StoreError};
 
 pub(super) struct Parts {
     pub(super) settings: ServeSettings,
@@ -178,13 +181,11 @@ impl Parts {
 
     /// Watches whether a login could succeed, as long as somebody asks.
     pub(super) fn readiness(&self, health: &Health, stop: &Stop, draining: Stop) -> Readiness {
-        let store = self.store.clone();
+        let (store, closed) = (self.store.clone(), Arc::<AtomicBool>::default());
+        let watched = Arc::clone(&closed);
         let writes = Arc::new(WriteWatch::new(move || {
-            let store = store.clone();
-            async move {
-                let outcome = store.check_write(random::replica_id()).await;
-                outcome.map_err(|error| error.to_string())
-            }
+            let (store, closed) = (store.clone(), Arc::clone(&watched));
+            async move { look_at_writes(&store, &closed).await }
         }));
         let (watch, stop) = (Arc::clone(&writes), stop.clone());
         supervise("write watch", health, move || {
@@ -201,6 +202,7 @@ impl Parts {
             keys: Arc::clone(&self.keys),
             clock: Arc::clone(&self.agreed),
             writes,
+            closed,
             health: health.clone(),
             draining,
             logged: Mutex::default(),
@@ -220,5 +222,27 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             clock: Arc::clone(&self.agreed),
         }
+    }
+}
+
+/// Tries whether the database takes writes. A source of `jeton db copy` takes none and can be read, so nothing is wrong
+/// with it: then `closed` becomes true.
+async fn look_at_writes(store: &Store, closed: &AtomicBool) -> Result<(), String> {
+    let outcome = store.check_write(random::replica_id()).await;
+    let closure = match outcome {
+        Err(StoreError::Closed) => store.perform(ReadGate).await.ok().flatten(),
+        _ => None,
+    };
+    let is_source = closure.as_ref().is_some_and(Closure::is_of_source);
+    if closed.swap(is_source, Ordering::Relaxed) != is_source {
+        match &closure {
+            Some(closure) => tracing::warn!("the database: {}", explain(closure)),
+            None => tracing::info!("the database takes changes again"),
+        }
+    }
+    match (outcome, closure) {
+        (_, Some(_)) if is_source => Ok(()),
+        (_, Some(closure)) => Err(explain(&closure)),
+        (outcome, None) => outcome.map_err(|error| error.to_string()),
     }
 }

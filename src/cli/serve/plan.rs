@@ -13,7 +13,7 @@ use jeton_http::tls::Certificate;
 use jeton_oauth::{ClientId, Invalid, Issuer};
 use jeton_service::keys::key_store::KeyStore;
 use jeton_store::replicas::ReplicaSettings;
-use jeton_store::{DatabaseLocation, Store};
+use jeton_store::{DatabaseLocation, Store, migration};
 
 /// The result of these checks.
 pub(in crate::cli) struct Plan {
@@ -42,7 +42,7 @@ impl Plan {
         };
         let protected = certificate.is_some() || settings.behind_tls_proxy;
         if !protected && !settings.listen.ip().is_loopback() {
-            return Err(Failure::failed(format!(
+            return Err(Failure::usage(format!(
                 "--listen {} would carry passwords in the clear: name --tls-certificate and \
                  --tls-key, or say --behind-tls-proxy if a proxy speaks TLS before it",
                 settings.listen
@@ -52,7 +52,7 @@ impl Plan {
         schedule(&settings.keys).check()?;
         let (idle, lifetime) = (settings.refresh_token_idle, settings.session_lifetime);
         if idle > lifetime {
-            return Err(Failure::failed(format!(
+            return Err(Failure::usage(format!(
                 "--refresh-token-idle {idle} is longer than --session-lifetime {lifetime}: no \
                  session lives that long; shorten the first or lengthen the second"
             )));
@@ -71,7 +71,7 @@ impl Plan {
             connections_memory: memory_bound(connections_max),
             exposed: exposure::look(settings)?,
             default_client: default_client
-                .map_err(|error: Invalid| format!("--default-client: {error}"))?,
+                .map_err(|error: Invalid| Failure::usage(format!("--default-client: {error}")))?,
         })
     }
 }
@@ -88,7 +88,7 @@ fn trusted_proxies(settings: &ServeSettings) -> Result<(), Failure> {
         "name the addresses that the proxies connect from, which are of the family of the listener's"
             .to_owned()
     };
-    Err(Failure::failed(format!(
+    Err(Failure::usage(format!(
         "--trusted-proxy can never match: nobody there reaches --listen {}; {remedy}, or listen elsewhere",
         settings.listen
     )))
@@ -97,15 +97,16 @@ fn trusted_proxies(settings: &ServeSettings) -> Result<(), Failure> {
 /// The issuer as set, or derived from the listener.
 pub(in crate::cli) fn issuer(settings: &ServeSettings, port: u16) -> Result<Issuer, Failure> {
     match &settings.issuer {
-        Some(text) => Ok(text.parse().map_err(|problem| format!("--issuer: {problem}"))?),
+        Some(text) => {
+            text.parse().map_err(|problem| Failure::usage(format!("--issuer: {problem}")))
+        }
         None if settings.listen.ip().is_loopback() && settings.tls_certificate.is_none() => {
             Ok(format!("http://localhost:{port}").parse()?)
         }
-        None => {
-            Err("--issuer is missing: name the URL under which clients reach this service, as \
-                     https://auth.example.com"
-                .into())
-        }
+        None => Err(Failure::usage(
+            "--issuer is missing: name the URL under which clients reach this service, as \
+             https://auth.example.com",
+        )),
     }
 }
 
@@ -143,6 +144,7 @@ pub(super) fn replica_settings(settings: &ServeSettings, issuer: &Issuer) -> Rep
         issuer: issuer.as_str().to_owned(),
         jwks_max_age: settings.keys.jwks_max_age,
         key_rotation: settings.keys.key_rotation,
+        knows_migration: migration::status_of_nothing().known,
     }
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn seal(options: Seal) -> Result<(), Failure> {
                 "All password hashes will be sealed under a data key, which the master key opens. Every replica must run \
                  this version, and needs the master key. {who}"
             ))?;
-            let key = keys.begin_sealing(&recipients).await?;
+            let key = keys.add_data_key(&recipients).await?;
             output::line(&format!("New hashes are sealed under the data key {}.", key.id()));
         }
     }

@@ -76,7 +76,7 @@ causes!(ImportError, SealingError, SigningKeyError);
 impl From<StoreError> for KeyError {
     fn from(error: StoreError) -> Self {
         let problem = match error {
-            StoreError::Unavailable(_) => KeyProblem::Unavailable,
+            StoreError::Unavailable(_) | StoreError::Closed => KeyProblem::Unavailable,
             StoreError::Conflict(_) | StoreError::SealingChanged => KeyProblem::Conflict,
             StoreError::Corrupt(_)
             | StoreError::Refused(_)

@@ -2,6 +2,7 @@
 
 pub mod write_watch;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -21,6 +22,9 @@ pub struct Readiness {
     pub clock: Arc<AgreedClock>,
     /// Tells whether the database takes writes.
     pub writes: Arc<WriteWatch>,
+    /// Whether the database takes no changes because it is copied to another one. The service is ready then, for
+    /// whoever only asks.
+    pub closed: Arc<AtomicBool>,
     /// Tells which parts of the service are down, such as hashing threads.
     pub health: Health,
     /// Whether the service was told to stop.
@@ -131,7 +135,11 @@ impl Readiness {
                 _ => "not ready",
             },
             reasons,
-            database: if database.is_ok() { "takes writes" } else { "takes no writes" },
+            database: match database {
+                Ok(()) if self.closed.load(Ordering::Relaxed) => "is copied, so it takes no writes",
+                Ok(()) => "takes writes",
+                Err(_) => "takes no writes",
+            },
             signing_key: key(keys.signs),
             refresh_key: key(keys.derives),
             throttle_key: key(keys.counts),

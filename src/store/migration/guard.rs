@@ -114,6 +114,7 @@ pub(super) struct MakeGuard {
 impl UseCase for MakeGuard {
     type Outcome = ();
     const ACCESS: Access = Access::Write;
+    const PASSES_CLOSED_GATE: bool = true;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.execute(&sql::INSERT_MIGRATION_GUARD, &[self.now.into()]).await.map(|_| ())
@@ -156,6 +157,7 @@ pub(super) enum Act {
 impl UseCase for KeepGuard {
     type Outcome = bool;
     const ACCESS: Access = Access::Write;
+    const PASSES_CLOSED_GATE: bool = true;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let runner = (&self.runner).into();
@@ -186,6 +188,7 @@ pub(super) struct RecordMigration {
 impl UseCase for RecordMigration {
     type Outcome = bool;
     const ACCESS: Access = Access::Transaction;
+    const PASSES_CLOSED_GATE: bool = true;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         if !record(tx, &self.runner, &Position::default()).await? {
@@ -216,6 +219,7 @@ pub(super) struct ChangeRows {
 impl UseCase for ChangeRows {
     type Outcome = Batch;
     const ACCESS: Access = Access::LongTransaction;
+    const PASSES_CLOSED_GATE: bool = true;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Batch, StoreError> {
         let begin = (&self.position.key).into();

@@ -94,6 +94,18 @@ impl Step {
     }
 }
 
+#[cfg(test)]
+impl Step {
+    /// What PostgreSQL gets for it.
+    pub(super) fn sent(self) -> Vec<String> {
+        match self.kind {
+            Kind::Definition { statement, .. } => vec![statement.postgres],
+            Kind::Index { create, drop, .. } => vec![create.postgres, drop.postgres],
+            Kind::Rows { next, change } => vec![next.postgres, change.postgres],
+        }
+    }
+}
+
 /// The statement with `added` before the word at `place`.
 fn with(words: &[&str], place: usize, added: &str) -> String {
     let (before, after) = words.split_at(place);

@@ -15,7 +15,7 @@ use tokio::io::{
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Error};
 
-const FIND_BACKEND: &str = include_str!("../../../sql/postgres/find_backend.sql");
+pub(crate) const FIND_BACKEND: &str = include_str!("../../../sql/postgres/find_backend.sql");
 
 /// Whether there is no pooler.
 ///

@@ -6,15 +6,20 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use deadpool::managed::Object;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column, Error};
 
+use super::super::copy::ColumnType;
+use super::super::migration::newest;
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
 use super::super::{Access, Stop, StoreError, stopped};
@@ -23,7 +28,7 @@ use super::hosts::Hosts;
 use super::session::{Manager, Session};
 use super::value::{typed, types, untyped};
 
-/// Begins a transaction of one statement. The limit is set in the transaction, so that a pooler neither refuses it nor
+/// Begins a transaction of one statement, as the other texts of this kind begin theirs. The limit is set in the transaction, so that a pooler neither refuses it nor
 /// applies it to others. The statement must end before its caller stops waiting, because the commit that was sent with
 /// it cannot be undone.
 const BEGIN_SHORT: &str = "BEGIN; SET LOCAL statement_timeout = '4s'";
@@ -37,6 +42,25 @@ const BEGIN_UNLIMITED: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 const BEGIN_DEFINITION: &str =
     "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
 
+/// The same, for a transaction that passes the gate: what begins it, and what fails if the gate is closed.
+static BEGIN_SHORT_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_SHORT));
+static BEGIN_LONGER_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_LONGER));
+static BEGIN_UNLIMITED_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_UNLIMITED));
+
+fn gated(begin: &str) -> String {
+    let pass = include_str!("../../../sql/templates/pass_gate.sql");
+    let pass = Statement::new(&pass.replace("{known}", &newest().to_string()));
+    format!("{begin}; {}", pass.postgres)
+}
+
+/// What begins and ends transactions. Those that pass the gate begin with all of the others.
+#[cfg(test)]
+pub(crate) fn frames() -> [String; 5] {
+    let gated = [&BEGIN_SHORT_GATED, &BEGIN_LONGER_GATED, &BEGIN_UNLIMITED_GATED];
+    let [short, longer, unlimited] = gated.map(|text| text.to_string());
+    [short, longer, unlimited, BEGIN_DEFINITION.to_owned(), "COMMIT; ROLLBACK".to_owned()]
+}
+
 /// How long a cancellation may take, including the end of what it cancels.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the server takes to close its side of a connection.
@@ -49,8 +73,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 enum Framing {
     /// None is begun, for statements that only read, or that PostgreSQL does not run in a transaction.
     Nothing,
-    /// Each statement is sent in one go with the begin and the commit of its transaction.
-    Each,
+    /// Each statement is sent in one go with this begin and the commit of its transaction.
+    Each(&'static str),
     /// All are in one transaction, which this text begins together with the first statement.
     All(&'static str),
     /// All are in one transaction, which has begun.
@@ -86,14 +110,18 @@ impl Lease {
         object: Object<Manager>,
         hosts: Arc<Hosts>,
         access: Access,
+        is_gated: bool,
         given_up: Counter,
     ) -> Self {
-        let framing = match access {
-            Access::Read | Access::Statement => Framing::Nothing,
-            Access::Definition => Framing::All(BEGIN_DEFINITION),
-            Access::Write => Framing::Each,
-            Access::Transaction => Framing::All(BEGIN_LONGER),
-            Access::LongTransaction => Framing::All(BEGIN_UNLIMITED),
+        let framing = match (access, is_gated) {
+            (Access::Read | Access::Statement, _) => Framing::Nothing,
+            (Access::Definition, _) => Framing::All(BEGIN_DEFINITION),
+            (Access::Write, false) => Framing::Each(BEGIN_SHORT),
+            (Access::Write, true) => Framing::Each(&BEGIN_SHORT_GATED),
+            (Access::Transaction, false) => Framing::All(BEGIN_LONGER),
+            (Access::Transaction, true) => Framing::All(&BEGIN_LONGER_GATED),
+            (Access::LongTransaction, false) => Framing::All(BEGIN_UNLIMITED),
+            (Access::LongTransaction, true) => Framing::All(&BEGIN_UNLIMITED_GATED),
         };
         let (object, phase) = (Some(object), Phase::Nothing);
         Self { object, hosts, framing, phase, remedy: None, is_unfit: false, given_up }
@@ -155,6 +183,28 @@ impl Lease {
             let (text, values) = (&statement.postgres, typed(values));
             framing.send(client, client.execute_typed(text, &values)).await
         };
+        self.judge(answers)
+    }
+
+    /// Runs a statement that copies rows in. Their values are of these types.
+    pub(crate) async fn copy_in(
+        &mut self,
+        statement: &Statement,
+        types: &[ColumnType],
+        rows: &[Vec<Value>],
+    ) -> Result<(), StoreError> {
+        let framing = self.begin();
+        let client = self.client();
+        let types: Vec<Type> = types.iter().copied().map(Type::from).collect();
+        let copying = async {
+            let sink = client.copy_in(&statement.postgres).await?;
+            let mut writer = pin!(BinaryCopyInWriter::new(sink, &types));
+            for row in rows {
+                writer.as_mut().write(&untyped(row)).await?;
+            }
+            writer.finish().await.map(drop)
+        };
+        let answers = framing.send(client, copying).await;
         self.judge(answers)
     }
 
@@ -228,7 +278,7 @@ impl Lease {
     /// Records that something is about to be sent.
     fn begin(&mut self) -> Framing {
         let framing = self.framing;
-        if framing == Framing::Each {
+        if matches!(framing, Framing::Each(_)) {
             self.phase = Phase::Committing;
             self.session().take_warning();
         } else {
@@ -250,6 +300,9 @@ impl Lease {
         // Without a commit nothing is changed. If the server reports an error of the begin or the statement, it rolls
         // back even if a commit follows.
         if let Err(error) = begun {
+            if error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION) {
+                return Err(StoreError::Closed);
+            }
             return Err(self.fail(&error, was_sent_alone || error.as_db_error().is_some()));
         }
         let outcome = match done {
@@ -296,10 +349,10 @@ impl Framing {
                 let (begun, done) = tokio::join!(biased; client.batch_execute(opening), statement);
                 (begun, done, None)
             }
-            Self::Each => {
+            Self::Each(opening) => {
                 let (begun, done, committed) = tokio::join!(
                     biased;
-                    client.batch_execute(BEGIN_SHORT),
+                    client.batch_execute(opening),
                     statement,
                     client.batch_execute("COMMIT"),
                 );

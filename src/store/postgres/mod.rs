@@ -4,9 +4,11 @@
 //! and a pooler in transaction mode may be used. Without a pooler, `statements=prepared` in the URL makes the server
 //! plan each statement once for each connection.
 
+mod attempts;
 mod backend;
 mod failure;
 mod hosts;
+mod idle;
 mod lease;
 mod row_locks;
 mod session;
@@ -16,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{Pool, PoolError};
+use deadpool::managed::{Pool, PoolError, QueueMode};
 use deadpool_postgres::Runtime;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::{sleep, timeout};
@@ -24,9 +26,14 @@ use tokio::time::{sleep, timeout};
 use super::operator_acts::Operator;
 use super::postgres_url::{Location, read_url};
 use super::{Access, EngineConnection, OpenProblem, PoolUse, StoreError, Tx, UseCase};
+use attempts::Attempts;
+#[cfg(test)]
+pub(crate) use backend::FIND_BACKEND;
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
 pub(crate) use lease::Lease;
+#[cfg(test)]
+pub(crate) use lease::frames;
 use row_locks::RowLocks;
 use session::Manager;
 
@@ -40,8 +47,6 @@ const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(2 + CONNECT_TIMEOUT.as_secs());
 /// How long others may use a table before its definition is tried again.
 const DEFINITION_PAUSE: Duration = Duration::from_secs(1);
-/// How often a use case is tried if it conflicts with another one.
-const ATTEMPTS_MAX: usize = 4;
 
 #[derive(Clone)]
 pub(super) struct Postgres {
@@ -74,14 +79,18 @@ impl Postgres {
                 .max_size(connections)
                 .wait_timeout(Some(WAIT_TIMEOUT))
                 .create_timeout(Some(CREATE_TIMEOUT))
+                .queue_mode(QueueMode::Lifo)
                 .runtime(Runtime::Tokio1)
                 .build()
         };
         let (readers, writers) = (pool(READING_CONNECTIONS_MAX)?, pool(WRITING_CONNECTIONS_MAX)?);
+        for pool in [&readers, &writers] {
+            idle::close_idle(pool);
+        }
         let (row_locks, operator) = (RowLocks::default(), None);
         let postgres = Self { readers, writers, hosts, row_locks, statements, given_up, operator };
         // So that a wrong address or password is noticed now, not at the first login.
-        postgres.lease(Access::Read).await.map_err(|error| match error {
+        postgres.lease(Access::Read, false).await.map_err(|error| match error {
             StoreError::Unavailable(detail) => OpenProblem::Unreachable(detail),
             other => other.into(),
         })?;
@@ -102,7 +111,7 @@ impl Postgres {
             }
             None => None,
         };
-        let (mut attempt, mut is_renewed) = (1, false);
+        let (mut attempts, mut is_renewed) = (Attempts::begin(), false);
         loop {
             // Boxed, because it is large and would make every caller's future as large.
             let failure = match Box::pin(self.attempt(&use_case)).await {
@@ -113,7 +122,10 @@ impl Postgres {
                 Some(Remedy::Again) if use_case.access() == Access::Definition => {
                     sleep(DEFINITION_PAUSE).await;
                 }
-                Some(Remedy::Again) if attempt < ATTEMPTS_MAX => attempt += 1,
+                Some(Remedy::Again) => match attempts.pause(use_case.access().patience()) {
+                    Some(pause) => sleep(pause).await,
+                    None => return Err(failure.error),
+                },
                 Some(Remedy::NewConnection) => {
                     // Other connections of the same age may lead to the same server.
                     self.readers.retain(|_, _| false);
@@ -123,7 +135,7 @@ impl Postgres {
                     }
                     is_renewed = true;
                 }
-                Some(Remedy::Again) | None => return Err(failure.error),
+                None => return Err(failure.error),
             }
         }
     }
@@ -135,7 +147,8 @@ impl Postgres {
             Access::Write if self.operator.is_some() => Access::Transaction,
             access => access,
         };
-        let mut lease = self.lease(access).await?;
+        let is_gated = access.is_gated() && !U::PASSES_CLOSED_GATE;
+        let mut lease = self.lease(access, is_gated).await?;
         match timeout(access.patience(), self.run(&mut lease, use_case)).await {
             Ok(outcome) => outcome.map_err(|error| Failure { error, remedy: lease.remedy() }),
             Err(_) => Err(StoreError::Unavailable(lease.why_given_up().to_owned()).into()),
@@ -155,14 +168,14 @@ impl Postgres {
         outcome
     }
 
-    async fn lease(&self, access: Access) -> Result<Lease, StoreError> {
+    async fn lease(&self, access: Access, is_gated: bool) -> Result<Lease, StoreError> {
         let pool = if access == Access::Read { &self.readers } else { &self.writers };
         let object = pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             PoolError::Timeout(_) => StoreError::Unavailable("no connection in time".to_owned()),
             other => StoreError::Unavailable(other.to_string()),
         })?;
-        Ok(Lease::new(object, Arc::clone(&self.hosts), access, self.given_up.clone()))
+        Ok(Lease::new(object, Arc::clone(&self.hosts), access, is_gated, self.given_up.clone()))
     }
 
     pub(super) fn pool_use(&self) -> PoolUse {

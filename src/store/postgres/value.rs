@@ -5,6 +5,7 @@ use std::error::Error;
 use bytes::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
+use super::super::copy::ColumnType;
 use super::super::value::Value;
 
 pub(super) fn untyped(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
@@ -17,6 +18,16 @@ pub(super) fn typed(values: &[Value]) -> Vec<(&(dyn ToSql + Sync), Type)> {
 
 pub(super) fn types(values: &[Value]) -> Vec<Type> {
     values.iter().map(Value::postgres_type).collect()
+}
+
+impl From<ColumnType> for Type {
+    fn from(column: ColumnType) -> Self {
+        match column {
+            ColumnType::Text => Self::TEXT,
+            ColumnType::Integer => Self::INT8,
+            ColumnType::Octets => Self::BYTEA,
+        }
+    }
 }
 
 impl Value {

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::super::operator_acts::Operator;
-use super::super::{EngineConnection, StoreError, Tx, UseCase};
+use super::super::{EngineConnection, StoreError, Tx, UseCase, gate};
 use jeton_runtime::supervision::panic_text;
 
 /// Work for one caller.
@@ -44,7 +44,15 @@ impl<U: UseCase> Job for Asked<U> {
         let connection = EngineConnection::Sqlite(connection);
         let operator = self.operator.as_deref();
         let mut tx = Tx { connection, statements: &self.statements, operator };
-        let work = AssertUnwindSafe(|| complete(self.use_case.run(&mut tx)));
+        let is_gated = self.use_case.access().is_gated() && !U::PASSES_CLOSED_GATE;
+        let work = AssertUnwindSafe(|| {
+            complete(async {
+                if is_gated {
+                    gate::pass(&mut tx).await?;
+                }
+                self.use_case.run(&mut tx).await
+            })
+        });
         let outcome = catch_unwind(work).unwrap_or_else(|panic| {
             let text = panic_text(&*panic);
             tracing::error!("a use case of the database panicked, and was undone: {text}");

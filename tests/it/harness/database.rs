@@ -393,6 +393,11 @@ async fn create_postgres(template: &str) -> String {
     let connection = tokio::spawn(connection);
     let statement = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log");
     client.batch_execute(&statement).await.expect("a new database");
+    if let Ok(level) = std::env::var("JETON_TEST_ISOLATION") {
+        let isolate =
+            format!("ALTER DATABASE {name} SET default_transaction_isolation = '{level}'");
+        client.batch_execute(&isolate).await.expect("a level of isolation");
+    }
     drop(client);
     connection.await.expect("no panic").expect("a clean end");
     let (before, _) = server.rsplit_once('/').expect("a URL that names a database");

@@ -4,6 +4,7 @@ pub(crate) mod audit_events;
 pub(crate) mod chance;
 pub(crate) mod chaos_proxy;
 pub(crate) mod client;
+pub(crate) mod conflict_proxy;
 pub(crate) mod database;
 pub(crate) mod executable;
 pub(crate) mod faulty_proxy;

@@ -71,6 +71,17 @@ impl Jeton {
         Self { service, clock, fixtures, database }
     }
 
+    /// Starts a service that reaches its database by another URL.
+    pub(crate) async fn start_at(
+        url: &str,
+        database: Database,
+        fixtures: &'static Fixtures,
+    ) -> Self {
+        let clock = clock();
+        let service = start(url, fixtures, clock.clone(), &[]).await;
+        Self { service, clock, fixtures, database }
+    }
+
     /// Starts a service whose database can be cut off.
     pub(crate) async fn start_before_outage(engine: Engine) -> (Self, Outage) {
         Self::start_before_outage_with(engine, &[]).await
@@ -97,6 +108,12 @@ impl Jeton {
     pub(crate) async fn replica_with(&self, arguments: &[&str]) -> Service {
         let all = [&["--issuer", self.service.issuer.as_str()], arguments].concat();
         start(&self.database.url, self.fixtures, self.clock.clone(), &all).await
+    }
+
+    /// Starts one more replica that reaches the database by another URL.
+    pub(crate) async fn replica_at(&self, url: &str) -> Service {
+        let issuer = ["--issuer", self.service.issuer.as_str()];
+        start(url, self.fixtures, self.clock.clone(), &issuer).await
     }
 
     /// A request to the public listener.

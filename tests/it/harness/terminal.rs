@@ -19,10 +19,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// How many cells of the terminal the widest line takes.
+    /// How many cells of the terminal the widest line takes, but for notes, which are sentences that wrap.
     pub(crate) fn width(&self) -> usize {
         let width = |line: &String| unicode_width::UnicodeWidthStr::width(line.as_str());
-        self.lines.iter().map(width).max().unwrap_or_default()
+        let lines = self.lines.iter().filter(|line| !line.starts_with("note: "));
+        lines.map(width).max().unwrap_or_default()
     }
 
     /// The first words of the lines after the heading.

@@ -152,7 +152,7 @@ async fn a_restore_can_end_all_sessions() {
     std::fs::copy(file_of(&database), &copy).expect("a copy");
     let restored = restore(&database, &copy, &["--end-all-sessions"]);
     assert!(restored.status.success(), "{}", errors(&restored));
-    assert!(String::from_utf8_lossy(&restored.stdout).contains("Ended 1 sessions."));
+    assert!(String::from_utf8_lossy(&restored.stdout).contains("Ended 1 session."));
     assert_eq!(sessions_of(&database).await, HashSet::new());
     assert_eq!(sessions_of(&copy_of(&copy)).await.len(), 1, "the copy stays as it is");
     let service = Executable::serve_on(&database, fixtures, &[]);

@@ -188,7 +188,12 @@ async fn the_command_line_goes_by_the_recorded_date() {
 #[tokio::test]
 async fn the_status_of_the_database_says_when_it_was_last_used() {
     let jeton = jeton().await;
-    let seen_at = jeton.database.query("SELECT seen_at FROM clock").await.remove(0).remove(0);
+    let seen_at = jeton
+        .database
+        .query("SELECT seen_at FROM clock WHERE clock_id = 1")
+        .await
+        .remove(0)
+        .remove(0);
     let status = jeton.run(&["db", "status", "--json"], "").await;
     let status: Value = serde_json::from_str(&status).expect("JSON");
     assert_eq!(Some(status["seen_at"].to_string()), seen_at);

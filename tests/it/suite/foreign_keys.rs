@@ -41,7 +41,7 @@ async fn add_foreign(database: &Database, file: &str, purpose: KeyPurpose, at: [
             let public = serde_json::to_string(&key.public).expect("JSON");
             (key.public.kid, key.secret, public)
         }
-        KeyPurpose::Refresh | KeyPurpose::Throttle => {
+        KeyPurpose::Refresh | KeyPurpose::Throttle | KeyPurpose::Data => {
             let (kid, secret) = refresh_keys::generate();
             (kid, secret, String::new())
         }
@@ -229,7 +229,7 @@ async fn withdrawals_take_effect_beside_a_key_that_cannot_be_opened() {
     )
     .await;
     let comes_to_be = async |wanted: &dyn Fn(&[&str]) -> bool| {
-        let patience = Instant::now() + Duration::from_mins(1);
+        let patience = Instant::now() + Duration::from_mins(3);
         loop {
             let set = KeySet::of(service.public).await;
             if wanted(&set.kids()) {
@@ -239,7 +239,7 @@ async fn withdrawals_take_effect_beside_a_key_that_cannot_be_opened() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let patience = Instant::now() + Duration::from_mins(1);
+    let patience = Instant::now() + Duration::from_mins(3);
     while service.metric("jeton_keys_unusable").await != 1 {
         assert!(Instant::now() < patience, "it looks at the keys every few seconds");
         tokio::time::sleep(Duration::from_millis(50)).await;

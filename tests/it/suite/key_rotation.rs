@@ -217,7 +217,7 @@ async fn a_rotation_that_is_too_short_is_refused_with_the_arithmetic() {
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
         let (code, said) = serve_in_vain(&[&usual[..], &settings].concat());
         let checked = run(&[&["check"][..], &usual, &free, &settings].concat());
-        assert_eq!((code, checked.status.code()), (Some(1), Some(1)), "{settings:?}");
+        assert_eq!((code, checked.status.code()), (Some(2), Some(1)), "{settings:?}");
         for errors in [said, String::from_utf8_lossy(&checked.stderr).into_owned()] {
             let names = [format!("--key-rotation {rotation}"), format!("--jwks-max-age {max_age}")];
             for part in names.iter().map(String::as_str).chain(numbers) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::harness::RefreshToken;
 
 /// How often.
-const ROTATIONS: i64 = 10_000;
+const ROTATIONS: i64 = 1_000;
 
 /// Each table and how many rows it has.
 async fn row_counts(jeton: &Jeton) -> Vec<(&'static str, Option<String>)> {
@@ -16,10 +16,10 @@ async fn row_counts(jeton: &Jeton) -> Vec<(&'static str, Option<String>)> {
     counts
 }
 
-/// RFC 9700 §4.14.2: rotation leaves nothing behind: ten thousand refreshes of a session add no row
-/// to the one that its login made. [TR-11]
+/// RFC 9700 §4.14.2: rotation leaves nothing behind: a thousand refreshes of a session add no row to
+/// the one that its login made. [TR-11]
 #[tokio::test]
-async fn a_session_refreshed_ten_thousand_times_is_one_row() {
+async fn a_session_refreshed_a_thousand_times_is_one_row() {
     let jeton = jeton().await;
     let mut token = jeton.login_through("spa", "").await.refresh_token();
     let before = row_counts(&jeton).await;

@@ -186,7 +186,7 @@ async fn an_unsafe_issuer_or_listener_stops_the_start() {
             let all = [&["serve"], arguments, &free, &usual].concat();
             let output = run(&all);
             let text = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
             assert!(text.contains(setting) && text.contains(why), "{arguments:?}: {text}");
         };
         for (issuer, why) in [

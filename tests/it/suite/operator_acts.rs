@@ -105,7 +105,7 @@ impl Trail {
     async fn acts(&self) -> Vec<Value> {
         // Told apart by their ids, which are not printed.
         let rows = self.jeton.database.query(
-            "SELECT act_id, act_id, acted_at, deed, system_user, host, claimed_name, username, user_id, client_id, \
+            "SELECT act_id, act_id, acted_at, deed, \"system_user\", host, claimed_name, username, user_id, client_id, \
              object, changed, affected FROM operator_acts ORDER BY acted_at, act_id",
         );
         let number =
@@ -341,7 +341,7 @@ async fn old_acts_are_deleted() {
     for (id, days) in [("old", 402), ("young", 398)] {
         let at = now - days * 86_400;
         let insert = format!(
-            "INSERT INTO operator_acts (act_id, acted_at, deed, system_user, host, changed, affected) \
+            "INSERT INTO operator_acts (act_id, acted_at, deed, \"system_user\", host, changed, affected) \
              VALUES ('{id}', {at}, 'user_added', 'root', 'host', '[]', 1)"
         );
         jeton.database.query(&insert).await;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::harness::{Engine, RefreshToken, Request, refresh_form};
+use crate::harness::{RefreshToken, Request, refresh_form};
 
 /// Two replicas.
 struct Replicas {
@@ -93,10 +93,7 @@ impl Tokens {
 /// never more than one live token. [TR-17] [TR-18]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn fifty_refreshes_at_once_have_one_successor() {
-    let rounds = match ENGINE {
-        Engine::Sqlite => 100,
-        Engine::Postgres => 1_000,
-    };
+    let rounds = 100;
     let replicas = Replicas::start(&["--refresh-retry-window", "5m"]).await;
     let mut token = replicas.log_in().await.refresh;
     let sid = RefreshToken::of(&token).session;

@@ -333,13 +333,13 @@ async fn the_sessions_of_a_client_or_of_everybody_end_after_a_question() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
     }
     let no = type_in_terminal(&jeton.database, &revoke, &[], "n\n");
-    assert!(no.lines.concat().contains("All 1 sessions of the client web will end"), "{no:#?}");
+    assert!(no.lines.concat().contains("1 session of the client web will end"), "{no:#?}");
     assert_eq!(no.code, Some(1), "{no:#?}");
     assert!(jeton.is_active(&web).await && jeton.is_active(&spa).await);
 
     let yes = type_in_terminal(&jeton.database, &revoke, &[], "y\n");
     assert_eq!(yes.code, Some(0), "{yes:#?}");
-    assert!(yes.lines.concat().contains("Ended 1 sessions of the client web."), "{yes:#?}");
+    assert!(yes.lines.concat().contains("Ended 1 session of the client web."), "{yes:#?}");
     assert!(!jeton.is_active(&web).await && jeton.is_active(&spa).await);
     jeton.command("session revoke --all --yes").await;
     assert!(!jeton.is_active(&spa).await);

@@ -106,7 +106,7 @@ async fn an_idle_time_beyond_the_lifetime_is_refused() {
         &["--refresh-token-idle", "61m", "--session-lifetime", "1h"],
     ] {
         let (code, errors) = serve_in_vain(&[&common[..], further].concat());
-        assert_eq!(code, Some(1), "{further:?}: {errors}");
+        assert_eq!(code, Some(2), "{further:?}: {errors}");
         for name in ["--refresh-token-idle", "--session-lifetime"] {
             assert!(errors.contains(name), "{further:?}: {errors}");
         }

@@ -1,0 +1,1 @@
+DELETE FROM write_gate WHERE gate_id = 1 AND run = $1

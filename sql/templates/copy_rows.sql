@@ -1,0 +1,2 @@
+-- PostgreSQL only.
+COPY {table} ({columns}) FROM STDIN (FORMAT binary)
