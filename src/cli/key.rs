@@ -1,31 +1,27 @@
 //! `jeton key`: the keys that tokens depend on. Every command that verifiers can notice says so first,
 //! and asks.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::confirmation::Confirmation;
 use super::listing::{self, Column, Width};
 use super::serve::key_store;
-use super::{Failure, key_picture, open_existing_store, open_store, output};
+use super::{Failure, key_file, key_picture, open_existing_store, output};
 use crate::config::{AdministeredDatabase, KeySettings, MasterKeySettings};
-use jeton_crypto::recovery::{Identity, RecoveryError};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
-use jeton_service::keys::administration::{
-    KeyAdministration, ListedKey, Rotation, read_private_key,
-};
+use jeton_service::keys::administration::{KeyAdministration, ListedKey, Rotation};
 use jeton_store::Store;
 
 /// What all commands about keys take. Where no replica runs, the settings must be those of `jeton serve`.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: AdministeredDatabase,
+    pub(super) database: AdministeredDatabase,
     #[command(flatten)]
     keys: KeySettings,
 }
@@ -34,9 +30,9 @@ pub(super) struct Common {
 #[derive(Args, Debug)]
 pub(super) struct Asking {
     #[command(flatten)]
-    confirmation: Confirmation,
+    pub(super) confirmation: Confirmation,
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// The commands of `jeton key`.
@@ -146,11 +142,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
         Command::Revoke { kid: Some(kid), asking, .. } => revoke(kid, &asking).await,
         Command::Revoke { kid: None, asking, .. } => revoke_lost(&asking).await,
-        Command::Import { file, asking } => import(&file, &asking).await,
+        Command::Import { file, asking } => key_file::import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
             export(&administration(&common, Intent::Look).await?, kid, pem).await
         }
-        Command::Recover { identity, asking } => recover(&identity, &asking).await,
+        Command::Recover { identity, asking } => key_file::recover(&identity, &asking).await,
         Command::Rewrap { asking } => rewrap(&asking).await,
     }
 }
@@ -174,18 +170,21 @@ fn init(settings: &MasterKeySettings, json: bool) -> Result<(), Failure> {
 
 /// What a command is about to do with the keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Intent {
+pub(super) enum Intent {
     Look,
     Change,
 }
 
-async fn administration(common: &Common, intent: Intent) -> Result<KeyAdministration, Failure> {
+pub(super) async fn administration(
+    common: &Common,
+    intent: Intent,
+) -> Result<KeyAdministration, Failure> {
     administer(open_existing_store(&common.database).await?, common, intent).await
 }
 
 /// Administers keys by a clock that agrees with the database's: what is changed gets a date that stays. Who only
 /// looks is told if it does not agree.
-async fn administer(
+pub(super) async fn administer(
     store: Store,
     common: &Common,
     intent: Intent,
@@ -215,7 +214,7 @@ async fn administration_by_replicas(
     by_replicas(administration(common, intent).await?).await
 }
 
-async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
+pub(super) async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
     let own = keys.key_store.schedule;
     let Some(replicas) = keys.go_by_replicas().await? else {
         output::error_line(&format!(
@@ -389,40 +388,6 @@ async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads a file, or standard input.
-fn read_secret(file: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Failure> {
-    let mut text = zeroize::Zeroizing::new(Vec::new());
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text))
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    Ok(text)
-}
-
-async fn import(file: &Path, asking: &Asking) -> Result<(), Failure> {
-    let text = read_secret(file)?;
-    let key =
-        read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    let store = open_store(&asking.common.database).await?;
-    let keys = administer(store, &asking.common, Intent::Change).await?;
-    let keys = by_replicas(keys).await?;
-    keys.check_masters().await?;
-    let lead = keys.key_store.schedule.lead;
-    asking.confirmation.ask(
-        &format!(
-            "The key {} will be published now and sign in {lead}, when verifiers that honour the \
-             Cache-Control of the JWKS know it; at once if there is no key yet. Destroy other copies \
-             of its private half.",
-            key.public.kid
-        ),
-    )?;
-    let (kid, signs_at) = keys.import(key).await?;
-    output::line(&format!("The key {kid} was added and signs from {signs_at} on."));
-    Ok(())
-}
-
 async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Result<(), Failure> {
     let public = keys.public(kid.as_ref()).await?;
     if pem {
@@ -434,27 +399,6 @@ async fn export(keys: &KeyAdministration, kid: Option<KeyId>, pem: bool) -> Resu
     } else {
         output::json(&serde_json::json!({ "keys": public }));
     }
-    Ok(())
-}
-
-async fn recover(file: &Path, asking: &Asking) -> Result<(), Failure> {
-    let text = read_secret(file)?;
-    let identity = std::str::from_utf8(&text).map_err(|_| RecoveryError::NoIdentity);
-    let identity = identity.and_then(Identity::read);
-    let identity = identity.map_err(|problem| format!("{}: {problem}", file.display()))?;
-    // It writes no date, so the clock does not matter.
-    let keys = administration(&asking.common, Intent::Look).await?;
-    asking.confirmation.ask(
-        "The data key will be sealed under the first --master-key-file, so that sealed password hashes open with it. \
-         Give that file to every replica.",
-    )?;
-    for kid in keys.recover(&identity).await? {
-        output::line(&format!("The data key {kid} was recovered."));
-    }
-    output::line(
-        "Keys that make tokens are sealed for no recovery key: if their master key is lost, `jeton key revoke --lost` \
-         withdraws them, and everybody logs in again.",
-    );
     Ok(())
 }
 
