@@ -8,6 +8,8 @@ CREATE TABLE staged_users (
     password_hash TEXT NOT NULL,
     scope TEXT,
     roles TEXT NOT NULL,
+    -- As they will be stored: sealed.
+    second_factors TEXT,
     disabled BIGINT NOT NULL,
     mfa_required BIGINT NOT NULL,
     lot BIGINT NOT NULL,

@@ -12,7 +12,7 @@ WHERE $1 = 1
     AND owned.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
     AND owned.relname IN (
         'users', 'clients', 'client_secrets', 'sessions', 'keys', 'login_throttle', 'replicas', 'clock',
-        'operator_acts', 'schema_migrations'
+        'operator_acts', 'write_gate', 'schema_migrations'
     )
     AND owned.relkind IN ('r', 'p')
     AND NOT pg_has_role(owned.relowner, 'USAGE')
@@ -30,6 +30,7 @@ FROM (
         ('replicas', 'SELECT'), ('replicas', 'INSERT'), ('replicas', 'UPDATE'), ('replicas', 'DELETE'),
         ('clock', 'SELECT'), ('clock', 'INSERT'), ('clock', 'UPDATE'),
         ('operator_acts', 'SELECT'), ('operator_acts', 'DELETE'),
+        ('write_gate', 'SELECT'),
         ('schema_migrations', 'SELECT')
 ) AS needed (name, act)
 INNER JOIN pg_class AS held ON held.relname = needed.name

@@ -11,7 +11,7 @@ WHERE
         WHERE
             u.user_id = sessions.user_id
             AND u.disabled_at IS NULL
-            AND u.mfa_required_at IS NULL
+            AND (u.mfa_required_at IS NULL OR sessions.second_factor_at IS NOT NULL)
     )
     AND EXISTS (
         SELECT 1

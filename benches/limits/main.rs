@@ -4,9 +4,10 @@
 //! turns, and the median of the rounds counts. `cargo bench --bench limits` measures all;
 //! `cargo bench --bench limits -- hash formats login jwks keys import refresh introspection rows purge
 //! overload timing resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
-//! database is measured on PostgreSQL too. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
-//! Two are measured only where they are named: `soak`, half an hour an engine or `JETON_BENCH_MINUTES`; and
-//! `callers`, which draws the plots in ten minutes.
+//! database is measured on PostgreSQL too; `JETON_BENCH_ENGINE` names one of `sqlite`, `unnamed` and `prepared`, if the
+//! others are not to be measured. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
+//! Four are measured only where they are named: `soak`, half an hour an engine or `JETON_BENCH_MINUTES`; `callers`, which
+//! draws the plots in ten minutes; and for `docs/scaling.md` `queueing`, five minutes, and `replicas`, three minutes.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 #![expect(
@@ -29,6 +30,8 @@ mod overload;
 mod plots;
 mod process;
 mod purge;
+mod queueing;
+mod replicas;
 mod resources;
 mod rows;
 mod samples;
@@ -105,12 +108,18 @@ async fn main() {
     if named.iter().any(|name| name == "callers") {
         callers::callers().await;
     }
+    if named.iter().any(|name| name == "queueing") {
+        queueing::queueing().await;
+    }
+    if named.iter().any(|name| name == "replicas") {
+        replicas::replicas().await;
+    }
     if named.iter().any(|name| name == "soak") {
         for engine in [Engine::Sqlite, Engine::Postgres("unnamed")] {
             soak::soak(engine, Duration::from_mins(minutes())).await;
         }
     }
-    for engine in Engine::ALL {
+    for engine in Engine::ALL.into_iter().filter(|engine| engine.is_wanted()) {
         if wants("keys") {
             keys::reload(engine).await;
         }
@@ -235,7 +244,10 @@ async fn introspections(engine: Engine) {
 /// among few.
 async fn rows(engine: Engine, many: usize) {
     let Some(few) = WithSessions::start(engine, FEW).await else { return };
+    let started = std::time::Instant::now();
     let Some(many) = WithSessions::start(engine, many).await else { return };
+    let taken = started.elapsed().as_secs();
+    println!("{} users and as many sessions on {engine}: written in {taken} s", many.sessions);
     let name = format!("{} users and sessions / {FEW}", many.sessions);
     let tokens = [few.access_tokens(TOKENS).await, many.access_tokens(TOKENS).await];
     for callers in CALLERS {

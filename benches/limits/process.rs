@@ -32,6 +32,15 @@ impl Engine {
     pub(crate) const ALL: [Self; 3] =
         [Self::Sqlite, Self::Postgres("unnamed"), Self::Postgres("prepared")];
 
+    /// Whether `JETON_BENCH_ENGINE` names it, or none.
+    pub(crate) fn is_wanted(self) -> bool {
+        let own = match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres(statements) => statements,
+        };
+        std::env::var("JETON_BENCH_ENGINE").map_or(true, |named| named == own)
+    }
+
     /// The name of the program.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -233,17 +242,31 @@ impl Jeton {
         };
         let secrets =
             [secret(&[&web[..], &further, &at].concat()), secret(&[&api[..], &at].concat())];
-        Self::serve(Arc::new(place), secrets)
+        Self::serve(Arc::new(place), secrets, jeton(&[]))
     }
 
-    fn serve(place: Arc<Place>, secrets: [String; 2]) -> Self {
+    /// One more replica on the same database, on this core alone if one is named.
+    pub(crate) fn replica(&self, core: Option<usize>) -> Self {
+        let mut program = jeton(&[]);
+        if let Some(core) = core {
+            let bound = ["-c", &core.to_string(), env!("CARGO_BIN_EXE_jeton")].map(str::to_owned);
+            program = Command::new("taskset");
+            program.args(bound).stdin(Stdio::piped()).stdout(Stdio::piped());
+        }
+        program.env("JETON_ISSUER", format!("http://{}", self.public));
+        Self::serve(Arc::clone(&self.place), self.secrets.clone(), program)
+    }
+
+    /// Has the program serve.
+    fn serve(place: Arc<Place>, secrets: [String; 2], mut program: Command) -> Self {
         let started = Instant::now();
         let master_key = master_key_file(&place.folder);
         let free = ["--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
         let rest = ["--database", &place.database, "--master-key-file", &master_key];
         // The audit log of a service is on; where it goes costs what it costs there.
         let arguments = [&["serve", "--log-format", "json"][..], &free, &rest].concat();
-        let mut process = jeton(&arguments).stderr(Stdio::piped()).spawn().expect("it starts");
+        let program = program.args(arguments).stderr(Stdio::piped());
+        let mut process = program.spawn().expect("it starts");
         let mut lines = BufReader::new(process.stderr.take().expect("it was piped")).lines();
         let entry = loop {
             let line = lines.next().expect("it serves").expect("text");
@@ -283,7 +306,7 @@ impl Jeton {
     pub(crate) fn restart(mut self) -> Self {
         self.process.kill().ok();
         self.process.wait().ok();
-        Self::serve(Arc::clone(&self.place), self.secrets.clone())
+        Self::serve(Arc::clone(&self.place), self.secrets.clone(), jeton(&[]))
     }
 
     /// Runs a command on the same database, as an administrator would, and returns what it says last.

@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 
 use super::process::{AUDIENCE, PASSWORD_HASH_OF, connect};
 
+/// How many rows are written to SQLite in one transaction.
+const PART: usize = 250_000;
+
 /// What sessions are added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sessions {
@@ -85,20 +88,26 @@ fn add_to_sqlite(
     kind: Sessions,
     sessions: usize,
 ) -> rusqlite::Result<()> {
-    let mut connection = rusqlite::Connection::open(path)?;
+    let connection = rusqlite::Connection::open(path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -1_000_000)?;
-    let transaction = connection.transaction()?;
+    // The log of what is not yet in the file grows no longer than a part.
+    let after = |number: usize| match number % PART {
+        0 => connection.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE); BEGIN"),
+        _ => Ok(()),
+    };
+    connection.execute_batch("BEGIN")?;
     {
-        let mut user = transaction.prepare(&format!(
+        let mut user = connection.prepare(&format!(
             "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
              created_at) SELECT ?1, ?2, password_hash, 0, '[]', 0 FROM users WHERE username = \
              '{PASSWORD_HASH_OF}' ON CONFLICT DO NOTHING"
         ))?;
         for number in 0..users {
             user.execute(params![id("user", number), username(number)])?;
+            after(number + 1)?;
         }
-        let mut session = transaction.prepare(&format!(
+        let mut session = connection.prepare(&format!(
             "INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
              auth_time, refreshed_at, expires_at, ends_at, deletable_at) VALUES (?1, ?2, 'web', 0, \
              'read', '[\"{AUDIENCE}\"]', ?3, ?3, ?4, ?5, ?6)"
@@ -107,9 +116,10 @@ fn add_to_sqlite(
         for number in 0..sessions {
             let (own, user) = (session_id(kind, number), id("user", number % users));
             session.execute(params![own, user, refreshed_at, expires_at, ends_at, deletable_at])?;
+            after(number + 1)?;
         }
     }
-    transaction.commit()?;
+    connection.execute_batch("COMMIT")?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 

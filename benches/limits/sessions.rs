@@ -71,12 +71,24 @@ impl WithSessions {
         sessions: usize,
         time: Duration,
     ) -> Rate {
+        self.refreshes_at(&[self.jeton.public], callers, sessions, time).await
+    }
+
+    /// The same at several replicas, to which the callers are dealt in turn.
+    pub(crate) async fn refreshes_at(
+        self: &Arc<Self>,
+        addresses: &[SocketAddr],
+        callers: usize,
+        sessions: usize,
+        time: Duration,
+    ) -> Rate {
         let started = Instant::now();
         let callers: Vec<_> = (0..callers)
             .map(|first| {
                 let own = Arc::clone(self);
+                let address = addresses[first % addresses.len()];
                 tokio::spawn(async move {
-                    let mut caller = Caller::connect(own.jeton.public).await;
+                    let mut caller = Caller::connect(address).await;
                     let (mut served, mut refused) = (0, 0);
                     while started.elapsed() < time {
                         let chosen = rand::random_range(0..sessions / callers);

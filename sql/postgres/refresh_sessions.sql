@@ -22,7 +22,7 @@ FROM (
             WHERE
                 u.user_id = s.user_id
                 AND u.disabled_at IS NULL
-                AND u.mfa_required_at IS NULL
+                AND (u.mfa_required_at IS NULL OR s.second_factor_at IS NOT NULL)
         )
         AND EXISTS (
             SELECT 1

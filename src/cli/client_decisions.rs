@@ -73,6 +73,23 @@ pub(super) struct Decisions {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = switch)]
     introspects_username: Option<bool>,
+    /// Whether the client logs in only users who use a second factor
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = switch)]
+    requires_mfa: Option<bool>,
+    /// Scope that only logins with a second factor get; repeatable, --requires-mfa-scope= for none
+    #[arg(long, value_name = "SCOPE", value_parser = scope_or_none)]
+    requires_mfa_scope: Option<Vec<Scope>>,
+    /// Whether the client is told `mfa_required` when a password is right and a one-time password is missing, so that it
+    /// can ask for one. Whoever uses the client learns then that a guessed password is right
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = switch)]
+    tells_second_factor: Option<bool>,
+}
+
+/// Scope, or nothing.
+fn scope_or_none(text: &str) -> Result<Scope, Invalid> {
+    if text.is_empty() { Ok(Scope::default()) } else { text.parse() }
 }
 
 /// `AUDIENCE=SCOPE` on the command line.
@@ -134,6 +151,9 @@ impl Decisions {
         replace(&mut settings.forwards_end_user_ip, self.forwards_end_user_ip);
         replace(&mut settings.introspects, set(self.introspects.as_ref()));
         replace(&mut settings.introspects_username, self.introspects_username);
+        replace(&mut settings.requires_mfa, self.requires_mfa);
+        replace(&mut settings.mfa_scope, join(self.requires_mfa_scope.as_ref()));
+        replace(&mut settings.tells_second_factor, self.tells_second_factor);
         if let Some(bindings) = &self.audience_scope {
             settings.audience_scopes.clear();
             for AudienceScope(audience, scope) in bindings {

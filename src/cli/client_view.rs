@@ -96,6 +96,9 @@ fn settings_of(client: &Client) -> Vec<(&'static str, String)> {
         forwards_end_user_ip,
         introspects,
         introspects_username,
+        requires_mfa,
+        mfa_scope,
+        tells_second_factor,
     } = &client.settings;
     let own = |span: Option<Seconds>, setting: &str| match span {
         Some(span) => format!("{span}, the client's own"),
@@ -123,6 +126,9 @@ fn settings_of(client: &Client) -> Vec<(&'static str, String)> {
         ("Forwards end user's IP", yes(*forwards_end_user_ip)),
         ("Introspects", or_none(words(introspects))),
         ("Introspects username", yes(*introspects_username)),
+        ("Requires MFA", yes(*requires_mfa)),
+        ("Requires MFA scope", or_none(mfa_scope.to_string())),
+        ("Tells second factor", yes(*tells_second_factor)),
     ]
 }
 

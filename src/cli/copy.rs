@@ -14,16 +14,16 @@ use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use jeton_store::copy::{self, CopiedTable, PrepareTarget, Target, WasCompleted};
 use jeton_store::gate::{ChangeGate, CloseGate, ClosedFor, Closure, ReadGate, Reopen};
-use jeton_store::replicas::ListReplicas;
+use jeton_store::replicas::{ListReplicas, StoredReplica};
 use jeton_store::{DatabaseLocation, Stop, Store, StoreError};
 
 /// What `jeton db copy` takes.
 #[derive(Args, Debug)]
 pub(super) struct Options {
     #[command(flatten)]
-    from: From,
+    from: CopiedDatabase,
     #[command(flatten)]
-    to: To,
+    to: EmptyDatabase,
     /// Who you are, for `jeton audit` of the target; nothing checks it
     #[arg(long = "as", value_name = "NAME", value_parser = config::claimed_name)]
     claimed_name: Option<String>,
@@ -37,25 +37,25 @@ pub(super) struct Options {
 /// The database that is copied.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
-struct From {
+struct CopiedDatabase {
     /// The database that is copied, as `--database` of `jeton serve` names it
-    #[arg(long = "from", value_name = "URL")]
-    location: Option<DatabaseLocation>,
+    #[arg(long, value_name = "URL")]
+    from: Option<DatabaseLocation>,
     /// A file with the value of --from in it
-    #[arg(long = "from-file", value_name = "PATH", value_parser = config::location_in_file)]
-    file: Option<DatabaseLocation>,
+    #[arg(long, value_name = "PATH", value_parser = config::location_in_file)]
+    from_file: Option<DatabaseLocation>,
 }
 
 /// The database that receives everything.
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
-struct To {
+struct EmptyDatabase {
     /// The database that receives everything; it must be new, or have no rows
-    #[arg(long = "to", value_name = "URL")]
-    location: Option<DatabaseLocation>,
+    #[arg(long, value_name = "URL")]
+    to: Option<DatabaseLocation>,
     /// A file with the value of --to in it
-    #[arg(long = "to-file", value_name = "PATH", value_parser = config::location_in_file)]
-    file: Option<DatabaseLocation>,
+    #[arg(long, value_name = "PATH", value_parser = config::location_in_file)]
+    to_file: Option<DatabaseLocation>,
 }
 
 /// What `jeton db reopen` takes.
@@ -90,7 +90,7 @@ struct Move {
 
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let Options { from, to, claimed_name, confirmation, json } = options;
-    let (Some(from), Some(to)) = (from.location.or(from.file), to.location.or(to.file)) else {
+    let (Some(from), Some(to)) = (from.from.or(from.from_file), to.to.or(to.to_file)) else {
         return Err(Failure::usage("both --from and --to are needed"));
     };
     let stop = stop_signal()?;
@@ -123,10 +123,8 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
 async fn require_known_replicas(source: &Store) -> Result<(), Failure> {
     let now = Clock::System.now();
     let replicas = source.perform(ListReplicas).await?;
-    let is_old = |replica: &&_| {
-        let replica: &jeton_store::replicas::StoredReplica = replica;
-        replica.runs(now) && replica.settings.knows_migration == 0
-    };
+    let is_old =
+        |replica: &&StoredReplica| replica.runs(now) && replica.settings.knows_migration == 0;
     match replicas.iter().find(is_old) {
         None => Ok(()),
         Some(replica) => Err(Failure::refused(format!(

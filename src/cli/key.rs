@@ -343,6 +343,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
             "Every refresh token that was derived with the key {kid} is refused from now on: whoever \
              holds one must log in again. Access tokens stay good until they expire."
         ),
+        (KeyPurpose::SecondFactor, _) => jeton_service::keys::second_factors::REVOKING.into(),
         (KeyPurpose::Throttle | KeyPurpose::Data, _) => {
             "All failures that were counted are forgotten within seconds, \
              and which origins accounts know: guessing is slowed from zero again."

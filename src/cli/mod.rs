@@ -31,6 +31,7 @@ mod operator;
 mod output;
 mod printable;
 mod prompt;
+mod qr;
 mod replicas;
 mod restore;
 pub mod serve;

@@ -47,6 +47,13 @@ pub(super) fn exact_line(text: &str) -> Result<(), NotPrintable> {
 #[derive(Debug)]
 pub(super) struct NotPrintable;
 
+/// Prints a picture that is made of characters and colours of the terminal; to nobody but a person.
+pub(super) fn picture(text: &str) {
+    if io::stdout().is_terminal() {
+        write!(io::stdout().lock(), "{text}").ok();
+    }
+}
+
 fn put(line: &str) {
     writeln!(io::stdout().lock(), "{line}").ok();
 }

@@ -37,6 +37,8 @@ pub enum KeyPurpose {
     Throttle,
     /// Seals stored password hashes.
     Data,
+    /// Seals secrets of one-time passwords and names recovery codes.
+    SecondFactor,
 }
 
 impl KeyPurpose {
@@ -48,13 +50,15 @@ impl KeyPurpose {
             Self::Refresh => "refresh",
             Self::Throttle => "throttle",
             Self::Data => "data",
+            Self::SecondFactor => "second_factor",
         }
     }
 
     /// The purpose with this word.
     #[must_use]
     pub fn find(word: &str) -> Option<Self> {
-        let all = [Self::Signing, Self::Refresh, Self::Throttle, Self::Data];
+        let all =
+            [Self::Signing, Self::Refresh, Self::Throttle, Self::SecondFactor, Self::Data];
         all.into_iter().find(|purpose| purpose.as_str() == word)
     }
 }
@@ -220,14 +224,7 @@ impl MasterKeys {
     #[must_use]
     pub fn seal(&self, purpose: KeyPurpose, id: &KeyId, secret: &[u8]) -> String {
         let key = self.keys.first().expect("load refuses an empty list");
-        let mut header = JweHeader::new();
-        header.set_content_encryption("A256GCM");
-        header.set_key_id(&key.id);
-        for (name, value) in [("purpose", purpose.as_str()), ("sealed_kid", id.as_str())] {
-            header.set_claim(name, Some(Value::from(value))).expect("a private header name");
-        }
-        let encrypter = jwe::Dir.encrypter_from_bytes(*key.octets).expect("a key of 256 bits");
-        jwe::serialize_compact(secret, &header, &encrypter).expect("AES-GCM does not fail")
+        seal(&key.octets, &key.id, (purpose.as_str(), id.as_str()), secret)
     }
 
     /// Opens a sealed key, if it was sealed for this purpose under this identifier.
@@ -241,23 +238,47 @@ impl MasterKeys {
         sealed: &str,
     ) -> Result<Zeroizing<Vec<u8>>, SealingError> {
         let damaged = || SealingError::Damaged { purpose, id: id.clone() };
-        let header = Header::read(sealed).filter(|_| has_form(sealed)).ok_or_else(damaged)?;
-        let Some(key) = self.keys.iter().find(|key| key.id == header.kid) else {
+        let master = sealed_under(sealed).ok_or_else(damaged)?;
+        let Some(key) = self.keys.iter().find(|key| key.id == master) else {
             return Err(SealingError::MasterMissing {
                 purpose,
                 id: id.clone(),
-                master: header.kid,
+                master,
                 first_file: self.first_file.clone(),
             });
         };
-        let decrypter = jwe::Dir.decrypter_from_bytes(*key.octets).expect("a key of 256 bits");
-        let (secret, _) = jwe::deserialize_compact(sealed, &decrypter).map_err(|_| damaged())?;
-        let secret = Zeroizing::new(secret);
-        if header.purpose != purpose.as_str() || header.sealed_kid != id.as_str() {
-            return Err(damaged());
-        }
-        Ok(secret)
+        open(&key.octets, (purpose.as_str(), id.as_str()), sealed).ok_or_else(damaged)
     }
+}
+
+/// Seals a secret under a key with this name. What is sealed is bound to a purpose and to the identifier of its row.
+pub(super) fn seal(
+    key: &[u8; MASTER_KEY_LENGTH],
+    kid: &str,
+    (purpose, id): (&str, &str),
+    secret: &[u8],
+) -> String {
+    let mut header = JweHeader::new();
+    header.set_content_encryption("A256GCM");
+    header.set_key_id(kid);
+    for (name, value) in [("purpose", purpose), ("sealed_kid", id)] {
+        header.set_claim(name, Some(Value::from(value))).expect("a private header name");
+    }
+    let encrypter = jwe::Dir.encrypter_from_bytes(key).expect("a key of 256 bits");
+    jwe::serialize_compact(secret, &header, &encrypter).expect("AES-GCM does not fail")
+}
+
+/// Opens what was sealed under a key for this purpose and identifier; `None` for anything else.
+pub(super) fn open(
+    key: &[u8; MASTER_KEY_LENGTH],
+    (purpose, id): (&str, &str),
+    sealed: &str,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let header = Header::read(sealed).filter(|_| has_form(sealed))?;
+    let decrypter = jwe::Dir.decrypter_from_bytes(key).expect("a key of 256 bits");
+    let (secret, _) = jwe::deserialize_compact(sealed, &decrypter).ok()?;
+    let secret = Zeroizing::new(secret);
+    (header.purpose == purpose && header.sealed_kid == id).then_some(secret)
 }
 
 /// The protected header of a sealed key. Other members and algorithms are refused, so that a row cannot choose them

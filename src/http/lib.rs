@@ -201,7 +201,7 @@ impl PublicService {
                 let labels = ReuseLabels { behind, verdict };
                 self.metrics.refresh_tokens_reused.get_or_create(&labels).inc();
             }
-            Some(Incident::AccountLocked) => {
+            Some(Incident::AccountLocked | Incident::CodesLocked) => {
                 self.metrics.accounts_locked.inc();
             }
             Some(Incident::UnknownTokens) => {
@@ -265,9 +265,10 @@ fn report(
     }
     let grant = audit.grant.unwrap_or("");
     let age_seconds = audit.retried_after.map(Seconds::get);
+    let second_factor = audit.second_factor.as_deref();
     tracing::info!(
         target: "jeton::audit",
-        event, reason, grant, age_seconds, request_id, trace_id, parent_id, client_id, user_id, session_id, source
+        event, reason, grant, age_seconds, second_factor, request_id, trace_id, parent_id, client_id, user_id, session_id, source
     );
     match refusal {
         Some(Refusal::Unavailable { detail, .. }) => {

@@ -32,8 +32,14 @@ pub struct AccessTokenClaims {
     pub exp: Timestamp,
     /// The token's identifier: 128 random bits.
     pub jti: String,
-    /// When the user's password was last checked (RFC 9068 §2.2.1).
+    /// When the user's password, and one-time password if there was one, were last checked (RFC 9068 §2.2.1).
     pub auth_time: Timestamp,
+    /// How the user authenticated (RFC 9068 §2.2.1, RFC 8176). Absent from tokens of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
+    /// What that is worth (RFC 9068 §2.2.1); absent without a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
     /// The granted scope.
     pub scope: Scope,
     /// The session it belongs to.

@@ -66,12 +66,18 @@ impl Requested {
         Ok(Self { scope, explicit, audiences: resources })
     }
 
-    /// Limits the scope to what the user may have; `None` is no limit.
+    /// Limits the scope to what the user may have; `None` is no limit. `withheld` needs a second factor, which was not
+    /// used.
     ///
     /// # Errors
+    /// [`Reason::ScopeNeedsSecondFactor`] if the client named some of `withheld`,
     /// [`Reason::ScopeNotAllowedForUser`] if the client named a scope that the user may not have all of,
     /// [`Reason::EmptyScope`] if nothing of the default scope remains.
-    pub fn limit_to(self, user: Option<&Scope>) -> Result<Granted, Reason> {
+    pub fn limit_to(self, user: Option<&Scope>, withheld: &Scope) -> Result<Granted, Reason> {
+        let is_free = |token: &str| !withheld.contains(token);
+        if self.explicit && !self.scope.tokens().all(is_free) {
+            return Err(Reason::ScopeNeedsSecondFactor);
+        }
         let scope = match user {
             None => self.scope,
             Some(allowed) if self.explicit && !self.scope.is_within(allowed) => {
@@ -79,6 +85,7 @@ impl Requested {
             }
             Some(allowed) => self.scope.filter(|token| allowed.contains(token)),
         };
+        let scope = scope.filter(is_free);
         if scope.is_empty() {
             return Err(Reason::EmptyScope);
         }
@@ -96,7 +103,8 @@ impl Granted {
     }
 
     /// The scope and audiences of a refreshed token: at most what was granted (RFC 6749 §6, RFC 8707 §2.2), without
-    /// what client or user have lost since.
+    /// what client or user have lost since, and without `withheld`, which needs a second factor that the session has not
+    /// used.
     ///
     /// # Errors
     /// A reason with the code `invalid_scope` or `invalid_target`.
@@ -105,8 +113,9 @@ impl Granted {
         form: &Parameters,
         client: &ClientSettings,
         user: Option<&Scope>,
+        withheld: &Scope,
     ) -> Result<Authorized, Reason> {
-        self.narrow_to(read_scope(form)?.as_ref(), read_resources(form)?, client, user)
+        self.narrow_to(read_scope(form)?.as_ref(), read_resources(form)?, client, user, withheld)
     }
 
     fn narrow_to(
@@ -115,6 +124,7 @@ impl Granted {
         resources: Vec<Audience>,
         client: &ClientSettings,
         user: Option<&Scope>,
+        withheld: &Scope,
     ) -> Result<Authorized, Reason> {
         let scope = asked.unwrap_or(&self.scope);
         if !scope.is_within(&self.scope) {
@@ -129,7 +139,9 @@ impl Granted {
             return Err(Reason::ResourceNotAllowed);
         }
         let is_kept = |token: &str| {
-            client.scope.contains(token) && user.is_none_or(|allowed| allowed.contains(token))
+            client.scope.contains(token)
+                && !withheld.contains(token)
+                && user.is_none_or(|allowed| allowed.contains(token))
         };
         authorize(&scope.filter(is_kept), &audiences, client)
     }
@@ -219,7 +231,7 @@ mod tests {
         let resources = resources.iter().copied().map(audience).collect();
         let user = user.map(|text| text.parse::<Scope>().expect("a valid scope"));
         let requested = Requested::decide(scope(asked), resources, &client())?;
-        say(requested.limit_to(user.as_ref())?.whole(&client()))
+        say(requested.limit_to(user.as_ref(), &Scope::default())?.whole(&client()))
     }
 
     #[test]
@@ -254,6 +266,7 @@ mod tests {
                 resources,
                 &client(),
                 scope(user).as_ref(),
+                &Scope::default(),
             ))
         };
         let ok = |text: &str| Ok(text.to_owned());
@@ -271,7 +284,7 @@ mod tests {
             audiences: vec![audience("https://api2")],
             ..client()
         };
-        let narrow = |resources| granted.narrow_to(None, resources, &less, None);
+        let narrow = |resources| granted.narrow_to(None, resources, &less, None, &Scope::default());
         assert_eq!(say(narrow(vec![])), ok("read @ https://api2"));
         assert_eq!(say(narrow(vec![audience("https://api1")])), Err(Reason::ResourceNotAllowed));
     }

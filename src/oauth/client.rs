@@ -210,6 +210,12 @@ pub struct ClientSettings {
     pub introspects: BTreeSet<Audience>,
     /// Whether introspection tells it the user's name beside `sub` (RFC 7662 §5).
     pub introspects_username: bool,
+    /// Whether it logs in only users who use a second factor.
+    pub requires_mfa: bool,
+    /// The scope tokens that only logins with a second factor get.
+    pub mfa_scope: Scope,
+    /// Whether it is told that a password was right and a one-time password is missing.
+    pub tells_second_factor: bool,
 }
 
 impl ClientSettings {
@@ -259,6 +265,9 @@ impl ClientSettings {
         if !self.default_scope.is_within(&self.scope) {
             return Err(Invalid::new("--default-scope names tokens that --scope does not"));
         }
+        if !self.mfa_scope.is_within(&self.scope) {
+            return Err(Invalid::new("--requires-mfa-scope names tokens that --scope does not"));
+        }
         for (audience, scope) in &self.audience_scopes {
             if !self.audiences.contains(audience) {
                 return Err(Invalid::new(format!(
@@ -304,6 +313,12 @@ impl Client {
             RetryWindow::OF_CONFIDENTIAL_CLIENTS
         };
         self.settings.refresh_retry_window.or(of_service).unwrap_or(usual)
+    }
+
+    /// The scope tokens that a login does not get because it used no second factor.
+    #[must_use]
+    pub fn withheld_scope(&self, second_factor: bool) -> Scope {
+        if second_factor { Scope::default() } else { self.settings.mfa_scope.clone() }
     }
 
     /// Requires that the client may use this grant.

@@ -102,8 +102,18 @@ reasons! {
     WrongPassword = "wrong_password", InvalidGrant;
     /// The user is disabled.
     DisabledUser = "disabled_user", InvalidGrant;
-    /// The user must use a second factor, which this grant cannot carry.
+    /// User or client asks for a second factor, and the user, or the session, has none.
     SecondFactorRequired = "second_factor_required", InvalidGrant;
+    /// The password is right, and no one-time password was sent although the user has an authenticator.
+    MissingCode = "missing_code", InvalidGrant;
+    /// The same, and the client is registered to be told.
+    MfaRequired = "mfa_required", MfaRequired;
+    /// The password is right, and the one-time password is wrong.
+    WrongCode = "wrong_code", InvalidGrant;
+    /// The password is right, and the one-time password is one that was accepted before, or is older.
+    UsedCode = "used_code", InvalidGrant;
+    /// The password is right, and too many one-time passwords were wrong.
+    ThrottledCode = "throttled_code", InvalidGrant;
     /// The password is right, and one that must be changed before it can be used.
     TemporaryPassword = "temporary_password", InvalidGrant;
     /// The account had too many recent failures.
@@ -140,6 +150,8 @@ reasons! {
     ScopeNotAllowedForClient = "scope_not_allowed_for_client", InvalidScope;
     /// The user may not have all of the scope.
     ScopeNotAllowedForUser = "scope_not_allowed_for_user", InvalidScope;
+    /// Some of the scope needs a second factor, and the user, or the session, has none.
+    ScopeNeedsSecondFactor = "scope_needs_second_factor", InvalidScope;
     /// The session was not granted all of the scope.
     ScopeNotGranted = "scope_not_granted", InvalidScope;
     /// No scope was asked for and the client has no default.
@@ -177,6 +189,8 @@ pub enum ErrorCode {
     InvalidScope,
     /// The resource is malformed or unknown (RFC 8707 §2).
     InvalidTarget,
+    /// A one-time password is needed: Jeton's own, for clients that are registered to be told.
+    MfaRequired,
 }
 
 impl Reason {
@@ -208,6 +222,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::MfaRequired => "mfa_required",
         }
     }
 
@@ -221,6 +236,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "This grant type is not supported.",
             Self::InvalidScope => "The scope is malformed, unknown or not allowed.",
             Self::InvalidTarget => "The resource is malformed, unknown or not allowed.",
+            Self::MfaRequired => "A one-time password is required: send the same form with otp.",
         }
     }
 }

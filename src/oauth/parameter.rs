@@ -29,10 +29,12 @@ pub enum Parameter {
     Token,
     /// RFC 7662 §2.1, RFC 7009 §2.1.
     TokenTypeHint,
+    /// A one-time password beside the password: Jeton's own, see docs/protocol.md. It has two names.
+    Otp,
 }
 
 impl Parameter {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::GrantType,
         Self::Username,
         Self::Password,
@@ -45,7 +47,10 @@ impl Parameter {
         Self::Resource,
         Self::Token,
         Self::TokenTypeHint,
+        Self::Otp,
     ];
+    /// What Keycloak's clients call [`Self::Otp`]. Who sends both repeats the parameter.
+    const OTP_OF_KEYCLOAK: &'static str = "totp";
 
     /// The name on the wire, compared exactly (RFC 6749 §1.9).
     #[must_use]
@@ -63,6 +68,7 @@ impl Parameter {
             Self::Resource => "resource",
             Self::Token => "token",
             Self::TokenTypeHint => "token_type_hint",
+            Self::Otp => "otp",
         }
     }
 
@@ -71,6 +77,7 @@ impl Parameter {
     #[must_use]
     pub fn length_max(self) -> usize {
         match self {
+            Self::Otp => 64,
             Self::GrantType | Self::ClientAssertionType | Self::TokenTypeHint => 128,
             Self::ClientId => CLIENT_ID_LENGTH_MAX,
             Self::ClientSecret => 256,
@@ -83,6 +90,7 @@ impl Parameter {
     }
 
     pub(super) fn find(name: &str) -> Option<Self> {
+        let name = if name == Self::OTP_OF_KEYCLOAK { Self::Otp.name() } else { name };
         Self::ALL.into_iter().find(|parameter| parameter.name() == name)
     }
 

@@ -34,6 +34,10 @@ pub enum Counted {
     Neighbours,
     /// Failed logins through a client that tells no end user's address, of accounts that never logged in through it.
     UnknownCallers,
+    /// Wrong one-time passwords of an account in a row, from origins other than known ones whose address is trusted.
+    Codes,
+    /// Wrong one-time passwords of an account from one origin.
+    CodesAtOrigin,
     /// Wrong client secrets from one address.
     ClientSecrets,
     /// Revocations of tokens that this service never made, from one address.
@@ -50,6 +54,8 @@ impl Counted {
             Self::Origin => "origin",
             Self::Neighbours => "neighbours",
             Self::UnknownCallers => "strangers",
+            Self::Codes => "codes",
+            Self::CodesAtOrigin => "codes_at_origin",
             Self::ClientSecrets => "client_secrets",
             Self::Revocations => "revocations",
         }
@@ -59,7 +65,7 @@ impl Counted {
     #[must_use]
     pub fn free(self) -> i64 {
         match self {
-            Self::Account | Self::AccountAtOrigin => 5,
+            Self::Account | Self::AccountAtOrigin | Self::Codes | Self::CodesAtOrigin => 5,
             Self::ClientSecrets => 10,
             Self::Origin | Self::UnknownCallers | Self::Revocations => 30,
             // Twice as many as for one origin, so that one network alone does not delay the others.
@@ -87,10 +93,11 @@ impl Counted {
     #[must_use]
     pub fn kept_for(self, failures: i64) -> Seconds {
         match self {
-            Self::Account if failures >= FAILURES_MAX => LOCKED_FOR,
-            Self::Account => REMEMBERED,
+            Self::Account | Self::Codes if failures >= FAILURES_MAX => LOCKED_FOR,
+            Self::Account | Self::Codes => REMEMBERED,
             // By then all failures are forgotten.
             Self::AccountAtOrigin
+            | Self::CodesAtOrigin
             | Self::Origin
             | Self::Neighbours
             | Self::UnknownCallers
@@ -161,6 +168,13 @@ impl FailureCounter {
     #[must_use]
     pub fn waits_until(&self, counted: Counted) -> Timestamp {
         self.failed_at.after(counted.wait_after(self.strikes(self.failed_at)))
+    }
+
+    /// Whether one-time passwords are refused at an origin: none is free. One is a quarter of an hour after the failure
+    /// that was forgotten, so five may be wrong at once and four an hour after that.
+    #[must_use]
+    pub fn has_no_code_free(&self, now: Timestamp) -> bool {
+        self.strikes(now) >= Counted::CodesAtOrigin.free()
     }
 
     /// Whether all failures are forgotten.

@@ -28,10 +28,12 @@ pub struct PasswordGrant<'a> {
     pub username: &'a Secret,
     /// As presented: not yet normalised.
     pub password: &'a Secret,
+    /// A one-time password or a recovery code, if one was sent.
+    pub otp: Option<&'a Secret>,
 }
 
 impl<'a> PasswordGrant<'a> {
-    /// Reads both parameters, which are required.
+    /// Reads user name and password, which are required, and the code.
     ///
     /// # Errors
     /// [`Reason::MissingParameter`] for the first that is absent or empty.
@@ -39,6 +41,7 @@ impl<'a> PasswordGrant<'a> {
         Ok(Self {
             username: form.require(Parameter::Username)?,
             password: form.require(Parameter::Password)?,
+            otp: form.find(Parameter::Otp),
         })
     }
 }

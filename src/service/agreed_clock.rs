@@ -216,14 +216,16 @@ impl AgreedClock {
         Ok(agreed)
     }
 
-    /// Does the same for a replica, which also records the date.
+    /// Does the same for a replica, which also records the date, unless the database takes no changes.
     ///
     /// # Errors
     /// [`StoreError`] if the database does not answer.
     pub async fn start(clock: Clock, store: Store) -> Result<Self, StoreError> {
         let agreed = Self::open(clock, store).await?;
-        agreed.record(agreed.clock.reading()).await?;
-        Ok(agreed)
+        match agreed.record(agreed.clock.reading()).await {
+            Ok(()) | Err(StoreError::Closed) => Ok(agreed),
+            Err(error) => Err(error),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

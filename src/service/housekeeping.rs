@@ -161,8 +161,27 @@ pub async fn end_sessions_of_user(
     client_id: Option<&ClientId>,
     but: i64,
 ) -> Result<u64, StoreError> {
+    end_sessions(store, id, client_id, but, false).await
+}
+
+/// Ends the sessions of a user that no second factor opened. Returns how many.
+///
+/// # Errors
+/// [`StoreError`]; sessions that were ended stay ended.
+pub async fn end_sessions_without_factor(store: &Store, id: &UserId) -> Result<u64, StoreError> {
+    end_sessions(store, id, None, 0, true).await
+}
+
+async fn end_sessions(
+    store: &Store,
+    user_id: &UserId,
+    client_id: Option<&ClientId>,
+    but: i64,
+    without_factor: bool,
+) -> Result<u64, StoreError> {
     let batch = |limit| {
-        Ok(EndSessionsOfUser { user_id: id.clone(), client_id: client_id.cloned(), but, limit })
+        let (user_id, client_id) = (user_id.clone(), client_id.cloned());
+        Ok(EndSessionsOfUser { user_id, client_id, without_factor, but, limit })
     };
     in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
 }

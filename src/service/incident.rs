@@ -7,6 +7,8 @@ pub enum Incident {
     UnknownTokens,
     /// An account had so many failures in a row that only known origins are served.
     AccountLocked,
+    /// A user had so many wrong one-time passwords in a row that only known origins with an address are served.
+    CodesLocked,
     /// A genuine refresh token was ahead of its session's row: the database lost writes.
     SessionCaughtUp(Generations),
     /// A refresh token was presented again after it had been exchanged.
@@ -75,6 +77,7 @@ impl Incident {
         match self {
             Self::UnknownTokens => "unknown_tokens",
             Self::AccountLocked => "account_locked",
+            Self::CodesLocked => "codes_locked",
             Self::SessionCaughtUp(_) => "session_caught_up",
             Self::RefreshTokenReused { withheld: None, .. } => "refresh_token_reused",
             Self::RefreshTokenReused { withheld: Some(_), .. } => "reuse_withheld",
@@ -91,6 +94,10 @@ impl Incident {
             Self::AccountLocked => {
                 "100 failures in a row: until the password is changed or the user unlocked, only \
                  origins that the account knows are served"
+            }
+            Self::CodesLocked => {
+                "100 wrong one-time passwords in a row, each with the right password: until the password is changed or \
+                 the user unlocked, only origins are served that the account knows and whose address can be trusted"
             }
             Self::SessionCaughtUp(_) => {
                 "a genuine refresh token was ahead of the database, which lost writes"
@@ -109,7 +116,7 @@ impl Incident {
     #[must_use]
     pub fn generations(self) -> Option<Generations> {
         match self {
-            Self::UnknownTokens | Self::AccountLocked => None,
+            Self::UnknownTokens | Self::AccountLocked | Self::CodesLocked => None,
             Self::SessionCaughtUp(generations) | Self::RefreshTokenReused { generations, .. } => {
                 Some(generations)
             }
@@ -121,7 +128,10 @@ impl Incident {
     pub fn withheld(self) -> Option<Withheld> {
         match self {
             Self::RefreshTokenReused { withheld, .. } => withheld,
-            Self::UnknownTokens | Self::AccountLocked | Self::SessionCaughtUp(_) => None,
+            Self::UnknownTokens
+            | Self::AccountLocked
+            | Self::CodesLocked
+            | Self::SessionCaughtUp(_) => None,
         }
     }
 }

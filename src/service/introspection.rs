@@ -14,6 +14,7 @@ use jeton_oauth::client::{AccessTokenType, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
 use jeton_oauth::refresh_token::RefreshTokenClaims;
 use jeton_oauth::resource_owner::Username;
+use jeton_oauth::second_factor;
 use jeton_oauth::{
     Client, ClientId, Issuer, Parameter, Parameters, Reason, Scope, SessionId, Timestamp, UserId,
 };
@@ -65,6 +66,9 @@ enum Claims {
         iat: Timestamp,
         exp: Timestamp,
         auth_time: Timestamp,
+        amr: &'static [&'static str],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        acr: Option<&'static str>,
         scope: Scope,
         sid: SessionId,
     },
@@ -228,6 +232,8 @@ impl ActiveToken {
                 iat: session.dates.refreshed_at,
                 exp: session.dates.expires_at,
                 auth_time: session.auth_time,
+                amr: second_factor::amr(session.second_factor_at.is_some()),
+                acr: second_factor::acr(session.second_factor_at.is_some()),
                 scope: session.granted.scope,
                 sid: session.id,
             },

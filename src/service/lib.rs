@@ -72,6 +72,7 @@ impl Refusal {
             Self::Protocol(reason) | Self::Forbidden(reason) => reason.label(),
             Self::Throttled { counted, .. } => match counted {
                 Counted::Account | Counted::AccountAtOrigin => "throttled_account",
+                Counted::Codes | Counted::CodesAtOrigin => "throttled_code",
                 Counted::Origin => "throttled_origin",
                 Counted::Neighbours => "throttled_neighbours",
                 Counted::UnknownCallers => "throttled_strangers",
@@ -90,7 +91,7 @@ impl From<Reason> for Refusal {
     }
 }
 
-/// When to ask again while the database takes no changes: a copy of it takes up to a minute.
+/// When to ask again while the database takes no changes, because it is copied or was.
 const CLOSED_RETRY_AFTER: Seconds = Seconds::new(10);
 
 impl From<StoreError> for Refusal {
@@ -143,6 +144,8 @@ pub struct AuditContext {
     pub incident: Option<Incident>,
     /// The grant, once its type is known.
     pub grant: Option<&'static str>,
+    /// The second factor that a login used: the id of the authenticator, or `recovery_code`.
+    pub second_factor: Option<String>,
     /// For a retry: how long ago the presented refresh token was exchanged.
     pub retried_after: Option<Seconds>,
     /// Whether the client is registered to send its end users' addresses and did not send one.

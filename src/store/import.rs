@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use super::data_keys::StoredUnder;
 use super::operator_acts::{Act, Deed};
+use super::second_factors::StoredSecondFactors;
 use super::sql::ROWS;
 use super::users::{User, roles_value, scope_value};
 use super::value::{Row, Value};
@@ -19,7 +20,7 @@ use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, Scope, Secret, Timestamp, UserId};
 
 /// The first of the columns that an import writes which holds numbers.
-const FIRST_NUMBER: usize = 5;
+const FIRST_NUMBER: usize = 6;
 
 /// A user of an imported file.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct StagedUser {
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
+    /// The authenticators, sealed; only a new user gets them.
+    pub second_factors: StoredSecondFactors,
     /// Whether the user cannot log in.
     pub disabled: bool,
     /// Whether the user must use a second factor.
@@ -97,6 +100,7 @@ impl Staging {
             user.password_hash.expose().into(),
             scope_value(user.scope.as_ref()),
             roles_value(&user.roles),
+            user.second_factors.value(),
             i64::from(user.disabled).into(),
             i64::from(user.mfa_required).into(),
             user.decoy_number.into(),
@@ -150,6 +154,7 @@ impl StagedUser {
             password_hash: row.get("password_hash")?,
             scope: row.get("scope")?,
             roles: row.json("roles")?,
+            second_factors: StoredSecondFactors::read(row)?,
             disabled: row.get::<i64>("disabled")? != 0,
             mfa_required: row.get::<i64>("mfa_required")? != 0,
             decoy_number: row.get("lot")?,
@@ -157,13 +162,14 @@ impl StagedUser {
     }
 
     /// The columns of a row in `users`: first the texts, then the numbers.
-    fn values(&self, now: Timestamp) -> [Value; 9] {
+    fn values(&self, now: Timestamp) -> [Value; 10] {
         [
             self.username.as_str().into(),
             (&self.id).into(),
             self.password_hash.expose().into(),
             scope_value(self.scope.as_ref()),
             roles_value(&self.roles),
+            self.second_factors.value(),
             self.disabled.then_some(now).into(),
             self.mfa_required.then_some(now).into(),
             self.decoy_number.into(),
@@ -251,7 +257,7 @@ impl UseCase for ImportUsers {
 impl ImportUsers {
     /// The columns of the users, as one list each.
     fn lists(&self, users: &[StagedUser]) -> Vec<Value> {
-        let mut columns: [Vec<Value>; 9] = Default::default();
+        let mut columns: [Vec<Value>; 10] = Default::default();
         for user in users {
             for (column, value) in columns.iter_mut().zip(user.values(self.now)) {
                 column.push(value);

@@ -25,6 +25,7 @@ mod refresh;
 pub mod renaming;
 pub mod replicas;
 mod rights;
+pub mod second_factors;
 #[cfg(test)]
 mod sent;
 pub mod sessions;

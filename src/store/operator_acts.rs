@@ -107,6 +107,14 @@ deeds! {
     UserDisabled = "user_disabled",
     /// A user was enabled.
     UserEnabled = "user_enabled",
+    /// An authenticator was given to a user. It does not count before a code has proved it.
+    AuthenticatorAdded = "authenticator_added",
+    /// A code has proved an authenticator: the user must use one from now on.
+    AuthenticatorConfirmed = "authenticator_confirmed",
+    /// An authenticator was taken away from a user.
+    AuthenticatorRemoved = "authenticator_removed",
+    /// A user was given new recovery codes. Those before are good no longer.
+    RecoveryCodesMade = "recovery_codes_made",
     /// The failed logins of a user were forgotten.
     UserUnlocked = "user_unlocked",
     /// Stored hashes were sealed under a data key.

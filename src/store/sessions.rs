@@ -4,12 +4,14 @@ use serde::Serialize;
 
 use super::look_up::LookUp;
 use super::operator_acts::{Act, Deed};
+use super::second_factors::{self, StoredSecondFactors};
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::authorization::Granted;
 use jeton_oauth::client::Audience;
 use jeton_oauth::resource_owner::Username;
+use jeton_oauth::second_factor::SecondFactors;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{ClientId, Scope, Secret, SessionId, Timestamp, UserId};
 
@@ -36,6 +38,11 @@ pub struct OpenSession {
     pub verified_hash: Secret,
     /// A hash of the current cost, to replace the verified one.
     pub replacement_hash: Option<Secret>,
+    /// The second factors as they were when the code was verified: no session is opened if they have changed since.
+    pub second_factors: StoredSecondFactors,
+    /// The second factors without the code that was accepted, if the login used one. Stored with the session or not at
+    /// all.
+    pub used_factors: Option<SecondFactors>,
     /// Whether it gets a refresh token. Without one it ends with its access token.
     pub can_be_refreshed: bool,
     /// How many sessions that can be refreshed the user may have through this client.
@@ -53,11 +60,15 @@ impl UseCase for OpenSession {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let opened_at = self.dates.refreshed_at;
         let replacement = self.replacement_hash.as_ref().map(Secret::expose);
+        let second_factor_at = self.used_factors.as_ref().map(|_| opened_at);
         let login = [
             (&self.user_id).into(),
             self.verified_hash.expose().into(),
             opened_at.into(),
             replacement.into(),
+            self.second_factors.value(),
+            self.used_factors.as_ref().map(second_factors::text).as_ref().into(),
+            second_factor_at.into(),
         ];
         if tx.execute(&sql::RECORD_LOGIN, &login).await? == 0 {
             return Ok(None);
@@ -73,6 +84,7 @@ impl UseCase for OpenSession {
             self.dates.expires_at.into(),
             self.dates.ends_at.into(),
             self.dates.deletable_at().into(),
+            second_factor_at.into(),
         ];
         if tx.execute(&sql::INSERT_SESSION, &session).await? == 0 {
             // The client changed. The login is recorded nevertheless, since it did happen.
@@ -111,6 +123,8 @@ pub struct StoredSession {
     pub granted: Granted,
     /// When the password was verified.
     pub auth_time: Timestamp,
+    /// When the login used a second factor; `None` if it used none.
+    pub second_factor_at: Option<Timestamp>,
     /// When it was last refreshed, and when it ends.
     pub dates: SessionDates,
     /// The user as it is now.
@@ -137,6 +151,7 @@ impl StoredSession {
             generation: row.get("generation")?,
             granted: Granted { scope: row.get("scope")?, audiences: row.json("audiences")? },
             auth_time: row.get("auth_time")?,
+            second_factor_at: row.get("second_factor_at")?,
             dates: read_dates(row)?,
             owner: SessionOwner {
                 username: row.get("username")?,
@@ -229,6 +244,8 @@ pub struct EndSessionsOfUser {
     pub user_id: UserId,
     /// Only sessions through this client; `None` for all.
     pub client_id: Option<ClientId>,
+    /// Whether only those are ended that no second factor opened.
+    pub without_factor: bool,
     /// How many are left.
     pub but: i64,
     /// The most rows that one call changes.
@@ -245,6 +262,7 @@ impl UseCase for EndSessionsOfUser {
             self.client_id.as_ref().into(),
             self.limit.into(),
             self.but.into(),
+            i64::from(self.without_factor).into(),
         ];
         let ended = tx.execute(&sql::END_FURTHER_SESSIONS_OF_USER, &values).await?;
         let act = Act::new(Deed::SessionsEnded).on_user_id(&self.user_id);

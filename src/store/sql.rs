@@ -252,6 +252,7 @@ statements! {
         TAKE_MIGRATION_GUARD = "take_migration_guard";
         UNLOCK_ACCOUNT = "unlock_account";
         UPDATE_CLIENT = "update_client";
+        UPDATE_SECOND_FACTORS = "update_second_factors";
         UPDATE_USER = "update_user";
         UPDATE_USER_PASSWORD = "update_user_password";
     }

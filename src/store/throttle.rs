@@ -45,15 +45,15 @@ impl UseCase for FindCounter {
     }
 }
 
-/// Finds the four counters of a login. One without a row is all zeros.
+/// Finds the six counters of a login. One without a row is all zeros.
 #[derive(Debug)]
-pub struct FindCounters(pub [CounterName; 4]);
+pub struct FindCounters(pub [CounterName; 6]);
 
 impl UseCase for FindCounters {
-    type Outcome = [FailureCounter; 4];
+    type Outcome = [FailureCounter; 6];
     const ACCESS: Access = Access::Read;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<[FailureCounter; 4], StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<[FailureCounter; 6], StoreError> {
         let rows = tx.query(&sql::FIND_COUNTERS, &self.0.map(Value::from)).await?;
         let found: Vec<_> = rows.iter().map(read_counter).collect::<Result<_, _>>()?;
         let of = |name| found.iter().find(|(other, _)| *other == name).map(|(_, counter)| *counter);
@@ -209,8 +209,8 @@ pub struct RecordOrigin {
     pub at_origin: CounterName,
     /// The counter of the account.
     pub account: CounterName,
-    /// Whether the origin was not known before.
-    pub newly_known: bool,
+    /// The counters whose failures are no longer in a row, beside that at the origin.
+    pub no_longer_in_a_row: Vec<CounterName>,
     /// The counters of the origin's groups, and by how much each is reduced.
     pub forgiven: Vec<(CounterName, Seconds)>,
     /// The present moment.
@@ -229,8 +229,8 @@ impl UseCase for RecordOrigin {
             let values = [(*group).into(), span.get().into(), self.now.into()];
             tx.execute(&sql::FORGIVE_ORIGIN, &values).await?;
         }
-        if self.newly_known {
-            tx.execute(&sql::FORGIVE_FAILURES, &[self.account.into()]).await?;
+        for counter in &self.no_longer_in_a_row {
+            tx.execute(&sql::FORGIVE_FAILURES, &[(*counter).into()]).await?;
         }
         let deletable_at = self.now.after(self.kept_for);
         let values =

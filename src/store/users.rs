@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::data_keys::{StoredHash, StoredUnder};
 use super::operator_acts::{Act, Deed, differing};
+use super::second_factors::StoredSecondFactors;
 pub use super::user_list::{ListUsers, UserFilter};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -32,12 +33,14 @@ pub struct User {
     pub password_changed_at: Timestamp,
     /// Since when the user cannot log in.
     pub disabled_at: Option<Timestamp>,
-    /// Since when the user must use a second factor, which the password grant cannot carry.
+    /// Since when the user must use a second factor.
     pub mfa_required_at: Option<Timestamp>,
     /// Since when the password is one that the user must change before the next login.
     pub password_temporary_at: Option<Timestamp>,
     /// When the user last logged in.
     pub last_login_at: Option<Timestamp>,
+    /// The authenticators and recovery codes. What is printed of them is no secret.
+    pub second_factors: StoredSecondFactors,
 }
 
 impl User {
@@ -55,6 +58,7 @@ impl User {
             mfa_required_at: row.get("mfa_required_at")?,
             password_temporary_at: row.get("password_temporary_at")?,
             last_login_at: row.get("last_login_at")?,
+            second_factors: StoredSecondFactors::read(row)?,
         })
     }
 }
@@ -167,6 +171,9 @@ pub struct UserOrOther {
     pub password_hash: Option<StoredHash>,
     /// The data key under which a new hash is to be sealed; `None` if hashes are stored as they are.
     pub data_key: Option<KeyId>,
+    /// The `sub` and second factors of the same one, so that a code is verified for as long; `None` if the row cannot
+    /// be read.
+    pub factors: Option<(UserId, StoredSecondFactors)>,
 }
 
 impl UseCase for FindUserOrOther {
@@ -185,7 +192,9 @@ impl UseCase for FindUserOrOther {
         let data_key = row.get("data_key_id")?;
         // Another user's row was read in full only so that it takes as long.
         let is_it = row.get::<String>("username")? == username;
-        Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash, data_key })
+        let factors = user.as_ref().ok().map(|read| (read.id.clone(), read.second_factors.clone()));
+        let user = if is_it { Some(user?) } else { None };
+        Ok(UserOrOther { user, password_hash, data_key, factors })
     }
 }
 
@@ -211,9 +220,8 @@ impl UseCase for DrawDecoyNumbers {
     }
 }
 
-/// Changes scope, roles or second factor of a user by compare and set, and starts again if another change came first.
-/// If a second factor becomes required, the user's sessions are dead, because none has used one, and the caller ends
-/// them. Returns the user before and after; `None` if there is no such user.
+/// Changes scope, roles or duty to use a second factor of a user by compare and set, and starts again if another change
+/// came first. If a second factor becomes required, sessions that used none are dead, and the caller ends them. Returns the user before and after; `None` if there is no such user.
 pub struct ChangeUser<F> {
     /// The prepared name.
     pub username: Username,

@@ -14,7 +14,7 @@ pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
     /// The command that becomes it, such as `env NAME=VALUE`.
     by: Vec<String>,
-    arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     process: Option<Executable>,
     /// What was logged by the processes that have ended.
     log: String,

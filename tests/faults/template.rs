@@ -92,7 +92,7 @@ fn login(service: SocketAddr, client_id: &str, fixtures: &Fixtures) -> Request {
 
 /// Fills an empty database, and opens a session of each client by a login. The others are copies of
 /// these rows under other names.
-async fn fill(url: &str) -> (Fixtures, Vec<Session>) {
+pub(crate) async fn fill(url: &str) -> (Fixtures, Vec<Session>) {
     let (database, fixtures) = Database::fill(url).await;
     let mut service = Executable::serve_on(&database, &fixtures, &[]);
     for client_id in CLIENTS {

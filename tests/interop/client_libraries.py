@@ -78,7 +78,7 @@ class RequestsOauthlib(Client):
         session.verify = self.identity.authority
         return session
 
-    def log_in(self, username, password, scope=None):
+    def log_in(self, username, password, scope=None, **further):
         named = {"client_secret": self.identity.secret} if self.in_body else {"auth": self.auth}
         return self.told(
             self.session(scope).fetch_token,
@@ -86,6 +86,7 @@ class RequestsOauthlib(Client):
             password=password,
             include_client_id=bool(self.in_body),
             **named,
+            **further,
         )
 
     def refresh(self, refresh_token, scope=None):

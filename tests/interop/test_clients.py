@@ -64,9 +64,10 @@ ERRORS = {
 class Service:
     """The service, and whom clients have to say they are."""
 
-    def __init__(self, issuer, database, authority, secrets):
+    def __init__(self, issuer, database, master_key, authority, secrets):
         self.issuer = issuer
         self.database = database
+        self.master_key = master_key
         self.authority = authority
         self.secrets = secrets
 
@@ -118,7 +119,7 @@ def service_on(engine, folder):
     options = [*database, "--master-key-file", folder / "master.jwk", "--issuer", issuer]
     options += COST + ["--tls-certificate", certificate.chain, "--tls-key", certificate.key]
     with serving(folder / "log", *options, listen=f"{HOST}:{port}"):
-        yield Service(issuer, database, certificate.authority, secrets)
+        yield Service(issuer, database, folder / "master.jwk", certificate.authority, secrets)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode, urlsplit
 
+import pyotp
 import pytest
 from openapi_spec_validator import validate
 
@@ -32,6 +33,8 @@ CHARACTERS += list("\x80\xe9\ufffd\ufffe\uffff\U0001f511")
 # The reasons that mean that a parameter is not as the document says.
 MALFORMED = ["overlong_parameter", "malformed_parameter", "malformed_scope", "malformed_resource"]
 MALFORMED += ["content_too_large"]
+# A user who is given an authenticator.
+CAREFUL = "careful"
 LOGIN = {"grant_type": "password", "username": USERNAME, "password": PASSWORD}
 
 
@@ -83,15 +86,24 @@ def database(request, tmp_path):
     url = new_database(request.param, tmp_path)
     where = ["--database", url]
     jeton("user", "add", USERNAME, "--password-stdin", *SCRYPT, *where, stdin=PASSWORD + "\n")
+    jeton("user", "add", CAREFUL, "--password-stdin", *SCRYPT, *where, stdin=PASSWORD + "\n")
     secrets = {}
     for client_id, options in {
         "web": [*GETS_TOKENS, "--introspects", AUDIENCE, "--forwards-end-user-ip"],
+        "telling": [*GETS_TOKENS, "--tells-second-factor"],
         "nothing": [],
         "broken": [],
     }.items():
         secrets[client_id] = jeton("client", "add", client_id, *options, *where)["client_secret"]
     where += ["--master-key-file", tmp_path / "master.jwk", *SCRYPT, "--trusted-proxy", "127.0.0.1"]
     return url, secrets, where
+
+
+def enrol(where):
+    """Gives a user an authenticator, on a database whose service has made its keys."""
+    options = where[:4]
+    added = jeton("user", "otp", "add", CAREFUL, *options)
+    jeton("user", "otp", "confirm", CAREFUL, pyotp.parse_uri(added["otpauth"]).now(), *options)
 
 
 def damage(url):
@@ -173,6 +185,7 @@ def provoke_answers(talk):
         {**LOGIN, "resource": "https://elsewhere.example"},
     ]:
         talk.ask("POST", "/token", form, client="web")
+    talk.ask("POST", "/token", {**LOGIN, "username": CAREFUL}, client="telling")
     for path in ENDPOINTS:
         for client in ["nothing", "nobody", "broken", None]:
             talk.ask("POST", path, LOGIN, client=client)
@@ -219,6 +232,7 @@ def test_the_document_lists_every_answer_and_shows_every_error(database, tmp_pat
     url, secrets, where = database
     with ThreadPoolExecutor(len(list(operations()))) as threads:
         with serving(tmp_path / "log", *where) as entry:
+            enrol(where)
             damage(url)
             talk = Conversation(entry["issuer"], secrets)
             late = [

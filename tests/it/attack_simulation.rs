@@ -17,7 +17,7 @@ use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::keys::Keys;
 use jeton_service::keys::key_store::KeyStore;
 use jeton_service::throttle::origin::{Origin, Source};
-use jeton_service::throttle::{Account, AccountOf, Throttle};
+use jeton_service::throttle::{Account, AccountOf, SentCode, Throttle};
 use jeton_store::migration::{self, Run};
 use jeton_store::{DatabaseLocation, Store};
 
@@ -92,6 +92,31 @@ impl World {
         self.attempt_from(through, IpAddr::V4(from), name, right).await
     }
 
+    /// One attempt of someone who knows the password to log in with a code. Refused if the code was not judged.
+    async fn try_code(&self, through: Through, from: Ipv4Addr, right: bool) -> Outcome {
+        let (client, source) = client_at(through, IpAddr::V4(from));
+        let account =
+            Account { of: AccountOf::Name("alice"), password_changed_at: Timestamp::default() };
+        let origin = Origin::new(&client, source);
+        let Ok(attempt) = self.throttle.admit(origin, account, &self.waiting.caller()).await else {
+            return Outcome::Refused;
+        };
+        let judged = attempt.allows_codes();
+        if judged && right {
+            attempt.succeeded(true).await.expect("it is stored");
+        } else {
+            let code = Secret::new(self.guesses.fetch_add(1, Ordering::Relaxed).to_string());
+            let guess = self.throttle.guess(None, &Secret::default(), Some(&code));
+            let (reason, sent) = if judged {
+                (Reason::WrongCode, SentCode::Wrong)
+            } else {
+                (Reason::ThrottledCode, SentCode::Unjudged)
+            };
+            attempt.failed(reason.into(), guess, sent, &mut AuditContext::default()).await;
+        }
+        if judged { Outcome::Tried } else { Outcome::Refused }
+    }
+
     /// The same, from an address of either kind.
     async fn attempt_from(
         &self,
@@ -100,15 +125,7 @@ impl World {
         name: &str,
         right: bool,
     ) -> Outcome {
-        let id = ClientId::parse("client").expect("a name");
-        let settings = ClientSettings {
-            public: matches!(through, Through::Public),
-            forwards_end_user_ip: matches!(through, Through::Forwarding),
-            ..ClientSettings::default()
-        };
-        let client = Client { id, settings };
-        let from = Some(from);
-        let source = Source { address: from, end_user: from, untold: None };
+        let (client, source) = client_at(through, from);
         let account =
             Account { of: AccountOf::Name(name), password_changed_at: Timestamp::default() };
         let origin = Origin::new(&client, source);
@@ -116,16 +133,28 @@ impl World {
             return Outcome::Refused;
         };
         if right {
-            attempt.succeeded().await.expect("it is stored");
+            attempt.succeeded(false).await.expect("it is stored");
         } else {
             // Each guess is another.
             let made = self.guesses.fetch_add(1, Ordering::Relaxed).to_string();
-            let guess = self.throttle.guess(None, &Secret::new(made));
+            let guess = self.throttle.guess(None, &Secret::new(made), None);
             let refusal = Reason::WrongPassword.into();
-            attempt.failed(refusal, guess, &mut AuditContext::default()).await;
+            attempt.failed(refusal, guess, SentCode::None, &mut AuditContext::default()).await;
         }
         Outcome::Tried
     }
+}
+
+/// A client, and where one of its users is.
+fn client_at(through: Through, from: IpAddr) -> (Client, Source) {
+    let id = ClientId::parse("client").expect("a name");
+    let settings = ClientSettings {
+        public: matches!(through, Through::Public),
+        forwards_end_user_ip: matches!(through, Through::Forwarding),
+        ..ClientSettings::default()
+    };
+    let from = Some(from);
+    (Client { id, settings }, Source { address: from, end_user: from, untold: None })
 }
 
 /// The n-th address of a botnet.
@@ -174,6 +203,34 @@ async fn a_botnet_that_guesses_at_one_account() {
     world.clock.advance(30 * 86_400);
     assert_eq!(alice(home(1), true).await, Outcome::Tried);
     assert_eq!(alice(bot(1), false).await, Outcome::Refused);
+}
+
+/// Somebody who knows alice's password tries codes, one each ten seconds for two days, from one address or from 1,000,
+/// while she logs in with a code from home each hour. docs/second-factor.md has the numbers.
+#[tokio::test]
+async fn an_attacker_who_knows_the_password_tries_codes() {
+    let mut achieved = Vec::new();
+    for (through, addresses) in
+        [(Through::Public, 1), (Through::Public, 1_000), (Through::Shared, 1)]
+    {
+        let world = World::new().await;
+        world.try_code(through, home(1), true).await;
+        let (mut codes, mut owner) = (Tries::default(), Tries::default());
+        let mut of_days = Vec::new();
+        for tick in 0..48 * HOUR / 10 {
+            codes.count(world.try_code(through, bot(tick % addresses), false).await);
+            if tick % 360 == 180 {
+                owner.count(world.try_code(through, home(1), true).await);
+            }
+            if tick % 8_640 == 8_639 {
+                of_days.push(codes.tried);
+            }
+            world.clock.advance(10);
+        }
+        achieved.push((of_days, owner.tried));
+    }
+    let expected = [(vec![90, 90], 48), (vec![100, 100], 48), (vec![100, 100], 0)];
+    assert_eq!(achieved, expected, "codes judged after each day, and the owner's logins of 48");
 }
 
 /// The same for one hour only: afterwards the owner gets in from anywhere within a quarter of an hour.

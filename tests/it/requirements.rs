@@ -10,11 +10,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The groups of which every row must be shown or explained.
-const COMPLETE: [&str; 17] =
-    ["TP", "TC", "TG", "TR", "TS", "TX", "TK", "TE", "K", "I", "R", "M", "J", "H", "C", "S", "W"];
+const COMPLETE: [&str; 18] = [
+    "TP", "TC", "TG", "TR", "TS", "TX", "TK", "TE", "K", "I", "R", "M", "J", "H", "C", "S", "W",
+    "O",
+];
 
 /// The groups in the order of the table.
-const GROUPS: [(&str, &str); 19] = [
+const GROUPS: [(&str, &str); 20] = [
     ("TP", "Token endpoint: request parsing"),
     ("TC", "Token endpoint: client authentication"),
     ("TG", "Token endpoint: password grant"),
@@ -34,6 +36,7 @@ const GROUPS: [(&str, &str); 19] = [
     ("S", "Security considerations"),
     ("D", "DPoP"),
     ("W", "Passwords and user names"),
+    ("O", "One-time passwords"),
 ];
 
 fn root() -> PathBuf {

@@ -199,6 +199,9 @@ class Features(visitors.Visitor):
         names = {kinds.TRANS_STMT_BEGIN: "BEGIN", kinds.TRANS_STMT_COMMIT: "COMMIT", kinds.TRANS_STMT_ROLLBACK: "ROLLBACK"}
         yield names[node.kind]
 
+    def read_LockStmt(self, _):
+        yield "LOCK TABLE"
+
     def read_VariableSetStmt(self, node):
         yield f"SET {'LOCAL ' if node.is_local else ''}{node.name}"
 

@@ -235,9 +235,10 @@ async fn look_at_writes(store: &Store, closed: &AtomicBool) -> Result<(), String
     };
     let is_source = closure.as_ref().is_some_and(Closure::is_of_source);
     if closed.swap(is_source, Ordering::Relaxed) != is_source {
-        match &closure {
-            Some(closure) => tracing::warn!("the database: {}", explain(closure)),
-            None => tracing::info!("the database takes changes again"),
+        if let Some(closure) = &closure {
+            tracing::warn!("the database: {}", explain(closure));
+        } else {
+            tracing::info!("the database takes changes again");
         }
     }
     match (outcome, closure) {

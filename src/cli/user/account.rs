@@ -2,7 +2,7 @@
 
 use super::{Failure, unknown};
 use jeton_oauth::{Secret, Timestamp};
-use jeton_service::housekeeping::end_sessions_of_user;
+use jeton_service::housekeeping::{end_sessions_of_user, end_sessions_without_factor};
 use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::Store;
 use jeton_store::users::{ChangePassword, SetUserDisabled, User};
@@ -23,7 +23,8 @@ pub(super) async fn set_user_disabled(
     let set = SetUserDisabled { username: user.username.clone(), disabled, now };
     let changed = store.perform(set).await?.ok_or_else(|| unknown(&user.username))?;
     if changed && disabled {
-        end_dead_sessions(store, user).await?;
+        let disabled = User { disabled_at: Some(now), ..user.clone() };
+        end_dead_sessions(store, &disabled).await?;
     }
     Ok(changed)
 }
@@ -51,15 +52,20 @@ pub(super) async fn set_user_password(
     Ok(hashes.store(&user.id, hash, change).await?)
 }
 
-/// Whether the sessions of a user are dead, whatever their dates say. Should the end of them have been interrupted,
-/// what is left is ended before the user can log in again.
+/// Whether sessions of a user may be dead, whatever their dates say. Should the end of them have been interrupted,
+/// what is left is ended before the user is barred no more.
 pub(super) fn is_barred(user: &User) -> bool {
     user.disabled_at.is_some() || user.mfa_required_at.is_some()
 }
 
-/// Ends the sessions of a user who is barred, so that they stay dead whatever is decided later.
+/// Ends the sessions of a user who is barred, so that they stay dead whatever is decided later: of one who must use a
+/// second factor those that none has opened, else all.
 pub(super) async fn end_dead_sessions(store: &Store, user: &User) -> Result<(), Failure> {
-    let ended = end_sessions_of_user(store, &user.id, None, 0).await;
+    let ended = if user.mfa_required_at.is_some() && user.disabled_at.is_none() {
+        end_sessions_without_factor(store, &user.id).await
+    } else {
+        end_sessions_of_user(store, &user.id, None, 0).await
+    };
     ended.map(drop).map_err(|error| {
         Failure::from(error).reworded(|text| {
             format!(

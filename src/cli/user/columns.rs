@@ -68,6 +68,8 @@ pub enum Field {
     Disabled,
     /// Whether the user must use a second factor.
     MfaRequired,
+    /// The authenticators, with their secrets. They are never exported.
+    Otp,
 }
 
 impl Field {
@@ -82,6 +84,7 @@ impl Field {
             Self::Role => "role",
             Self::Disabled => "disabled",
             Self::MfaRequired => "mfa_required",
+            Self::Otp => "otp",
         }
     }
 }

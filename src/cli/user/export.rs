@@ -40,6 +40,8 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
     let fields: Vec<Field> = Field::value_variants()
         .iter()
         .copied()
+        // Secrets of authenticators stay where they are.
+        .filter(|field| *field != Field::Otp)
         .filter(|field| *field != Field::PasswordHash || !options.without_hashes)
         .collect();
     let is_csv = options.format == Form::Csv && !options.common.json;
@@ -74,6 +76,7 @@ fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {
         Field::Role => json!(user.roles),
         Field::Disabled => json!(user.disabled_at.is_some()),
         Field::MfaRequired => json!(user.mfa_required_at.is_some()),
+        Field::Otp => json!(null),
     };
     let values = fields.iter().map(|field| (field.name().to_owned(), value(*field)));
     serde_json::Value::Object(values.collect())
@@ -92,6 +95,7 @@ fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
         Field::Role => user.roles.join(" "),
         Field::Disabled => user.disabled_at.is_some().to_string(),
         Field::MfaRequired => user.mfa_required_at.is_some().to_string(),
+        Field::Otp => String::new(),
     };
     let values: Vec<String> = fields.iter().map(|field| value(*field)).collect();
     if values.iter().any(|value| hides_formula(value)) {

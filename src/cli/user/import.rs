@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::columns::{Column, Columns};
 use super::lines::{Record, Records};
-use super::record::{Kind, Problem, read_user};
+use super::otp_sealer::Sealer;
+use super::record::{Kind, Problem, ReadUser, read_user};
 use super::skipped::Skipped;
 use super::wrap::wrap_weak;
 use super::{Common, Failure, open_store, open_store_if_made, output};
@@ -76,6 +77,8 @@ struct Report {
     wrapped: u64,
     /// Whether all hashes are sealed under a data key (`jeton user seal`).
     sealed: bool,
+    /// Authenticators of new users.
+    authenticators: u64,
     problems: Vec<BadLine>,
     #[serde(skip)]
     kinds: BTreeMap<Kind, u64>,
@@ -104,6 +107,7 @@ struct Importing<'a> {
     skipped: Option<Skipped>,
     report: Report,
     weak: u64,
+    sealer: Sealer<'a>,
 }
 
 pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> {
@@ -143,6 +147,7 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
         skipped,
         report: Report { dry_run: options.dry_run, sealed, ..Report::default() },
         weak: 0,
+        sealer: Sealer { files: &options.master.master_key_file, key: None, now },
     };
     let mut shown_at = Instant::now();
     loop {
@@ -215,7 +220,7 @@ impl Importing<'_> {
         let memory_max = self.limits.memory_per_thread;
         let read = lines.iter().map(|record| read_user(record, &self.columns, memory_max));
         let read: Vec<_> = read.collect();
-        let users = || read.iter().flatten().map(|(user, _)| user);
+        let users = || read.iter().flatten().map(|read| &read.user);
         let known = match &self.store {
             None => Known::default(),
             Some(store) => {
@@ -227,7 +232,7 @@ impl Importing<'_> {
         };
         for (record, user) in lines.iter().zip(read) {
             let problem = match user {
-                Ok((user, hash)) => self.stage(user, &hash, &known)?,
+                Ok(read) => self.stage(read, &known).await?,
                 Err(problem) => Some(problem),
             };
             if let Some(problem) = problem {
@@ -238,16 +243,19 @@ impl Importing<'_> {
     }
 
     /// Stages a user, or says why not.
-    fn stage(
-        &mut self,
-        mut user: StagedUser,
-        hash: &PasswordHash,
-        known: &Known,
-    ) -> Result<Option<Problem>, Failure> {
-        let decision = match self.decide(&user, hash, known) {
+    async fn stage(&mut self, read: ReadUser, known: &Known) -> Result<Option<Problem>, Failure> {
+        let ReadUser { mut user, hash, authenticators } = read;
+        let decision = match self.decide(&user, &hash, known) {
             Ok(decision) => decision,
             Err(problem) => return Ok(Some(problem)),
         };
+        if matches!(decision, Decision::Add) && !authenticators.is_empty() {
+            self.report.authenticators += authenticators.len() as u64;
+            // A dry run seals nothing, since nothing is to be made.
+            if let Some(store) = self.store.as_ref().filter(|_| !self.options.dry_run) {
+                user.second_factors = self.sealer.seal(store, &user.id, &authenticators).await?;
+            }
+        }
         let wanted = !matches!(decision, Decision::Leave);
         user.password_hash = self.staged_hashes.seal(&user.id, &user.password_hash);
         if let Some(taken) = self.staging.add(&user, wanted)? {

@@ -173,12 +173,17 @@ fn print_users(listed: Vec<Listed>, width: Width) {
     listing::print(columns, &rows.collect::<Vec<_>>(), width);
 }
 
+/// Whether a user must use a second factor and has none, and so cannot log in.
+pub(super) fn lacks_second_factor(user: &User) -> bool {
+    user.mfa_required_at.is_some() && !user.second_factors.get().are_in_use()
+}
+
 /// What a user can do.
 pub(super) fn state(user: &User) -> String {
     if user.disabled_at.is_some() {
         "disabled"
-    } else if user.mfa_required_at.is_some() {
-        "second factor"
+    } else if lacks_second_factor(user) {
+        "no second factor"
     } else if user.password_temporary_at.is_some() {
         "temporary password"
     } else {

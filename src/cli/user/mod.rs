@@ -9,6 +9,9 @@ mod json;
 pub mod lines;
 mod list;
 mod other_files;
+mod otp;
+pub mod otp_files;
+mod otp_sealer;
 mod passwd;
 pub mod record;
 mod rename;
@@ -96,7 +99,7 @@ pub(super) enum Command {
         /// is no limit beside the client's
         #[arg(long, value_name = "SCOPE")]
         scope: Vec<Scope>,
-        /// The user must use a second factor, so the password grant is refused
+        /// The user must use a second factor: no login without a one-time password
         #[arg(long)]
         mfa_required: bool,
         #[command(flatten)]
@@ -120,6 +123,9 @@ pub(super) enum Command {
         #[command(flatten)]
         master: MasterKeySettings,
     },
+    /// Add, confirm, list and remove authenticators, which show one-time passwords
+    #[command(subcommand)]
+    Otp(otp::Command),
     /// Change what a user may have
     Set(set::Set),
     /// Give a user another name; sessions and `sub` stay
@@ -200,6 +206,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let done = if unlocked { "unlocked" } else { "not held back: nothing was changed" };
             say(true, &named, done)
         }
+        Command::Otp(command) => otp::run(command, now).await,
         Command::Set(options) => set::run(options, now).await,
         Command::Rename(options) => rename::run(options).await,
         Command::Seal(options) => seal::seal(options).await,
@@ -218,7 +225,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             // First no new session, then none at all, then no user.
             let username = named.name.clone();
             store.perform(SetUserDisabled { username, disabled: true, now }).await?;
-            end_dead_sessions(&store, &user).await?;
+            end_dead_sessions(&store, &User { disabled_at: Some(now), ..user }).await?;
             let deleted = store.perform(DeleteUser { username: named.name.clone() }).await?;
             say(deleted, &named, "deleted")
         }
@@ -259,7 +266,16 @@ fn describe(throttle: &AccountThrottle) -> String {
              own: {wait}."
         ),
     };
-    format!("{failures} from new origins: {new_origins}. {known}")
+    let codes = match (throttle.codes_locked, throttle.wrong_codes) {
+        (true, _) => {
+            " Wrong one-time passwords: too many in a row; only known origins with an address are served until the \
+             password is changed, or `jeton user unlock`."
+                .to_owned()
+        }
+        (false, 0) => String::new(),
+        (false, wrong) => format!(" Wrong one-time passwords in a row: {wrong}."),
+    };
+    format!("{failures} from new origins: {new_origins}. {known}{codes}")
 }
 
 fn join(scopes: &[Scope]) -> Scope {

@@ -64,7 +64,11 @@ pub(super) fn describe_object(begin: &str) -> Option<String> {
             "write its users as JSON Lines with username and sub; they need new passwords",
         ));
     }
-    if has("realm") || has("secretData") || has("credentialData") || has("credentials") {
+    // A user with a hash may have the credentials of an authenticator as Keycloak exports them.
+    let is_user = has("username") && has("password_hash");
+    let is_of_keycloak =
+        has("realm") || has("secretData") || has("credentialData") || has("credentials");
+    if is_of_keycloak && !is_user {
         return Some(is_here(
             "an export of Keycloak",
             "write its users as JSON Lines with username, password_hash and sub",

@@ -11,12 +11,14 @@ use clap::ValueEnum;
 
 use super::columns::{Columns, Field};
 use super::lines::Record;
+use super::otp_files::{self, ReadAuthenticator};
 use crate::cli::printable::is_printable;
 use jeton_crypto::password::{PasswordHash, PasswordHashError, describe_unknown};
 use jeton_crypto::random;
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Invalid, Scope, Secret, UserId};
 use jeton_store::import::StagedUser;
+use jeton_store::second_factors::StoredSecondFactors;
 
 /// What other programs write where there is nothing.
 const EMPTY_WORDS: [&str; 12] = [
@@ -82,15 +84,22 @@ impl Problem {
     }
 }
 
+/// A user of a file.
+#[derive(Debug)]
+pub struct ReadUser {
+    /// The user, without second factors.
+    pub user: StagedUser,
+    /// The hash of the password.
+    pub hash: PasswordHash,
+    /// The authenticators, with their secrets.
+    pub authenticators: Vec<ReadAuthenticator>,
+}
+
 /// Makes a user of a record, whose hash may take `memory_max` octets to compute.
 ///
 /// # Errors
 /// [`Problem`], which says nothing of what stands there.
-pub fn read_user(
-    record: &Record,
-    columns: &Columns,
-    memory_max: u64,
-) -> Result<(StagedUser, PasswordHash), Problem> {
+pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<ReadUser, Problem> {
     let members = record.values.as_ref();
     let members = members.map_err(|problem| Problem::new(Kind::Malformed, problem))?;
     let values = Values { members, columns };
@@ -107,9 +116,11 @@ pub fn read_user(
         roles: values.words(Field::Role)?,
         disabled: values.truth(Field::Disabled)?,
         mfa_required: values.truth(Field::MfaRequired)?,
+        // They are sealed later.
+        second_factors: StoredSecondFactors::default(),
         decoy_number: random::decoy_number(),
     };
-    Ok((user, hash))
+    Ok(ReadUser { user, hash, authenticators: values.authenticators()? })
 }
 
 /// A user as it should be. What is absent is not decided.
@@ -264,6 +275,11 @@ impl Values<'_> {
             Some(sentence) => Err(self.wrong(field, sentence)),
             None => Ok(words),
         }
+    }
+
+    fn authenticators(&self) -> Result<Vec<ReadAuthenticator>, Problem> {
+        let read = self.get(Field::Otp).map_or(Ok(Vec::new()), otp_files::read);
+        read.map_err(|sentence| self.wrong(Field::Otp, &sentence))
     }
 
     fn truth(&self, field: Field) -> Result<bool, Problem> {

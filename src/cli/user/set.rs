@@ -27,7 +27,7 @@ struct Decisions {
     /// No limit beside the client's from now on
     #[arg(long)]
     any_scope: bool,
-    /// Whether the user must use a second factor; from when on that is so, all sessions have ended
+    /// Whether the user must use a second factor; from when on that is so, all sessions that none has opened have ended
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = switch)]
     mfa_required: Option<bool>,
@@ -82,7 +82,9 @@ fn differing(before: &User, after: &User) -> Vec<&'static str> {
         names.push("scope");
     }
     match (before.mfa_required_at, after.mfa_required_at) {
-        (None, Some(_)) => names.push("a second factor is required, and all sessions have ended"),
+        (None, Some(_)) => {
+            names.push("a second factor is required, and sessions without one have ended");
+        }
         (Some(_), None) => names.push("no second factor is required"),
         _ => {}
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::list::{scope, state};
+use super::list::{lacks_second_factor, scope, state};
 use super::{Common, Failure, describe, open_existing_store, stats};
 use crate::cli::{listing, output};
 use crate::config::MasterKeySettings;
@@ -86,7 +86,8 @@ async fn find(store: &Store, text: &str) -> Result<User, Failure> {
 fn print(Shown { user, password_format, password_sealed, throttle }: &Shown) {
     let sealed = if *password_sealed { ", sealed" } else { "" };
     let since = |at: Option<Timestamp>| at.map(|at| format!(" since {at}")).unwrap_or_default();
-    let barred = user.disabled_at.or(user.mfa_required_at).or(user.password_temporary_at);
+    let lacks_factor = user.mfa_required_at.filter(|_| lacks_second_factor(user));
+    let barred = user.disabled_at.or(lacks_factor).or(user.password_temporary_at);
     let mut entries = vec![
         ("Name", user.username.to_string()),
         ("Sub", user.id.to_string()),
@@ -94,6 +95,7 @@ fn print(Shown { user, password_format, password_sealed, throttle }: &Shown) {
         ("Roles", user.roles.join(" ")),
         ("Scope", scope(user)),
         ("Password", format!("{password_format}{sealed}, set {}", user.password_changed_at)),
+        ("Second factor", second_factor(user)),
         ("Added", user.created_at.to_string()),
         ("Last login", user.last_login_at.map_or("never".to_owned(), |at| at.to_string())),
     ];
@@ -101,4 +103,15 @@ fn print(Shown { user, password_format, password_sealed, throttle }: &Shown) {
         entries.push(("Failed logins", describe(throttle)));
     }
     listing::details(&entries);
+}
+
+fn second_factor(user: &User) -> String {
+    let factors = user.second_factors.get();
+    let required = if user.mfa_required_at.is_some() { "required" } else { "not required" };
+    let names: Vec<&str> = factors.confirmed().map(|own| own.name.as_str()).collect();
+    if names.is_empty() {
+        return format!("none; {required}");
+    }
+    let left = factors.recovery_codes.len();
+    format!("{}; recovery codes left: {left}; {required}", names.join(", "))
 }

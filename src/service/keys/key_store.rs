@@ -11,6 +11,7 @@ use jeton_crypto::data_key::DataKey;
 use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use jeton_crypto::refresh_keys::{self, RefreshKey};
 use jeton_crypto::sealing::{self, KeyPurpose, MasterKeys};
+use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_crypto::signing::{self, NewSigningKey, PublicJwk, SigningKey};
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::{KeyId, Seconds, Timestamp};
@@ -192,6 +193,23 @@ impl KeyStore {
         self.add(NewKey::symmetric(purpose), generation, replaced, dates).await
     }
 
+    /// Opens the key of second factors, and makes it if there is none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to do: the master key is needed.
+    pub async fn second_factor_key(&self, now: Timestamp) -> Result<SecondFactorKey, KeyError> {
+        loop {
+            let stored = self.list().await?;
+            if let Some(row) = find_second_factor_key(&stored) {
+                return open_second_factor_key(row, &self.masters(&stored)?);
+            }
+            let purpose = KeyPurpose::SecondFactor;
+            let generation = next_generation(&stored, purpose);
+            // If another command makes one at the same moment, the next round finds it.
+            self.make_symmetric_key(purpose, generation, None, (now, now)).await?;
+        }
+    }
+
     /// Seals and stores a key with these dates. `replaced` is a key that is about to be revoked. `None` if another key
     /// of the same generation was stored first.
     pub(super) async fn add(
@@ -249,7 +267,8 @@ pub(super) fn log_created(key: &StoredKey) {
 }
 
 /// The keys that are needed now or later: signing keys that are not gone, refresh keys whose tokens may still be
-/// presented, the throttle key, data keys that are not retired, and keys for purposes that only a later version knows.
+/// presented, the throttle key, the key of second factors, data keys that are not retired, and keys for purposes that
+/// only a later version knows.
 pub(super) fn in_use<'a>(
     stored: &'a [StoredKey],
     schedule: &Schedule,
@@ -267,7 +286,8 @@ pub(super) fn in_use<'a>(
         let purpose = KeyPurpose::find(&key.purpose);
         purpose.is_none_or(|purpose| purpose == KeyPurpose::Data) && key.revoked_at.is_none()
     });
-    signing.chain(refresh).chain(find_throttle_key(stored)).chain(others).collect()
+    let symmetric = find_throttle_key(stored).into_iter().chain(find_second_factor_key(stored));
+    signing.chain(refresh).chain(symmetric).chain(others).collect()
 }
 
 /// Checks that these master keys open a key, or for an unknown purpose that the key names one of them.
@@ -375,6 +395,21 @@ pub(crate) fn open_throttle_key(
 pub(crate) fn open_data_key(stored: &StoredKey, masters: &MasterKeys) -> Result<DataKey, KeyError> {
     let secret = masters.open(KeyPurpose::Data, &stored.id, &stored.sealed_key)?;
     DataKey::from_secret(stored.id.clone(), &secret).map_err(|error| unusable(stored, error))
+}
+
+/// The key of second factors: the newest one that was not revoked. There is none before it is needed.
+pub(super) fn find_second_factor_key(stored: &[StoredKey]) -> Option<&StoredKey> {
+    let mut keys = stored.iter().filter(is_for(KeyPurpose::SecondFactor));
+    keys.rfind(|key| key.revoked_at.is_none())
+}
+
+pub(super) fn open_second_factor_key(
+    stored: &StoredKey,
+    masters: &MasterKeys,
+) -> Result<SecondFactorKey, KeyError> {
+    let secret = masters.open(KeyPurpose::SecondFactor, &stored.id, &stored.sealed_key)?;
+    SecondFactorKey::from_secret(stored.id.clone(), &secret)
+        .map_err(|error| unusable(stored, error))
 }
 
 pub(super) fn next_generation(stored: &[StoredKey], purpose: KeyPurpose) -> i64 {

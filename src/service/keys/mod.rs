@@ -1,5 +1,6 @@
 //! The keys of this replica. They are read from the database, opened, and made when they are due. Signing keys sign
-//! access tokens, refresh keys derive refresh tokens, the throttle key names failure counters.
+//! access tokens, refresh keys derive refresh tokens, the throttle key names failure counters, and the key of second
+//! factors opens the secrets of authenticators.
 
 pub mod administration;
 mod data_keys;
@@ -8,6 +9,7 @@ pub mod key_store;
 mod making;
 mod opened;
 mod revoking;
+pub mod second_factors;
 
 pub use data_keys::KnownDataKeys;
 pub use error::{KeyError, KeyProblem};
@@ -26,6 +28,7 @@ use jeton_crypto::key_lifecycle::{self, KeyState, Schedule};
 use jeton_crypto::key_set::{KeySet, Signer, Verified};
 use jeton_crypto::refresh_keys::RefreshKeys;
 use jeton_crypto::sealing::KeyPurpose;
+use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::access_token::AccessTokenClaims;
 use jeton_oauth::refresh_token::RefreshTokenClaims;
@@ -199,6 +202,26 @@ impl Keys {
     pub fn throttle_key(&self) -> Result<ThrottleKey, Refusal> {
         let current = self.current.load();
         current.opened.throttle.clone().ok_or_else(|| no_key(&current, KeyPurpose::Throttle))
+    }
+
+    /// The key of second factors. If it is unknown here, the command line may just have made it, so this replica looks
+    /// at the database.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if no such key can be opened here.
+    pub async fn second_factor_key(&self) -> Result<SecondFactorKey, Refusal> {
+        if let Some(key) = self.current.load().opened.second_factor.clone() {
+            return Ok(key);
+        }
+        if self.current.load().opened.problem(Some(KeyPurpose::SecondFactor)).is_empty() {
+            self.reload().await.map_err(|problem| Refusal::Unavailable {
+                retry_after: Seconds::new(1),
+                detail: format!("no look at the key of second factors: {problem}"),
+            })?;
+        }
+        let current = self.current.load();
+        let key = current.opened.second_factor.clone();
+        key.ok_or_else(|| no_key(&current, KeyPurpose::SecondFactor))
     }
 
     /// The key that signs now.

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use super::error::KeyError;
 use super::key_store::{
-    KeyStore, check_public_half, dates, find_throttle_key, in_use, is_for, open_data_key,
-    open_refresh_key, open_signing_key, open_throttle_key,
+    KeyStore, check_public_half, dates, find_second_factor_key, find_throttle_key, in_use, is_for,
+    open_data_key, open_refresh_key, open_second_factor_key, open_signing_key, open_throttle_key,
 };
 use jeton_crypto::data_key::DataKeys;
 use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
 use jeton_crypto::key_set::{DatedKey, HeldKey};
 use jeton_crypto::refresh_keys::RefreshKey;
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
+use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::{KeyId, Timestamp};
 use jeton_store::keys::StoredKey;
@@ -36,6 +37,7 @@ pub(super) struct Opened {
     pub(super) data: Arc<DataKeys>,
     /// Whether every data key is open that is not retired; `None` if there is none.
     pub(super) opens_hashes: Option<bool>,
+    pub(super) second_factor: Option<SecondFactorKey>,
     pub(super) unusable: Vec<Unusable>,
     /// What is wrong with public halves in the database, which nothing here uses.
     pub(super) replaced: Vec<String>,
@@ -76,6 +78,10 @@ impl Opened {
         opened.throttle = find_throttle_key(stored).and_then(|row| {
             let known = before.throttle.clone().filter(|known| *known.id() == row.id);
             known.or_else(|| masters.open(row, KeyPurpose::Throttle, open_throttle_key))
+        });
+        opened.second_factor = find_second_factor_key(stored).and_then(|row| {
+            let known = before.second_factor.clone().filter(|known| *known.id() == row.id);
+            known.or_else(|| masters.open(row, KeyPurpose::SecondFactor, open_second_factor_key))
         });
         for row in rows(KeyPurpose::Data) {
             let key = before.data.find(&row.id).cloned();

@@ -25,6 +25,9 @@ impl KeyAdministration {
             // The service makes another one within seconds.
             return Ok((KeyPurpose::Throttle, false));
         }
+        if is_for(KeyPurpose::SecondFactor)(&key) {
+            return Ok((KeyPurpose::SecondFactor, false));
+        }
         if is_for(KeyPurpose::Data)(&key) {
             return Err(KeyError::conflict(format!(
                 "{kid} is the data key that seals password hashes, without which nobody could log in: `jeton user seal \
@@ -55,7 +58,8 @@ impl KeyAdministration {
             (KeyPurpose::Refresh, true) => {
                 self.make_refresh_key(self.now, Some(kid)).await?;
             }
-            (KeyPurpose::Throttle | KeyPurpose::Data, _) | (_, false) => {}
+            (KeyPurpose::Throttle | KeyPurpose::SecondFactor | KeyPurpose::Data, _)
+            | (_, false) => {}
         }
         self.withdraw(kid).await
     }

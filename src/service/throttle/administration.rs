@@ -13,7 +13,7 @@ use jeton_oauth::Timestamp;
 use jeton_oauth::throttle::{Counted, CounterName, FailureCounter, Verdict};
 use jeton_store::Store;
 use jeton_store::keys::ListKeys;
-use jeton_store::throttle::{ListCountersOfAccount, UnlockAccount};
+use jeton_store::throttle::{FindCounter, ListCountersOfAccount, UnlockAccount};
 use jeton_store::users::User;
 
 /// How an account is throttled.
@@ -29,6 +29,11 @@ pub struct AccountThrottle {
     pub known_origins: usize,
     /// How many of these must wait because logins from there failed.
     pub known_origins_that_wait: usize,
+    /// Wrong one-time passwords in a row, each with the right password, from other origins than known ones with an
+    /// address.
+    pub wrong_codes: i64,
+    /// Whether codes from such origins are refused until the password is changed or the user is unlocked.
+    pub codes_locked: bool,
 }
 
 /// Opens the key that names counters; `None` if the service has never run.
@@ -40,6 +45,15 @@ pub(super) async fn throttle_key(
     let Some(row) = find_throttle_key(&stored) else { return Ok(None) };
     let masters = MasterKeys::load(files, true)?;
     open_throttle_key(row, &masters).map(Some)
+}
+
+async fn code_counter(
+    store: &Store,
+    files: &[PathBuf],
+    user: &User,
+) -> Result<Option<CounterName>, KeyError> {
+    let key = throttle_key(store, files).await?;
+    Ok(key.map(|key| key.name(Counted::Codes, &AccountOf::User(&user.id).parts())))
 }
 
 async fn counter(
@@ -78,6 +92,10 @@ pub async fn look(
             found.known_origins_that_wait += usize::from(waits);
         }
     }
+    if let Some(codes) = code_counter(store, files, user).await? {
+        let stored = store.perform(FindCounter(codes)).await?.since(user.password_changed_at);
+        (found.wrong_codes, found.codes_locked) = (stored.failures, stored.is_locked());
+    }
     Ok(found)
 }
 
@@ -99,5 +117,9 @@ pub(super) fn waits_until(
 /// A sentence that says what is wrong and what to do.
 pub async fn unlock(store: &Store, files: &[PathBuf], user: &User) -> Result<bool, KeyError> {
     let Some(account) = counter(store, files, user).await? else { return Ok(false) };
-    Ok(store.perform(UnlockAccount { account, user: user.clone() }).await? > 0)
+    let mut unlocked = store.perform(UnlockAccount { account, user: user.clone() }).await?;
+    if let Some(account) = code_counter(store, files, user).await? {
+        unlocked += store.perform(UnlockAccount { account, user: user.clone() }).await?;
+    }
+    Ok(unlocked > 0)
 }

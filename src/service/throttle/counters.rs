@@ -13,13 +13,23 @@ pub(super) struct Names {
     pub(super) narrow: (Counted, CounterName),
     /// The larger group around it, if there is one.
     pub(super) wide: Option<(Counted, CounterName)>,
+    pub(super) codes: CodeNames,
+    /// What a failure is counted at instead if a code was sent and not judged, so that it takes as long.
+    pub(super) unjudged: CodeNames,
+}
+
+/// The counters of wrong one-time passwords.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CodeNames {
+    pub(super) account: CounterName,
+    pub(super) at_origin: CounterName,
 }
 
 impl Names {
     /// All names, for the store. Without a larger group the smaller one is named twice.
-    pub(super) fn all(&self) -> [CounterName; 4] {
-        let wide = self.wide.unwrap_or(self.narrow);
-        [self.at_origin, self.account, self.narrow.1, wide.1]
+    pub(super) fn all(&self) -> [CounterName; 6] {
+        let (wide, codes) = (self.wide.unwrap_or(self.narrow), self.codes);
+        [self.at_origin, self.account, self.narrow.1, wide.1, codes.at_origin, codes.account]
     }
 }
 
@@ -58,12 +68,15 @@ pub(super) struct Counters {
     pub(super) account: Counter,
     narrow: Counter,
     wide: Option<Counter>,
+    pub(super) codes_at_origin: Counter,
+    pub(super) codes: Counter,
+    unjudged: CodeNames,
 }
 
 impl Counters {
     /// Takes what was read. Failures of the account before `since`, when its password changed, do not count.
-    pub(super) fn new(names: Names, stored: [FailureCounter; 4], since: Timestamp) -> Self {
-        let [at_origin, account, narrow, wide] = stored;
+    pub(super) fn new(names: Names, stored: [FailureCounter; 6], since: Timestamp) -> Self {
+        let [at_origin, account, narrow, wide, codes_at_origin, codes] = stored;
         let counter = |name, counted, stored| Counter { name, counted, stored };
         let of_group = |(counted, name), stored| Counter { name, counted, stored };
         Self {
@@ -71,6 +84,13 @@ impl Counters {
             account: counter(names.account, Counted::Account, account.since(since)),
             narrow: of_group(names.narrow, narrow),
             wide: names.wide.map(|group| of_group(group, wide)),
+            codes_at_origin: counter(
+                names.codes.at_origin,
+                Counted::CodesAtOrigin,
+                codes_at_origin.since(since),
+            ),
+            codes: counter(names.codes.account, Counted::Codes, codes.since(since)),
+            unjudged: names.unjudged,
         }
     }
 
@@ -86,6 +106,25 @@ impl Counters {
 
     pub(super) fn of_failure(&self, known: bool, now: Timestamp) -> impl Iterator<Item = Counter> {
         self.counting_groups(now).filter(move |_| !known).chain(self.of_account(known))
+    }
+
+    /// Whether a code is judged at all. From an origin that is known and says where the end user is, only the codes from
+    /// there matter.
+    pub(super) fn allow_codes(&self, trusted: bool, now: Timestamp) -> bool {
+        let is_locked = !trusted && self.codes.stored.is_locked();
+        !is_locked && !self.codes_at_origin.stored.has_no_code_free(now)
+    }
+
+    /// The counters of a failed login that sent a code: those of codes if the code was wrong, else others.
+    pub(super) fn of_code(&self, is_wrong: bool, trusted: bool) -> impl Iterator<Item = Counter> {
+        let named = |counter: Counter, name| Counter { name, ..counter };
+        let (at_origin, account) = if is_wrong {
+            (self.codes_at_origin, self.codes)
+        } else {
+            let CodeNames { account, at_origin } = self.unjudged;
+            (named(self.codes_at_origin, at_origin), named(self.codes, account))
+        };
+        (!trusted).then_some(account).into_iter().chain([at_origin])
     }
 
     /// The account's own counters that matter to an attempt.

@@ -58,7 +58,7 @@ impl CountedAttempt<'_> {
     /// [`Refusal::Unavailable`] if that could not be stored.
     pub async fn succeeded(self) -> Result<(), Refusal> {
         self.take_back().await?;
-        self.attempt.succeeded().await
+        self.attempt.succeeded(false).await
     }
 
     async fn take_back(&self) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@
 
 pub mod administration;
 pub mod alarm;
+mod codes;
 mod counters;
 pub mod held_back;
 mod in_advance;
@@ -23,7 +24,8 @@ use crate::incident::Incident;
 use crate::keys::{KeyError, Keys};
 use crate::{AuditContext, Refusal};
 use alarm::UnnamedEndUsers;
-use counters::{Counter, Counters, Decision, Names};
+pub use codes::SentCode;
+use counters::{CodeNames, Counter, Counters, Decision, Names};
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
 use jeton_oauth::{Client, Seconds, Secret, Timestamp, UserId};
@@ -108,6 +110,8 @@ pub struct Attempt<'a> {
     counters: Counters,
     since: Timestamp,
     known: bool,
+    /// Whether the origin is known and says where the end user is. A code is not slowed there by wrong ones elsewhere.
+    trusted: bool,
     /// Counters that already contain this attempt as a failure.
     in_advance: Vec<Replacement>,
     permits: AttemptPermits,
@@ -196,6 +200,7 @@ impl Throttle {
                     counters,
                     since,
                     known,
+                    trusted: known && origin.address.is_some(),
                     in_advance,
                     permits,
                     _held: held,
@@ -221,10 +226,16 @@ impl Throttle {
         taken.map_err(|_| busy("too many try the same account or origin at once"))
     }
 
-    /// Identifies a password, to recognise its repeat: see `Repeats`. `stored` is the hash that it is compared with.
+    /// Identifies a password with its code, to recognise its repeat: see `Repeats`. `stored` is the hash that it is
+    /// compared with.
     #[must_use]
-    pub fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
-        self.repeats.guess(stored, password)
+    pub fn guess(
+        &self,
+        stored: Option<&Secret>,
+        password: &Secret,
+        code: Option<&Secret>,
+    ) -> Guess {
+        self.repeats.guess(stored, password, code)
     }
 
     /// Logs, once for each client, that it does not send its end users' addresses although it is registered to.
@@ -240,11 +251,17 @@ impl Throttle {
             (counted, key.name(counted, &[client, &group.octets()]))
         };
         let (narrow, wide) = origin.groups();
+        let codes = |kind: &[u8]| CodeNames {
+            account: key.name(Counted::Codes, &[kind, value]),
+            at_origin: key.name(Counted::CodesAtOrigin, &[kind, value, client, &narrow.octets()]),
+        };
         Ok(Names {
             account: account.of.counter(&key),
             at_origin: key.name(Counted::AccountAtOrigin, &[kind, value, client, &narrow.octets()]),
             narrow: group(narrow),
             wide: wide.map(group),
+            codes: codes(kind),
+            unjudged: codes(&[b"unjudged ", kind].concat()),
         })
     }
 
@@ -300,13 +317,19 @@ impl Attempt<'_> {
     }
 
     /// Counts the attempt as failed, and returns the refusal to answer with. A repeat is not counted (see `Repeats`).
-    pub async fn failed(self, refusal: Refusal, guess: Guess, audit: &mut AuditContext) -> Refusal {
+    pub async fn failed(
+        self,
+        refusal: Refusal,
+        guess: Guess,
+        sent: SentCode,
+        audit: &mut AuditContext,
+    ) -> Refusal {
         let (repeats, at_origin) = (&self.throttle.repeats, self.counters.at_origin.name);
         // An attempt after a wait counts even if it is a repeat.
         if repeats.take(at_origin, guess) && self.in_advance.is_empty() {
             return refusal;
         }
-        match self.count_failure().await {
+        match self.count_failure(sent).await {
             Ok(incident) => {
                 repeats.remember(at_origin, guess);
                 audit.incident = incident;
@@ -327,24 +350,37 @@ impl Attempt<'_> {
 
     /// What counts a failure at these counters.
     fn count_at(&self, counters: &[Counter], now: Timestamp) -> CountFailures {
-        let Counters { account, at_origin, .. } = self.counters;
+        let Counters { account, codes, .. } = self.counters;
         let failures = counters.iter().map(|counter| {
-            let of_account = counter.name == at_origin.name;
+            let of_account = match counter.counted {
+                Counted::AccountAtOrigin => Some(account.name),
+                Counted::CodesAtOrigin => Some(codes.name),
+                _ => None,
+            };
             // What others have failed in a group is not void because this user has a new password.
-            let is_own = of_account || counter.name == account.name;
+            let is_own = of_account.is_some()
+                || matches!(counter.counted, Counted::Account | Counted::Codes);
             let since = if is_own { self.since } else { Timestamp::default() };
-            counter.failure(of_account.then_some(account.name), since)
+            counter.failure(of_account, since)
         });
         CountFailures { failures: failures.collect(), now }
     }
 
-    async fn count_failure(self) -> Result<Option<Incident>, Refusal> {
+    async fn count_failure(self, sent: SentCode) -> Result<Option<Incident>, Refusal> {
         let now = self.throttle.clock.now();
-        let count = self.count_at(&self.uncounted(now), now);
+        let mut counters = self.uncounted(now);
+        if sent != SentCode::None {
+            counters.extend(self.counters.of_code(sent == SentCode::Wrong, self.trusted));
+        }
+        // In one transaction, and as many rows whatever was wrong, so that its time does not tell.
+        let count = self.count_at(&counters, now);
         self.throttle.store.perform(count).await?;
         self.permits.note_failure();
-        let is_last = !self.known && self.counters.account.stored.failures + 1 == FAILURES_MAX;
-        Ok(is_last.then_some(Incident::AccountLocked))
+        let is_last = |counter: Counter| counter.stored.failures + 1 == FAILURES_MAX;
+        if sent == SentCode::Wrong && !self.trusted && is_last(self.counters.codes) {
+            return Ok(Some(Incident::CodesLocked));
+        }
+        Ok((!self.known && is_last(self.counters.account)).then_some(Incident::AccountLocked))
     }
 
     /// Reports that the attempt was not made, so it does not count.
@@ -360,24 +396,32 @@ impl Attempt<'_> {
     }
 
     /// Forgets the failures of the account at this origin, and records the origin as known. The account's wait for
-    /// unknown callers stays, or they could see that its owner has logged in.
+    /// unknown callers stays, or they could see that its owner has logged in. `with_code` says whether the login used a
+    /// second factor: then wrong codes are no longer in a row, where they count for all origins together.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] if that cannot be stored.
-    pub async fn succeeded(self) -> Result<(), Refusal> {
+    pub async fn succeeded(self, with_code: bool) -> Result<(), Refusal> {
         let now = self.throttle.clock.now();
         let Counters { account, at_origin, .. } = self.counters;
         self.throttle.repeats.forget(at_origin.name);
         let recorded = |at: Timestamp| now.since(at) < KNOWN_PRECISION;
         let is_recorded = at_origin.stored.succeeded_at.is_some_and(recorded);
-        if self.known && is_recorded && at_origin.stored.failures == 0 && self.in_advance.is_empty()
-        {
+        let has_wrong_codes = with_code && !self.trusted && self.counters.codes.stored.failures > 0;
+        let is_unchanged = at_origin.stored.failures == 0 && self.in_advance.is_empty();
+        if self.known && is_recorded && is_unchanged && !has_wrong_codes {
             return Ok(());
         }
         let record = RecordOrigin {
             at_origin: at_origin.name,
             account: account.name,
-            newly_known: !self.known,
+            no_longer_in_a_row: [
+                (!self.known).then_some(account.name),
+                has_wrong_codes.then_some(self.counters.codes.name),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             forgiven: self.forgiven(),
             now,
             kept_for: KNOWN_FOR,

@@ -42,10 +42,16 @@ impl Repeats {
         Self { key: GuessKey::random(), clock, last: Mutex::default() }
     }
 
-    /// Identifies a password and the hash that it is compared with: the same guess for a new password is no repeat.
-    pub(super) fn guess(&self, stored: Option<&Secret>, password: &Secret) -> Guess {
-        let stored = stored.map_or("", |stored| stored.expose());
-        Guess(self.key.digest(&[stored.as_bytes(), password.expose().as_bytes()]))
+    /// Identifies a password with its code, and the hash that it is compared with: the same guess for a new password is no
+    /// repeat.
+    pub(super) fn guess(
+        &self,
+        stored: Option<&Secret>,
+        password: &Secret,
+        code: Option<&Secret>,
+    ) -> Guess {
+        let parts = [stored, Some(password), code];
+        Guess(self.key.digest(&parts.map(|part| part.map_or("", Secret::expose).as_bytes())))
     }
 
     /// Whether this wrong password repeats the last counted one. A repeat is forgotten, so a third try counts.
@@ -102,7 +108,7 @@ mod tests {
     fn one_repeat_within_ten_seconds_is_free() {
         let clock = Clock::settable(Timestamp(1_000_000));
         let repeats = Repeats::new(clock.clone());
-        let of = |text: &str| repeats.guess(None, &Secret::new(text.to_owned()));
+        let of = |text: &str| repeats.guess(None, &Secret::new(text.to_owned()), None);
         let repeated = |text: &str| fails(&repeats, counter(1), of(text));
         // The third counts, and may be repeated again.
         assert_eq!([(); 4].map(|()| repeated("a")), [false, true, false, true]);
@@ -122,7 +128,7 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let clock = Clock::settable(Timestamp(1_000_000));
         let repeats = Repeats::new(clock.clone());
-        let guess = repeats.guess(None, &Secret::new("a".to_owned()));
+        let guess = repeats.guess(None, &Secret::new("a".to_owned()), None);
         for number in 0..2 * REMEMBERED_MAX {
             assert!(!fails(&repeats, counter(number), guess));
         }
@@ -139,10 +145,10 @@ mod tests {
         let (one, other) = (Repeats::new(clock.clone()), Repeats::new(clock));
         let secret = |text: &str| Secret::new(text.to_owned());
         let (hash, password) = (secret("hash"), secret("password"));
-        let guess = one.guess(Some(&hash), &password);
-        assert_eq!(guess, one.guess(Some(&hash), &password));
-        assert_ne!(guess, one.guess(Some(&secret("another")), &password));
-        assert_ne!(guess, one.guess(None, &password));
-        assert_ne!(guess, other.guess(Some(&hash), &password));
+        let guess = one.guess(Some(&hash), &password, None);
+        assert_eq!(guess, one.guess(Some(&hash), &password, None));
+        assert_ne!(guess, one.guess(Some(&secret("another")), &password, None));
+        assert_ne!(guess, one.guess(None, &password, None));
+        assert_ne!(guess, other.guess(Some(&hash), &password, None));
     }
 }

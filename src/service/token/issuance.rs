@@ -10,6 +10,7 @@ use jeton_oauth::authorization::Authorized;
 use jeton_oauth::client::{GrantType, OptionalClaim};
 use jeton_oauth::refresh_token::RefreshTokenClaims;
 use jeton_oauth::resource_owner::Username;
+use jeton_oauth::second_factor;
 use jeton_oauth::session::SessionDates;
 use jeton_oauth::{Client, Issuer, Seconds, Secret, SessionId, Timestamp, UserId};
 
@@ -57,6 +58,8 @@ pub struct OfSession<'a> {
     pub generation: i64,
     /// When the user's password was verified.
     pub auth_time: Timestamp,
+    /// Whether its login used a second factor.
+    pub second_factor: bool,
     /// When it was last refreshed, and when it ends.
     pub dates: SessionDates,
 }
@@ -99,6 +102,11 @@ impl Issuance {
             exp: expires_at,
             jti: random::token_id(),
             auth_time: session.auth_time,
+            amr: second_factor::amr(session.second_factor)
+                .iter()
+                .map(|method| (*method).to_owned())
+                .collect(),
+            acr: second_factor::acr(session.second_factor).map(str::to_owned),
             scope: authorized.scope,
             sid: session.id.clone(),
             roles: wants(OptionalClaim::Roles).then(|| subject.roles.to_vec()),

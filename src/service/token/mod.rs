@@ -4,6 +4,7 @@ pub mod client_authentication;
 pub mod issuance;
 pub mod password;
 pub mod refresh;
+mod second_factor;
 
 use std::sync::Arc;
 

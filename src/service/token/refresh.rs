@@ -142,8 +142,13 @@ impl RefreshGrantEndpoint {
             Presented::Current | Presented::Retry | Presented::Ahead => {}
         }
         // 3. Reduce scope and audience to what user and client still may have of what was granted.
-        let authorized =
-            session.granted.narrow(form, &client.settings, session.owner.scope.as_ref())?;
+        let second_factor = session.second_factor_at.is_some();
+        if client.settings.requires_mfa && !second_factor {
+            return Err(Reason::SecondFactorRequired.into());
+        }
+        let withheld = client.withheld_scope(second_factor);
+        let of_user = session.owner.scope.as_ref();
+        let authorized = session.granted.narrow(form, &client.settings, of_user, &withheld)?;
         // 4. Compute the session's next state. A retry leaves it as it is.
         let (generation, dates) = if presented == Presented::Retry {
             (stored, session.dates)
@@ -156,7 +161,7 @@ impl RefreshGrantEndpoint {
         let subject =
             Subject { user_id: &session.user_id, username: &owner.username, roles: &owner.roles };
         let auth_time = session.auth_time;
-        let of_session = OfSession { id: &session.id, generation, auth_time, dates };
+        let of_session = OfSession { id: &session.id, generation, auth_time, second_factor, dates };
         let answer = self.issuance.issue(client, &subject, &of_session, authorized, now)?;
         // 6. Compare and set: of several requests with one token, one succeeds.
         if presented == Presented::Retry {

@@ -19,7 +19,13 @@ pub struct TableDigest {
 }
 
 impl TableDigest {
-    pub(super) fn add(&mut self, row: &[Value]) {
+    pub(super) fn add(&mut self, rows: &[Vec<Value>]) {
+        for row in rows {
+            self.add_row(row);
+        }
+    }
+
+    fn add_row(&mut self, row: &[Value]) {
         let mut hash = Sha256::new();
         for value in row {
             // The kind and the length go first, so that no two rows are encoded alike.
@@ -61,7 +67,9 @@ mod tests {
 
     fn digest(rows: &[&[Value]]) -> TableDigest {
         let mut digest = TableDigest::default();
-        rows.iter().for_each(|row| digest.add(row));
+        for row in rows {
+            digest.add_row(row);
+        }
         digest
     }
 

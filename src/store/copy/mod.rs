@@ -1,6 +1,6 @@
 //! Copying everything from one database to another, of the same engine or the other one.
 //!
-//! The gate of the source is closed first ([`gate`](super::gate)), so nothing changes while rows are read page by page.
+//! The gate of the source is closed first ([`gate`]), so nothing changes while rows are read page by page.
 //! The target receives them in one transaction, which reads them back and compares counts and digests before it
 //! commits. So a target is empty or complete. Its gate is closed from before the first row until that commit.
 
@@ -93,13 +93,13 @@ pub async fn copy(
     peer: &str,
     say: &(dyn Fn(&str, u64) + Sync),
 ) -> Result<Vec<CopiedTable>, StoreError> {
-    let (sender, receiver) = channel(PAGES_MAX);
+    let (parcels, arriving) = channel(PAGES_MAX);
     let receive = ReceiveRows {
         run: run.to_owned(),
         peer: peer.to_owned(),
-        parcels: Mutex::new(Some(receiver)),
+        parcels: Mutex::new(Some(arriving)),
     };
-    let (sent, received) = tokio::join!(send(source, sender, say), target.perform(receive));
+    let (sent, received) = tokio::join!(send(source, parcels, say), target.perform(receive));
     // A target that failed has closed the channel, so its error is the cause.
     received?;
     sent
@@ -131,7 +131,7 @@ async fn send(
             let rows = source.perform(ReadPage { table, after }).await?;
             let Some(last) = rows.last() else { break };
             after = Some(table.key_of(last));
-            rows.iter().for_each(|row| digest.add(row));
+            digest.add(&rows);
             parcels.send(Parcel::Rows { table, rows }).await.map_err(gone)?;
             say(&table.name, digest.rows);
         }
@@ -222,7 +222,7 @@ async fn verify(tx: &mut Tx<'_>, digests: &[TableDigest]) -> Result<(), StoreErr
             let rows = page(tx, table, after.as_deref()).await?;
             let Some(last) = rows.last() else { break };
             after = Some(table.key_of(last));
-            rows.iter().for_each(|row| digest.add(row));
+            digest.add(&rows);
         }
         if digest != *expected {
             return Err(StoreError::Corrupt(format!(

@@ -43,19 +43,18 @@ pub(crate) enum ColumnType {
 
 impl Table {
     fn new(name: &str, columns: &[Column]) -> Self {
-        // In quotation marks, because engines reserve names.
-        let names: Vec<String> =
-            columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
-        let mut key: Vec<usize> =
-            (0..columns.len()).filter(|place| columns[*place].key_place > 0).collect();
-        key.sort_by_key(|place| columns[*place].key_place);
+        let names: Vec<String> = columns.iter().map(Column::quoted).collect();
+        let mut key: Vec<(usize, &Column)> =
+            columns.iter().enumerate().filter(|(_, column)| column.key_place > 0).collect();
+        key.sort_by_key(|(_, column)| column.key_place);
+        let key_names: Vec<String> = key.iter().map(|(_, column)| column.quoted()).collect();
+        let key: Vec<usize> = key.into_iter().map(|(place, _)| place).collect();
         let numbered = |count: usize| {
             (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
         };
         let fill = |template: &str, values: usize| {
-            let keys: Vec<&str> = key.iter().map(|place| &*names[*place]).collect();
             let text = template.replace("{table}", name).replace("{columns}", &names.join(", "));
-            let text = text.replace("{key}", &keys.join(", "));
+            let text = text.replace("{key}", &key_names.join(", "));
             Statement::new(&text.replace("{values}", &numbered(values)))
         };
         Self {
@@ -84,6 +83,11 @@ struct Column {
 }
 
 impl Column {
+    /// Its name in quotation marks, because engines reserve names.
+    fn quoted(&self) -> String {
+        format!("\"{}\"", self.name)
+    }
+
     fn read(row: &Row) -> Result<Self, StoreError> {
         let text: String = row.get("column_type")?;
         let kind = match text.as_str() {

@@ -68,7 +68,8 @@ const MIGRATIONS: &[Migration] = migrations! {
     7 "last_use_and_temporary_passwords" "0007_last_use_and_temporary_passwords",
     8 "operator_acts" "0008_operator_acts",
     9 "write_gate" "0009_write_gate",
-    10 "recovery" "0010_recovery",
+    10 "second_factors" "0010_second_factors",
+    11 "recovery" "0011_recovery",
 };
 
 /// The scripts of all migrations, in their order.

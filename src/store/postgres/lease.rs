@@ -28,7 +28,7 @@ use super::hosts::Hosts;
 use super::session::{Manager, Session};
 use super::value::{typed, types, untyped};
 
-/// Begins a transaction of one statement, as the other texts of this kind begin theirs. The limit is set in the transaction, so that a pooler neither refuses it nor
+/// Begins a transaction of one statement. The limit is set in the transaction, so that a pooler neither refuses it nor
 /// applies it to others. The statement must end before its caller stops waiting, because the commit that was sent with
 /// it cannot be undone.
 const BEGIN_SHORT: &str = "BEGIN; SET LOCAL statement_timeout = '4s'";

@@ -28,6 +28,7 @@ mod real;
 mod run;
 #[cfg(test)]
 mod simulated;
+mod usage;
 mod world;
 
 use std::time::Duration;

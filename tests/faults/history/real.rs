@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::clients::{Patience, Service};
 use crate::harness::database::PASSWORD;
+use crate::harness::executable::run_for_json;
 use crate::harness::service::login_form;
 use crate::harness::{RefreshToken, Reply, Request, refresh_form};
 use crate::model::{Answer, Call, Moment, SECOND};
@@ -28,6 +29,15 @@ const LONG_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A client that may introspect its own refresh tokens.
 pub(crate) const CLIENT: &str = "reader";
+
+/// Adds [`CLIENT`] to a database; its secret.
+pub(crate) fn add_client(database: &str) -> String {
+    let add = "client add --grant password --grant refresh_token --scope read --default-scope read \
+               --audience https://api1.example --introspects https://api1.example --json --database";
+    let mut add: Vec<&str> = add.split_whitespace().collect();
+    add.extend([database, CLIENT]);
+    run_for_json(&add, "")["client_secret"].as_str().expect("a secret").to_owned()
+}
 
 /// The replicas of a service.
 pub(crate) struct Replicas {

@@ -12,10 +12,9 @@ use tokio::time::sleep;
 use crate::harness::chance::choose_port;
 use crate::harness::chaos_proxy::Outage;
 use crate::harness::database::SCRYPT;
-use crate::harness::executable::run_for_json;
 use crate::harness::postgres_server::PostgresServer;
 use crate::harness::{Database, Engine, Executable};
-use crate::real::{CLIENT, Replicas};
+use crate::real::{Replicas, add_client};
 
 /// More sessions than a run opens: what has no answer stays behind, and must not end the others.
 const SESSIONS_MAX: [&str; 2] = ["--sessions-per-user-and-client", "10000"];
@@ -73,11 +72,7 @@ impl World {
                 (Some(Arc::new(server)), database, fixtures.master_key)
             }
         };
-        let add = "client add --grant password --grant refresh_token --scope read --default-scope read \
-                   --audience https://api1.example --introspects https://api1.example --json --database";
-        let mut add: Vec<&str> = add.split_whitespace().collect();
-        add.extend([&database.url, CLIENT]);
-        let secret = run_for_json(&add, "")["client_secret"].as_str().expect("a secret").to_owned();
+        let secret = add_client(&database.url);
         let mut processes = Vec::new();
         let mut addresses = Vec::new();
         for _ in 0..if server.is_some() { 2 } else { 1 } {

@@ -3,6 +3,7 @@
 mod clocks;
 mod database;
 mod keys;
+mod moving;
 mod network;
 mod service;
 
@@ -167,6 +168,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault!(Short, SQLITE, clocks::clock_back, "started with a clock 40 days behind, for 20 s"),
     fault!(Short, SQLITE, service::disk_full, "no file can grow for 20 s"),
+    fault!(Short, SQLITE, moving::moved_and_moved_back, "`jeton db copy` to PostgreSQL, and back"),
+    fault!(Short, POSTGRES, moving::moved_and_moved_back, "`jeton db copy` to SQLite, and back"),
     fault!(
         Short,
         POSTGRES,

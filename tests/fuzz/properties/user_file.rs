@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use jeton::cli::user::columns::Columns;
 use jeton::cli::user::lines::{Records, Source};
-use jeton::cli::user::record::read_user;
+use jeton::cli::user::record::{ReadUser, read_user};
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::resource_owner::Username;
 use serde_json::Value;
@@ -35,7 +35,7 @@ pub(super) fn check(input: &[u8]) {
         }
         let value = |name: &str| record.values.as_ref().ok()?.get(name).filter(|v| !v.is_null());
         match read_user(&record, &columns, MEMORY_MAX) {
-            Ok((user, hash)) => {
+            Ok(ReadUser { user, hash, .. }) => {
                 let name = user.username.as_str();
                 assert_eq!(Username::parse(name).as_ref(), Some(&user.username));
                 let stored = PasswordHash::parse(user.password_hash.expose(), MEMORY_MAX);

@@ -12,6 +12,7 @@ pub(crate) mod forge;
 pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod leaks;
+pub(crate) mod otp;
 pub(crate) mod pooler;
 #[expect(dead_code, reason = "each test program uses a part of it")]
 pub(crate) mod postgres_server;

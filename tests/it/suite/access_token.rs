@@ -121,7 +121,7 @@ async fn the_claims_agree_with_the_response_the_metadata_and_the_clock() {
     // `decode` refuses members that repeat, and octets before the object such as a BOM.
     let (_, claims) = decode(&token);
     let expected =
-        ["aud", "auth_time", "client_id", "exp", "iat", "iss", "jti", "scope", "sid", "sub"];
+        ["amr", "aud", "auth_time", "client_id", "exp", "iat", "iss", "jti", "scope", "sid", "sub"];
     assert_eq!(members(&claims), expected);
     assert_eq!(claims["iss"], metadata.json()["issuer"]);
     let integer = |name: &str| claims[name].as_i64().expect("an integer");
@@ -234,6 +234,7 @@ async fn roles_and_name_are_there_for_configured_clients_only() {
     assert_eq!(told["preferred_username"], "alice");
     // All are registered with IANA ("JSON Web Token Claims"), `sid` by OpenID Connect.
     let registered = [
+        "amr",
         "aud",
         "auth_time",
         "client_id",

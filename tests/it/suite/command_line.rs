@@ -86,6 +86,7 @@ async fn users_are_administered() {
             "password_temporary_at",
             "roles",
             "scope",
+            "second_factors",
             "sub",
             "throttle",
             "username"

@@ -230,7 +230,9 @@ async fn claims_are_checked_under_a_good_signature() {
         let claims = with(&forge.claims, name, value);
         forge.assert_inactive(name, &forge.key.sign_claims(&claims)).await;
     }
-    for name in forge.claims.as_object().expect("an object").keys() {
+    // Tokens of earlier versions have no `amr`.
+    let names = forge.claims.as_object().expect("an object").keys();
+    for name in names.filter(|name| *name != "amr") {
         let claims = without(&forge.claims, name);
         forge.assert_inactive(&format!("no {name}"), &forge.key.sign_claims(&claims)).await;
     }

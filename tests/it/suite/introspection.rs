@@ -185,7 +185,7 @@ async fn an_active_token_is_described_as_it_is() {
         assert_eq!(reply.header("cache-control"), "no-store");
         let (answer, claims) = (reply.json(), claims(&token));
         let own: Vec<&String> = claims.as_object().expect("an object").keys().collect();
-        assert_eq!(own.len(), if client == "claims" { 12 } else { 10 }, "{claims}");
+        assert_eq!(own.len(), if client == "claims" { 13 } else { 11 }, "{claims}");
         for name in &own {
             assert_eq!(answer[name], claims[name], "{client} {name}");
         }

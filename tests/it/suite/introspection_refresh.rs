@@ -41,6 +41,7 @@ async fn a_client_sees_its_own_refresh_token() {
         "iss": jeton.service.issuer.as_str(),
         "aud": [API1, API2],
         "auth_time": begin,
+        "amr": ["pwd"],
         "iat": begin,
         "exp": begin + 14 * 86_400,
         "sid": claims(&login.access_token())["sid"],

@@ -16,7 +16,7 @@ const GOOD: &str = "quiet otter harbour";
 
 /// The commands that change nothing in the database, and those whose changes are recorded otherwise: `db migrate` in
 /// `schema_migrations`.
-const UNRECORDED: [&str; 21] = [
+const UNRECORDED: [&str; 22] = [
     "audit",
     "bench hash",
     "check",
@@ -37,6 +37,7 @@ const UNRECORDED: [&str; 21] = [
     "session list",
     "user export",
     "user list",
+    "user otp list",
     "user show",
 ];
 
@@ -203,8 +204,11 @@ async fn every_command_that_changes_something_is_recorded() {
     assert!(deleted.iter().all(|act| act["sub"] == sub), "{deleted:?}");
     let acts = &["client_disabled", "client_deleted"];
     trail.expect("client delete other --yes", "", acts).await;
+    trail.run.extend(change_authenticators().await);
     // `jeton db restore` needs a database that is not in use.
     trail.run.insert("db restore".to_owned());
+    // `db_copy` shows that these are recorded.
+    trail.run.extend(["db copy", "db reopen"].map(str::to_owned));
 
     let unrecorded = UNRECORDED.map(str::to_owned).into_iter().collect();
     assert_eq!(commands(), &trail.run | &unrecorded, "sort the new command in");
@@ -212,6 +216,29 @@ async fn every_command_that_changes_something_is_recorded() {
     for secret in [GOOD, better.trim(), hash, "$scrypt$", trail.jeton.fixtures.secret("web")] {
         assert!(!text.contains(secret), "{secret}");
     }
+}
+
+/// Gives a user an authenticator and other recovery codes, and takes both away. On a service of its own, whose clock goes
+/// ahead by that.
+async fn change_authenticators() -> BTreeSet<String> {
+    let trail = Trail { jeton: jeton().await, run: BTreeSet::new() };
+    let own = trail.jeton.enrol("alice", &[]).await;
+    trail.jeton.otp(&["recovery-codes", "alice"]).await;
+    trail.jeton.otp(&["remove", "alice", &own.id]).await;
+    let acts = trail.acts().await;
+    let names: Vec<&Value> = acts.iter().map(|act| &act["act"]).collect();
+    for name in [
+        "authenticator_added",
+        "authenticator_confirmed",
+        "recovery_codes_made",
+        "authenticator_removed",
+    ] {
+        assert_eq!(names.iter().filter(|act| **act == name).count(), 1, "{name}: {names:?}");
+    }
+    let text = serde_json::to_string(&acts).expect("JSON");
+    assert!(own.recovery_codes.iter().all(|code| !text.contains(code)), "{text}");
+    let commands = ["add", "confirm", "recovery-codes", "remove"];
+    commands.map(|command| format!("user otp {command}")).into()
 }
 
 /// Seals all keys under a new master key.

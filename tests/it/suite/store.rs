@@ -42,7 +42,7 @@ async fn migrations_are_applied_once() {
     assert_eq!(applied.len(), usize::try_from(known).expect("small"));
     assert_eq!(
         run_for_json(&status, ""),
-        json!({"applied": known, "known": known, "seen_at": null})
+        json!({"applied": known, "known": known, "seen_at": null, "closed": null})
     );
     assert!(command(&database, &["db", "status"]).contains("up to date"));
 
@@ -96,7 +96,7 @@ async fn a_service_needs_no_right_to_change_tables() {
                 format!("CREATE ROLE {role} LOGIN"),
                 "REVOKE CREATE ON SCHEMA public FROM PUBLIC".to_owned(),
                 "GRANT USAGE ON SCHEMA public TO PUBLIC".to_owned(),
-                format!("GRANT SELECT ON schema_migrations TO {role}"),
+                format!("GRANT SELECT ON schema_migrations, write_gate TO {role}"),
                 format!(
                     "GRANT SELECT, INSERT, UPDATE, DELETE ON users, clients, client_secrets, \
                      sessions, keys, login_throttle, replicas, clock, operator_acts TO {role}"

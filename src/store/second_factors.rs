@@ -1,0 +1,112 @@
+//! The second factors of users: one column, which is compared and set.
+
+use serde::{Serialize, Serializer};
+use serde_json::json;
+
+use super::operator_acts::{Act, Deed};
+use super::users::User;
+use super::value::{Row, Value};
+use super::{Access, StoreError, Tx, UseCase, sql};
+use jeton_oauth::resource_owner::Username;
+use jeton_oauth::second_factor::{Authenticator, SecondFactors};
+
+/// The second factors of a user, with the text that they were read from. Serialised, they are what the command line
+/// prints: no sealed secret, and of recovery codes only how many are left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoredSecondFactors {
+    /// As read, since a later version may have written members that this one does not know. `None` if there are none.
+    text: Option<String>,
+    factors: SecondFactors,
+}
+
+impl StoredSecondFactors {
+    /// Those of a user who is not stored yet.
+    #[must_use]
+    pub fn new(factors: SecondFactors) -> Self {
+        Self { text: Some(text(&factors)), factors }
+    }
+
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        let text: Option<String> = row.get("second_factors")?;
+        let factors =
+            if text.is_some() { row.json("second_factors")? } else { SecondFactors::default() };
+        Ok(Self { text, factors })
+    }
+
+    /// What the column holds.
+    pub(super) fn value(&self) -> Value {
+        self.text.as_ref().into()
+    }
+
+    /// The second factors.
+    #[must_use]
+    pub fn get(&self) -> &SecondFactors {
+        &self.factors
+    }
+}
+
+/// What is stored.
+pub(super) fn text(factors: &SecondFactors) -> String {
+    serde_json::to_string(factors).expect("texts and numbers are JSON")
+}
+
+impl Serialize for StoredSecondFactors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let shown = |own: &Authenticator| {
+            json!({
+                "id": own.id,
+                "name": own.name,
+                "added_at": own.added_at,
+                "confirmed_at": own.confirmed_at,
+                "last_used_at": own.last_used_at,
+            })
+        };
+        let authenticators: Vec<_> = self.factors.authenticators.iter().map(shown).collect();
+        let left = self.factors.recovery_codes.len();
+        json!({ "authenticators": authenticators, "recovery_codes_left": left })
+            .serialize(serializer)
+    }
+}
+
+/// Changes the second factors of a user by compare and set, and starts again if another change came first. Returns what
+/// the change returns; `None` if there is no such user.
+pub struct ChangeSecondFactors<F> {
+    /// The prepared name.
+    pub username: Username,
+    /// What is done.
+    pub deed: Deed,
+    /// Changes them; may be called several times. Nothing is stored if it fails.
+    pub change: F,
+}
+
+impl<F, T, E> UseCase for ChangeSecondFactors<F>
+where
+    F: Fn(&User, &mut SecondFactors) -> Result<T, E> + Send + Sync + 'static,
+    T: Send + 'static,
+    E: Send + 'static,
+{
+    type Outcome = Option<Result<T, E>>;
+    const ACCESS: Access = Access::Transaction;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
+        // Each repetition means that another change has succeeded. The caller's time limit ends it.
+        loop {
+            let name = self.username.as_str().into();
+            let rows = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
+            let Some(row) = rows.first() else { return Ok(None) };
+            let user = User::read(row)?;
+            let mut factors = user.second_factors.get().clone();
+            let outcome = match (self.change)(&user, &mut factors) {
+                Ok(outcome) => outcome,
+                Err(problem) => return Ok(Some(Err(problem))),
+            };
+            let is_empty = factors == SecondFactors::default();
+            let stored = (!is_empty).then(|| text(&factors));
+            let values = [(&user.id).into(), stored.as_ref().into(), user.second_factors.value()];
+            if tx.execute(&sql::UPDATE_SECOND_FACTORS, &values).await? == 1 {
+                tx.record(Act::new(self.deed).on_user(&user.username, &user.id)).await?;
+                return Ok(Some(Ok(outcome)));
+            }
+        }
+    }
+}

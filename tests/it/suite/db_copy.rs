@@ -1,0 +1,205 @@
+//! `jeton db copy` and `jeton db reopen`: moving to another database, of the same engine or the other one, and back.
+
+use std::net::SocketAddr;
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::harness::executable::{run_for_json, serve_in_vain};
+use crate::harness::keys::JWKS;
+use crate::harness::{Database, Engine, Executable, Request, run};
+
+/// A target that has no database yet: of the other engine, if that is there.
+async fn other_target() -> Database {
+    let engine = if ENGINE == Engine::Postgres { Engine::Sqlite } else { ENGINE };
+    Database::empty(engine).await
+}
+
+fn copy(from: &Database, to: &Database) -> Output {
+    run(&["db", "copy", "--from", &from.url, "--to", &to.url, "--yes", "--json"])
+}
+
+fn copied(from: &Database, to: &Database) -> Value {
+    run_for_json(&["db", "copy", "--from", &from.url, "--to", &to.url, "--yes", "--json"], "")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Why a database takes no changes.
+fn closed(database: &Database) -> Value {
+    run_for_json(&["db", "status", "--json", "--database", &database.url], "")["closed"].take()
+}
+
+/// Waits until a replica has seen that its database is closed, and asserts that it is ready.
+async fn is_ready_as_source(management: SocketAddr) {
+    loop {
+        let reply = Request::new(management, "GET", "/readyz").send().await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        if reply.json()["database"] == "is copied, so it takes no writes" {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Digests of all tables but the one in which the target records that it was copied.
+fn digests(report: &Value) -> Vec<Value> {
+    let tables = report["tables"].as_array().expect("tables").iter();
+    tables.filter(|table| table["table"] != "operator_acts").cloned().collect()
+}
+
+/// Everything is moved to the other engine and back, and is the same on both by count and digest. A replica on the
+/// copy, with the same master key, knows every session, and the sources take no changes any more.
+#[tokio::test]
+async fn everything_is_moved_and_moved_back() {
+    let jeton = jeton().await;
+    let login = jeton.login_through("web", "").await;
+    jeton.token(&login_form("alice", "wrong")).await;
+    let (there, back) = (other_target().await, Database::empty(ENGINE).await);
+    let report = copied(&jeton.database, &there);
+    let rows = |name: &str| {
+        let tables = report["tables"].as_array().expect("tables");
+        tables.iter().find(|table| table["table"] == name).expect("it is there")["rows"].clone()
+    };
+    assert_eq!(rows("sessions"), 1);
+    assert!(rows("login_throttle").as_i64() > Some(0) && rows("keys").as_i64() > Some(2));
+    assert_eq!(digests(&copied(&there, &back)), digests(&report));
+    for retired in [&jeton.database, &there] {
+        assert_eq!(closed(retired)["reason"], "moved");
+    }
+    assert_eq!(closed(&back), Value::Null);
+
+    let replica = jeton.replica_at(&back.url).await;
+    let form = format!("grant_type=refresh_token&refresh_token={}", login.refresh_token());
+    let secret = jeton.fixtures.secret("web");
+    let request = Request::new(replica.public, "POST", "/token").basic("web", secret);
+    assert_eq!(request.form(&form).send().await.status, 200);
+    let acts = run_for_json(&["audit", "--json", "--database", &back.url], "");
+    let acts: Vec<&Value> = acts.as_array().expect("acts").iter().map(|act| &act["act"]).collect();
+    let count = acts.iter().filter(|act| **act == "database_copied").count();
+    assert_eq!(count, 2, "those of both targets: {acts:?}");
+    let dates =
+        "SELECT version, applied_at FROM schema_migrations WHERE version > 0 ORDER BY version";
+    assert_eq!(back.query(dates).await, jeton.database.query(dates).await);
+}
+
+/// A service whose database was copied answers what changes nothing, is ready for that, and answers the rest 503 with
+/// Retry-After, until the operator gives the copy up.
+#[tokio::test]
+async fn a_source_serves_what_it_need_not_write() {
+    let jeton = jeton().await;
+    let login = jeton.login_through("web", "").await;
+    copied(&jeton.database, &other_target().await);
+    let form = format!("token={}", login.access_token());
+    for reply in [
+        jeton.login_through("web", "").await,
+        jeton.refresh("web", &login.refresh_token(), "").await,
+        jeton.post_as("web", "/revoke", &form).send().await,
+    ] {
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert_eq!(reply.header("retry-after"), "10");
+    }
+    assert!(jeton.is_active(&login.access_token()).await);
+    assert_eq!(jeton.request("GET", JWKS).send().await.status, 200);
+    is_ready_as_source(jeton.service.management).await;
+    // One that starts now does the same.
+    let replica = jeton.replica().await;
+    is_ready_as_source(replica.management).await;
+    let changed = run(&["user", "disable", "alice", "--database", &jeton.database.url]);
+    assert_eq!(changed.status.code(), Some(6), "{}", said(&changed));
+    assert!(said(&changed).contains("`jeton db status` says why"), "{}", said(&changed));
+
+    let reopen = run(&["db", "reopen", "--yes", "--database", &jeton.database.url]);
+    assert!(reopen.status.success(), "{}", said(&reopen));
+    assert_eq!(closed(&jeton.database), Value::Null);
+    assert_eq!(jeton.refresh("web", &login.refresh_token(), "").await.status, 200);
+    let acts = run_for_json(&["audit", "--json", "--database", &jeton.database.url], "");
+    assert_eq!(
+        acts.as_array().and_then(|acts| acts.last()).expect("one")["act"],
+        "database_reopened"
+    );
+    let again = run(&["db", "reopen", "--yes", "--database", &jeton.database.url]);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("nothing was changed"));
+}
+
+/// Only an empty target is filled. The refusal says which table has rows, and leaves the source open.
+#[tokio::test]
+async fn a_target_with_rows_is_refused() {
+    let (source, _) = Database::filled(ENGINE).await;
+    let (other, _) = Database::filled(ENGINE).await;
+    for target in [&other, &source] {
+        let output = copy(&source, target);
+        assert_eq!(output.status.code(), Some(4), "{}", said(&output));
+        assert!(
+            said(&output).contains("is not empty, there are rows in users"),
+            "{}",
+            said(&output)
+        );
+    }
+    assert_eq!((closed(&source), closed(&other)), (Value::Null, Value::Null));
+    let migrated = Database::migrated(ENGINE).await;
+    assert!(copy(&source, &migrated).status.success(), "tables without rows are no rows");
+}
+
+/// What a copy that was killed leaves: a source that takes no changes, and a target that no service uses. Both say so,
+/// and the same command begins anew.
+#[tokio::test]
+async fn an_interrupted_copy_says_so_and_is_begun_anew() {
+    let (source, fixtures) = Database::filled(ENGINE).await;
+    let target = Database::migrated(ENGINE).await;
+    let close = |reason: &str, peer: &str| {
+        format!(
+            "INSERT INTO write_gate (gate_id, reason, closed_below, closed_at, run, peer) \
+             VALUES (1, '{reason}', 9223372036854775807, 1700000000, 'killed', '{peer}')"
+        )
+    };
+    source.query(&close("copying", "there")).await;
+    target.query(&close("unfinished", "here")).await;
+    assert_eq!(
+        (&closed(&source)["reason"], &closed(&target)["reason"]),
+        (&json!("copying"), &json!("unfinished"))
+    );
+    let master_key = fixtures.master_key.display().to_string();
+    let (code, log) = serve_in_vain(&["--database", &target.url, "--master-key-file", &master_key]);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("is not complete") && log.contains("`jeton db copy` again"), "{log}");
+    let reopen = run(&["db", "reopen", "--yes", "--database", &target.url]);
+    assert_eq!(reopen.status.code(), Some(5), "{}", said(&reopen));
+    let onward = copy(&target, &Database::empty(ENGINE).await);
+    assert_eq!(onward.status.code(), Some(4), "{}", said(&onward));
+    assert!(said(&onward).contains("not complete"), "{}", said(&onward));
+
+    copied(&source, &target);
+    assert_eq!((&closed(&source)["reason"], closed(&target)), (&json!("moved"), Value::Null));
+    Executable::serve_on(&target, fixtures, &[]);
+}
+
+/// A copy that fails leaves the source open.
+#[tokio::test]
+async fn a_copy_that_fails_leaves_the_source_open() {
+    let (source, _) = Database::filled(ENGINE).await;
+    let target = Database::migrated(ENGINE).await;
+    target.query("ALTER TABLE operator_acts RENAME COLUMN affected TO renamed").await;
+    let output = copy(&source, &target);
+    assert!(!output.status.success(), "{}", said(&output));
+    assert_eq!(closed(&source), Value::Null, "{}", said(&output));
+}
+
+/// A replica of version 0.2.0 knows nothing of a closed database and would write on.
+#[tokio::test]
+async fn a_source_with_a_replica_of_before_is_refused() {
+    let (source, _) = Database::filled(ENGINE).await;
+    let old = r#"{"version":"0.2.0","issuer":"http://localhost","jwks_max_age":300,"key_rotation":7776000}"#;
+    source
+        .query(&format!(
+            "INSERT INTO replicas (replica_id, settings, started_at, seen_at) VALUES ('old', '{old}', 1, 9000000000)"
+        ))
+        .await;
+    let output = copy(&source, &Database::empty(ENGINE).await);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("the replica old is of version 0.2.0"), "{}", said(&output));
+    assert_eq!(closed(&source), Value::Null);
+}
