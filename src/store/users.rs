@@ -221,7 +221,8 @@ impl UseCase for DrawDecoyNumbers {
 }
 
 /// Changes scope, roles or duty to use a second factor of a user by compare and set, and starts again if another change
-/// came first. If a second factor becomes required, sessions that used none are dead, and the caller ends them. Returns the user before and after; `None` if there is no such user.
+/// came first. If a second factor becomes required, sessions that used none are dead, and the caller ends them. Returns
+/// the user before and after; `None` if there is no such user.
 pub struct ChangeUser<F> {
     /// The prepared name.
     pub username: Username,

@@ -365,7 +365,7 @@ async fn the_log_tells_of_reuse_and_never_the_token() {
 
     let sub = format!("\"user_id\":\"{}\"", fixtures.sub("alice"));
     for told in [
-        r#""reason":"retried","grant":"refresh_token","age_seconds":0"#,
+        r#""reason":"retried","grant":"refresh_token","age_seconds":"#,
         r#""event":"refresh_token_reused""#,
         r#""presented":0,"stored":3,"behind":3"#,
     ] {
