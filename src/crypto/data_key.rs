@@ -97,7 +97,7 @@ impl DataKey {
     /// The key as a JWK, to be sealed for recovery.
     #[must_use]
     pub fn to_jwk(&self) -> Zeroizing<Vec<u8>> {
-        let k = URL_SAFE_NO_PAD.encode(&*self.secret);
+        let k = URL_SAFE_NO_PAD.encode(*self.secret);
         let jwk = Jwk { kty: "oct".to_owned(), kid: self.id.to_string(), k };
         Zeroizing::new(serde_json::to_vec(&jwk).expect("strings are JSON"))
     }
@@ -264,7 +264,7 @@ mod tests {
     fn all_sealed_hashes_have_one_length_and_parse_as_no_hash() {
         let key = DataKey::generate();
         let octets = "A".repeat(86);
-        let wrapper = format!("$scrypt-over$ln=17,r=8,p=1${}${}$", "A".repeat(22), "A".repeat(43));
+        let outer = format!("$scrypt-over$ln=17,r=8,p=1${}${}$", "A".repeat(22), "A".repeat(43));
         let longest = [
             format!(
                 "{{argon2@SpringSecurity_v5_8}}$argon2id$v=19$m=16383,t=4294967295,p=1${octets}${octets}"
@@ -273,7 +273,7 @@ mod tests {
             format!("$pbkdf2-sha512$4294967295${octets}${octets}"),
             "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW".to_owned(),
         ];
-        let wrapped = longest.iter().map(|inner| format!("{wrapper}{inner}"));
+        let wrapped = longest.iter().map(|inner| format!("{outer}{inner}"));
         let texts: Vec<String> = longest.iter().cloned().chain(wrapped).collect();
         for text in &texts {
             assert!(text.len() <= PADDED_LENGTH, "{} {text}", text.len());

@@ -166,7 +166,7 @@ impl Identity {
         }
         let (nonce, chunk) =
             sealed.payload.split_at_checked(PAYLOAD_NONCE_LENGTH).ok_or(RecoveryError::Altered)?;
-        let key = hkdf::derive(&*file_key, nonce, b"payload");
+        let key = hkdf::derive(&file_key, nonce, b"payload");
         open(&*key, &ONLY_CHUNK, chunk).ok_or(RecoveryError::Altered)
     }
 
@@ -190,11 +190,11 @@ pub fn seal(recipients: &[Recipient], secret: &[u8]) -> Result<String, ErrorStac
         let (share, shared) = new_share(&recipient.point)?;
         let key = wrap_key(&shared, &share, &recipient.point);
         let wrapped = seal_chunk(&*key, &[0; 12], &*file_key)?;
-        let line = [STANDARD_NO_PAD.encode(share), STANDARD_NO_PAD.encode(wrapped)];
-        header += &format!("{STANZA}{}\n", line.join("\n"));
+        let (share, wrapped) = (STANDARD_NO_PAD.encode(share), STANDARD_NO_PAD.encode(wrapped));
+        header.extend([STANZA, &share, "\n", &wrapped, "\n"]);
     }
     header += "---";
-    let mac = STANDARD_NO_PAD.encode(&*header_mac(&*file_key, header.as_bytes()));
+    let mac = STANDARD_NO_PAD.encode(*header_mac(&*file_key, header.as_bytes()));
     let nonce: [u8; PAYLOAD_NONCE_LENGTH] = random::octets();
     let key = hkdf::derive(&*file_key, &nonce, b"payload");
     let chunk = seal_chunk(&*key, &ONLY_CHUNK, secret)?;

@@ -57,8 +57,7 @@ impl KeyPurpose {
     /// The purpose with this word.
     #[must_use]
     pub fn find(word: &str) -> Option<Self> {
-        let all =
-            [Self::Signing, Self::Refresh, Self::Throttle, Self::SecondFactor, Self::Data];
+        let all = [Self::Signing, Self::Refresh, Self::Throttle, Self::SecondFactor, Self::Data];
         all.into_iter().find(|purpose| purpose.as_str() == word)
     }
 }

@@ -119,7 +119,8 @@ impl PasswordGrantEndpoint {
         // The same unknown name always gets the same decoy.
         let decoy_number = self.issuance.keys.throttle_key()?.decoy_number(name);
         let find = FindUserOrOther { username: username.clone(), decoy_number };
-        let UserOrOther { user, password_hash, data_key, factors } = self.store.perform(find).await?;
+        let UserOrOther { user, password_hash, data_key, factors } =
+            self.store.perform(find).await?;
         let sealed_under = password_hash.as_ref().and_then(|hash| sealed_under(&hash.text));
         let needed: Vec<&KeyId> = data_key.iter().chain(&sealed_under).collect();
         // Without these keys, a right password looks like a wrong one: nothing is judged or counted.
