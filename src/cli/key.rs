@@ -165,6 +165,10 @@ fn init(settings: &MasterKeySettings, json: bool) -> Result<(), Failure> {
         "Back this file up, apart from the database. Nothing else decrypts the keys in the database. Each \
          replica needs a copy before its first start.",
     );
+    output::line(
+        "Once it is backed up, consider `jeton user seal`: then password hashes are of no use to whoever steals the \
+         database.",
+    );
     Ok(())
 }
 

@@ -9,16 +9,21 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{hkdf, random};
+use super::random;
 use jeton_oauth::{KeyId, Secret, UserId};
 
 /// The beginning of a sealed hash: `$sealed$kid$`, then nonce, ciphertext and authentication tag in base64url.
 const SEALED: &str = "$sealed$";
+
+/// What the derived key is for (RFC 5869 §3.2).
+const PASSWORD_HASHES: &[u8] = b"jeton users.password_hash";
 
 const KEY_LENGTH: usize = 32;
 
@@ -78,7 +83,9 @@ impl DataKey {
     }
 
     fn new(id: KeyId, secret: Zeroizing<[u8; KEY_LENGTH]>) -> Self {
-        let derived = hkdf::derive(&*secret, &[], b"jeton users.password_hash");
+        let mut derived = Zeroizing::new([0; KEY_LENGTH]);
+        let length = Hkdf::<Sha256>::new(None, &*secret).expand(PASSWORD_HASHES, &mut *derived);
+        length.expect("HKDF gives up to 8160 octets");
         Self { id, secret, derived }
     }
 

@@ -6,7 +6,6 @@
 pub mod data_key;
 pub mod digest;
 pub mod hashing_pool;
-mod hkdf;
 pub mod imported_key;
 pub mod key_lifecycle;
 pub mod key_set;

@@ -11,15 +11,18 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32, Hrp};
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
 use openssl::derive::Deriver;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
 use openssl::symm::{Cipher, decrypt_aead, encrypt_aead};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{hkdf, random};
+use super::random;
 
 /// The first line of the header.
 const VERSION: &str = "age-encryption.org/v1";
@@ -166,7 +169,7 @@ impl Identity {
         }
         let (nonce, chunk) =
             sealed.payload.split_at_checked(PAYLOAD_NONCE_LENGTH).ok_or(RecoveryError::Altered)?;
-        let key = hkdf::derive(&file_key, nonce, b"payload");
+        let key = derive(&file_key, nonce, b"payload");
         open(&*key, &ONLY_CHUNK, chunk).ok_or(RecoveryError::Altered)
     }
 
@@ -196,7 +199,7 @@ pub fn seal(recipients: &[Recipient], secret: &[u8]) -> Result<String, ErrorStac
     header += "---";
     let mac = STANDARD_NO_PAD.encode(*header_mac(&*file_key, header.as_bytes()));
     let nonce: [u8; PAYLOAD_NONCE_LENGTH] = random::octets();
-    let key = hkdf::derive(&*file_key, &nonce, b"payload");
+    let key = derive(&*file_key, &nonce, b"payload");
     let chunk = seal_chunk(&*key, &ONLY_CHUNK, secret)?;
     let octets = [header.as_bytes(), b" ", mac.as_bytes(), b"\n", &nonce, &chunk].concat();
     Ok(armor(&octets))
@@ -224,11 +227,21 @@ fn agree(
 }
 
 fn wrap_key(shared: &[u8], share: &[u8], point: &[u8]) -> Zeroizing<[u8; 32]> {
-    hkdf::derive(shared, &[share, point].concat(), WRAP_INFO)
+    derive(shared, &[share, point].concat(), WRAP_INFO)
+}
+
+fn derive(secret: &[u8], salt: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    let length = Hkdf::<Sha256>::new(Some(salt), secret).expand(info, &mut *key);
+    length.expect("HKDF gives up to 8160 octets");
+    key
 }
 
 fn header_mac(file_key: &[u8], header: &[u8]) -> Zeroizing<[u8; 32]> {
-    hkdf::hmac_sha256(&*hkdf::derive(file_key, &[], b"header"), &[header])
+    let key = derive(file_key, &[], b"header");
+    let mut mac: Hmac<Sha256> = Hmac::new_from_slice(&*key).expect("HMAC takes keys of any length");
+    mac.update(header);
+    Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
 fn seal_chunk(key: &[u8], nonce: &[u8], secret: &[u8]) -> Result<Vec<u8>, ErrorStack> {

@@ -10,6 +10,10 @@ use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{KeyId, Secret, Timestamp, UserId};
 
+/// The migration from which on a program knows sealed hashes. One of before takes them for hashes in an unknown format,
+/// and refuses the right password.
+pub const KNOWN_SINCE: i64 = 11;
+
 /// A hash as it is stored, and whose it is.
 #[derive(Clone, Debug)]
 pub struct StoredHash {
@@ -90,19 +94,32 @@ impl UseCase for AddDataKey {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         tx.lock(&sql::LOCK_NAMES).await?;
+        let before = FindDataKey.run(tx).await?;
         if !(AddKey { key: self.key.clone() }).run(tx).await? {
             return Ok(false);
         }
         let id = &self.key.id;
         let values = [vec![id.into()], Recovery::values(self.recovery.as_ref()).into()].concat();
         tx.execute(&sql::SET_RECOVERY, &values).await?;
-        tx.execute(&sql::RETIRE_DATA_KEYS, &[self.key.created_at.into(), id.into()]).await?;
+        retire(tx, before.as_ref(), Some(id), self.key.created_at).await?;
         Ok(true)
     }
 }
 
-/// Retires all data keys: from now on hashes are stored as they are. What is sealed stays so, and still opens. Returns
-/// how many were in use.
+/// Retires the data key that is in use, and all others but the one that is to stay.
+async fn retire(
+    tx: &mut Tx<'_>,
+    current: Option<&KeyId>,
+    stays: Option<&KeyId>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Some(current) = current else { return Ok(()) };
+    let values = [now.into(), stays.map(KeyId::as_str).into()];
+    tx.execute(&sql::RETIRE_DATA_KEYS, &values).await?;
+    tx.record(Act::new(Deed::KeyRevoked).on(current)).await
+}
+
+/// Retires all data keys: from now on hashes are stored as they are. What is sealed stays so, and still opens.
 #[derive(Clone, Debug)]
 pub struct RetireDataKeys {
     /// The present moment.
@@ -110,13 +127,13 @@ pub struct RetireDataKeys {
 }
 
 impl UseCase for RetireDataKeys {
-    type Outcome = u64;
+    type Outcome = ();
     const ACCESS: Access = Access::Transaction;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         tx.lock(&sql::LOCK_NAMES).await?;
-        let none: Option<&str> = None;
-        tx.execute(&sql::RETIRE_DATA_KEYS, &[self.now.into(), none.into()]).await
+        let current = FindDataKey.run(tx).await?;
+        retire(tx, current.as_ref(), None, self.now).await
     }
 }
 
@@ -135,7 +152,11 @@ impl UseCase for DeleteDataKey {
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         let values = [(&self.id).into(), (&self.beginning).into()];
-        Ok(tx.execute(&sql::DELETE_DATA_KEY, &values).await? == 1)
+        let is_deleted = tx.execute(&sql::DELETE_DATA_KEY, &values).await? == 1;
+        if is_deleted {
+            tx.record(Act::new(Deed::KeyDeleted).on(&self.id)).await?;
+        }
+        Ok(is_deleted)
     }
 }
 
@@ -203,20 +224,20 @@ impl UseCase for ListHashes {
     }
 }
 
-/// Finds a user whose hash begins otherwise; `None` if all begin so.
+/// Counts the hashes that begin otherwise. It reads every user.
 #[derive(Debug)]
-pub struct FindOtherHash {
+pub struct CountOtherHashes {
     /// How hashes begin that are sealed under a data key.
     pub beginning: String,
 }
 
-impl UseCase for FindOtherHash {
-    type Outcome = Option<UserId>;
+impl UseCase for CountOtherHashes {
+    type Outcome = i64;
     const ACCESS: Access = Access::Read;
 
-    async fn run(&self, tx: &mut Tx<'_>) -> Result<Option<UserId>, StoreError> {
-        let rows = tx.query(&sql::FIND_OTHER_HASH, &[(&self.beginning).into()]).await?;
-        rows.first().map(|row| row.get("user_id")).transpose()
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+        let rows = tx.query(&sql::COUNT_OTHER_HASHES, &[(&self.beginning).into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.get("hashes"))
     }
 }
 

@@ -145,6 +145,8 @@ deeds! {
     KeyActivated = "key_activated",
     /// A key was withdrawn.
     KeyRevoked = "key_revoked",
+    /// A data key that seals nothing any more was deleted.
+    KeyDeleted = "key_deleted",
     /// Other recovery keys open a data key, or none does.
     RecoverySet = "recovery_set",
     /// Keys were sealed under another master key.

@@ -155,6 +155,7 @@ statements! {
         COUNT_SESSIONS = "count_sessions";
         CREATE_MIGRATION_TABLE = "create_migration_table";
         CREATE_STAGING = "create_staging";
+        COUNT_OTHER_HASHES = "count_other_hashes";
         DATE_MIGRATION = "date_migration";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
@@ -184,7 +185,6 @@ statements! {
         FIND_MIGRATION = "find_migration";
         FIND_MIGRATION_GUARD = "find_migration_guard";
         FIND_MISSING_RIGHTS = "find_missing_rights";
-        FIND_OTHER_HASH = "find_other_hash";
         FIND_READ_ONLY = "find_read_only";
         FIND_RECOVERY = "find_recovery";
         FIND_SCHEMA = "find_schema";

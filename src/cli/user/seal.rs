@@ -11,6 +11,8 @@ use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::hash_sealing::Converted;
 use jeton_service::keys::administration::KeyAdministration;
+use jeton_store::data_keys::KNOWN_SINCE;
+use jeton_store::replicas::{ListReplicas, StoredReplica};
 
 /// What `jeton user seal` takes.
 #[derive(Args, Debug)]
@@ -86,6 +88,7 @@ pub(super) async fn seal(options: Seal) -> Result<(), Failure> {
                 "All password hashes will be sealed under a data key, which the master key opens. Every replica must run \
                  this version, and needs the master key. {who}"
             ))?;
+            require_known_replicas(&keys).await?;
             let key = keys.add_data_key(&recipients).await?;
             output::line(&format!("New hashes are sealed under the data key {}.", key.id()));
         }
@@ -94,6 +97,22 @@ pub(super) async fn seal(options: Seal) -> Result<(), Failure> {
     let sealed = keys.seal_hashes(show).await;
     output::end_progress();
     finish(&sealed?, "sealed")
+}
+
+/// Requires that all replicas know sealed hashes.
+async fn require_known_replicas(keys: &KeyAdministration) -> Result<(), Failure> {
+    let replicas = keys.key_store.store.perform(ListReplicas).await?;
+    let is_old = |replica: &&StoredReplica| {
+        replica.runs(keys.now) && replica.settings.knows_migration < KNOWN_SINCE
+    };
+    match replicas.iter().find(is_old) {
+        None => Ok(()),
+        Some(replica) => Err(Failure::refused(format!(
+            "the replica {} is of version {}, which would refuse right passwords once their hashes are sealed: replace \
+             it by one of this version, or stop it and wait three minutes",
+            replica.id, replica.settings.version
+        ))),
+    }
 }
 
 pub(super) async fn unseal(options: Unseal) -> Result<(), Failure> {

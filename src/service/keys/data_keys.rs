@@ -11,7 +11,9 @@ use jeton_crypto::data_key::{self, DataKey, DataKeys};
 use jeton_crypto::recovery::{self, Identity, Recipient};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
 use jeton_oauth::{KeyId, Secret, UserId};
-use jeton_store::data_keys::{AddDataKey, FindRecovery, FindSealedHash, Recovery, SetRecovery};
+use jeton_store::data_keys::{
+    AddDataKey, CountOtherHashes, FindRecovery, FindSealedHash, Recovery, SetRecovery,
+};
 use jeton_store::keys::{ListKeys, ResealKeys, StoredKey};
 
 impl Keys {
@@ -149,7 +151,32 @@ fn separator(why: &str) -> &'static str {
     if why.is_empty() { "" } else { ": " }
 }
 
+/// How hashes are sealed, as `jeton check` finds it.
+#[derive(Clone, Debug)]
+pub struct Sealing {
+    /// The data key.
+    pub data_key: KeyId,
+    /// The recovery keys that open it, `age1…`.
+    pub recipients: Vec<String>,
+    /// How many hashes are not sealed under it yet.
+    pub others: i64,
+}
+
 impl KeyAdministration {
+    /// Checks that the data key opens, and one of the hashes under it. `None` if hashes are stored as they are.
+    ///
+    /// # Errors
+    /// A sentence that says what does not open, or that the database cannot be read.
+    pub async fn check_sealing(&self) -> Result<Option<Sealing>, KeyError> {
+        let keys = self.data_keys().await?;
+        let Some(key) = keys.sealing()? else { return Ok(None) };
+        self.check_on_a_hash(key).await?;
+        let beginning = data_key::beginning(key.id());
+        let others = self.key_store.store.perform(CountOtherHashes { beginning }).await?;
+        let recipients = self.recipients(key.id()).await?;
+        Ok(Some(Sealing { data_key: key.id().clone(), recipients, others }))
+    }
+
     /// The data keys.
     ///
     /// # Errors
@@ -239,7 +266,7 @@ impl KeyAdministration {
     ///
     /// # Errors
     /// A sentence if it does not open, so that the key is another one.
-    pub async fn check_on_a_hash(&self, key: &DataKey) -> Result<(), KeyError> {
+    async fn check_on_a_hash(&self, key: &DataKey) -> Result<(), KeyError> {
         let beginning = data_key::beginning(key.id());
         let found = self.key_store.store.perform(FindSealedHash { beginning }).await?;
         let Some(hash) = found else { return Ok(()) };

@@ -11,7 +11,7 @@ mod opened;
 mod revoking;
 pub mod second_factors;
 
-pub use data_keys::KnownDataKeys;
+pub use data_keys::{KnownDataKeys, Sealing};
 pub use error::{KeyError, KeyProblem};
 
 use std::sync::Arc;

@@ -8,8 +8,9 @@ use crate::harness::{Executable, run_with_input};
 use std::process::Output;
 
 /// A recovery key, as `age-keygen` made it.
-const IDENTITY: &str = "AGE-SECRET-KEY-1ZNVHAHRXM3ATAAU56EH7M2F77P86X6AY9SXSY9W9JX7YQGACGUVQGK7DSP";
-const RECIPIENT: &str = "age1nlpcleqk4kma2kuqaljx7enn59g3w892ygdsfpggs0xatrvdcqzqetvweq";
+pub(super) const IDENTITY: &str =
+    "AGE-SECRET-KEY-1ZNVHAHRXM3ATAAU56EH7M2F77P86X6AY9SXSY9W9JX7YQGACGUVQGK7DSP";
+pub(super) const RECIPIENT: &str = "age1nlpcleqk4kma2kuqaljx7enn59g3w892ygdsfpggs0xatrvdcqzqetvweq";
 
 /// bcrypt of `secret`.
 const WEAK: &str = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
