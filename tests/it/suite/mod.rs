@@ -78,6 +78,8 @@ mod revocation;
 mod revocation_form;
 mod scope;
 mod sealed_hashes;
+mod sealed_hashes_at_rest;
+mod sealed_hashes_interrupted;
 mod second_factor;
 mod second_factor_kill;
 mod second_factor_rules;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::harness::keys::key_command;
-use crate::harness::{Executable, run_with_input};
+use crate::harness::{Database, Engine, Executable, run_with_input};
 use std::process::Output;
 
 /// A recovery key, as `age-keygen` made it.
@@ -13,17 +13,17 @@ pub(super) const IDENTITY: &str =
 pub(super) const RECIPIENT: &str = "age1nlpcleqk4kma2kuqaljx7enn59g3w892ygdsfpggs0xatrvdcqzqetvweq";
 
 /// bcrypt of `secret`.
-const WEAK: &str = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
+pub(super) const WEAK: &str = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
 
 /// Runs a command on the database with the master key of the service.
-fn command(jeton: &Jeton, arguments: &[&str], input: &str) -> Output {
+pub(super) fn command(jeton: &Jeton, arguments: &[&str], input: &str) -> Output {
     let master = jeton.fixtures.master_key.display().to_string();
     let all = [arguments, &["--database", &jeton.database.url, "--master-key-file", &master]];
     run_with_input(&all.concat(), input)
 }
 
 /// Runs a command, which must succeed: what it printed.
-fn succeed(jeton: &Jeton, arguments: &[&str], input: &str) -> String {
+pub(super) fn succeed(jeton: &Jeton, arguments: &[&str], input: &str) -> String {
     let output = command(jeton, arguments, input);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}");
@@ -31,7 +31,7 @@ fn succeed(jeton: &Jeton, arguments: &[&str], input: &str) -> String {
 }
 
 /// The stored hashes by the user's name.
-async fn stored(jeton: &Jeton) -> Vec<(String, String)> {
+pub(super) async fn stored(jeton: &Jeton) -> Vec<(String, String)> {
     let rows = "SELECT username, password_hash FROM users ORDER BY username";
     let rows = jeton.database.query(rows).await;
     let pair = |row: Vec<Option<String>>| {
@@ -42,7 +42,7 @@ async fn stored(jeton: &Jeton) -> Vec<(String, String)> {
 }
 
 /// All are sealed under one data key and have one length.
-async fn assert_sealed(jeton: &Jeton) {
+pub(super) async fn assert_sealed(jeton: &Jeton) {
     let stored = stored(jeton).await;
     let keys: HashSet<_> = stored.iter().map(|(_, hash)| hash.split('$').nth(2)).collect();
     assert_eq!(keys.len(), 1, "{stored:?}");
@@ -52,7 +52,7 @@ async fn assert_sealed(jeton: &Jeton) {
 }
 
 /// Every hash is sealed while a service runs, and its logins, their better hashes and what commands write go on. The
-/// hashes are as they were after `jeton user unseal`.
+/// hashes are as they were after `jeton user unseal`. The data key has a name, and can be replaced. [W-11]
 #[tokio::test]
 async fn hashes_are_sealed_and_opened_beside_a_running_service() {
     let jeton = jeton().await;
@@ -219,4 +219,119 @@ async fn sealing_asks_who_can_recover() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
     }
     assert_eq!(stored(&jeton).await, before);
+}
+
+/// A replica that does not know sealed hashes would refuse right passwords: nothing is sealed beside one.
+#[tokio::test]
+async fn nothing_is_sealed_beside_a_replica_of_before() {
+    let jeton = jeton().await;
+    let before = stored(&jeton).await;
+    let old = r#"{"version":"0.2.0","issuer":"http://localhost","jwks_max_age":300,"key_rotation":7776000}"#;
+    let columns = "replica_id, settings, started_at, seen_at";
+    let add = format!("INSERT INTO replicas ({columns}) VALUES ('old', '{old}', 1, 9000000000)");
+    jeton.database.query(&add).await;
+    let output = command(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("the replica old is of version 0.2.0"), "{said}");
+    assert_eq!(stored(&jeton).await, before);
+}
+
+/// `jeton check` recommends sealing. Once hashes are sealed, it says who opens them, counts those that are not sealed
+/// yet, and opens one.
+#[tokio::test]
+async fn check_recommends_sealing_and_verifies_it() {
+    let jeton = jeton().await;
+    let check = || {
+        let free = ["check", "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0"];
+        let output = command(&jeton, &free, "");
+        let texts =
+            [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
+        (output.status.code(), texts.concat())
+    };
+    let (code, said) = check();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("advice: password hashes are not sealed"), "{said}");
+
+    let plain = stored(&jeton).await.remove(0).1;
+    succeed(&jeton, &["user", "seal", "--recovery-recipient", RECIPIENT, "--yes"], "");
+    let (code, said) = check();
+    assert!(code == Some(0) && said.contains("ok  password hashes are sealed"), "{said}");
+    assert!(said.contains(&format!("the recovery key {RECIPIENT}")), "{said}");
+    assert!(!said.contains("not sealed") && !said.contains("advice"), "{said}");
+
+    let undo = format!("UPDATE users SET password_hash = '{plain}' WHERE username = 'alice'");
+    jeton.database.query(&undo).await;
+    let (code, said) = check();
+    assert!(
+        code == Some(0) && said.contains("warning: 1 password hashes are not sealed"),
+        "{said}"
+    );
+    succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
+    let (code, said) = check();
+    assert!(code == Some(0) && said.contains("no recovery key opens it"), "{said}");
+
+    let damage = "UPDATE users SET password_hash = substr(password_hash, 1, 560) || 'AAAAAAAAAAA'";
+    jeton.database.query(damage).await;
+    let (code, said) = check();
+    assert!(code == Some(1) && said.contains("does not open the hash of the user"), "{said}");
+}
+
+/// Another master key takes over the data key and the key of second factors: passwords and codes are what they were,
+/// and the old master key opens nothing.
+#[tokio::test]
+async fn a_rewrap_covers_the_data_key_and_the_key_of_second_factors() {
+    let jeton = jeton().await;
+    let own = jeton.enrol("bob", &[]).await;
+    succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
+    let before = stored(&jeton).await;
+    let old = jeton.fixtures.master_key.display().to_string();
+    let new = jeton.database.path("new.jwk");
+    let rewrap = |files: &str| {
+        let output = key_command(&jeton.database, files, &["rewrap", "--yes"], "");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    rewrap(&format!("{new},{old}"));
+    assert_eq!(stored(&jeton).await, before, "no user is touched");
+
+    let replica = jeton.replica_with(&["--master-key-file", &new]).await;
+    let log_in = async |form: String| {
+        let request = crate::harness::Request::new(replica.public, "POST", "/token").form(&form);
+        request.basic("web", jeton.fixtures.secret("web")).send().await.status
+    };
+    assert_eq!(log_in(login_form("alice", PASSWORD)).await, 200);
+    let with_code = format!("{}&otp={}", login_form("bob", PASSWORD), jeton.code(&own, 0));
+    assert_eq!(log_in(with_code).await, 200);
+    assert_eq!(log_in(login_form("bob", PASSWORD)).await, 400, "without a code");
+
+    let output = command(&jeton, &["user", "export"], "");
+    assert_eq!(output.status.code(), Some(1), "with the old master key");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("the stored password hash does not open")
+    );
+}
+
+/// A copy in another database is as sealed, and the recovery key opens it.
+#[tokio::test]
+async fn a_copy_is_sealed_and_recoverable() {
+    let jeton = jeton().await;
+    succeed(&jeton, &["user", "seal", "--recovery-recipient", RECIPIENT, "--yes"], "");
+    let there = Database::empty(Engine::Sqlite).await;
+    let copy = ["db", "copy", "--from", &jeton.database.url, "--to", &there.url, "--yes"];
+    let output = run_with_input(&copy, "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let recovery = "SELECT kid, recovery_recipients, recovery FROM keys WHERE purpose = 'data'";
+    let copied = there.query(recovery).await;
+    assert_eq!(copied, jeton.database.query(recovery).await);
+    assert_eq!(copied[0][1].as_deref(), Some(RECIPIENT));
+
+    let new = there.path("new.jwk");
+    let made = run_with_input(&["key", "init", "--master-key-file", &new], "");
+    assert!(made.status.success());
+    let recovered = key_command(&there, &new, &["recover", "--identity", "-", "--yes"], IDENTITY);
+    assert!(recovered.status.success(), "{}", String::from_utf8_lossy(&recovered.stderr));
+    let export = ["user", "export", "--database", &there.url, "--master-key-file", &new];
+    let exported = run_with_input(&export, "");
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    assert!(String::from_utf8_lossy(&exported.stdout).contains("$scrypt$"));
 }
