@@ -3,7 +3,7 @@
 //! Everything is measured against a limit in the same run and printed as a ratio; the two sides take
 //! turns, and the median of the rounds counts. `cargo bench --bench limits` measures all;
 //! `cargo bench --bench limits -- hash formats login jwks keys import refresh introspection rows purge
-//! overload timing resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
+//! sealing overload timing resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
 //! database is measured on PostgreSQL too; `JETON_BENCH_ENGINE` names one of `sqlite`, `unnamed` and `prepared`, if the
 //! others are not to be measured. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
 //! Four are measured only where they are named: `soak`, half an hour an engine or `JETON_BENCH_MINUTES`; `callers`, which
@@ -35,6 +35,7 @@ mod replicas;
 mod resources;
 mod rows;
 mod samples;
+mod sealing;
 mod sessions;
 mod soak;
 mod timing;
@@ -93,6 +94,9 @@ async fn main() {
     if wants("formats") {
         tokio::task::spawn_blocking(formats::formats).await.expect("no panic");
     }
+    if wants("sealing") {
+        sealing::one_hash();
+    }
     if wants("login") {
         logins::logins().await;
     }
@@ -137,6 +141,9 @@ async fn main() {
         }
         if wants("purge") && !matches!(engine, Engine::Postgres("prepared")) {
             purge::purge(engine, many()).await;
+        }
+        if wants("sealing") && !matches!(engine, Engine::Postgres("prepared")) {
+            sealing::sealing(engine, many()).await;
         }
     }
     if wants("overload") {

@@ -15,7 +15,7 @@ use super::rows::{self, Sessions};
 use super::sessions::WithSessions;
 
 /// How many users there are, each with a live session.
-const USERS: usize = 10_000;
+pub(crate) const USERS: usize = 10_000;
 /// How many callers refresh, and how often each does.
 const REFRESHERS: (usize, Duration) = (8, Duration::from_millis(40));
 /// How many callers log in, and how often each does.
@@ -25,7 +25,7 @@ const IMPORTED: usize = 100_000;
 /// How many sessions of one user end beside the callers.
 const ENDED: usize = 10_000;
 /// How long the service is watched while nothing is deleted.
-const QUIET: Duration = Duration::from_secs(30);
+pub(crate) const QUIET: Duration = Duration::from_secs(30);
 
 /// Deletes so many sessions, once in the background and once by `jeton db purge`.
 pub(crate) async fn purge(engine: Engine, expired: usize) {
@@ -73,14 +73,14 @@ pub(crate) async fn purge(engine: Engine, expired: usize) {
 }
 
 /// Callers who come at fixed times, however slowly they are answered.
-struct Callers {
+pub(crate) struct Callers {
     stop: Arc<AtomicBool>,
     refreshers: Vec<JoinHandle<Waits>>,
     logins: Vec<JoinHandle<Waits>>,
 }
 
 impl Callers {
-    fn start(own: &Arc<WithSessions>) -> Self {
+    pub(crate) fn start(own: &Arc<WithSessions>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let begin = |first: usize, refreshes: bool| {
             let (own, stop) = (Arc::clone(own), Arc::clone(&stop));
@@ -109,7 +109,7 @@ impl Callers {
     }
 
     /// Sends them away: how long those who refresh waited, and those who log in.
-    async fn stop(self) -> [Waits; 2] {
+    pub(crate) async fn stop(self) -> [Waits; 2] {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = [Waits::default(), Waits::default()];
         for (waits, callers) in all.iter_mut().zip([self.refreshers, self.logins]) {
@@ -125,7 +125,7 @@ impl Callers {
 }
 
 /// Prints how long callers waited, and how much longer than while nothing happened.
-fn print(engine: Engine, meanwhile: &str, waits: &[Waits; 2], quiet: &[Waits; 2]) {
+pub(crate) fn print(engine: Engine, meanwhile: &str, waits: &[Waits; 2], quiet: &[Waits; 2]) {
     println!("on {engine} while {meanwhile}:");
     for ((name, own), quiet) in ["refreshes", "logins"].iter().zip(waits).zip(quiet) {
         let [p50, p99, longest] = [50, 99, 100].map(|hundredths| own.at_most(hundredths));
@@ -142,7 +142,7 @@ fn print(engine: Engine, meanwhile: &str, waits: &[Waits; 2], quiet: &[Waits; 2]
 
 /// How long callers waited, from when they were due, shortest first.
 #[derive(Default)]
-struct Waits {
+pub(crate) struct Waits {
     all: Vec<Duration>,
     refused: usize,
 }

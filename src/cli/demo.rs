@@ -15,6 +15,7 @@ use jeton_oauth::{Client, ClientSettings, ScryptCost, Secret, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_store::Store;
 use jeton_store::clients::AddClient;
+use jeton_store::data_keys::StoredUnder;
 use jeton_store::users::AddUser;
 
 /// The user, as in the FastAPI tutorial; the password would be refused by `jeton user add`.
@@ -126,7 +127,10 @@ async fn fill(store: &Store, now: Timestamp) -> Result<Secrets, Failure> {
     let user = AddUser {
         id: random::user_id(),
         username: USERNAME.parse()?,
-        password_hash: Secret::new(password::hash(&password, ScryptCost::RECOMMENDED)?),
+        password_hash: StoredUnder {
+            hashes: Secret::new(password::hash(&password, ScryptCost::RECOMMENDED)?),
+            data_key: None,
+        },
         scope: None,
         roles: vec!["user".to_owned()],
         now,

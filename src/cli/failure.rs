@@ -181,7 +181,7 @@ impl OfKind for StoreError {
     fn kind(&self) -> Kind {
         match self {
             Self::Unavailable(_) | Self::Closed => Kind::Unavailable,
-            Self::Conflict(_) => Kind::Conflict,
+            Self::Conflict(_) | Self::SealingChanged => Kind::Conflict,
             Self::Corrupt(_) | Self::Refused(_) | Self::NoTable(_) | Self::Forbidden(_) => {
                 Kind::Failed
             }

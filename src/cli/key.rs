@@ -1,7 +1,6 @@
 //! `jeton key`: the keys that tokens depend on. Every command that verifiers can notice says so first,
 //! and asks.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -9,22 +8,20 @@ use clap::{Args, Subcommand};
 use super::confirmation::Confirmation;
 use super::listing::{self, Column, Width};
 use super::serve::key_store;
-use super::{Failure, key_picture, open_existing_store, open_store, output};
+use super::{Failure, key_file, key_picture, open_existing_store, output};
 use crate::config::{AdministeredDatabase, KeySettings, MasterKeySettings};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys, SealingError};
 use jeton_oauth::{KeyId, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
-use jeton_service::keys::administration::{
-    KeyAdministration, ListedKey, Rotation, read_private_key,
-};
+use jeton_service::keys::administration::{KeyAdministration, ListedKey, Rotation};
 use jeton_store::Store;
 
 /// What all commands about keys take. Where no replica runs, the settings must be those of `jeton serve`.
 #[derive(Args, Debug)]
 pub(super) struct Common {
     #[command(flatten)]
-    database: AdministeredDatabase,
+    pub(super) database: AdministeredDatabase,
     #[command(flatten)]
     keys: KeySettings,
 }
@@ -33,9 +30,9 @@ pub(super) struct Common {
 #[derive(Args, Debug)]
 pub(super) struct Asking {
     #[command(flatten)]
-    confirmation: Confirmation,
+    pub(super) confirmation: Confirmation,
     #[command(flatten)]
-    common: Common,
+    pub(super) common: Common,
 }
 
 /// The commands of `jeton key`.
@@ -108,6 +105,15 @@ pub(super) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Seal the data key, which opens sealed password hashes, under a new master key: with the recovery key, when the
+    /// old master key is lost
+    Recover {
+        /// The file with the secret half of the recovery key, as age-keygen wrote it; - for standard input
+        #[arg(long, value_name = "FILE")]
+        identity: PathBuf,
+        #[command(flatten)]
+        asking: Asking,
+    },
     /// Seal all keys in the database under the first --master-key-file, which is made if it does not
     /// exist; the others open them
     Rewrap {
@@ -136,10 +142,11 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Rotate { emergency, asking, .. } => rotate(emergency, &asking).await,
         Command::Revoke { kid: Some(kid), asking, .. } => revoke(kid, &asking).await,
         Command::Revoke { kid: None, asking, .. } => revoke_lost(&asking).await,
-        Command::Import { file, asking } => import(&file, &asking).await,
+        Command::Import { file, asking } => key_file::import(&file, &asking).await,
         Command::Export { pem, kid, common, .. } => {
             export(&administration(&common, Intent::Look).await?, kid, pem).await
         }
+        Command::Recover { identity, asking } => key_file::recover(&identity, &asking).await,
         Command::Rewrap { asking } => rewrap(&asking).await,
     }
 }
@@ -158,23 +165,30 @@ fn init(settings: &MasterKeySettings, json: bool) -> Result<(), Failure> {
         "Back this file up, apart from the database. Nothing else decrypts the keys in the database. Each \
          replica needs a copy before its first start.",
     );
+    output::line(
+        "Once it is backed up, consider `jeton user seal`: then password hashes are of no use to whoever steals the \
+         database.",
+    );
     Ok(())
 }
 
 /// What a command is about to do with the keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Intent {
+pub(super) enum Intent {
     Look,
     Change,
 }
 
-async fn administration(common: &Common, intent: Intent) -> Result<KeyAdministration, Failure> {
+pub(super) async fn administration(
+    common: &Common,
+    intent: Intent,
+) -> Result<KeyAdministration, Failure> {
     administer(open_existing_store(&common.database).await?, common, intent).await
 }
 
 /// Administers keys by a clock that agrees with the database's: what is changed gets a date that stays. Who only
 /// looks is told if it does not agree.
-async fn administer(
+pub(super) async fn administer(
     store: Store,
     common: &Common,
     intent: Intent,
@@ -204,7 +218,7 @@ async fn administration_by_replicas(
     by_replicas(administration(common, intent).await?).await
 }
 
-async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
+pub(super) async fn by_replicas(mut keys: KeyAdministration) -> Result<KeyAdministration, Failure> {
     let own = keys.key_store.schedule;
     let Some(replicas) = keys.go_by_replicas().await? else {
         output::error_line(&format!(
@@ -334,7 +348,7 @@ async fn revoke(kid: KeyId, asking: &Asking) -> Result<(), Failure> {
              holds one must log in again. Access tokens stay good until they expire."
         ),
         (KeyPurpose::SecondFactor, _) => jeton_service::keys::second_factors::REVOKING.into(),
-        (KeyPurpose::Throttle, _) => {
+        (KeyPurpose::Throttle | KeyPurpose::Data, _) => {
             "All failures that were counted are forgotten within seconds, \
              and which origins accounts know: guessing is slowed from zero again."
                 .to_owned()
@@ -355,6 +369,14 @@ async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
         return Err("every key that is not revoked is sealed under a --master-key-file: nothing was changed"
             .into());
     }
+    let data_keys: Vec<_> =
+        lost.iter().filter(|(_, is_data)| *is_data).map(|(kid, _)| kid).collect();
+    if let [kid, ..] = data_keys[..] {
+        output::error_line(&format!(
+            "Among them is the data key {kid}, which opens sealed password hashes. If a recovery key opens it, run `jeton \
+             key recover` first. Otherwise every user whose hash it sealed needs another password."
+        ));
+    }
     asking.confirmation.ask(
         &format!(
             "{} keys are sealed under a master key that is no --master-key-file. If a copy of it is left, name \
@@ -364,38 +386,10 @@ async fn revoke_lost(asking: &Asking) -> Result<(), Failure> {
             lost.len()
         ),
     )?;
-    for kid in &lost {
+    for (kid, _) in &lost {
         keys.withdraw(kid).await?;
         output::line(&format!("The key {kid} was revoked."));
     }
-    Ok(())
-}
-
-async fn import(file: &PathBuf, asking: &Asking) -> Result<(), Failure> {
-    let mut text = zeroize::Zeroizing::new(Vec::new());
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text))
-    };
-    read.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-    let key =
-        read_private_key(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
-    let store = open_store(&asking.common.database).await?;
-    let keys = administer(store, &asking.common, Intent::Change).await?;
-    let keys = by_replicas(keys).await?;
-    keys.check_masters().await?;
-    let lead = keys.key_store.schedule.lead;
-    asking.confirmation.ask(
-        &format!(
-            "The key {} will be published now and sign in {lead}, when verifiers that honour the \
-             Cache-Control of the JWKS know it; at once if there is no key yet. Destroy other copies \
-             of its private half.",
-            key.public.kid
-        ),
-    )?;
-    let (kid, signs_at) = keys.import(key).await?;
-    output::line(&format!("The key {kid} was added and signs from {signs_at} on."));
     Ok(())
 }
 

@@ -19,6 +19,7 @@ mod doctor;
 pub mod failure;
 mod healthcheck;
 mod key;
+mod key_file;
 mod key_picture;
 mod layout;
 mod listing;

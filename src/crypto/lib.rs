@@ -3,6 +3,7 @@
 //!
 //! It never stores anything, and knows neither endpoints nor HTTP. Tests apart, only it uses josekit, scrypt and rand.
 
+pub mod data_key;
 pub mod digest;
 pub mod hashing_pool;
 pub mod imported_key;
@@ -12,6 +13,7 @@ pub mod one_time_password;
 pub mod password;
 pub mod password_policy;
 pub mod random;
+pub mod recovery;
 pub mod refresh_keys;
 pub mod sealing;
 pub mod second_factor_key;

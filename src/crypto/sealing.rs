@@ -35,6 +35,8 @@ pub enum KeyPurpose {
     Refresh,
     /// Names failure counters.
     Throttle,
+    /// Seals stored password hashes.
+    Data,
     /// Seals secrets of one-time passwords and names recovery codes.
     SecondFactor,
 }
@@ -47,6 +49,7 @@ impl KeyPurpose {
             Self::Signing => "signing",
             Self::Refresh => "refresh",
             Self::Throttle => "throttle",
+            Self::Data => "data",
             Self::SecondFactor => "second_factor",
         }
     }
@@ -54,7 +57,7 @@ impl KeyPurpose {
     /// The purpose with this word.
     #[must_use]
     pub fn find(word: &str) -> Option<Self> {
-        let all = [Self::Signing, Self::Refresh, Self::Throttle, Self::SecondFactor];
+        let all = [Self::Signing, Self::Refresh, Self::Throttle, Self::SecondFactor, Self::Data];
         all.into_iter().find(|purpose| purpose.as_str() == word)
     }
 }

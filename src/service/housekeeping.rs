@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::keys::KeyError;
+use crate::stored_hashes::{StagedHashes, StoredHashes};
 use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
+use jeton_store::data_keys::StoredUnder;
 use jeton_store::import::{ImportUsers, Staging};
 use jeton_store::operator_acts::{DeleteOldActs, KEPT_FOR};
 use jeton_store::sessions::{
@@ -183,34 +186,38 @@ async fn end_sessions(
     in_batches(store, Pace::OtherProcess, CHANGES, batch, |_| {}).await
 }
 
-/// Stores the staged users that are wanted, and returns how many. `progress` gets the count so far.
+/// Stores the staged users that are wanted, and returns how many. `staged_hashes` sealed their hashes while they were
+/// staged, `hashes` says how they are to be stored. `progress` gets the count so far.
 ///
 /// # Errors
-/// [`StoreError`]; users that were stored stay stored.
+/// A sentence; users that were stored stay stored.
 pub async fn store_users(
     store: &Store,
     staging: &Staging,
+    staged_hashes: &StagedHashes,
+    hashes: &StoredHashes,
     now: Timestamp,
     progress: impl FnMut(u64),
-) -> Result<u64, StoreError> {
+) -> Result<u64, KeyError> {
     let mut after = 0;
     let batch = |limit| {
         let page = staging.page(after, limit)?;
         after = page.last().map_or(after, |(number, _)| *number);
-        let users: Arc<[_]> = page.into_iter().map(|(_, user)| user).collect();
-        Ok(ImportUsers { users, now })
+        let users = page.into_iter().map(|(_, user)| user).collect();
+        let StoredUnder { hashes: users, data_key } = hashes.of_staged(users, staged_hashes)?;
+        Ok(ImportUsers { users: StoredUnder { hashes: Arc::from(users), data_key }, now })
     };
     in_batches(store, Pace::OtherProcess, IMPORTS, batch, progress).await
 }
 
 /// Runs batches until one changes fewer rows than it may, and returns how many rows were changed.
-async fn in_batches<U: UseCase<Outcome = u64> + Clone>(
+async fn in_batches<U: UseCase<Outcome = u64> + Clone, E: From<StoreError>>(
     store: &Store,
     pace: Pace,
     size: Size,
-    mut batch: impl FnMut(i64) -> Result<U, StoreError>,
+    mut batch: impl FnMut(i64) -> Result<U, E>,
     mut progress: impl FnMut(u64),
-) -> Result<u64, StoreError> {
+) -> Result<u64, E> {
     let (mut limit, mut total) = (size.first, 0);
     loop {
         let batch = batch(limit)?;

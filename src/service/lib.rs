@@ -4,6 +4,7 @@
 //! request and turns its answer, or its [`Refusal`], into a response.
 
 pub mod agreed_clock;
+pub mod hash_sealing;
 pub mod housekeeping;
 pub mod incident;
 pub mod introspection;
@@ -13,6 +14,7 @@ pub mod present_password;
 pub mod readiness;
 pub mod replicas;
 pub mod revocation;
+pub mod stored_hashes;
 pub mod throttle;
 pub mod token;
 
@@ -103,6 +105,7 @@ impl From<StoreError> for Refusal {
             }
             StoreError::Corrupt(_)
             | StoreError::Conflict(_)
+            | StoreError::SealingChanged
             | StoreError::Refused(_)
             | StoreError::NoTable(_)
             | StoreError::Forbidden(_) => Self::Fault(error.to_string()),

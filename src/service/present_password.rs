@@ -10,7 +10,7 @@ use jeton_oauth::{Reason, Secret};
 use jeton_runtime::caller::Waiting;
 use jeton_store::users::User;
 
-/// Verifies the present password of a user, who may have to change it. Failures count as those of a login do.
+/// Verifies the present password of a user with this hash, who may have to change it. Failures count as those of a login do.
 ///
 /// # Errors
 /// [`Refusal`], for the reasons for which a login is refused, but for a password that is temporary.
@@ -18,6 +18,7 @@ pub async fn verify(
     throttle: &Throttle,
     origin: Origin<'_>,
     user: &User,
+    password_hash: &Secret,
     password: Secret,
 ) -> Result<(), Refusal> {
     let account =
@@ -26,7 +27,7 @@ pub async fn verify(
     let waiting = Waiting::default();
     let attempt = throttle.admit(origin, account, &waiting.caller()).await?;
     let attempt = attempt.count_in_advance().await?;
-    let hash = PasswordHash::parse(user.password_hash.expose(), u64::MAX)
+    let hash = PasswordHash::parse(password_hash.expose(), u64::MAX)
         .map_err(|_| Reason::UnusablePasswordHash)?;
     let verify = move || password::verify(&hash, &Password::new(password));
     let verified = tokio::task::spawn_blocking(verify).await;

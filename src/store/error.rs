@@ -22,6 +22,11 @@ pub enum StoreError {
     /// What is there is not what it was, or stands in the way. Nothing was changed.
     #[error("{0}: nothing was changed")]
     Conflict(String),
+    /// Hashes are to be sealed under another data key than was presumed, or under none: seal again, or do not.
+    #[error(
+        "sealing of stored hashes has begun or ended at this moment: nothing was changed; try again"
+    )]
+    SealingChanged,
     /// The database refused a statement.
     #[error("the database refused: {0}")]
     Refused(String),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
+use super::data_keys::StoredUnder;
 use super::operator_acts::{Act, Deed};
 use super::second_factors::StoredSecondFactors;
 use super::sql::ROWS;
@@ -222,8 +223,8 @@ impl UseCase for FindKnown {
 /// Stores some users, all or none, and returns how many. Repeating it changes nothing.
 #[derive(Clone, Debug)]
 pub struct ImportUsers {
-    /// The users, checked.
-    pub users: Arc<[StagedUser]>,
+    /// The users, checked, with their hashes as they are to be stored.
+    pub users: StoredUnder<Arc<[StagedUser]>>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -233,9 +234,9 @@ impl UseCase for ImportUsers {
     const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<u64, StoreError> {
-        tx.lock(&sql::LOCK_NAMES).await?;
+        let users = self.users.require(tx).await?;
         // Such a client may have been added since the file was checked.
-        let ids = self.users.iter().map(|user| (&user.id).into()).collect();
+        let ids = users.iter().map(|user| (&user.id).into()).collect();
         if let Some(client) = tx.look_up(&sql::FIND_CLIENTS_LIKE_USERS, ids).await?.first() {
             let name: ClientId = client.get("client_id")?;
             return Err(StoreError::Conflict(format!(
@@ -243,11 +244,11 @@ impl UseCase for ImportUsers {
             )));
         }
         if tx.has_lists() {
-            tx.execute(&sql::IMPORT_LISTS_OF_USERS, &self.lists()).await?;
+            tx.execute(&sql::IMPORT_LISTS_OF_USERS, &self.lists(users)).await?;
         } else {
-            self.store_in_rows(tx).await?;
+            self.store_in_rows(tx, users).await?;
         }
-        let stored = self.users.len() as u64;
+        let stored = users.len() as u64;
         tx.record(Act::new(Deed::UsersImported).slice(stored)).await?;
         Ok(stored)
     }
@@ -255,9 +256,9 @@ impl UseCase for ImportUsers {
 
 impl ImportUsers {
     /// The columns of the users, as one list each.
-    fn lists(&self) -> Vec<Value> {
+    fn lists(&self, users: &[StagedUser]) -> Vec<Value> {
         let mut columns: [Vec<Value>; 10] = Default::default();
-        for user in &*self.users {
+        for user in users {
             for (column, value) in columns.iter_mut().zip(user.values(self.now)) {
                 column.push(value);
             }
@@ -269,8 +270,8 @@ impl ImportUsers {
         columns.into_iter().enumerate().map(list).collect()
     }
 
-    async fn store_in_rows(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
-        for batch in self.users.chunks(ROWS) {
+    async fn store_in_rows(&self, tx: &mut Tx<'_>, users: &[StagedUser]) -> Result<(), StoreError> {
+        for batch in users.chunks(ROWS) {
             // Rows that do not fill a batch are inserted one by one.
             let rows = if batch.len() == ROWS { ROWS } else { 1 };
             for rows in batch.chunks(rows) {

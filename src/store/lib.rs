@@ -10,6 +10,7 @@ pub mod backup;
 pub mod clients;
 pub mod clock;
 pub mod copy;
+pub mod data_keys;
 mod error;
 pub mod gate;
 pub mod import;

@@ -117,6 +117,10 @@ deeds! {
     RecoveryCodesMade = "recovery_codes_made",
     /// The failed logins of a user were forgotten.
     UserUnlocked = "user_unlocked",
+    /// Stored hashes were sealed under a data key.
+    HashesSealed = "hashes_sealed",
+    /// Sealed hashes were opened and stored as they are.
+    HashesUnsealed = "hashes_unsealed",
     /// A user was deleted.
     UserDeleted = "user_deleted",
     /// A client was added.
@@ -141,6 +145,10 @@ deeds! {
     KeyActivated = "key_activated",
     /// A key was withdrawn.
     KeyRevoked = "key_revoked",
+    /// A data key that seals nothing any more was deleted.
+    KeyDeleted = "key_deleted",
+    /// Other recovery keys open a data key, or none does.
+    RecoverySet = "recovery_set",
     /// Keys were sealed under another master key.
     KeysResealed = "keys_resealed",
     /// Sessions that had expired were deleted.

@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 
+use super::data_keys::{StoredHash, StoredUnder};
 use super::operator_acts::{Act, Deed, differing};
 use super::second_factors::StoredSecondFactors;
 pub use super::user_list::{ListUsers, UserFilter};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Scope, Secret, Timestamp, UserId};
+use jeton_oauth::{KeyId, Scope, Secret, Timestamp, UserId};
 
 /// A user as stored. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
@@ -18,7 +19,8 @@ pub struct User {
     /// `sub`.
     #[serde(rename = "sub")]
     pub id: UserId,
-    /// A PHC string. It is a secret because passwords can be guessed from it, and is printed nowhere.
+    /// A PHC string, or that sealed under a data key. It is a secret because passwords can be guessed from it, and is
+    /// printed nowhere.
     #[serde(skip)]
     pub password_hash: Secret,
     /// The scope that the user may have; `None` if only the client limits it.
@@ -77,7 +79,7 @@ pub struct AddUser {
     /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
-    pub password_hash: Secret,
+    pub password_hash: StoredUnder<Secret>,
     /// The scope that the user may have; `None` if only the client limits it.
     pub scope: Option<Scope>,
     /// The user's roles.
@@ -97,11 +99,11 @@ impl UseCase for AddUser {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-        tx.lock(&sql::LOCK_NAMES).await?;
+        let password_hash = self.password_hash.require(tx).await?;
         let values = [
             (&self.id).into(),
             self.username.as_str().into(),
-            self.password_hash.expose().into(),
+            password_hash.expose().into(),
             self.now.into(),
             scope_value(self.scope.as_ref()),
             roles_value(&self.roles),
@@ -166,7 +168,9 @@ pub struct UserOrOther {
     /// The user of that name.
     pub user: Option<User>,
     /// The user's hash, or else another user's, which costs as much to verify; `None` if there are no users.
-    pub password_hash: Option<Secret>,
+    pub password_hash: Option<StoredHash>,
+    /// The data key under which a new hash is to be sealed; `None` if hashes are stored as they are.
+    pub data_key: Option<KeyId>,
     /// The `sub` and second factors of the same one, so that a code is verified for as long; `None` if the row cannot
     /// be read.
     pub factors: Option<(UserId, StoredSecondFactors)>,
@@ -183,11 +187,14 @@ impl UseCase for FindUserOrOther {
         let rows = tx.query(&sql::FIND_USER, &values).await?;
         let Some(row) = rows.first() else { return Ok(UserOrOther::default()) };
         let user = User::read(row);
-        let password_hash = Some(row.get("password_hash")?);
+        let (user_id, text) = (row.get("user_id")?, row.get("password_hash")?);
+        let password_hash = Some(StoredHash { user_id, text });
+        let data_key = row.get("data_key_id")?;
         // Another user's row was read in full only so that it takes as long.
         let is_it = row.get::<String>("username")? == username;
         let factors = user.as_ref().ok().map(|read| (read.id.clone(), read.second_factors.clone()));
-        Ok(UserOrOther { user: if is_it { Some(user?) } else { None }, password_hash, factors })
+        let user = if is_it { Some(user?) } else { None };
+        Ok(UserOrOther { user, password_hash, data_key, factors })
     }
 }
 
@@ -266,7 +273,7 @@ pub struct ChangePassword {
     /// The prepared name.
     pub username: Username,
     /// The hash, in a format that can be verified.
-    pub password_hash: Secret,
+    pub password_hash: StoredUnder<Secret>,
     /// The stored hash that the present password matched: nothing is changed if it is another by now. `None` if nobody
     /// asked for the present password.
     pub verified_hash: Option<Secret>,
@@ -281,9 +288,10 @@ impl UseCase for ChangePassword {
     const ACCESS: Access = Access::Transaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let password_hash = self.password_hash.require(tx).await?;
         let values = [
             self.username.as_str().into(),
-            self.password_hash.expose().into(),
+            password_hash.expose().into(),
             self.now.into(),
             self.temporary.then_some(self.now).into(),
             self.verified_hash.as_ref().map(Secret::expose).into(),

@@ -15,7 +15,9 @@ use jeton_crypto::random;
 use jeton_crypto::sealing::MasterKeys;
 use jeton_runtime::clock::Clock;
 use jeton_service::agreed_clock::AgreedClock;
-use jeton_service::keys::Keys;
+use jeton_service::keys::administration::KeyAdministration;
+use jeton_service::keys::key_store::KeyStore;
+use jeton_service::keys::{Keys, Sealing};
 use jeton_store::migration::SchemaStatus;
 use jeton_store::{DatabaseLocation, Store, StoreError, migration};
 
@@ -33,6 +35,11 @@ impl Findings {
     /// Says what could not be checked, and why.
     fn unseen(text: &str) {
         output::line(&format!("--  not looked at: {text}"));
+    }
+
+    /// Says what would make the service safer.
+    fn advice(text: &str) {
+        output::line(&format!("--  advice: {text}"));
     }
 
     fn warning(text: &str) {
@@ -197,6 +204,35 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
         Ok(count) => Findings::good(&format!("{count} keys open with the master key and work")),
         Err(error) => findings.problem(&error.to_string()),
     }
+    look_at_sealing(key_store, findings).await;
+}
+
+/// Checks that sealed password hashes open, or recommends to seal them.
+async fn look_at_sealing(key_store: KeyStore, findings: &mut Findings) {
+    let keys = KeyAdministration { key_store, now: Clock::System.now() };
+    let sealing = match keys.check_sealing().await {
+        Ok(Some(sealing)) => sealing,
+        Ok(None) => {
+            return Findings::advice(
+                "password hashes are not sealed, so whoever steals the database can guess at them; `jeton user seal` \
+                 ends that, and docs/passwords.md says what is lost if its keys are",
+            );
+        }
+        Err(error) => return findings.problem(&error.to_string()),
+    };
+    let Sealing { data_key, recipients, others } = sealing;
+    if others > 0 {
+        Findings::warning(&format!(
+            "{others} password hashes are not sealed under the data key {data_key}: `jeton user seal` goes on"
+        ));
+    }
+    let who = match recipients.as_slice() {
+        [] => "no recovery key opens it, so keep copies of the master key".to_owned(),
+        names => format!("so does the recovery key {}", names.join(", ")),
+    };
+    Findings::good(&format!(
+        "password hashes are sealed; the master key opens their data key {data_key}, and {who}"
+    ));
 }
 
 async fn look_at_writes(store: &Store, settings: &ServeSettings) -> Result<String, Failure> {

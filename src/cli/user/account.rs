@@ -3,6 +3,7 @@
 use super::{Failure, unknown};
 use jeton_oauth::{Secret, Timestamp};
 use jeton_service::housekeeping::{end_sessions_of_user, end_sessions_without_factor};
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::Store;
 use jeton_store::users::{ChangePassword, SetUserDisabled, User};
 
@@ -31,8 +32,9 @@ pub(super) async fn set_user_disabled(
 /// Ends all sessions of a user and sets another password; `false` if the user is gone.
 pub(super) async fn set_user_password(
     store: &Store,
+    hashes: &mut StoredHashes,
     user: &User,
-    password_hash: Secret,
+    hash: &Secret,
     now: Timestamp,
 ) -> Result<bool, Failure> {
     // The sessions that are left end in the transaction that sets the password.
@@ -40,10 +42,14 @@ pub(super) async fn set_user_password(
     ended.map_err(|error| {
         Failure::from(error).reworded(|text| format!("{text}. The password was not changed"))
     })?;
-    let username = user.username.clone();
-    let change =
-        ChangePassword { username, password_hash, verified_hash: None, temporary: false, now };
-    Ok(store.perform(change).await?)
+    let change = |password_hash| ChangePassword {
+        username: user.username.clone(),
+        password_hash,
+        verified_hash: None,
+        temporary: false,
+        now,
+    };
+    Ok(hashes.store(&user.id, hash, change).await?)
 }
 
 /// Whether sessions of a user may be dead, whatever their dates say. Should the end of them have been interrupted,

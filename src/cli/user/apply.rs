@@ -18,13 +18,14 @@ use super::{
 };
 use crate::cli::failure::{Failure, Kind as FailureKind};
 use crate::cli::machine;
-use crate::config::HashingSettings;
+use crate::config::{HashingSettings, MasterKeySettings};
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::{HashingMemory, PasswordHash};
 use jeton_crypto::{password_policy, random};
 use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{Seconds, Secret, Timestamp, UserId};
 use jeton_runtime::clock::Clock;
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::Store;
 use jeton_store::import::FindKnown;
 use jeton_store::operator_acts::differing;
@@ -47,6 +48,8 @@ pub(in crate::cli) struct Apply {
     allow_short_passwords: bool,
     #[command(flatten)]
     hashing: HashingSettings,
+    #[command(flatten)]
+    master: MasterKeySettings,
     #[command(flatten)]
     common: Common,
 }
@@ -90,7 +93,8 @@ pub(super) async fn run(options: Apply) -> Result<(), Failure> {
     let mut lines = open(&options.file)?;
     let store = open_store(&options.common.database).await?;
     let memory = HashingMemory::reserve_for(limits.kernel, limits.memory_per_thread)?;
-    let mut applying = Applying { options: &options, store, limits, memory };
+    let hashes = StoredHashes::read(&store, &options.master.master_key_file).await?;
+    let mut applying = Applying { options: &options, store, hashes, limits, memory };
     let (mut line, mut failed) = (0_u64, 0_u64);
     while let Some(text) = read_line(&mut lines)? {
         line += 1;
@@ -143,6 +147,7 @@ fn read_line(lines: &mut dyn BufRead) -> Result<Option<Zeroizing<Vec<u8>>>, Fail
 struct Applying<'a> {
     options: &'a Apply,
     store: Store,
+    hashes: StoredHashes,
     limits: HashingLimits,
     memory: HashingMemory,
 }
@@ -194,7 +199,7 @@ impl Applying<'_> {
     /// Adds a user, unless one of the name was added meanwhile.
     async fn add(&mut self, wanted: Wanted) -> Result<Applied, Failure> {
         let now = Clock::System.now();
-        let password_hash = match (wanted.password_hash, wanted.password) {
+        let hash = match (wanted.password_hash, wanted.password) {
             (Some(hash), _) => hash,
             (None, Some(password)) => self.hash(&password, wanted.username.as_str())?,
             (None, None) => {
@@ -204,18 +209,18 @@ impl Applying<'_> {
             }
         };
         let id = wanted.sub.unwrap_or_else(random::user_id);
-        let user = AddUser {
+        let user = |password_hash| AddUser {
             id: id.clone(),
             username: wanted.username.clone(),
             password_hash,
-            scope: wanted.scope.flatten(),
-            roles: wanted.roles.unwrap_or_default(),
+            scope: wanted.scope.clone().flatten(),
+            roles: wanted.roles.clone().unwrap_or_default(),
             now,
             disabled_at: wanted.disabled.unwrap_or_default().then_some(now),
             mfa_required_at: wanted.mfa_required.unwrap_or_default().then_some(now),
             decoy_number: random::decoy_number(),
         };
-        if !self.store.perform(user).await? {
+        if !self.hashes.store(&id, &hash, user).await? {
             return Err(super::taken(&wanted.username));
         }
         Ok((id, Outcome::Added, Vec::new()))
@@ -238,7 +243,7 @@ impl Applying<'_> {
             changed.push("disabled".to_owned());
         }
         if let Some(hash) = password
-            && set_user_password(&self.store, &user, hash, now).await?
+            && set_user_password(&self.store, &mut self.hashes, &user, &hash, now).await?
         {
             changed.push("password".to_owned());
         }
@@ -276,7 +281,8 @@ impl Applying<'_> {
     /// Whether a user has this password now. It takes as long as a login.
     fn is_password_of(&mut self, user: &User, password: &Secret) -> Result<bool, Failure> {
         let memory_max = self.limits.memory_per_thread;
-        let stored = PasswordHash::parse(user.password_hash.expose(), memory_max);
+        let hash = self.hashes.hash_of(user)?;
+        let stored = PasswordHash::parse(hash.expose(), memory_max);
         let stored = stored.map_err(|error| {
             Failure::failed(format!(
                 "the stored hash of {} cannot be compared: {error}; `jeton user passwd` sets another password",

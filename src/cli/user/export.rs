@@ -8,6 +8,8 @@ use serde_json::json;
 use super::columns::Field;
 use super::spreadsheet::{hides_formula, to_cell};
 use super::{Common, Failure, for_each, open_existing_store, output};
+use crate::config::MasterKeySettings;
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::users::{User, UserFilter};
 
 /// What `jeton user export` takes.
@@ -19,6 +21,8 @@ pub(in crate::cli) struct Export {
     /// Leave out the hashes of the passwords, which can be guessed at
     #[arg(long)]
     without_hashes: bool,
+    #[command(flatten)]
+    master: MasterKeySettings,
     #[command(flatten)]
     common: Common,
 }
@@ -44,7 +48,11 @@ pub(super) async fn run(options: Export) -> Result<(), Failure> {
     if is_csv {
         output::line(&csv_line(fields.iter().map(|field| field.name().to_owned()))?);
     }
-    let print = |user: User| {
+    let hashes = StoredHashes::read(&store, &options.master.master_key_file).await?;
+    let print = |mut user: User| {
+        if !options.without_hashes {
+            user.password_hash = hashes.hash_of(&user)?;
+        }
         if !is_csv {
             output::json_line(&as_json(&user, &fields));
             return Ok(ControlFlow::Continue(()));

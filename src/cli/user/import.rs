@@ -24,6 +24,7 @@ use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::{Seconds, Timestamp};
 use jeton_service::housekeeping::store_users;
+use jeton_service::stored_hashes::{StagedHashes, StoredHashes};
 use jeton_store::Store;
 use jeton_store::import::{FindKnown, Known, StagedUser, Staging, Taken};
 
@@ -74,6 +75,8 @@ struct Report {
     unchanged: u64,
     /// Hashes that were wrapped.
     wrapped: u64,
+    /// Whether all hashes are sealed under a data key (`jeton user seal`).
+    sealed: bool,
     /// Authenticators of new users.
     authenticators: u64,
     problems: Vec<BadLine>,
@@ -97,7 +100,10 @@ struct Importing<'a> {
     limits: HashingLimits,
     /// Nothing if there is no database yet, and none is to be made.
     store: Option<Store>,
+    /// How the hashes are stored; nothing where there is no database.
+    hashes: Option<StoredHashes>,
     staging: Staging,
+    staged_hashes: StagedHashes,
     skipped: Option<Skipped>,
     report: Report,
     weak: u64,
@@ -123,14 +129,23 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
     }
     let skipped = options.skip_bad.as_deref();
     let skipped = skipped.map(|path| Skipped::create(path, records.header())).transpose()?;
+    let store = importing_store(&options).await?;
+    let hashes = match &store {
+        Some(store) => Some(StoredHashes::read(store, &options.master.master_key_file).await?),
+        None => None,
+    };
+    hashes.as_ref().map_or(Ok(()), StoredHashes::check)?;
+    let sealed = hashes.as_ref().is_some_and(StoredHashes::are_sealed);
     let mut importing = Importing {
-        store: importing_store(&options).await?,
+        store,
+        hashes,
+        staged_hashes: StagedHashes::default(),
         options: &options,
         columns,
         limits,
         staging: Staging::new()?,
         skipped,
-        report: Report { dry_run: options.dry_run, ..Report::default() },
+        report: Report { dry_run: options.dry_run, sealed, ..Report::default() },
         weak: 0,
         sealer: Sealer { files: &options.master.master_key_file, key: None, now },
     };
@@ -242,6 +257,7 @@ impl Importing<'_> {
             }
         }
         let wanted = !matches!(decision, Decision::Leave);
+        user.password_hash = self.staged_hashes.seal(&user.id, &user.password_hash);
         if let Some(taken) = self.staging.add(&user, wanted)? {
             let (what, line) = match taken {
                 Taken::Name(line) => ("user name", line),
@@ -289,8 +305,10 @@ impl Importing<'_> {
         }
         let is_untouched =
             same.last_login_at.is_none() && same.password_changed_at == same.created_at;
-        let stored = PasswordHash::parse(same.password_hash.expose(), u64::MAX);
-        let is_to_change = stored.is_ok_and(|stored| {
+        let stored = self.hashes.as_ref().and_then(|hashes| hashes.hash_of(same).ok());
+        let stored = stored.map(|stored| PasswordHash::parse(stored.expose(), u64::MAX));
+        let is_to_change = stored.is_some_and(|stored| {
+            let Ok(stored) = stored else { return false };
             let is_to_be_wrapped = self.options.wrap && stored.is_weak();
             let is_same = stored.without_output() == hash.without_output();
             // A hash that was made here is that of a password that was set here.
@@ -325,7 +343,8 @@ impl Importing<'_> {
         let refused = bad > 0 && self.options.skip_bad.is_none();
         if let Some(store) = self.store.take().filter(|_| !refused && !self.options.dry_run) {
             if self.options.wrap {
-                self.report.wrapped = wrap_weak(&self.staging, self.limits, self.weak)?;
+                self.report.wrapped =
+                    wrap_weak(&self.staging, &self.staged_hashes, self.limits, self.weak)?;
             }
             self.store_all(&store, now).await?;
         } else if self.options.wrap {
@@ -361,7 +380,8 @@ impl Importing<'_> {
                 shown_at = Instant::now();
             }
         };
-        let done = store_users(store, &self.staging, now, show).await;
+        let Some(hashes) = &self.hashes else { return Ok(()) };
+        let done = store_users(store, &self.staging, &self.staged_hashes, hashes, now, show).await;
         if done.is_ok() {
             output::progress_bar("Storing", 1, 1);
         }
@@ -397,11 +417,12 @@ impl Report {
         if refused {
             return;
         }
-        let Self { lines, added, updated, unchanged, wrapped, .. } = self;
+        let Self { lines, added, updated, unchanged, wrapped, sealed, .. } = self;
         let would = if self.dry_run { "would be " } else { "" };
         output::line(&format!(
             "Of {lines} lines: {added} {would}added, {updated} {would}given another hash, \
-             {unchanged} were there already; hashes {would}wrapped: {wrapped}.{}",
+             {unchanged} were there already; hashes {would}wrapped: {wrapped}.{}{}",
+            if *sealed { " All hashes are sealed here, weak ones among them." } else { "" },
             if self.dry_run { " Nothing was stored: this was a dry run." } else { "" },
         ));
     }

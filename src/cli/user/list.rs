@@ -12,6 +12,7 @@ use crate::config::MasterKeySettings;
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::username_pattern::UsernamePattern;
 use jeton_oauth::{Seconds, Timestamp};
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_service::throttle::held_back::{HeldBack, Hold, HoldReason};
 use jeton_store::users::{User, UserFilter};
 
@@ -54,7 +55,8 @@ struct Selection {
     /// Only users who have neither logged in nor refreshed a session for so long, as 90d, and were added before that
     #[arg(long, value_name = "DURATION")]
     inactive_since: Option<Seconds>,
-    /// Only users whose password hash is of this format, as --stats names it: 'bcrypt', or 'bcrypt cost 12'
+    /// Only users whose password hash is of this format, as --stats names it: 'bcrypt', or 'bcrypt cost 12';
+    /// of sealed hashes the master key tells it
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Only users whose name is like this: * stands for any characters, as in '*@example.com'
@@ -75,16 +77,16 @@ impl Selection {
     }
 
     /// Whether the rest of it holds for a user whom the database has found.
-    fn holds(&self, user: &User) -> bool {
+    fn holds(&self, user: &User, hashes: &StoredHashes) -> bool {
         let has_role = |role: &String| user.roles.contains(role);
-        let has_format = |format: &String| is_of_format(user, format);
+        let has_format = |format: &String| is_of_format(user, hashes, format);
         self.role.as_ref().is_none_or(has_role) && self.format.as_ref().is_none_or(has_format)
     }
 }
 
 /// Whether the hash of a user is of a format: the function, or the function and its cost.
-fn is_of_format(user: &User, format: &str) -> bool {
-    let own = stats::format_of(user).to_ascii_lowercase();
+fn is_of_format(user: &User, hashes: &StoredHashes, format: &str) -> bool {
+    let own = stats::format_of(user, hashes).to_ascii_lowercase();
     let rest = own.strip_prefix(&format.to_ascii_lowercase());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
@@ -102,8 +104,10 @@ pub(super) async fn run(options: List, now: Timestamp) -> Result<(), Failure> {
     let List { selection, common, width, .. } = &options;
     let store = open_existing_store(&common.database).await?;
     let filter = selection.filter(now);
+    let hashes = StoredHashes::read(&store, &options.master.master_key_file).await?;
     if options.stats {
-        return stats::run(&store, filter, |user| selection.holds(user), common.json).await;
+        let is_wanted = |user: &User| selection.holds(user, &hashes);
+        return stats::run(&store, &hashes, filter, is_wanted, common.json).await;
     }
     let held_back = if options.locked {
         Some(HeldBack::look(&store, &options.master.master_key_file, now).await?)
@@ -116,7 +120,7 @@ pub(super) async fn run(options: List, now: Timestamp) -> Result<(), Failure> {
     let mut is_cut = false;
     let list = |user: User| {
         let holds = held_back.as_ref().map(|held_back| held_back.of(&user));
-        if !selection.holds(&user) || holds.as_ref().is_some_and(Vec::is_empty) {
+        if !selection.holds(&user, &hashes) || holds.as_ref().is_some_and(Vec::is_empty) {
             return Ok(ControlFlow::Continue(()));
         }
         if listed.len() == limit {

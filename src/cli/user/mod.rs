@@ -15,6 +15,7 @@ mod otp_sealer;
 mod passwd;
 pub mod record;
 mod rename;
+mod seal;
 mod set;
 mod show;
 mod skipped;
@@ -36,8 +37,9 @@ use super::{Failure, open_existing_store, open_store, open_store_if_made, output
 use crate::config::{AdministeredDatabase, MasterKeySettings};
 use jeton_crypto::{password, password_policy, random};
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Invalid, Scope, ScryptCost, Secret, Timestamp};
+use jeton_oauth::{Invalid, Scope, ScryptCost, Secret, Timestamp, UserId};
 use jeton_runtime::clock::Clock;
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_service::throttle::administration::{self, AccountThrottle};
 use jeton_store::Store;
 use jeton_store::users::{
@@ -100,6 +102,8 @@ pub(super) enum Command {
         /// The user must use a second factor: no login without a one-time password
         #[arg(long)]
         mfa_required: bool,
+        #[command(flatten)]
+        master: MasterKeySettings,
     },
     /// List users, or count them by the formats of their password hashes
     List(Box<list::List>),
@@ -126,6 +130,10 @@ pub(super) enum Command {
     Set(set::Set),
     /// Give a user another name; sessions and `sub` stay
     Rename(rename::Rename),
+    /// Seal all stored password hashes, so that a stolen database alone is worthless
+    Seal(seal::Seal),
+    /// Store all password hashes as they are again
+    Unseal(seal::Unseal),
     /// Set another password, which ends all sessions of the user
     Passwd(Box<passwd::Passwd>),
     /// Refuse a user from now on, and end all sessions
@@ -158,26 +166,33 @@ struct Added<'a> {
 pub(super) async fn run(command: Command) -> Result<(), Failure> {
     let now = Clock::System.now();
     match command {
-        Command::Add { named, password, role, scope, mfa_required } => {
+        Command::Add { named, password, role, scope, mfa_required, master } => {
             password.require_source()?;
             let store = open_store(&named.common.database).await?;
+            let mut hashes = StoredHashes::read(&store, &master.master_key_file).await?;
+            hashes.check()?;
             // Before the password is asked for. Whoever adds the name meanwhile is found when it is stored.
             if store.perform(FindUser { username: named.name.clone() }).await?.is_some() {
                 return Err(taken(&named.name));
             }
-            let password_hash = password.read(&named.name)?;
-            let user = AddUser {
-                id: random::user_id(),
-                username: named.name.clone(),
+            let hash = password.read(&named.name)?;
+            let (id, username) = (random::user_id(), &named.name);
+            let user = |password_hash| AddUser {
+                id: id.clone(),
+                username: username.clone(),
                 password_hash,
                 scope: (!scope.is_empty()).then(|| join(&scope)),
-                roles: role,
+                roles: role.clone(),
                 now,
                 disabled_at: None,
                 mfa_required_at: mfa_required.then_some(now),
                 decoy_number: random::decoy_number(),
             };
-            add(&store, user, named.common.json).await
+            if !hashes.store(&id, &hash, user).await? {
+                return Err(taken(username));
+            }
+            say_added(username, &id, named.common.json);
+            Ok(())
         }
         Command::List(options) => list::run(*options, now).await,
         Command::Import(options) => import::run(*options, now).await,
@@ -194,6 +209,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Otp(command) => otp::run(command, now).await,
         Command::Set(options) => set::run(options, now).await,
         Command::Rename(options) => rename::run(options).await,
+        Command::Seal(options) => seal::seal(options).await,
+        Command::Unseal(options) => seal::unseal(options).await,
         Command::Passwd(options) => passwd::run(*options, now).await,
         Command::Disable(named) => set_disabled(named, true, now).await,
         Command::Enable(named) => set_disabled(named, false, now).await,
@@ -265,17 +282,12 @@ fn join(scopes: &[Scope]) -> Scope {
     scopes.iter().fold(Scope::default(), Scope::union)
 }
 
-async fn add(store: &Store, user: AddUser, json: bool) -> Result<(), Failure> {
-    let (username, id) = (user.username.clone(), user.id.clone());
-    if !store.perform(user).await? {
-        return Err(taken(&username));
-    }
+fn say_added(username: &Username, id: &UserId, json: bool) {
     if json {
         output::json(&Added { username: username.as_str(), sub: id.as_str() });
     } else {
         output::line(&format!("The user {username} was added, with the sub {id}."));
     }
-    Ok(())
 }
 
 /// Looks at users by name, after a name, a page at a time, until it has seen enough.

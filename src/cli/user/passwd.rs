@@ -11,6 +11,7 @@ use jeton_crypto::{password, password_policy};
 use jeton_oauth::{ClientId, Reason, Secret, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::housekeeping::end_sessions_of_user;
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_service::throttle::Throttle;
 use jeton_service::throttle::origin::{Origin, Source};
 use jeton_service::{Refusal, present_password};
@@ -53,12 +54,15 @@ pub(super) async fn run(options: Passwd, now: Timestamp) -> Result<(), Failure> 
     let Passwd { named, password, temporary, present, master } = options;
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
-    let password_hash = if present.current_stdin {
+    let mut hashes = StoredHashes::read(&store, &master.master_key_file).await?;
+    hashes.check()?;
+    let hash = if present.current_stdin {
         let current = prompt::password(true)?;
         let new = prompt::new_password(true)?;
         // A new one that is refused says nothing of the present one, and costs no attempt.
         password_policy::check(&new, named.name.as_str(), password.allow_short_passwords)?;
-        verify(&store, &user, current, &present, &master).await?;
+        let stored = hashes.hash_of(&user)?;
+        verify(&store, (&user, &stored), current, &present, &master).await?;
         Secret::new(password::hash(&new, password.scrypt)?)
     } else {
         password.read(&named.name)?
@@ -68,10 +72,15 @@ pub(super) async fn run(options: Passwd, now: Timestamp) -> Result<(), Failure> 
     ended.map_err(|error| {
         Failure::from(error).reworded(|text| format!("{text}. The password was not changed"))
     })?;
-    let verified_hash = present.current_stdin.then_some(user.password_hash);
-    let username = named.name.clone();
-    let change = ChangePassword { username, password_hash, verified_hash, temporary, now };
-    let changed = store.perform(change).await?;
+    let verified_hash = present.current_stdin.then(|| user.password_hash.clone());
+    let change = |password_hash| ChangePassword {
+        username: named.name.clone(),
+        password_hash,
+        verified_hash: verified_hash.clone(),
+        temporary,
+        now,
+    };
+    let changed = hashes.store(&user.id, &hash, change).await?;
     if !changed && present.current_stdin {
         let problem = "the password was changed at the same moment by another: nothing was changed";
         return Err(Failure::conflict(problem));
@@ -84,14 +93,14 @@ pub(super) async fn run(options: Passwd, now: Timestamp) -> Result<(), Failure> 
     say(changed, &named, done)
 }
 
-/// Verifies the present password of a user.
+/// Verifies the present password of a user with this hash.
 ///
 /// # Errors
 /// It is wrong, or the user may not use it now. One sentence for all reasons for which a login gets the same answer, so
 /// that nobody passes on more.
 async fn verify(
     store: &Store,
-    user: &User,
+    (user, hash): (&User, &Secret),
     current: Secret,
     present: &Present,
     master: &MasterKeySettings,
@@ -112,7 +121,7 @@ async fn verify(
     let origin = client
         .as_ref()
         .map_or_else(Origin::of_command, |stored| Origin::new(&stored.client, source));
-    let verified = present_password::verify(&throttle, origin, user, current).await;
+    let verified = present_password::verify(&throttle, origin, user, hash, current).await;
     verified.map_err(|refusal| match refusal {
         Refusal::Throttled { retry_after, .. } => Failure::unavailable(format!(
             "too many failed from there: nothing was changed, try again in {retry_after}"

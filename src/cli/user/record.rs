@@ -295,7 +295,7 @@ fn problem_of_hash(error: PasswordHashError, text: &str) -> Problem {
         PasswordHashError::Unknown if is_empty_word(text) => {
             Problem::new(Kind::UnknownHash, format!("its hash {EMPTY}"))
         }
-        PasswordHashError::Unknown => Problem::new(
+        PasswordHashError::Unknown | PasswordHashError::Sealed => Problem::new(
             Kind::UnknownHash,
             format!("its hash {}: see the list in docs/passwords.md", describe_unknown(text)),
         ),

@@ -7,8 +7,10 @@ use super::list::{lacks_second_factor, scope, state};
 use super::{Common, Failure, describe, open_existing_store, stats};
 use crate::cli::{listing, output};
 use crate::config::MasterKeySettings;
+use jeton_crypto::data_key::is_sealed;
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{Timestamp, UserId};
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_service::throttle::administration::{self, AccountThrottle};
 use jeton_store::Store;
 use jeton_store::users::{FindUser, FindUserById, User};
@@ -33,6 +35,8 @@ struct Shown {
     user: User,
     /// The function and the cost of the password's hash.
     password_format: String,
+    /// Whether the hash is sealed under a data key.
+    password_sealed: bool,
     /// Nothing where it cannot be told without the master key.
     throttle: Option<AccountThrottle>,
 }
@@ -46,8 +50,10 @@ pub(super) async fn run(options: Show, now: Timestamp) -> Result<(), Failure> {
         // What there is to see without the master key is worth seeing.
         output::error_line(&format!("Failed logins cannot be shown: {problem}"));
     }
-    let password_format = stats::format_of(&user);
-    let shown = Shown { user, password_format, throttle: throttle.ok() };
+    let hashes = StoredHashes::read(&store, files).await?;
+    let password_format = stats::format_of(&user, &hashes);
+    let password_sealed = is_sealed(user.password_hash.expose());
+    let shown = Shown { user, password_format, password_sealed, throttle: throttle.ok() };
     if options.common.json {
         output::json(&shown);
     } else {
@@ -77,7 +83,8 @@ async fn find(store: &Store, text: &str) -> Result<User, Failure> {
     })
 }
 
-fn print(Shown { user, password_format, throttle }: &Shown) {
+fn print(Shown { user, password_format, password_sealed, throttle }: &Shown) {
+    let sealed = if *password_sealed { ", sealed" } else { "" };
     let since = |at: Option<Timestamp>| at.map(|at| format!(" since {at}")).unwrap_or_default();
     let lacks_factor = user.mfa_required_at.filter(|_| lacks_second_factor(user));
     let barred = user.disabled_at.or(lacks_factor).or(user.password_temporary_at);
@@ -87,7 +94,7 @@ fn print(Shown { user, password_format, throttle }: &Shown) {
         ("State", state(user) + &since(barred)),
         ("Roles", user.roles.join(" ")),
         ("Scope", scope(user)),
-        ("Password", format!("{password_format}, set {}", user.password_changed_at)),
+        ("Password", format!("{password_format}{sealed}, set {}", user.password_changed_at)),
         ("Second factor", second_factor(user)),
         ("Added", user.created_at.to_string()),
         ("Last login", user.last_login_at.map_or("never".to_owned(), |at| at.to_string())),

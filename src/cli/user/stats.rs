@@ -9,6 +9,7 @@ use super::{Failure, for_each, output};
 use crate::cli::listing;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::Timestamp;
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::Store;
 use jeton_store::users::{User, UserFilter};
 
@@ -29,14 +30,16 @@ struct Row<'a> {
     of_format: &'a OfFormat,
 }
 
-/// The function and the cost of a user's hash.
-pub(super) fn format_of(user: &User) -> String {
-    let hash = PasswordHash::parse(user.password_hash.expose(), u64::MAX);
+/// The function and the cost of a user's hash. `(sealed)` for one that does not open with the given master keys.
+pub(super) fn format_of(user: &User, hashes: &StoredHashes) -> String {
+    let Ok(hash) = hashes.hash_of(user) else { return "(sealed)".to_owned() };
+    let hash = PasswordHash::parse(hash.expose(), u64::MAX);
     hash.map_or("(unusable)".to_owned(), |hash| hash.to_string())
 }
 
 pub(super) async fn run(
     store: &Store,
+    hashes: &StoredHashes,
     filter: UserFilter,
     is_wanted: impl Fn(&User) -> bool,
     json: bool,
@@ -46,7 +49,7 @@ pub(super) async fn run(
         if !is_wanted(&user) {
             return Ok(ControlFlow::Continue(()));
         }
-        let of_format = formats.entry(format_of(&user)).or_default();
+        let of_format = formats.entry(format_of(&user, hashes)).or_default();
         of_format.users += 1;
         of_format.never_logged_in += u64::from(user.last_login_at.is_none());
         of_format.last_login_at = of_format.last_login_at.max(user.last_login_at);

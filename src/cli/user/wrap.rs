@@ -6,6 +6,7 @@ use super::{Failure, output};
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::{HashingMemory, PasswordHash, make_together};
 use jeton_oauth::Secret;
+use jeton_service::stored_hashes::StagedHashes;
 use jeton_store::import::{StagedUser, Staging};
 
 /// How many staged users are read at once.
@@ -15,6 +16,7 @@ const PAGE: i64 = 1_000;
 /// a thread fails nothing may be stored.
 pub(super) fn wrap_weak(
     staging: &Staging,
+    hashes: &StagedHashes,
     limits: HashingLimits,
     weak: u64,
 ) -> Result<u64, Failure> {
@@ -35,7 +37,7 @@ pub(super) fn wrap_weak(
         after = *last;
         // Few enough at a time that progress is seen.
         for users in page.chunks(at_once * 4) {
-            for (number, hash) in wrap(users, &limits, &mut memories) {
+            for (number, hash) in wrap(users, hashes, &limits, &mut memories) {
                 staging.replace_hash(number, &hash)?;
                 wrapped += 1;
             }
@@ -59,6 +61,7 @@ pub(super) fn wrap_weak(
 /// Wraps the weak hashes of some users, each thread in memory of its own.
 fn wrap(
     users: &[(i64, StagedUser)],
+    hashes: &StagedHashes,
     limits: &HashingLimits,
     memories: &mut [HashingMemory],
 ) -> Vec<(i64, Secret)> {
@@ -69,15 +72,18 @@ fn wrap(
             .zip(memories)
             .map(|(users, memory)| {
                 scope.spawn(move || {
-                    let weak = users.iter().filter_map(|(number, user)| {
-                        let text = user.password_hash.expose();
-                        let hash = PasswordHash::parse(text, u64::MAX).ok()?;
+                    let weak = users.iter().filter_map(|staged| {
+                        let text = hashes.open(&staged.1);
+                        let hash = PasswordHash::parse(text.expose(), u64::MAX).ok()?;
                         let wrapper = hash.is_weak().then(|| hash.wrapped(limits.cost))??;
-                        Some((*number, wrapper))
+                        Some((staged, wrapper))
                     });
-                    let (numbers, wrappers): (Vec<_>, Vec<_>) = weak.unzip();
+                    let (staged, wrappers): (Vec<_>, Vec<_>) = weak.unzip();
                     let made = make_together(&wrappers, limits.cost, memory);
-                    numbers.into_iter().zip(made.into_iter().map(Secret::new)).collect::<Vec<_>>()
+                    let seal = |((number, user), hash): (&(i64, StagedUser), String)| {
+                        (*number, hashes.seal(&user.id, &Secret::new(hash)))
+                    };
+                    staged.into_iter().zip(made).map(seal).collect::<Vec<_>>()
                 })
             })
             .collect();

@@ -14,6 +14,7 @@ use std::fmt;
 
 use subtle::ConstantTimeEq;
 
+use super::data_key;
 use format::Parts;
 use jeton_oauth::resource_owner::Password;
 use jeton_oauth::{ScryptCost, Secret};
@@ -70,6 +71,8 @@ impl Form {
 pub enum PasswordHashError {
     /// It is damaged, or in no format known here.
     Unknown,
+    /// It is sealed, and so cannot be opened.
+    Sealed,
     /// It asks for more memory or work than this process allows.
     TooExpensive,
 }
@@ -80,6 +83,10 @@ impl fmt::Display for PasswordHashError {
             Self::Unknown => {
                 "the stored password hash is in no known format: set a new password with \
                  `jeton user passwd`"
+            }
+            Self::Sealed => {
+                "the stored password hash is sealed and does not open: it was altered, or copied from another user's \
+                 row; look who can write the database, and set a new password with `jeton user passwd`"
             }
             Self::TooExpensive => {
                 "the stored password hash asks for more than --hash-memory allows a thread, or for \
@@ -116,6 +123,9 @@ impl PasswordHash {
     /// # Errors
     /// [`PasswordHashError`], which says what to do.
     pub fn parse(text: &str, memory_max: u64) -> Result<Self, PasswordHashError> {
+        if data_key::is_sealed(text) {
+            return Err(PasswordHashError::Sealed);
+        }
         let hash = Self::read(text).ok_or(PasswordHashError::Unknown)?;
         if hash.schemes().any(|scheme| scheme.memory() > memory_max)
             || hash.work() > ScryptCost::WORK_MAX

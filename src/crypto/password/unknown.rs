@@ -3,7 +3,11 @@
 use super::format;
 
 /// The beginnings of hashes that other programs store. The first that fits counts.
-const BEGINNINGS: [(&str, &str); 52] = [
+const BEGINNINGS: [(&str, &str); 53] = [
+    (
+        "$sealed$",
+        "a hash that Jeton sealed (`jeton user export` there, with the master key, opens it)",
+    ),
     ("$P$", "phpass (WordPress, phpBB)"),
     ("$H$", "phpass (phpBB)"),
     ("$wp$", "WordPress' bcrypt of HMAC-SHA-384"),

@@ -378,7 +378,7 @@ pub(super) fn unknown(kid: &KeyId) -> KeyError {
     KeyError::not_found(format!("there is no key {kid}: see `jeton key list`"))
 }
 
-fn another_was_first() -> KeyError {
+pub(super) fn another_was_first() -> KeyError {
     KeyError::conflict(
         "another key was made at the same moment: nothing was changed here, see `jeton key list`",
     )

@@ -77,7 +77,7 @@ impl From<StoreError> for KeyError {
     fn from(error: StoreError) -> Self {
         let problem = match error {
             StoreError::Unavailable(_) | StoreError::Closed => KeyProblem::Unavailable,
-            StoreError::Conflict(_) => KeyProblem::Conflict,
+            StoreError::Conflict(_) | StoreError::SealingChanged => KeyProblem::Conflict,
             StoreError::Corrupt(_)
             | StoreError::Refused(_)
             | StoreError::NoTable(_)

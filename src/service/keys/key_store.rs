@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::error::KeyError;
 use crate::replicas;
+use jeton_crypto::data_key::DataKey;
 use jeton_crypto::key_lifecycle::{self, KeyDates, KeyState, Schedule};
 use jeton_crypto::refresh_keys::{self, RefreshKey};
 use jeton_crypto::sealing::{self, KeyPurpose, MasterKeys};
@@ -49,6 +50,16 @@ impl NewKey {
             public_jwk: serde_json::to_string(&key.public).expect("strings are JSON"),
             id: key.public.kid,
             secret: key.secret,
+        }
+    }
+
+    /// A data key.
+    pub(super) fn data(key: &DataKey) -> Self {
+        Self {
+            purpose: KeyPurpose::Data,
+            public_jwk: String::new(),
+            id: key.id().clone(),
+            secret: Zeroizing::new(key.secret().to_vec()),
         }
     }
 
@@ -201,16 +212,32 @@ impl KeyStore {
 
     /// Seals and stores a key with these dates. `replaced` is a key that is about to be revoked. `None` if another key
     /// of the same generation was stored first.
-    ///
-    /// The stored keys are read just before, and the first key must be a signing key. So if replicas with different
-    /// master keys start at once, the first signing key decides, and the others stop.
     pub(super) async fn add(
         &self,
         new: NewKey,
         generation: i64,
         replaced: Option<&KeyId>,
-        (created_at, activates_at): (Timestamp, Timestamp),
+        dates: (Timestamp, Timestamp),
     ) -> Result<Option<KeyId>, KeyError> {
+        let key = self.seal(new, generation, replaced, dates).await?;
+        let won = self.store.perform(AddKey { key: key.clone() }).await?;
+        if won {
+            log_created(&key);
+        }
+        Ok(won.then_some(key.id))
+    }
+
+    /// Seals a key that is to be stored with these dates.
+    ///
+    /// The stored keys are read just before, and the first key must be a signing key. So if replicas with different
+    /// master keys start at once, the first signing key decides, and the others stop.
+    pub(super) async fn seal(
+        &self,
+        new: NewKey,
+        generation: i64,
+        replaced: Option<&KeyId>,
+        (created_at, activates_at): (Timestamp, Timestamp),
+    ) -> Result<StoredKey, KeyError> {
         let stored = self.list().await?;
         let mut of_use = in_use(&stored, &self.schedule, created_at).into_iter();
         let has_signing_key = of_use.any(|key| is_for(KeyPurpose::Signing)(&key));
@@ -221,31 +248,27 @@ impl KeyStore {
             ));
         }
         let masters = self.masters_to_seal(&stored, replaced, created_at)?;
-        let (id, purpose) = (new.id, new.purpose.as_str());
-        let key = StoredKey {
-            sealed_key: masters.seal(new.purpose, &id, &new.secret),
-            id: id.clone(),
-            purpose: purpose.to_owned(),
+        Ok(StoredKey {
+            sealed_key: masters.seal(new.purpose, &new.id, &new.secret),
+            id: new.id,
+            purpose: new.purpose.as_str().to_owned(),
             generation,
             public_jwk: new.public_jwk,
             created_at,
             activates_at,
             revoked_at: None,
-        };
-        let won = self.store.perform(AddKey { key }).await?;
-        if won {
-            let activates_at = activates_at.to_string();
-            tracing::info!(
-                target: "jeton::audit",
-                event = "key_created", purpose, kid = %id, activates_at
-            );
-        }
-        Ok(won.then_some(id))
+        })
     }
 }
 
+pub(super) fn log_created(key: &StoredKey) {
+    let (purpose, kid, activates_at) = (&key.purpose, &key.id, key.activates_at.to_string());
+    tracing::info!(target: "jeton::audit", event = "key_created", purpose, %kid, activates_at);
+}
+
 /// The keys that are needed now or later: signing keys that are not gone, refresh keys whose tokens may still be
-/// presented, the throttle key, the key of second factors, and keys for purposes that only a later version knows.
+/// presented, the throttle key, the key of second factors, data keys that are not retired, and keys for purposes that
+/// only a later version knows.
 pub(super) fn in_use<'a>(
     stored: &'a [StoredKey],
     schedule: &Schedule,
@@ -259,11 +282,12 @@ pub(super) fn in_use<'a>(
     let all: Vec<KeyDates> = of(KeyPurpose::Refresh).map(dates).collect();
     let refresh = of(KeyPurpose::Refresh)
         .filter(|key| refresh_keys::is_of_use(dates(key), all.iter().copied(), now));
-    let unknown = stored
-        .iter()
-        .filter(|key| KeyPurpose::find(&key.purpose).is_none() && key.revoked_at.is_none());
+    let others = stored.iter().filter(|key| {
+        let purpose = KeyPurpose::find(&key.purpose);
+        purpose.is_none_or(|purpose| purpose == KeyPurpose::Data) && key.revoked_at.is_none()
+    });
     let symmetric = find_throttle_key(stored).into_iter().chain(find_second_factor_key(stored));
-    signing.chain(refresh).chain(symmetric).chain(unknown).collect()
+    signing.chain(refresh).chain(symmetric).chain(others).collect()
 }
 
 /// Checks that these master keys open a key, or for an unknown purpose that the key names one of them.
@@ -366,6 +390,11 @@ pub(crate) fn open_throttle_key(
 ) -> Result<ThrottleKey, KeyError> {
     let secret = masters.open(KeyPurpose::Throttle, &stored.id, &stored.sealed_key)?;
     ThrottleKey::from_secret(stored.id.clone(), &secret).map_err(|error| unusable(stored, error))
+}
+
+pub(crate) fn open_data_key(stored: &StoredKey, masters: &MasterKeys) -> Result<DataKey, KeyError> {
+    let secret = masters.open(KeyPurpose::Data, &stored.id, &stored.sealed_key)?;
+    DataKey::from_secret(stored.id.clone(), &secret).map_err(|error| unusable(stored, error))
 }
 
 /// The key of second factors: the newest one that was not revoked. There is none before it is needed.

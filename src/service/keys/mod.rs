@@ -3,6 +3,7 @@
 //! factors opens the secrets of authenticators.
 
 pub mod administration;
+mod data_keys;
 mod error;
 pub mod key_store;
 mod making;
@@ -10,6 +11,7 @@ mod opened;
 mod revoking;
 pub mod second_factors;
 
+pub use data_keys::{KnownDataKeys, Sealing};
 pub use error::{KeyError, KeyProblem};
 
 use std::sync::Arc;
@@ -105,6 +107,8 @@ pub struct KeyHealth {
     pub derives: bool,
     /// Whether failures to log in can be counted. Without this, no login is attempted.
     pub counts: bool,
+    /// Whether sealed hashes can be opened, without which no login is judged; `None` if hashes are not sealed.
+    pub opens: Option<bool>,
     /// How many needed keys cannot be opened here.
     pub unusable: usize,
 }
@@ -186,6 +190,7 @@ impl Keys {
             signs: current.key_set.signing().is_some(),
             derives: current.refresh.can_derive(),
             counts: current.opened.throttle.is_some(),
+            opens: current.opened.opens_hashes,
             unusable: current.opened.unusable.len(),
         }
     }
@@ -319,7 +324,8 @@ impl Keys {
             Verified::OfClosedKey => return Err(of_closed_key()),
             Verified::OfUnknownKey => {}
         }
-        self.look_again_after(LOOK_INTERVAL_MIN).await.map_err(|problem| Refusal::Unavailable {
+        let looked = self.look_again_after(LOOK_INTERVAL_MIN, |_| false).await;
+        looked.map_err(|problem| Refusal::Unavailable {
             retry_after: Seconds::new(1),
             detail: format!("a token of an unknown key, and no look at the keys: {problem}"),
         })?;
@@ -336,13 +342,21 @@ impl Keys {
     /// # Errors
     /// A sentence for the log.
     pub async fn reload(&self) -> Result<(), KeyError> {
-        self.look_again_after(Duration::ZERO).await
+        self.look_again_after(Duration::ZERO, |_| false).await
     }
 
     /// Looks at the database, unless the last look was less than `interval` ago. Then that one's outcome counts, so a
-    /// flood of forged tokens does not queue for a database that is unavailable.
-    async fn look_again_after(&self, interval: Duration) -> Result<(), KeyError> {
+    /// flood of forged tokens does not queue for a database that is unavailable. Nor does it look if what another
+    /// request found meanwhile is enough.
+    async fn look_again_after(
+        &self,
+        interval: Duration,
+        is_enough: impl Fn(&CurrentKeys) -> bool,
+    ) -> Result<(), KeyError> {
         let mut last = self.looked.lock().await;
+        if is_enough(&self.current.load()) {
+            return Ok(());
+        }
         if last.ended.elapsed() < interval {
             return last.outcome.clone();
         }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::error::KeyError;
 use super::key_store::{
     KeyStore, check_public_half, dates, find_second_factor_key, find_throttle_key, in_use, is_for,
-    open_refresh_key, open_second_factor_key, open_signing_key, open_throttle_key,
+    open_data_key, open_refresh_key, open_second_factor_key, open_signing_key, open_throttle_key,
 };
+use jeton_crypto::data_key::DataKeys;
 use jeton_crypto::key_lifecycle::{KeyDates, Schedule};
 use jeton_crypto::key_set::{DatedKey, HeldKey};
 use jeton_crypto::refresh_keys::RefreshKey;
@@ -32,6 +33,10 @@ pub(super) struct Opened {
     pub(super) signing: Vec<DatedKey>,
     pub(super) refresh: Vec<RefreshKey>,
     pub(super) throttle: Option<ThrottleKey>,
+    /// Those that open stored hashes, retired ones among them.
+    pub(super) data: Arc<DataKeys>,
+    /// Whether every data key is open that is not retired; `None` if there is none.
+    pub(super) opens_hashes: Option<bool>,
     pub(super) second_factor: Option<SecondFactorKey>,
     pub(super) unusable: Vec<Unusable>,
     /// What is wrong with public halves in the database, which nothing here uses.
@@ -51,7 +56,7 @@ impl Opened {
         let of_use: HashSet<&KeyId> =
             in_use(stored, schedule, now).into_iter().map(|key| &key.id).collect();
         let rows = |purpose| stored.iter().filter(is_for(purpose));
-        let mut opened = Self::default();
+        let (mut opened, mut data) = (Self::default(), Vec::new());
         for row in rows(KeyPurpose::Signing) {
             let known = before.signing.iter().map(|known| &known.key);
             let known = known.filter(|key| key.whole().is_some()).find(|key| *key.kid() == row.id);
@@ -78,6 +83,17 @@ impl Opened {
             let known = before.second_factor.clone().filter(|known| *known.id() == row.id);
             known.or_else(|| masters.open(row, KeyPurpose::SecondFactor, open_second_factor_key))
         });
+        for row in rows(KeyPurpose::Data) {
+            let key = before.data.find(&row.id).cloned();
+            let key = key.or_else(|| masters.open(row, KeyPurpose::Data, open_data_key));
+            if row.revoked_at.is_none() {
+                opened.opens_hashes = Some(opened.opens_hashes != Some(false) && key.is_some());
+            }
+            data.extend(key);
+        }
+        opened.data = Arc::new(DataKeys::new(data));
+        // A retired key that is lost is told when it is needed.
+        masters.unusable.retain(|key| of_use.contains(&key.kid));
         opened.unusable = masters.unusable;
         opened.replaced = opened.replaced_public_halves(stored);
         opened

@@ -28,6 +28,13 @@ impl KeyAdministration {
         if is_for(KeyPurpose::SecondFactor)(&key) {
             return Ok((KeyPurpose::SecondFactor, false));
         }
+        if is_for(KeyPurpose::Data)(&key) {
+            return Err(KeyError::conflict(format!(
+                "{kid} is the data key that seals password hashes, without which nobody could log in: `jeton user seal \
+                 --new-key` replaces it, `jeton user unseal` stores hashes as they are, and for a key that is lost \
+                 there is `jeton key revoke --lost`; nothing was changed"
+            )));
+        }
         if is_for(KeyPurpose::Refresh)(&key) {
             let listed = self.list_refresh().await?;
             let deriving = listed.iter().any(|own| own.kid == *kid && own.state == "deriving");
@@ -51,16 +58,18 @@ impl KeyAdministration {
             (KeyPurpose::Refresh, true) => {
                 self.make_refresh_key(self.now, Some(kid)).await?;
             }
-            (KeyPurpose::Throttle | KeyPurpose::SecondFactor, _) | (_, false) => {}
+            (KeyPurpose::Throttle | KeyPurpose::SecondFactor | KeyPurpose::Data, _)
+            | (_, false) => {}
         }
         self.withdraw(kid).await
     }
 
-    /// Finds the keys that are sealed under a master key that is not named, and are not withdrawn.
+    /// Finds the keys that are sealed under a master key that is not named, and are not withdrawn. Says of each whether
+    /// it is a data key.
     ///
     /// # Errors
     /// A sentence if the database or a master key cannot be read.
-    pub async fn sealed_elsewhere(&self) -> Result<Vec<KeyId>, KeyError> {
+    pub async fn sealed_elsewhere(&self) -> Result<Vec<(KeyId, bool)>, KeyError> {
         let masters = MasterKeys::load(&self.key_store.master_key_files, true);
         let masters = masters
             .map_err(|error| KeyError::from(error).and("make a new one first: `jeton key init`"))?;
@@ -69,7 +78,8 @@ impl KeyAdministration {
             let master = sealing::sealed_under(&key.sealed_key);
             key.revoked_at.is_none() && master.is_some_and(|master| !masters.has(&master))
         };
-        Ok(stored.iter().filter(is_elsewhere).map(|key| key.id.clone()).collect())
+        let found = stored.iter().filter(is_elsewhere);
+        Ok(found.map(|key| (key.id.clone(), is_for(KeyPurpose::Data)(&key))).collect())
     }
 
     /// Withdraws a key without a successor; the service makes one when it starts and there is none.

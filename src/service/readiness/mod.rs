@@ -43,6 +43,8 @@ pub struct Report {
     signing_key: &'static str,
     refresh_key: &'static str,
     throttle_key: &'static str,
+    /// The key that opens sealed password hashes.
+    data_key: &'static str,
     /// How many needed keys cannot be opened here.
     keys_unusable: usize,
     clock: &'static str,
@@ -77,7 +79,7 @@ impl Readiness {
     /// What a login needs, as it is known now: this waits for nothing and logs nothing. The database is then checked
     /// for a minute, so the next answer knows its state.
     #[must_use]
-    pub fn needs(&self) -> [Need; 7] {
+    pub fn needs(&self) -> [Need; 8] {
         let keys = self.keys.health();
         [
             ("database", self.writes.latest()),
@@ -85,6 +87,7 @@ impl Readiness {
             ("signing_key", Some(keys.signs)),
             ("refresh_key", Some(keys.derives)),
             ("throttle_key", Some(keys.counts)),
+            ("data_key", Some(keys.opens != Some(false))),
             ("parts", Some(self.health.down().is_empty())),
             ("running", Some(!*self.draining.borrow())),
         ]
@@ -108,6 +111,7 @@ impl Readiness {
             ("signing_key", keys.signs, "sign access tokens"),
             ("refresh_key", keys.derives, "derive refresh tokens"),
             ("throttle_key", keys.counts, "name the counters of failures"),
+            ("data_key", keys.opens != Some(false), "open sealed password hashes"),
         ] {
             if !usable {
                 found.push((key, format!("no key can {act}: see `jeton check`, and the log")));
@@ -139,6 +143,7 @@ impl Readiness {
             signing_key: key(keys.signs),
             refresh_key: key(keys.derives),
             throttle_key: key(keys.counts),
+            data_key: keys.opens.map_or("not used", key),
             keys_unusable: keys.unusable,
             clock: if clock.is_ok() { "agrees" } else { "off" },
             clock_offset_seconds: self.clock.offset(),

@@ -8,6 +8,7 @@ use crate::agreed_clock::AgreedClock;
 use crate::throttle::origin::Origin;
 use crate::throttle::{Account, AccountOf, SentCode, Throttle};
 use crate::{AuditContext, FormRequest, Refusal};
+use jeton_crypto::data_key::{DataKeys, sealed_under};
 use jeton_crypto::hashing_pool::{HashingPool, Requester};
 use jeton_crypto::password::PasswordHash;
 use jeton_crypto::random;
@@ -16,9 +17,10 @@ use jeton_oauth::client::GrantType;
 use jeton_oauth::resource_owner::{self, Password, Username};
 use jeton_oauth::session::{SessionDates, SessionLifetimes};
 use jeton_oauth::token_request::PasswordGrant;
-use jeton_oauth::{Client, Parameters, Reason, Secret, Timestamp, UserId};
+use jeton_oauth::{Client, KeyId, Parameters, Reason, Secret, Timestamp, UserId};
 use jeton_runtime::caller::CallerConnection;
 use jeton_store::Store;
+use jeton_store::data_keys::StoredHash;
 use jeton_store::second_factors::StoredSecondFactors;
 use jeton_store::sessions::OpenSession;
 use jeton_store::users::{FindUserOrOther, User, UserOrOther};
@@ -60,8 +62,18 @@ struct Verified {
     user: User,
     /// What its code has proved, if the user has a second factor.
     accepted: Option<Accepted>,
-    /// A hash of the current cost.
-    replacement: Option<String>,
+    /// A hash of the current cost, sealed if hashes are.
+    replacement: Option<Secret>,
+}
+
+impl Verified {
+    /// Seals the new hash under the data key of this id, if there is one.
+    fn sealing(mut self, id: Option<&KeyId>, keys: &DataKeys) -> Self {
+        if let Some(key) = id.and_then(|id| keys.find(id)) {
+            self.replacement = self.replacement.map(|hash| key.seal(&self.user.id, &hash));
+        }
+        self
+    }
 }
 
 impl PasswordGrantEndpoint {
@@ -107,7 +119,15 @@ impl PasswordGrantEndpoint {
         // The same unknown name always gets the same decoy.
         let decoy_number = self.issuance.keys.throttle_key()?.decoy_number(name);
         let find = FindUserOrOther { username: username.clone(), decoy_number };
-        let UserOrOther { user, password_hash, factors } = self.store.perform(find).await?;
+        let UserOrOther { user, password_hash, data_key, factors } =
+            self.store.perform(find).await?;
+        let sealed_under = password_hash.as_ref().and_then(|hash| sealed_under(&hash.text));
+        let needed: Vec<&KeyId> = data_key.iter().chain(&sealed_under).collect();
+        // Without these keys, a right password looks like a wrong one: nothing is judged or counted.
+        let data_keys = self.issuance.keys.data_keys(&needed).await?;
+        // A hash that was altered stays sealed, and is then no hash that can be used.
+        let password_hash = password_hash
+            .map(|StoredHash { user_id, text }| data_keys.open(&user_id, &text).unwrap_or(text));
         audit.user = user.as_ref().map(|user| user.id.clone());
         // 2. Check that one more attempt may be made. An unknown name counts like a known one.
         let account = Account {
@@ -135,7 +155,7 @@ impl PasswordGrantEndpoint {
         let verified = self.verify(login, grant.password, on_behalf_of, &request.caller).await;
         // 4. Count the outcome before it is answered.
         let verified = match verified {
-            Ok(verified) => verified,
+            Ok(verified) => verified.sealing(data_key.as_ref(), &data_keys),
             Err(refusal @ Refusal::Protocol(reason)) if reason != Reason::MfaRequired => {
                 let sent = sent_code(grant.otp, reason);
                 return Err(attempt.failed(refusal, guess, sent, audit).await);
@@ -218,7 +238,8 @@ impl PasswordGrantEndpoint {
             (Ok(_), Some(Ok(_))) if !verification.matches => Err(Reason::WrongPassword.into()),
             (Ok(user), Some(Ok(_))) => {
                 require_login(&user, client)?;
-                Ok(Verified { user, accepted: code?, replacement: verification.replacement })
+                let replacement = verification.replacement.map(Secret::new);
+                Ok(Verified { user, accepted: code?, replacement })
             }
         }
     }
@@ -258,7 +279,7 @@ impl PasswordGrantEndpoint {
             granted,
             dates,
             verified_hash: user.password_hash,
-            replacement_hash: replacement.map(Secret::new),
+            replacement_hash: replacement,
             second_factors: user.second_factors,
             used_factors: accepted.map(|accepted| accepted.after),
             can_be_refreshed,

@@ -69,6 +69,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     8 "operator_acts" "0008_operator_acts",
     9 "write_gate" "0009_write_gate",
     10 "second_factors" "0010_second_factors",
+    11 "recovery" "0011_recovery",
 };
 
 /// The scripts of all migrations, in their order.

@@ -8,10 +8,10 @@ use crate::harness::database::SCRYPT;
 use crate::harness::executable::run_for_json;
 use crate::harness::{Database, Executable, run_with_input};
 
-const RIGHT: &str = "correct horse battery staple";
+pub(super) const RIGHT: &str = "correct horse battery staple";
 
 /// Hashes of one password, one of each format, with the format's name.
-fn hashes_of(password: &str) -> Vec<(String, String)> {
+pub(super) fn hashes_of(password: &str) -> Vec<(String, String)> {
     let text = include_str!("../../vectors/password-hashes.json");
     let vectors: Vec<serde_json::Value> = serde_json::from_str(text).expect("a list of vectors");
     let text = |vector: &serde_json::Value, name| vector[name].as_str().expect("text").to_owned();

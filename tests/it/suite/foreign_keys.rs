@@ -41,7 +41,10 @@ async fn add_foreign(database: &Database, file: &str, purpose: KeyPurpose, at: [
             let public = serde_json::to_string(&key.public).expect("JSON");
             (key.public.kid, key.secret, public)
         }
-        KeyPurpose::Refresh | KeyPurpose::Throttle | KeyPurpose::SecondFactor => {
+        KeyPurpose::Refresh
+        | KeyPurpose::Throttle
+        | KeyPurpose::SecondFactor
+        | KeyPurpose::Data => {
             let (kid, secret) = refresh_keys::generate();
             (kid, secret, String::new())
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::key_import::new_jwk;
+use super::sealed_hashes::{IDENTITY, RECIPIENT};
 use super::*;
 use crate::harness::database::SCRYPT;
 use crate::harness::forge::claims;
@@ -77,7 +78,8 @@ impl Trail {
     async fn expect(&mut self, arguments: &str, input: &str, acts: &[&str]) -> Vec<Value> {
         let before: Vec<Value> = self.acts().await;
         let mut all: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        if arguments.starts_with("key ") || arguments.starts_with("user unlock") {
+        let needs_keys = ["key ", "user unlock", "user seal", "user unseal"];
+        if needs_keys.iter().any(|command| arguments.starts_with(command)) {
             let master_key = self.jeton.fixtures.master_key.display().to_string();
             all.extend(["--master-key-file".to_owned(), master_key]);
         }
@@ -193,6 +195,7 @@ async fn every_command_that_changes_something_is_recorded() {
     let imported = trail.expect("key import - --yes", &new_jwk(&json!({})), &["key_added"]).await;
     let kid = imported[0]["object"].as_str().expect("a kid").to_owned();
     trail.expect(&format!("key revoke {kid} --yes"), "", &["key_revoked"]).await;
+    seal_and_recover(&mut trail).await;
     rewrap(&mut trail).await;
 
     trail.jeton.login_through("web", "").await;
@@ -242,6 +245,15 @@ async fn change_authenticators() -> BTreeSet<String> {
 }
 
 /// Seals all keys under a new master key.
+async fn seal_and_recover(trail: &mut Trail) {
+    let seal = format!("user seal --yes --recovery-recipient {RECIPIENT}");
+    trail.expect(&seal, "", &["key_added", "hashes_sealed"]).await;
+    trail.expect("key recover --identity - --yes", IDENTITY, &["keys_resealed"]).await;
+    trail.expect("user seal --yes --no-recovery", "", &["recovery_set"]).await;
+    let acts = &["hashes_unsealed", "key_revoked", "key_deleted"];
+    trail.expect("user unseal --yes", "", acts).await;
+}
+
 async fn rewrap(trail: &mut Trail) {
     let master_key = trail.jeton.fixtures.master_key.display().to_string();
     let new = trail.jeton.database.path("new.jwk");

@@ -34,7 +34,7 @@ async fn readiness_follows_the_database_and_liveness_does_not() {
     let (jeton, mut outage) = Jeton::start_before_outage(ENGINE).await;
     let ready = json!({
         "status": "ready", "reasons": [], "database": "takes writes", "signing_key": "usable",
-        "refresh_key": "usable", "throttle_key": "usable", "keys_unusable": 0,
+        "refresh_key": "usable", "throttle_key": "usable", "data_key": "not used", "keys_unusable": 0,
         "clock": "agrees", "clock_offset_seconds": 0.0, "parts_down": [], "keys_age_seconds": 0,
         "jwks_max_age_seconds": 600
     });

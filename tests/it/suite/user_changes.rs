@@ -193,7 +193,15 @@ fn guess(jeton: &Jeton, password: String) -> impl Future<Output = Reason> + use<
         let user = store.perform(FindUser { username }).await.expect("a row").expect("alice");
         let throttle = Throttle::of_command(store, &files, clock).await.expect("a key");
         let origin = Origin::of_command();
-        match present_password::verify(&throttle, origin, &user, Secret::new(password)).await {
+        match present_password::verify(
+            &throttle,
+            origin,
+            &user,
+            &user.password_hash,
+            Secret::new(password),
+        )
+        .await
+        {
             Err(Refusal::Protocol(reason)) => reason,
             outcome => panic!("{outcome:?}"),
         }
