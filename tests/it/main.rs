@@ -23,6 +23,7 @@ mod key_simulation;
 mod observed;
 mod on_postgres;
 mod on_sqlite;
+mod postgres_gate;
 mod postgres_hosts;
 mod postgres_tls;
 mod postgres_waits;
