@@ -11,6 +11,7 @@ mod attack_simulation;
 mod bench_hash;
 mod cgroup;
 mod conflicts;
+mod copy_interrupted;
 mod crash;
 mod database_connections;
 mod demo;
