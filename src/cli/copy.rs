@@ -15,7 +15,7 @@ use jeton_runtime::clock::Clock;
 use jeton_store::copy::{self, CopiedTable, PrepareTarget, Target, WasCompleted};
 use jeton_store::gate::{ChangeGate, CloseGate, ClosedFor, Closure, ReadGate, Reopen};
 use jeton_store::replicas::{ListReplicas, StoredReplica};
-use jeton_store::{DatabaseLocation, Stop, Store, StoreError};
+use jeton_store::{DatabaseLocation, Stop, Store, StoreError, migration};
 
 /// What `jeton db copy` takes.
 #[derive(Args, Debug)]
@@ -101,6 +101,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let source = open_to_read(&settings(from.clone())).await;
     let source = source.map_err(|failure| named(failure, "(--from)"))?;
     let from = from.to_string();
+    require_known_tables(&source, &from, "--from").await?;
     require_known_replicas(&source).await?;
     confirmation.ask(&format!(
         "The database {from} takes no changes from now on: logins, refreshes and revocations are answered 503 with \
@@ -108,6 +109,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     ))?;
     let target = make_store(&settings(to.clone())).await;
     let target = target.map_err(|failure| named(failure, "(--to)"))?;
+    require_known_tables(&target, &to.to_string(), "--to").await?;
     let target = target.operated_by(operator::operator(claimed_name.as_deref()));
     let moving = Move { run: random::token_id(), from, to: to.to_string(), source, target };
     moving.prepare_target().await?;
@@ -117,6 +119,19 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     moving.source.close().await;
     print(&moving, tables, begun, json);
     Ok(())
+}
+
+/// Requires tables that no newer program has migrated: what it added would not be copied.
+async fn require_known_tables(store: &Store, name: &str, setting: &str) -> Result<(), Failure> {
+    let is_newer = migration::status(store).await?.is_newer();
+    if is_newer { Err(too_new(name, setting)) } else { Ok(()) }
+}
+
+fn too_new(name: &str, setting: &str) -> Failure {
+    Failure::failed(format!(
+        "a newer jeton has changed the tables of {name} ({setting}), and this one does not know all that is in them: \
+         copy with the newer jeton; nothing was changed"
+    ))
 }
 
 /// Requires that all replicas of the source know the gate.
@@ -166,12 +181,19 @@ impl Move {
                 return Err(self.nothing_done(&error.to_string()));
             }
         };
-        if before.as_ref().is_some_and(|closure| closure.reason == ClosedFor::Unfinished) {
-            self.give_back(before).await?;
-            return Err(Failure::conflict(format!(
-                "the database {} (--from) is the target of a copy that is not complete: name the source of that one",
-                self.from
-            )));
+        match before.as_ref().map(|closure| closure.reason) {
+            Some(ClosedFor::Unfinished) => {
+                self.give_back(before).await?;
+                return Err(Failure::conflict(format!(
+                    "the database {} (--from) is the target of a copy that is not complete: name the source of that one",
+                    self.from
+                )));
+            }
+            Some(ClosedFor::Outdated | ClosedFor::Unreadable) => {
+                self.give_back(None).await?;
+                return Err(too_new(&self.from, "--from"));
+            }
+            Some(ClosedFor::Copying | ClosedFor::Moved) | None => {}
         }
         let say = migrating::say_to_person();
         let say = |table: &str, rows: u64| say(&format!("Copying {table}: {rows} rows"));
@@ -287,7 +309,12 @@ pub(in crate::cli) fn explain(closure: &Closure) -> String {
              `jeton db copy` again, which begins anew."
         ),
         ClosedFor::Outdated => format!(
-            "It takes no changes from this jeton since {since}: a newer one has changed its tables. Use a newer jeton."
+            "It takes no changes from this jeton since {since}, and can still be read: a newer jeton has changed its tables. \
+             Use the newer one; or go back to the backup from before the upgrade, which undoes everything since."
+        ),
+        ClosedFor::Unreadable => format!(
+            "This jeton cannot use it since {since}: a newer jeton has changed its tables. Use the newer one; or go back \
+             to the backup from before the upgrade, which undoes everything since."
         ),
     }
 }
@@ -303,7 +330,7 @@ pub(super) async fn reopen(options: Reopening) -> Result<(), Failure> {
     let Closure { reason, peer, since, .. } = closure.clone();
     match reason {
         ClosedFor::Copying | ClosedFor::Moved => {}
-        ClosedFor::Unfinished | ClosedFor::Outdated => {
+        ClosedFor::Unfinished | ClosedFor::Outdated | ClosedFor::Unreadable => {
             return Err(Failure::refused(explain(&closure)));
         }
     }

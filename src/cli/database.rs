@@ -103,7 +103,10 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                     status.applied, status.known
                 )));
             }
-            output::line(&format!("The tables are at version {}.", status.applied));
+            output::line(&match migrating::newer_tables(status) {
+                Some(newer) => newer + " There is nothing to migrate.",
+                None => format!("The tables are at version {}.", status.applied),
+            });
         }
         Command::Status { database, json } => {
             let (status, seen_at, closure) = look(&database).await?;
@@ -116,7 +119,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                 });
                 output::json(&Status { applied, known, seen_at, closed });
             } else if status.is_up_to_date() {
-                output::line(&format!("The tables are up to date, at version {}.", status.applied));
+                output::line(&migrating::newer_tables(status).unwrap_or_else(|| {
+                    format!("The tables are up to date, at version {}.", status.applied)
+                }));
                 if let Some(seen_at) = seen_at {
                     output::line(&format!(
                         "The last date that a replica recorded here is {seen_at}."

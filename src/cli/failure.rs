@@ -182,9 +182,11 @@ impl OfKind for StoreError {
         match self {
             Self::Unavailable(_) | Self::Closed => Kind::Unavailable,
             Self::Conflict(_) | Self::SealingChanged => Kind::Conflict,
-            Self::Corrupt(_) | Self::Refused(_) | Self::NoTable(_) | Self::Forbidden(_) => {
-                Kind::Failed
-            }
+            Self::Outdated
+            | Self::Corrupt(_)
+            | Self::Refused(_)
+            | Self::NoTable(_)
+            | Self::Forbidden(_) => Kind::Failed,
         }
     }
 }
@@ -199,7 +201,10 @@ impl OfKind for MigrationError {
     fn kind(&self) -> Kind {
         match self {
             Self::Store(error) | Self::Interrupted { source: error, .. } => error.kind(),
-            Self::Unreadable(_) | Self::TooNew { .. } | Self::OtherText { .. } => Kind::Failed,
+            Self::Unreadable(_)
+            | Self::TooNew { .. }
+            | Self::Missing { .. }
+            | Self::OtherText { .. } => Kind::Failed,
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn for_service(
     let SchemaStatus { applied, known } = before;
     tracing::info!("the tables are at version {applied}: bringing them to {known}");
     let say = seldom(|progress| tracing::info!("bringing the tables up to date: {progress}"));
-    let run = Run { stop, say: &say, ..Run::new(random::token_id(), clock) };
+    let run = Run::new(random::token_id(), clock).saying(&say).until(stop);
     let after = migration::migrate(store, &run).await?;
     tracing::info!("the tables are at version {}", after.applied);
     Ok(after)
@@ -35,7 +35,7 @@ pub(super) async fn for_service(
 /// Brings the tables up to date for the person at the terminal, or for whoever reads standard error.
 pub(super) async fn for_person(store: &Store, stop: Stop) -> Result<SchemaStatus, MigrationError> {
     let say = say_to_person();
-    let run = Run { stop, say: &say, ..Run::new(random::token_id(), &Clock::System) };
+    let run = Run::new(random::token_id(), &Clock::System).saying(&say).until(stop);
     let before = migration::status(store).await?;
     let after = migration::migrate(store, &run).await;
     if !before.is_up_to_date() {
@@ -79,6 +79,17 @@ pub(super) fn require_up_to_date(
          or start the service",
         settings.database, status.applied, status.known
     )))
+}
+
+/// Says in one sentence that a newer program has changed the tables; nothing if none has.
+pub(super) fn newer_tables(status: SchemaStatus) -> Option<String> {
+    let SchemaStatus { applied, known } = status;
+    status.is_newer().then(|| {
+        format!(
+            "The tables are of version {applied}, which a newer jeton has made. This one knows them up to {known} and \
+             goes on with them."
+        )
+    })
 }
 
 /// Says something at most every few seconds, and not in the first ones.

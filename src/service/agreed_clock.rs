@@ -223,7 +223,7 @@ impl AgreedClock {
     pub async fn start(clock: Clock, store: Store) -> Result<Self, StoreError> {
         let agreed = Self::open(clock, store).await?;
         match agreed.record(agreed.clock.reading()).await {
-            Ok(()) | Err(StoreError::Closed) => Ok(agreed),
+            Ok(()) | Err(StoreError::Closed | StoreError::Outdated) => Ok(agreed),
             Err(error) => Err(error),
         }
     }

@@ -91,7 +91,8 @@ impl From<Reason> for Refusal {
     }
 }
 
-/// When to ask again while the database takes no changes, because it is copied or was.
+/// When to ask again while the database takes no changes, because it is copied or was, or because a newer program has
+/// changed its tables.
 const CLOSED_RETRY_AFTER: Seconds = Seconds::new(10);
 
 impl From<StoreError> for Refusal {
@@ -100,7 +101,7 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable(_) => {
                 Self::Unavailable { retry_after: Seconds::new(1), detail: error.to_string() }
             }
-            StoreError::Closed => {
+            StoreError::Closed | StoreError::Outdated => {
                 Self::Unavailable { retry_after: CLOSED_RETRY_AFTER, detail: error.to_string() }
             }
             StoreError::Corrupt(_)

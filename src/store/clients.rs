@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::look_up::LookUp;
 use super::operator_acts::{Act, Deed, differing};
 use super::sql::LookUpStatement;
-use super::value::{Row, Value};
+use super::value::{Row, Value, keep_unknown};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Timestamp};
 
@@ -193,7 +193,9 @@ where
                 return Ok(Some(Ok((before, after))));
             }
             let as_read: String = row.get("settings")?;
-            let values = [(&self.id).into(), settings_value(&after), (&as_read).into()];
+            let mut stored = serde_json::to_value(&after).expect("settings are JSON");
+            keep_unknown(&row.json("settings")?, &mut stored);
+            let values = [(&self.id).into(), Value::Text(stored.to_string()), (&as_read).into()];
             if tx.execute(&sql::UPDATE_CLIENT, &values).await? == 1 {
                 let act = Act::new(Deed::ClientChanged).on_client(&self.id);
                 tx.record(act.changing(differing(&before, &after))).await?;

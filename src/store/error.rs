@@ -16,6 +16,13 @@ pub enum StoreError {
     /// The database takes no changes from this program: see [`gate`](crate::gate). Nothing was changed.
     #[error("the database takes no changes now: `jeton db status` says why")]
     Closed,
+    /// A newer program has changed the tables so that this one must not write to them: see [`gate`](crate::gate). Nothing
+    /// was changed.
+    #[error(
+        "a newer jeton has changed the tables, and this one must not write to them: use the newer one; \
+         `jeton db status` says more"
+    )]
+    Outdated,
     /// A row is not as this version writes it.
     #[error("a row cannot be understood: {0}")]
     Corrupt(String),

@@ -20,8 +20,10 @@ use jeton_oauth::Timestamp;
 
 /// The row of `jeton db copy`.
 const OF_COPY: i64 = 1;
-/// The row of a migration.
-const OF_MIGRATION: i64 = 2;
+/// The row of migrations after which older programs must not write.
+const OF_WRITERS: i64 = 2;
+/// The row of migrations after which older programs cannot even read.
+const OF_READERS: i64 = 3;
 
 macro_rules! reasons {
     ($($(#[$documentation:meta])* $name:ident = $text:literal,)+) => {
@@ -55,6 +57,8 @@ reasons! {
     Unfinished = "unfinished",
     /// A newer program has changed the tables so that this one must not write.
     Outdated = "outdated",
+    /// A newer program has changed the tables so that this one cannot read them.
+    Unreadable = "unreadable",
 }
 
 /// A closed gate.
@@ -79,20 +83,28 @@ impl Closure {
         Self { reason, closed_below: i64::MAX, since, run, peer }
     }
 
-    /// Whether the rows are whole, so that whoever only reads can go on.
-    #[must_use]
-    pub fn can_be_read(&self) -> bool {
-        self.reason != ClosedFor::Unfinished
+    /// A gate that the `run` of a migration closes to programs that know fewer migrations than `closed_below`.
+    pub(super) fn of_migration(
+        reason: ClosedFor,
+        closed_below: i64,
+        run: &str,
+        since: Timestamp,
+    ) -> Self {
+        Self { reason, closed_below, since, run: run.to_owned(), peer: String::new() }
     }
 
-    /// Whether a service that only reads is of use: nobody is to replace it yet.
+    /// Whether the rows are whole and this program understands them, so that whoever only reads can go on.
     #[must_use]
-    pub fn is_of_source(&self) -> bool {
-        matches!(self.reason, ClosedFor::Copying | ClosedFor::Moved)
+    pub fn can_be_read(&self) -> bool {
+        !matches!(self.reason, ClosedFor::Unfinished | ClosedFor::Unreadable)
     }
 
     fn gate_id(&self) -> i64 {
-        if self.reason == ClosedFor::Outdated { OF_MIGRATION } else { OF_COPY }
+        match self.reason {
+            ClosedFor::Copying | ClosedFor::Moved | ClosedFor::Unfinished => OF_COPY,
+            ClosedFor::Outdated => OF_WRITERS,
+            ClosedFor::Unreadable => OF_READERS,
+        }
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -126,13 +138,29 @@ impl Closure {
 pub(super) async fn pass(tx: &mut Tx<'_>) -> Result<(), StoreError> {
     match tx.query(&sql::FIND_CLOSED_GATE, &[newest().into()]).await {
         Ok(rows) if rows.is_empty() => Ok(()),
-        Ok(_) => Err(StoreError::Closed),
+        Ok(rows) => {
+            let reasons: Result<Vec<String>, _> =
+                rows.iter().map(|row| row.get("reason")).collect();
+            Err(refusal(|reason| {
+                reasons.as_ref().is_ok_and(|all| all.iter().any(|own| own == reason))
+            }))
+        }
         Err(StoreError::NoTable(_)) => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// Reads why this program may not write; `None` if it may. Of two reasons, the copy comes first.
+/// The error of a transaction that met a gate which is closed for these reasons.
+pub(super) fn refusal(is_closed_for: impl Fn(&str) -> bool) -> StoreError {
+    let of_migrations = [ClosedFor::Outdated, ClosedFor::Unreadable];
+    if of_migrations.iter().any(|reason| is_closed_for(reason.as_str())) {
+        return StoreError::Outdated;
+    }
+    StoreError::Closed
+}
+
+/// Reads why this program may not write; `None` if it may. Of several reasons, one for which it cannot even read comes
+/// first, and then the copy.
 #[derive(Debug)]
 pub struct ReadGate;
 
@@ -147,9 +175,41 @@ impl UseCase for ReadGate {
 
 /// Why this program may not write.
 pub(super) async fn closure(tx: &mut Tx<'_>) -> Result<Option<Closure>, StoreError> {
-    let rows = tx.query(&sql::READ_GATE, &[]).await?;
-    let closures: Result<Vec<Closure>, _> = rows.iter().map(Closure::read).collect();
-    Ok(closures?.into_iter().find(|closure| closure.closed_below > newest()))
+    let mut closures = Vec::new();
+    for row in tx.query(&sql::READ_GATE, &[]).await? {
+        // A reason for other programs may be one that this program does not know.
+        if row.get::<i64>("closed_below")? > newest() {
+            closures.push(Closure::read(&row)?);
+        }
+    }
+    Ok(closures.into_iter().min_by_key(Closure::can_be_read))
+}
+
+/// Closes the gate for a migration to programs that know too few migrations, and waits until every transaction that had
+/// passed it has ended. A gate that is closed to more of them stays so.
+#[derive(Clone, Debug)]
+pub(super) struct CloseToOlder(pub(super) Vec<Closure>);
+
+impl UseCase for CloseToOlder {
+    type Outcome = ();
+    const ACCESS: Access = Access::Definition;
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
+        tx.lock(&sql::LOCK_GATE).await?;
+        let mut closed = Vec::new();
+        for row in tx.query(&sql::READ_GATE, &[]).await? {
+            closed.push((row.get::<i64>("gate_id")?, row.get::<i64>("closed_below")?));
+        }
+        for closure in &self.0 {
+            let is_closed = closed
+                .iter()
+                .any(|&(id, below)| id == closure.gate_id() && below >= closure.closed_below);
+            if !is_closed {
+                closure.store(tx).await?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Closes the gate and waits until every transaction that had passed it has ended. Returns how it was closed before.

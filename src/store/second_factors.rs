@@ -1,11 +1,11 @@
 //! The second factors of users: one column, which is compared and set.
 
 use serde::{Serialize, Serializer};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::operator_acts::{Act, Deed};
 use super::users::{User, find_row};
-use super::value::{Row, Value};
+use super::value::{Row, Value, keep_unknown};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::second_factor::{Authenticator, SecondFactors};
@@ -23,7 +23,8 @@ impl StoredSecondFactors {
     /// Those of a user who is not stored yet.
     #[must_use]
     pub fn new(factors: SecondFactors) -> Self {
-        Self { text: Some(text(&factors)), factors }
+        let text = serde_json::to_string(&factors).expect("texts and numbers are JSON");
+        Self { text: Some(text), factors }
     }
 
     pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
@@ -31,6 +32,32 @@ impl StoredSecondFactors {
         let factors =
             if text.is_some() { row.json("second_factors")? } else { SecondFactors::default() };
         Ok(Self { text, factors })
+    }
+
+    /// What is stored in place of them; `None` if nothing is left. Members that this version does not know are kept:
+    /// those of an authenticator with the authenticator.
+    pub(super) fn replaced_by(
+        &self,
+        factors: &SecondFactors,
+    ) -> Result<Option<String>, StoreError> {
+        let parse = |text: &str| -> Result<Json, StoreError> {
+            serde_json::from_str(text)
+                .map_err(|error| StoreError::Corrupt(format!("second_factors: {error}")))
+        };
+        let before = self.text.as_deref().map_or(Ok(Json::Null), parse)?;
+        let mut after = json!(factors);
+        keep_unknown(&before, &mut after);
+        let owned = before.get("authenticators").and_then(Json::as_array);
+        let owned = owned.into_iter().flatten();
+        for own in
+            after.get_mut("authenticators").and_then(Json::as_array_mut).into_iter().flatten()
+        {
+            if let Some(before) = owned.clone().find(|before| before.get("id") == own.get("id")) {
+                keep_unknown(before, own);
+            }
+        }
+        let is_empty = after == json!(SecondFactors::default());
+        Ok((!is_empty).then(|| after.to_string()))
     }
 
     /// What the column holds.
@@ -43,11 +70,6 @@ impl StoredSecondFactors {
     pub fn get(&self) -> &SecondFactors {
         &self.factors
     }
-}
-
-/// What is stored.
-pub(super) fn text(factors: &SecondFactors) -> String {
-    serde_json::to_string(factors).expect("texts and numbers are JSON")
 }
 
 impl Serialize for StoredSecondFactors {
@@ -98,8 +120,7 @@ where
                 Ok(outcome) => outcome,
                 Err(problem) => return Ok(Some(Err(problem))),
             };
-            let is_empty = factors == SecondFactors::default();
-            let stored = (!is_empty).then(|| text(&factors));
+            let stored = user.second_factors.replaced_by(&factors)?;
             let values = [(&user.id).into(), stored.as_ref().into(), user.second_factors.value()];
             if tx.execute(&sql::UPDATE_SECOND_FACTORS, &values).await? == 1 {
                 tx.record(Act::new(self.deed).on_user(&user.username, &user.id)).await?;

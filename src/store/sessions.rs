@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::look_up::LookUp;
 use super::operator_acts::{Act, Deed};
-use super::second_factors::{self, StoredSecondFactors};
+use super::second_factors::StoredSecondFactors;
 use super::sql::LookUpStatement;
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -61,13 +61,14 @@ impl UseCase for OpenSession {
         let opened_at = self.dates.refreshed_at;
         let replacement = self.replacement_hash.as_ref().map(Secret::expose);
         let second_factor_at = self.used_factors.as_ref().map(|_| opened_at);
+        let used = self.used_factors.as_ref().map(|used| self.second_factors.replaced_by(used));
         let login = [
             (&self.user_id).into(),
             self.verified_hash.expose().into(),
             opened_at.into(),
             replacement.into(),
             self.second_factors.value(),
-            self.used_factors.as_ref().map(second_factors::text).as_ref().into(),
+            used.transpose()?.flatten().as_ref().into(),
             second_factor_at.into(),
         ];
         if tx.execute(&sql::RECORD_LOGIN, &login).await? == 0 {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use super::StoreError;
 use jeton_oauth::resource_owner::Username;
@@ -131,6 +132,17 @@ impl Row {
             _ => String::new(),
         };
         StoreError::Corrupt(format!("{column}{row}: {problem}"))
+    }
+}
+
+/// Adds the members of `before` that `after` has not: those that a later version wrote and this one does not know. What
+/// is stored as JSON has all members that this version knows, so the others are unknown.
+pub(super) fn keep_unknown(before: &Json, after: &mut Json) {
+    let (Some(before), Some(after)) = (before.as_object(), after.as_object_mut()) else { return };
+    for (name, value) in before {
+        if !after.contains_key(name) {
+            after.insert(name.clone(), value.clone());
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use rustix::fs::{Access, access};
 
 use super::serve::{Plan, bind, check_default_client, key_store, require_rights};
-use super::{Failure, healthcheck, in_database, listing, output, unknown_variables};
+use super::{Failure, healthcheck, in_database, listing, migrating, output, unknown_variables};
 use crate::config::{ByteSize, ServeSettings};
 use jeton_crypto::random;
 use jeton_crypto::sealing::MasterKeys;
@@ -189,6 +189,9 @@ async fn look_at_database(settings: &ServeSettings, plan: Option<&Plan>, finding
         ));
         Findings::unseen("keys, clock and --default-client, because the tables are not up to date");
         return;
+    }
+    if let Some(newer) = migrating::newer_tables(status) {
+        Findings::warning(&newer);
     }
     findings.take(look_at_writes(&store, settings).await);
     findings.take(look_at_clock(&store).await);

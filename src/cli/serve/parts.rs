@@ -1,7 +1,7 @@
 //! Builds the endpoints, the upkeep and the management listener from what they share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::copy::explain;
 use super::super::{Failure, log};
@@ -33,8 +33,8 @@ use jeton_service::token::client_authentication::ClientAuthentication;
 use jeton_service::token::issuance::Issuance;
 use jeton_service::token::password::PasswordGrantEndpoint;
 use jeton_service::token::refresh::RefreshGrantEndpoint;
-use jeton_store::gate::{Closure, ReadGate};
-use jeton_store::{Stop, Store, StoreError};
+use jeton_store::gate::{ClosedFor, ReadGate};
+use jeton_store::{Stop, Store, StoreError, migration};
 
 pub(super) struct Parts {
     pub(super) settings: ServeSettings,
@@ -175,13 +175,14 @@ impl Parts {
             certificate,
             metrics: Arc::clone(&self.metrics),
             replica: Arc::clone(&self.replica),
+            tables: AtomicI64::new(migration::status_of_nothing().known),
             logged: Mutex::default(),
         }
     }
 
     /// Watches whether a login could succeed, as long as somebody asks.
     pub(super) fn readiness(&self, health: &Health, stop: &Stop, draining: Stop) -> Readiness {
-        let (store, closed) = (self.store.clone(), Arc::<AtomicBool>::default());
+        let (store, closed) = (self.store.clone(), Arc::<Mutex<_>>::default());
         let watched = Arc::clone(&closed);
         let writes = Arc::new(WriteWatch::new(move || {
             let (store, closed) = (store.clone(), Arc::clone(&watched));
@@ -225,16 +226,23 @@ impl Parts {
     }
 }
 
-/// Tries whether the database takes writes. A source of `jeton db copy` takes none and can be read, so nothing is wrong
-/// with it: then `closed` becomes true.
-async fn look_at_writes(store: &Store, closed: &AtomicBool) -> Result<(), String> {
+/// Tries whether the database takes writes. If its gate is closed and it can be read, nothing is wrong with it: then
+/// `closed` becomes the reason.
+async fn look_at_writes(store: &Store, closed: &Mutex<Option<ClosedFor>>) -> Result<(), String> {
     let outcome = store.check_write(random::replica_id()).await;
     let closure = match outcome {
-        Err(StoreError::Closed) => store.perform(ReadGate).await.ok().flatten(),
+        Err(StoreError::Closed | StoreError::Outdated) => {
+            store.perform(ReadGate).await.ok().flatten()
+        }
         _ => None,
     };
-    let is_source = closure.as_ref().is_some_and(Closure::is_of_source);
-    if closed.swap(is_source, Ordering::Relaxed) != is_source {
+    let reason = closure.as_ref().filter(|closure| closure.can_be_read());
+    let reason = reason.map(|closure| closure.reason);
+    let before = {
+        let mut closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *closed, reason)
+    };
+    if before != reason {
         if let Some(closure) = &closure {
             tracing::warn!("the database: {}", explain(closure));
         } else {
@@ -242,7 +250,7 @@ async fn look_at_writes(store: &Store, closed: &AtomicBool) -> Result<(), String
         }
     }
     match (outcome, closure) {
-        (_, Some(_)) if is_source => Ok(()),
+        (_, Some(_)) if reason.is_some() => Ok(()),
         (_, Some(closure)) => Err(explain(&closure)),
         (outcome, None) => outcome.map_err(|error| error.to_string()),
     }

@@ -1,11 +1,13 @@
 //! Upkeep: what a running service does by itself in intervals.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
+use super::super::migrating;
 use jeton_http::metrics::Metrics;
 use jeton_http::tls::{Certificate, Validity};
 use jeton_oauth::{Seconds, Timestamp};
@@ -17,7 +19,7 @@ use jeton_service::housekeeping::{
 use jeton_service::keys::Keys;
 use jeton_service::metadata::Discovery;
 use jeton_service::replicas::Replica;
-use jeton_store::Store;
+use jeton_store::{Store, migration};
 
 /// How often keys, metadata and the certificate are reloaded.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(3);
@@ -44,6 +46,8 @@ pub(super) struct Upkeep {
     pub(super) certificate: Option<Arc<Certificate>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) replica: Arc<Replica>,
+    /// The version of the tables that was last said to be in use.
+    pub(super) tables: AtomicI64,
     pub(super) logged: Mutex<Logged>,
 }
 
@@ -159,6 +163,18 @@ impl Upkeep {
         }
     }
 
+    /// Logs once that a newer program has migrated the tables, whether that was before the start or since.
+    async fn look_at_tables(&self) {
+        // Whatever is wrong with the database, others say.
+        let Ok(status) = migration::status(&self.store).await else { return };
+        let said = self.tables.swap(status.applied, Ordering::Relaxed);
+        if said < status.applied
+            && let Some(newer) = migrating::newer_tables(status)
+        {
+            tracing::warn!("{newer}");
+        }
+    }
+
     /// Records that this replica has stopped, after its last answer.
     pub(super) async fn end(&self) {
         let said = tokio::time::timeout(STOP_RECORD_TIMEOUT, self.replica.stop()).await;
@@ -177,6 +193,7 @@ impl Upkeep {
         jobs.start("reload", RELOAD_INTERVAL, |own| async move { own.look_again().await });
         jobs.start("housekeeping", HOUSEKEEPING_INTERVAL, |own| async move { own.clean().await });
         jobs.start("heartbeat", HEARTBEAT_INTERVAL, |own| async move {
+            own.look_at_tables().await;
             record(&own.replica, &own.clock).await;
         });
     }

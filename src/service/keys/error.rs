@@ -78,7 +78,8 @@ impl From<StoreError> for KeyError {
         let problem = match error {
             StoreError::Unavailable(_) | StoreError::Closed => KeyProblem::Unavailable,
             StoreError::Conflict(_) | StoreError::SealingChanged => KeyProblem::Conflict,
-            StoreError::Corrupt(_)
+            StoreError::Outdated
+            | StoreError::Corrupt(_)
             | StoreError::Refused(_)
             | StoreError::NoTable(_)
             | StoreError::Forbidden(_) => KeyProblem::Other,

@@ -2,7 +2,6 @@
 
 pub mod write_watch;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::agreed_clock::AgreedClock;
 use crate::keys::Keys;
 use jeton_runtime::supervision::Health;
 use jeton_store::Stop;
+use jeton_store::gate::ClosedFor;
 use write_watch::WriteWatch;
 
 /// Checks everything that a login needs.
@@ -22,9 +22,9 @@ pub struct Readiness {
     pub clock: Arc<AgreedClock>,
     /// Tells whether the database takes writes.
     pub writes: Arc<WriteWatch>,
-    /// Whether the database takes no changes because it is copied to another one. The service is ready then, for
+    /// Why the database takes no changes from this program although it can be read. The service is ready then, for
     /// whoever only asks.
-    pub closed: Arc<AtomicBool>,
+    pub closed: Arc<Mutex<Option<ClosedFor>>>,
     /// Tells which parts of the service are down, such as hashing threads.
     pub health: Health,
     /// Whether the service was told to stop.
@@ -136,8 +136,7 @@ impl Readiness {
             },
             reasons,
             database: match database {
-                Ok(()) if self.closed.load(Ordering::Relaxed) => "is copied, so it takes no writes",
-                Ok(()) => "takes writes",
+                Ok(()) => self.database(),
                 Err(_) => "takes no writes",
             },
             signing_key: key(keys.signs),
@@ -150,6 +149,19 @@ impl Readiness {
             parts_down,
             keys_age_seconds: keys.age.get(),
             jwks_max_age_seconds: keys.jwks_max_age.get(),
+        }
+    }
+
+    /// What is said of a database with which nothing is wrong.
+    fn database(&self) -> &'static str {
+        match *self.closed.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => "takes writes",
+            Some(ClosedFor::Outdated | ClosedFor::Unreadable) => {
+                "has the tables of a newer jeton, so it takes no writes from this one"
+            }
+            Some(ClosedFor::Copying | ClosedFor::Moved | ClosedFor::Unfinished) => {
+                "is copied, so it takes no writes"
+            }
         }
     }
 

@@ -4,35 +4,44 @@
 //! next run continues after an interruption. Many replicas may start at once: one works (`run`) while the others wait
 //! for one row (`guard`). If the tables are up to date nothing is changed, so the database role needs no right to
 //! change tables.
+//!
+//! Most migrations only expand: older programs can go on with the tables. One that contracts says with which migration
+//! the programs begin that can. The run then closes the [gate](super::gate) to those before it changes anything. So a
+//! program can work with newer tables as long as the gate does not say otherwise.
 
+mod contraction;
 mod guard;
 mod run;
 mod step;
+mod waiting;
 
-use std::convert::Infallible;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::gate::ReadGate;
+use super::gate::{ClosedFor, ReadGate};
 use super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, sql, stopped};
-use guard::{FindGuard, Guard, MakeGuard, MakeTable, PATIENCE, TakeGuard};
+use contraction::Contraction;
+use guard::Guard;
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use run::{Trouble, Worker};
 use step::Step;
+use waiting::Waiting;
 
 /// How often a waiting run reads the guard.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+#[derive(Clone)]
 struct Migration {
     version: i64,
     name: &'static str,
     script: &'static str,
+    contraction: Contraction,
 }
 
 impl Migration {
@@ -48,16 +57,18 @@ impl Migration {
 }
 
 macro_rules! migrations {
-    ($($version:literal $name:literal $file:literal,)+) => {
+    ($($version:literal $name:literal $file:literal $({ $($from:ident: $known:literal),+ })?,)+) => {
         &[$(Migration {
             version: $version,
             name: $name,
             script: include_str!(concat!("../../../sql/migrations/", $file, ".sql")),
+            contraction: Contraction { $($($from: $known,)+)? ..Contraction::EXPANDS },
         },)+]
     };
 }
 
-/// All scripts by version, without a gap.
+/// All scripts by version, without a gap. One that contracts has `{ writers_from: 12 }` or `{ writers_from: 12,
+/// readers_from: 11 }` behind it.
 const MIGRATIONS: &[Migration] = migrations! {
     1 "initial" "0001_initial",
     2 "sessions" "0002_sessions",
@@ -96,13 +107,15 @@ const USES_RECORDED: i64 = 7;
 /// Who brings the tables up to date, and how.
 pub struct Run<'a> {
     /// A name that no other run has.
-    pub runner: String,
+    runner: String,
     /// For the dates of migrations.
-    pub clock: &'a Clock,
+    clock: &'a Clock,
     /// Receives a line about the progress once a second.
-    pub say: &'a (dyn Fn(&str) + Send + Sync),
+    say: &'a (dyn Fn(&str) + Send + Sync),
     /// Stops the run. Another one can continue it.
-    pub stop: Stop,
+    stop: Stop,
+    /// What is applied.
+    migrations: &'static [Migration],
 }
 
 impl fmt::Debug for Run<'_> {
@@ -112,10 +125,24 @@ impl fmt::Debug for Run<'_> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that reports no progress and is never stopped.
+    /// A run that reports no progress and is never stopped. `runner` is a name that no other run has, `clock` dates the
+    /// migrations.
     #[must_use]
     pub fn new(runner: String, clock: &'a Clock) -> Self {
-        Self { runner, clock, say: &|_| {}, stop: watch::channel(false).1 }
+        let stop = watch::channel(false).1;
+        Self { runner, clock, say: &|_| {}, stop, migrations: MIGRATIONS }
+    }
+
+    /// The same, which says once a second how far it is.
+    #[must_use]
+    pub fn saying(self, say: &'a (dyn Fn(&str) + Send + Sync)) -> Self {
+        Self { say, ..self }
+    }
+
+    /// The same, which `stop` stops. Another run can continue it.
+    #[must_use]
+    pub fn until(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     fn is_stopped(&self) -> bool {
@@ -126,7 +153,7 @@ impl<'a> Run<'a> {
 /// The version of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SchemaStatus {
-    /// The newest applied migration; 0 for an empty database.
+    /// The newest applied migration; 0 for an empty database. It can be one of a newer program.
     pub applied: i64,
     /// The newest migration of this program.
     pub known: i64,
@@ -144,10 +171,16 @@ pub fn status_of_nothing() -> SchemaStatus {
 }
 
 impl SchemaStatus {
-    /// Whether no migration is missing.
+    /// Whether no migration of this program is missing.
     #[must_use]
     pub fn is_up_to_date(&self) -> bool {
-        self.applied == self.known
+        self.applied >= self.known
+    }
+
+    /// Whether a newer program has migrated them.
+    #[must_use]
+    pub fn is_newer(&self) -> bool {
+        self.applied > self.known
     }
 }
 
@@ -163,16 +196,30 @@ pub enum MigrationError {
          the right to read schema_migrations"
     )]
     Unreadable(#[source] StoreError),
-    /// A newer Jeton made the tables.
+    /// A newer program has changed the tables so that this one cannot read them.
     #[error(
-        "its tables are of version {version} and this jeton knows only up to {known}: use a newer \
-         jeton"
+        "its tables can be read only by a jeton that knows version {needed} of them, and this one knows only up to \
+         {known}: use the newer jeton again, or go back to the backup from before the upgrade (`jeton db restore`, \
+         `pg_restore`), which undoes everything since"
     )]
     TooNew {
-        /// The version of the tables.
-        version: i64,
+        /// The migration that a program must know.
+        needed: i64,
         /// The newest migration of this program.
         known: i64,
+    },
+    /// The newer migrations do not follow those of this program.
+    #[error(
+        "migration {version} ({name}) was never applied, although {newest} was: use the jeton that the database was \
+         made with"
+    )]
+    Missing {
+        /// The version of the first that is missing.
+        version: i64,
+        /// Its name.
+        name: &'static str,
+        /// The newest applied migration.
+        newest: i64,
     },
     /// A script was changed after it was applied.
     #[error(
@@ -215,6 +262,13 @@ fn remedy(error: &StoreError) -> &'static str {
 /// # Errors
 /// [`MigrationError`], which says what is wrong with the database and what to do.
 pub async fn status(store: &Store) -> Result<SchemaStatus, MigrationError> {
+    status_for(store, MIGRATIONS).await
+}
+
+async fn status_for(
+    store: &Store,
+    migrations: &[Migration],
+) -> Result<SchemaStatus, MigrationError> {
     let applied = match store.perform(ListMigrations).await {
         // A database without the table has had no migration.
         Err(StoreError::NoTable(_)) if sees_all_tables(store).await? => Vec::new(),
@@ -223,7 +277,15 @@ pub async fn status(store: &Store) -> Result<SchemaStatus, MigrationError> {
         }
         applied => applied?,
     };
-    check(&applied)
+    let status = check(&applied, migrations)?;
+    if status.applied >= GATE_MADE
+        && let Some(closure) = store.perform(ReadGate).await?
+        && closure.reason == ClosedFor::Unreadable
+    {
+        let (needed, known) = (closure.closed_below, status.known);
+        return Err(MigrationError::TooNew { needed, known });
+    }
+    Ok(status)
 }
 
 async fn sees_all_tables(store: &Store) -> Result<bool, StoreError> {
@@ -238,9 +300,9 @@ async fn sees_all_tables(store: &Store) -> Result<bool, StoreError> {
 /// # Errors
 /// [`MigrationError`], which says what is wrong with the database and what to do. What was done stays done.
 pub async fn migrate(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, MigrationError> {
-    let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
+    let mut waiting = Waiting::new(store, run);
     loop {
-        let before = status(store).await?;
+        let before = status_for(store, run.migrations).await?;
         if before.is_up_to_date() || run.is_stopped() {
             return Ok(before);
         }
@@ -296,7 +358,7 @@ impl UseCase for FindMigration {
 /// # Errors
 /// [`MigrationError`], which says what is wrong with the database and what to do.
 pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatus, MigrationError> {
-    let mut waiting = Waiting { store, run, started: Instant::now(), seen: None };
+    let mut waiting = Waiting::new(store, run);
     loop {
         let status = status(store).await?;
         if status.is_up_to_date() {
@@ -314,7 +376,7 @@ pub async fn wait_for_others(store: &Store, run: &Run<'_>) -> Result<SchemaStatu
 async fn work(worker: &Worker<'_>, guard: &Guard) -> Result<(), Trouble> {
     // Read again, now that no other run works.
     let applied = worker.store.perform(ListMigrations).await?;
-    for migration in MIGRATIONS {
+    for migration in worker.run.migrations {
         let is_applied = applied.iter().any(|(version, _)| *version == migration.version);
         if !is_applied && !worker.apply(migration, &guard.position).await? {
             break;
@@ -331,100 +393,25 @@ impl Trouble {
     }
 }
 
-/// A run that does not hold the guard.
-struct Waiting<'a> {
-    store: &'a Store,
-    run: &'a Run<'a>,
-    started: Instant,
-    /// The guard as it was last read, and since when it has not changed.
-    seen: Option<(Guard, Instant)>,
-}
-
-impl Waiting<'_> {
-    /// Takes the guard if it is free, or if it has not changed for so long that nobody works.
-    async fn take_guard(&mut self) -> Result<Option<Guard>, StoreError> {
-        let guard = self.look().await?;
-        if self.is_at_rest(&guard) {
-            let take = TakeGuard { runner: self.run.runner.clone(), seen: guard.clone() };
-            let taken = tokio::select! {
-                taken = self.store.perform(take) => taken,
-                never = self.keep_saying(&guard) => match never {},
-                () = stopped(&self.run.stop) => return Ok(None),
-            };
-            match taken {
-                Ok(true) => return Ok(Some(guard)),
-                Ok(false) => {}
-                // The holder has locked SQLite.
-                Err(StoreError::Unavailable(_)) if !guard.is_free() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        self.say(&guard);
-        Ok(None)
-    }
-
-    fn say(&self, guard: &Guard) {
-        (self.run.say)(&format!(
-            "another jeton brings the tables up to date, {}: waiting for {} s",
-            guard.position.place(),
-            self.started.elapsed().as_secs()
-        ));
-    }
-
-    async fn keep_saying(&self, guard: &Guard) -> Infallible {
-        loop {
-            sleep(LOOK_EVERY).await;
-            self.say(guard);
+/// Compares the applied migrations with those of this program. If there are newer ones, it must know all others.
+fn check(
+    applied: &[(i64, String)],
+    migrations: &[Migration],
+) -> Result<SchemaStatus, MigrationError> {
+    let known = migrations.last().map_or(0, |migration| migration.version);
+    let newest = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
+    for &Migration { version, name, .. } in migrations.iter().filter(|_| newest > known) {
+        if applied.iter().all(|(applied, _)| *applied != version) {
+            return Err(MigrationError::Missing { version, name, newest });
         }
     }
-
-    /// Whether nobody works: the guard is free, or has not changed for long.
-    fn is_at_rest(&self, guard: &Guard) -> bool {
-        let seen = self.seen.as_ref().filter(|(seen, _)| seen == guard);
-        guard.is_free() || seen.is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
-    }
-
-    /// Reads the guard, and remembers since when it has not changed.
-    async fn look(&mut self) -> Result<Guard, StoreError> {
-        let guard = self.find_guard().await?;
-        if self.seen.as_ref().is_none_or(|(seen, _)| *seen != guard) {
-            self.seen = Some((guard.clone(), Instant::now()));
-        }
-        Ok(guard)
-    }
-
-    async fn find_guard(&self) -> Result<Guard, StoreError> {
-        let found = match self.store.perform(FindGuard).await {
-            Err(StoreError::NoTable(_)) => {
-                // This can fail once if another replica creates the table at the same moment.
-                if self.store.perform(MakeTable).await.is_err() {
-                    self.store.perform(MakeTable).await?;
-                }
-                None
-            }
-            found => found?,
-        };
-        if let Some(guard) = found {
-            return Ok(guard);
-        }
-        self.store.perform(MakeGuard { now: self.run.clock.now() }).await?;
-        let made = self.store.perform(FindGuard).await?;
-        made.ok_or_else(|| StoreError::Corrupt("the guard of the migrations is gone".to_owned()))
-    }
-}
-
-/// Compares the applied migrations with those of this program.
-fn check(applied: &[(i64, String)]) -> Result<SchemaStatus, MigrationError> {
-    for (version, recorded) in applied {
-        let Some(own) = MIGRATIONS.iter().find(|migration| migration.version == *version) else {
-            return Err(MigrationError::TooNew { version: *version, known: newest() });
-        };
-        if *recorded != own.checksum() {
-            return Err(MigrationError::OtherText { version: *version, name: own.name });
+    for own in migrations {
+        let recorded = applied.iter().find(|(version, _)| *version == own.version);
+        if recorded.is_some_and(|(_, checksum)| *checksum != own.checksum()) {
+            return Err(MigrationError::OtherText { version: own.version, name: own.name });
         }
     }
-    let applied = applied.iter().map(|(version, _)| *version).max().unwrap_or(0);
-    Ok(SchemaStatus { applied, known: newest() })
+    Ok(SchemaStatus { applied: newest, known })
 }
 
 struct ListMigrations;
@@ -464,15 +451,18 @@ mod tests {
             assert_eq!(usize::try_from(migration.version), Ok(index + 1));
         }
         let right = (1, MIGRATIONS[0].checksum());
+        let check = |applied: &[_]| check(applied, MIGRATIONS);
         assert_eq!(check(&[]).map(|status| status.applied), Ok(0));
         assert_eq!(check(&[right]).map(|status| status.applied), Ok(1));
         assert!(
             check(&[(1, "other".to_owned())])
                 .is_err_and(|error| error.to_string().contains("another text"))
         );
-        assert!(
-            check(&[(99, String::new())]).is_err_and(|error| error.to_string().contains("newer"))
-        );
+        let mut all: Vec<_> = MIGRATIONS.iter().map(|own| (own.version, own.checksum())).collect();
+        all.push((99, String::new()));
+        assert!(check(&all).is_ok_and(|status| status.is_newer() && status.is_up_to_date()));
+        all.remove(3);
+        assert!(check(&all).is_err_and(|error| error.to_string().contains("migration 4 (lots)")));
     }
 
     #[test]

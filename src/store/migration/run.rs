@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
 
+use super::super::gate::CloseToOlder;
 use super::super::sql::{self, Statement};
 use super::super::{Access, Engine, Stop, Store, StoreError, Tx, UseCase, stopped};
 use super::guard::{Act, BEAT, Batch, ChangeRows, KeepGuard, Position, RecordMigration};
@@ -53,6 +54,9 @@ impl Worker<'_> {
         if begin.version == migration.version {
             position = begin.clone();
         }
+        if !self.close_gate(migration).await? {
+            return Ok(false);
+        }
         let steps = migration.steps();
         while let Some(step) = steps.get(position.steps) {
             let place = format!(
@@ -87,6 +91,24 @@ impl Worker<'_> {
             now: self.run.clock.now(),
         };
         Ok(self.store.perform(record).await?)
+    }
+
+    /// Closes the gate to programs that cannot go on with the tables after the migration. Returns `false` if the run was
+    /// stopped before.
+    async fn close_gate(&self, migration: &Migration) -> Result<bool, Trouble> {
+        let closures = migration.contraction.closures(&self.run.runner, self.run.clock.now());
+        if closures.is_empty() {
+            return Ok(true);
+        }
+        let place = format!(
+            "closing the gate for migration {} ({}): waiting for writes of older programs to end",
+            migration.version, migration.name
+        );
+        let closed = self.attend(&place, self.store.perform(CloseToOlder(closures))).await;
+        match closed {
+            Ok(closed) => Ok(closed.is_some()),
+            Err(error) => Err(Trouble { place, error }),
+        }
     }
 
     pub(super) async fn release(&self) {

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Column, Error};
 
@@ -22,7 +22,7 @@ use super::super::copy::ColumnType;
 use super::super::migration::newest;
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
-use super::super::{Access, Stop, StoreError, stopped};
+use super::super::{Access, Stop, StoreError, gate, stopped};
 use super::cancel::cancel;
 use super::failure::{Remedy, classify, describe, remedy};
 use super::hosts::Hosts;
@@ -318,7 +318,9 @@ impl Lease {
         // back even if a commit follows.
         if let Err(error) = begun {
             if error.code() == Some(&SqlState::INVALID_TEXT_REPRESENTATION) {
-                return Err(StoreError::Closed);
+                // Whatever its language, the message has the text that is no number in quotation marks.
+                let message = error.as_db_error().map(DbError::message).unwrap_or_default();
+                return Err(gate::refusal(|reason| message.contains(&format!("\"{reason}\""))));
             }
             return Err(self.fail(&error, was_sent_alone || error.as_db_error().is_some()));
         }

@@ -162,7 +162,7 @@ async fn a_restore_can_end_all_sessions() {
     reply.assert_error(400, "invalid_grant");
 }
 
-/// What is no whole database of Jeton is not put in the place of one, nor is one from the future, nor
+/// What is no whole database of Jeton is not put in the place of one, nor is one that only a newer program can read, nor
 /// one whose log was left out.
 #[tokio::test]
 async fn a_restore_checks_the_copy_first() {
@@ -185,7 +185,8 @@ async fn a_restore_checks_the_copy_first() {
         ("newer", &|| {
             std::fs::write(&copy, &octets).expect("a file");
             let newer = rusqlite::Connection::open(&copy).expect("a file");
-            let add = "INSERT INTO schema_migrations VALUES (99, 'x', 'x', 0)";
+            let add = "INSERT INTO schema_migrations VALUES (99, 'x', 'x', 0);
+                       INSERT INTO write_gate VALUES (3, 'unreadable', 99, 0, 'x', '')";
             newer.execute_batch(add).expect("a row");
         }),
         ("is not empty", &|| {

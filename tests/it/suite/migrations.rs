@@ -250,7 +250,7 @@ async fn a_new_database_is_made_by_what_writes() {
 }
 
 /// Who may not read the table of migrations is told so, and not that the database is empty: its tables may
-/// be of a newer version.
+/// be those of another jeton.
 #[tokio::test]
 async fn who_may_not_look_is_not_told_that_the_database_is_empty() {
     if ENGINE == Engine::Sqlite {
@@ -266,7 +266,7 @@ async fn who_may_not_look_is_not_told_that_the_database_is_empty() {
     for (grant, says) in [
         ("REVOKE USAGE ON SCHEMA public FROM PUBLIC", "grant the role USAGE on their schema"),
         ("GRANT USAGE ON SCHEMA public TO PUBLIC", "permission denied for table schema_migrations"),
-        ("GRANT SELECT ON schema_migrations TO PUBLIC", "use a newer jeton"),
+        ("GRANT SELECT ON schema_migrations TO PUBLIC", "(replicas) was never applied"),
     ] {
         database.query(grant).await;
         for command in [&["db", "status"][..], &["db", "migrate"], &["user", "list"]] {

@@ -53,6 +53,7 @@ mod messages;
 mod metadata;
 mod migrations;
 mod migrations_interrupted;
+mod newer_tables;
 mod odd_token;
 mod operator_acts;
 mod operator_secrets;
