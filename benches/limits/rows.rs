@@ -64,6 +64,14 @@ fn id(of: &str, number: usize) -> String {
     URL_SAFE_NO_PAD.encode(&digest[..16])
 }
 
+/// So many identifiers and their numbers, in the order of the identifiers: in that of a primary key, in which they are
+/// written in a tenth of the time.
+fn in_order(of: &str, count: usize) -> Vec<(String, usize)> {
+    let mut ids: Vec<(String, usize)> = (0..count).map(|number| (id(of, number), number)).collect();
+    ids.sort_unstable();
+    ids
+}
+
 /// The same in PostgreSQL, of the number `n`.
 fn id_in_postgres(of: &str) -> String {
     format!(
@@ -103,9 +111,9 @@ fn add_to_sqlite(
              created_at) SELECT ?1, ?2, password_hash, 0, '[]', 0 FROM users WHERE username = \
              '{PASSWORD_HASH_OF}' ON CONFLICT DO NOTHING"
         ))?;
-        for number in 0..users {
-            user.execute(params![id("user", number), username(number)])?;
-            after(number + 1)?;
+        for (done, (id, number)) in in_order("user", users).into_iter().enumerate() {
+            user.execute(params![id, username(number)])?;
+            after(done + 1)?;
         }
         let mut session = connection.prepare(&format!(
             "INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
@@ -113,10 +121,10 @@ fn add_to_sqlite(
              'read', '[\"{AUDIENCE}\"]', ?3, ?3, ?4, ?5, ?6)"
         ))?;
         let [refreshed_at, expires_at, ends_at, deletable_at] = kind.dates();
-        for number in 0..sessions {
-            let (own, user) = (session_id(kind, number), id("user", number % users));
+        for (done, (own, number)) in in_order(kind.name(), sessions).into_iter().enumerate() {
+            let user = id("user", number % users);
             session.execute(params![own, user, refreshed_at, expires_at, ends_at, deletable_at])?;
-            after(number + 1)?;
+            after(done + 1)?;
         }
     }
     connection.execute_batch("COMMIT")?;
@@ -137,13 +145,13 @@ async fn add_to_postgres(
             "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, \
              created_at) SELECT {user_id}, 'user' || n, u.password_hash, 0, '[]', 0 \
              FROM generate_series(0, {users} - 1) AS n, users AS u \
-             WHERE u.username = '{PASSWORD_HASH_OF}' ON CONFLICT DO NOTHING; \
+             WHERE u.username = '{PASSWORD_HASH_OF}' ORDER BY 1 ON CONFLICT DO NOTHING; \
              INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
              auth_time, refreshed_at, expires_at, ends_at, deletable_at) \
              SELECT s.id, {user_id}, 'web', 0, 'read', '[\"{AUDIENCE}\"]', {refreshed_at}, \
              {refreshed_at}, {expires_at}, {ends_at}, {deletable_at} \
              FROM (SELECT {session_id} AS id, n % {users} AS n \
-             FROM generate_series(0, {sessions} - 1) AS n) AS s"
+             FROM generate_series(0, {sessions} - 1) AS n ORDER BY 1) AS s"
         ))
         .await?;
     for statement in ["VACUUM ANALYZE", "CHECKPOINT"] {

@@ -4,6 +4,10 @@
 //! which there is one at a time. On PostgreSQL the statement that reads the table is sent with the `BEGIN`, and holds a
 //! lock of the table until the transaction ends. [`CloseGate`] takes a lock that waits for all of these. So once it has
 //! returned, whatever passed the open gate has ended, and whatever comes later finds it closed.
+//!
+//! What comes while it is being closed waits for that, and must not see what was there before. Under `read committed` it
+//! does not. Under `repeatable read` and `serializable` a statement that reads sees what was there before it waited, and
+//! PostgreSQL reports no conflict. So there it comes after a statement that only waits.
 
 use serde::Serialize;
 

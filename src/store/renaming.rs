@@ -1,6 +1,7 @@
 //! A user's other name.
 
 use super::operator_acts::{Act, Deed};
+use super::users::find_row;
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
 
@@ -31,9 +32,7 @@ impl UseCase for RenameUser {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Renamed, StoreError> {
         let names = [self.username.as_str().into(), self.new_name.as_str().into()];
         if tx.execute(&sql::RENAME_USER, &names).await? == 1 {
-            let name = self.new_name.as_str().into();
-            let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
-            if let Some(user) = users.first() {
+            if let Some(user) = find_row(tx, &self.new_name).await? {
                 // Under the old name; under the new one it is found by the `sub`.
                 let id = user.get("user_id")?;
                 let act = Act::new(Deed::UserRenamed).on_user(&self.username, &id);
@@ -41,7 +40,7 @@ impl UseCase for RenameUser {
             }
             return Ok(Renamed::Done);
         }
-        let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![self.username.as_str().into()]);
-        Ok(if users.await?.is_empty() { Renamed::Unknown } else { Renamed::Taken })
+        let is_there = find_row(tx, &self.username).await?.is_some();
+        Ok(if is_there { Renamed::Taken } else { Renamed::Unknown })
     }
 }

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::operator_acts::{Act, Deed};
-use super::users::User;
+use super::users::{User, find_row};
 use super::value::{Row, Value};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
@@ -91,10 +91,8 @@ where
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Each repetition means that another change has succeeded. The caller's time limit ends it.
         loop {
-            let name = self.username.as_str().into();
-            let rows = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
-            let Some(row) = rows.first() else { return Ok(None) };
-            let user = User::read(row)?;
+            let Some(row) = find_row(tx, &self.username).await? else { return Ok(None) };
+            let user = User::read(&row)?;
             let mut factors = user.second_factors.get().clone();
             let outcome = match (self.change)(&user, &mut factors) {
                 Ok(outcome) => outcome,

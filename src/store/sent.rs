@@ -9,10 +9,14 @@ use super::{migration, postgres, sql};
 
 /// One statement, and where it comes from. The statements of one `step` of a migration are transactions of their own.
 fn all() -> Vec<Value> {
-    let find_backend = ("postgres/find_backend", postgres::FIND_BACKEND.to_owned());
-    let files = sql::sent().into_iter().chain([find_backend]);
+    let of_connections = [
+        ("postgres/find_backend", postgres::FIND_BACKEND.to_owned()),
+        ("postgres/find_isolation", postgres::FIND_ISOLATION.to_owned()),
+    ];
+    let files = sql::sent().into_iter().chain(of_connections);
     let files = files.map(|(file, text)| json!({ "file": file, "text": text }));
     let frames = postgres::frames()
+        .into_iter()
         .map(|text| json!({ "file": "src/store/postgres/lease.rs", "text": text }));
     let steps = migration::sent().into_iter().flat_map(|(name, step, texts)| {
         let of_step =

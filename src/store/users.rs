@@ -198,6 +198,15 @@ impl UseCase for FindUserOrOther {
     }
 }
 
+/// The row of the user of that prepared name.
+pub(super) async fn find_row(
+    tx: &mut Tx<'_>,
+    username: &Username,
+) -> Result<Option<Row>, StoreError> {
+    let rows = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![username.as_str().into()]).await?;
+    Ok(rows.into_iter().next())
+}
+
 /// Gives a decoy number to users without one, which an older version has added. Returns to how many.
 #[derive(Clone, Debug)]
 pub struct DrawDecoyNumbers {
@@ -237,10 +246,8 @@ impl<F: Fn(&mut User) + Send + Sync + 'static> UseCase for ChangeUser<F> {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         // Each repetition means that another change has succeeded. The caller's time limit ends it.
         loop {
-            let name = self.username.as_str().into();
-            let rows = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name]).await?;
-            let Some(row) = rows.first() else { return Ok(None) };
-            let before = User::read(row)?;
+            let Some(row) = find_row(tx, &self.username).await? else { return Ok(None) };
+            let before = User::read(&row)?;
             let mut after = before.clone();
             (self.change)(&mut after);
             let decided =
@@ -327,8 +334,7 @@ impl UseCase for SetUserDisabled {
         } else {
             tx.execute(&sql::ENABLE_USER, &[name()]).await?
         };
-        let users = tx.look_up(&sql::FIND_USERS_BY_NAME, vec![name()]).await?;
-        let Some(user) = users.first() else { return Ok(None) };
+        let Some(user) = find_row(tx, &self.username).await? else { return Ok(None) };
         if changed == 1 {
             let id = user.get("user_id")?;
             let deed = if self.disabled { Deed::UserDisabled } else { Deed::UserEnabled };

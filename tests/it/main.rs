@@ -9,8 +9,10 @@
 mod architecture;
 mod attack_simulation;
 mod bench_hash;
+mod cancellation;
 mod cgroup;
 mod conflicts;
+mod copy_interrupted;
 mod crash;
 mod database_connections;
 mod demo;
@@ -23,6 +25,7 @@ mod key_simulation;
 mod observed;
 mod on_postgres;
 mod on_sqlite;
+mod postgres_gate;
 mod postgres_hosts;
 mod postgres_tls;
 mod postgres_waits;

@@ -127,12 +127,22 @@ pub(super) fn new_authenticator(name: &str, now: Timestamp) -> Authenticator {
     }
 }
 
-async fn add(options: Add, now: Timestamp) -> Result<(), Failure> {
-    let Add { named, authenticator, app, algorithm, digits, period, svg, png, master } = options;
-    let parameters = OtpParameters::new(algorithm, digits, period)?;
+/// What a command needs that makes or proves a second factor: the database, the user, and the key of second factors.
+async fn open(
+    named: &Named,
+    master: &MasterKeySettings,
+    now: Timestamp,
+) -> Result<(Store, User, SecondFactorKey), Failure> {
     let store = open_existing_store(&named.common.database).await?;
     let user = find(&store, &named.name).await?;
     let key = second_factor_key(store.clone(), &master.master_key_file, now).await?;
+    Ok((store, user, key))
+}
+
+async fn add(options: Add, now: Timestamp) -> Result<(), Failure> {
+    let Add { named, authenticator, app, algorithm, digits, period, svg, png, master } = options;
+    let parameters = OtpParameters::new(algorithm, digits, period)?;
+    let (store, user, key) = open(&named, &master, now).await?;
     let secret = OtpSecret::random(parameters);
     let mut own = new_authenticator(&authenticator, now);
     own.sealed = key.seal(&user.id, &own.id, &secret);
@@ -187,9 +197,7 @@ async fn confirm(
     master: &MasterKeySettings,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let store = open_existing_store(&named.common.database).await?;
-    let user = find(&store, &named.name).await?;
-    let key = second_factor_key(store.clone(), &master.master_key_file, now).await?;
+    let (store, user, key) = open(named, master, now).await?;
     let code = prepare_code(&Secret::new(code));
     let codes = RecoveryCodes::random(&key, &user);
     let digests = codes.digests.clone();
@@ -276,9 +284,7 @@ async fn recovery_codes(
     master: &MasterKeySettings,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let store = open_existing_store(&named.common.database).await?;
-    let user = find(&store, &named.name).await?;
-    let key = second_factor_key(store.clone(), &master.master_key_file, now).await?;
+    let (store, user, key) = open(named, master, now).await?;
     let codes = RecoveryCodes::random(&key, &user);
     let digests = codes.digests.clone();
     let make = move |user: &User, factors: &mut SecondFactors| {

@@ -162,7 +162,7 @@ impl Metrics {
         registry.register("surplus_sessions_ended", help, self.surplus_sessions_ended.clone());
         let help = "Genuine tokens whose session is not in the database";
         registry.register("unknown_sessions", help, self.unknown_sessions.clone());
-        let help = "Accounts that had 100 failures in a row";
+        let help = "Accounts that had 100 failures, or 100 wrong one-time passwords, in a row";
         registry.register("accounts_locked", help, self.accounts_locked.clone());
         let help =
             "Times that a client presented 100 tokens within a minute that were never made here";

@@ -1,4 +1,4 @@
-//! Whether a connection leads directly to PostgreSQL, or to a pooler.
+//! What is behind a connection: PostgreSQL itself or a pooler, and how transactions are isolated.
 //!
 //! At the start of a connection, the server tells the number of its process, which requests to cancel must name. A
 //! pooler invents such a number, because it may use another process for each transaction. So if the process that runs a
@@ -16,6 +16,19 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Error};
 
 pub(crate) const FIND_BACKEND: &str = include_str!("../../../sql/postgres/find_backend.sql");
+pub(crate) const FIND_ISOLATION: &str = include_str!("../../../sql/postgres/find_isolation.sql");
+
+/// Whether a transaction whose first statement waits for a lock of a table sees what was there before it waited. Where
+/// there is no such lock, nothing waits for one.
+///
+/// # Errors
+/// The error of the server.
+pub(super) async fn sees_the_past(client: &Client) -> Result<bool, Error> {
+    let row = client.query_typed_one(FIND_ISOLATION, &[]).await?;
+    let (level, server): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    // CockroachDB has no such lock.
+    Ok(level != "read committed" && !server.starts_with("CockroachDB"))
+}
 
 /// Whether there is no pooler.
 ///

@@ -22,6 +22,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The least time for each of them.
 const SHARE_MIN: Duration = Duration::from_millis(500);
 
+/// The port of PostgreSQL, where a URL names none.
+const PORT: u16 = 5432;
+
 /// A client with the connection that its task drives.
 pub(super) type Connected = (Client, Connection<Socket, TlsStream<Socket>>);
 
@@ -187,6 +190,21 @@ impl Hosts {
 
     fn with_state<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Target {
+    pub(super) fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
+    }
+
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Its port, or that of PostgreSQL if the URL names none.
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or(PORT)
     }
 }
 

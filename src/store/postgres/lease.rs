@@ -23,6 +23,7 @@ use super::super::migration::newest;
 use super::super::sql::Statement;
 use super::super::value::{Row, Value};
 use super::super::{Access, Stop, StoreError, stopped};
+use super::cancel::cancel;
 use super::failure::{Remedy, classify, describe, remedy};
 use super::hosts::Hosts;
 use super::session::{Manager, Session};
@@ -42,23 +43,38 @@ const BEGIN_UNLIMITED: &str = "BEGIN; SET LOCAL statement_timeout = 0";
 const BEGIN_DEFINITION: &str =
     "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '1s'";
 
-/// The same, for a transaction that passes the gate: what begins it, and what fails if the gate is closed.
-static BEGIN_SHORT_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_SHORT));
-static BEGIN_LONGER_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_LONGER));
-static BEGIN_UNLIMITED_GATED: LazyLock<String> = LazyLock::new(|| gated(BEGIN_UNLIMITED));
+/// What begins transactions that pass the gate: the same, and what fails if the gate is closed.
+struct Gated {
+    short: String,
+    longer: String,
+    unlimited: String,
+}
 
-fn gated(begin: &str) -> String {
-    let pass = include_str!("../../../sql/templates/pass_gate.sql");
-    let pass = Statement::new(&pass.replace("{known}", &newest().to_string()));
-    format!("{begin}; {}", pass.postgres)
+static GATED: LazyLock<Gated> = LazyLock::new(|| Gated::new(""));
+/// The same where a transaction goes on seeing what was there before it waited for the gate ([`Session`]).
+static GATED_BY_LOCK: LazyLock<Gated> = LazyLock::new(|| {
+    Gated::new(&Statement::new(include_str!("../../../sql/templates/wait_for_gate.sql")).postgres)
+});
+
+impl Gated {
+    fn new(before: &str) -> Self {
+        let pass = include_str!("../../../sql/templates/pass_gate.sql");
+        let pass = Statement::new(&pass.replace("{known}", &newest().to_string())).postgres;
+        let gated = |begin: &str| {
+            let parts = [begin, before, &pass].into_iter().filter(|part| !part.is_empty());
+            parts.collect::<Vec<_>>().join("; ")
+        };
+        let (short, longer) = (gated(BEGIN_SHORT), gated(BEGIN_LONGER));
+        Self { short, longer, unlimited: gated(BEGIN_UNLIMITED) }
+    }
 }
 
 /// What begins and ends transactions. Those that pass the gate begin with all of the others.
 #[cfg(test)]
-pub(crate) fn frames() -> [String; 5] {
-    let gated = [&BEGIN_SHORT_GATED, &BEGIN_LONGER_GATED, &BEGIN_UNLIMITED_GATED];
-    let [short, longer, unlimited] = gated.map(|text| text.to_string());
-    [short, longer, unlimited, BEGIN_DEFINITION.to_owned(), "COMMIT; ROLLBACK".to_owned()]
+pub(crate) fn frames() -> Vec<String> {
+    let gated = [&*GATED, &*GATED_BY_LOCK].into_iter();
+    let gated = gated.flat_map(|begin| [&begin.short, &begin.longer, &begin.unlimited]).cloned();
+    gated.chain([BEGIN_DEFINITION.to_owned(), "COMMIT; ROLLBACK".to_owned()]).collect()
 }
 
 /// How long a cancellation may take, including the end of what it cancels.
@@ -113,15 +129,16 @@ impl Lease {
         is_gated: bool,
         given_up: Counter,
     ) -> Self {
+        let gated = if object.sees_the_past { &*GATED_BY_LOCK } else { &*GATED };
         let framing = match (access, is_gated) {
             (Access::Read | Access::Statement, _) => Framing::Nothing,
             (Access::Definition, _) => Framing::All(BEGIN_DEFINITION),
             (Access::Write, false) => Framing::Each(BEGIN_SHORT),
-            (Access::Write, true) => Framing::Each(&BEGIN_SHORT_GATED),
+            (Access::Write, true) => Framing::Each(&gated.short),
             (Access::Transaction, false) => Framing::All(BEGIN_LONGER),
-            (Access::Transaction, true) => Framing::All(&BEGIN_LONGER_GATED),
+            (Access::Transaction, true) => Framing::All(&gated.longer),
             (Access::LongTransaction, false) => Framing::All(BEGIN_UNLIMITED),
-            (Access::LongTransaction, true) => Framing::All(&BEGIN_UNLIMITED_GATED),
+            (Access::LongTransaction, true) => Framing::All(&gated.unlimited),
         };
         let (object, phase) = (Some(object), Phase::Nothing);
         Self { object, hosts, framing, phase, remedy: None, is_unfit: false, given_up }
@@ -224,7 +241,7 @@ impl Lease {
                 () = stopped(stop) => {
                     cancelled = true;
                     // If the request cannot be sent, the statement runs to its end.
-                    client.cancel_token().cancel_query(self.hosts.tls.clone()).await.ok();
+                    timeout(CANCEL_TIMEOUT, cancel(self.session(), &self.hosts)).await.ok();
                     running.await
                 }
             }
@@ -409,9 +426,8 @@ async fn finish_abandoned(object: Object<Manager>, phase: Phase, hosts: Arc<Host
 /// Cancels what is running, and waits for its end for a limited time. The connection must be closed afterwards, because
 /// a cancellation that arrives late would hit the next statement.
 async fn cancel_statement(session: &Session, hosts: &Hosts) {
-    let cancel = session.client.cancel_token();
     let ended = async {
-        cancel.cancel_query(hosts.tls.clone()).await.ok();
+        cancel(session, hosts).await;
         session.client.check_connection().await.ok();
     };
     timeout(CANCEL_TIMEOUT, ended).await.ok();

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod backend;
+mod cancel;
 mod failure;
 mod hosts;
 mod idle;
@@ -28,7 +29,7 @@ use super::postgres_url::{Location, read_url};
 use super::{Access, EngineConnection, OpenProblem, PoolUse, StoreError, Tx, UseCase};
 use attempts::Attempts;
 #[cfg(test)]
-pub(crate) use backend::FIND_BACKEND;
+pub(crate) use backend::{FIND_BACKEND, FIND_ISOLATION};
 use failure::Remedy;
 use hosts::{CONNECT_TIMEOUT, Hosts};
 pub(crate) use lease::Lease;

@@ -31,6 +31,9 @@ pub(super) struct Session {
     pub(super) era: u64,
     /// Whether statements are prepared: the server must keep them for this connection.
     pub(super) prepares: bool,
+    /// Whether a transaction whose first statement waits for a lock sees what was there before it waited: so it is
+    /// unless the level is `read committed`.
+    pub(super) sees_the_past: bool,
     age_max: Duration,
     warned: Arc<AtomicBool>,
     driver: AbortHandle,
@@ -72,8 +75,7 @@ impl Manager {
         if !self.prepares {
             return Ok(false);
         }
-        let direct = backend::is_direct(client).await;
-        let direct = direct.map_err(|error| StoreError::Unavailable(describe(&error)))?;
+        let direct = backend::is_direct(client).await.map_err(|error| unavailable(&error))?;
         if !direct && !self.hosts.pooler_met.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a pooler stands before PostgreSQL, so statements are not prepared; take \
@@ -97,9 +99,11 @@ impl managed::Manager for Manager {
         // Ends the task when it is dropped.
         let client = ClientWrapper::new(client, task);
         let prepares = self.can_prepare(&client).await?;
+        let seeing = backend::sees_the_past(&client).await;
+        let sees_the_past = seeing.map_err(|error| unavailable(&error))?;
         let step = self.opened.fetch_add(1, Ordering::Relaxed) % AGES;
         let age_max = AGE_MIN + AGE_SPREAD * step / AGES;
-        Ok(Session { client, target, era, prepares, age_max, warned, driver })
+        Ok(Session { client, target, era, prepares, sees_the_past, age_max, warned, driver })
     }
 
     async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<StoreError> {
@@ -111,6 +115,10 @@ impl managed::Manager for Manager {
         }
         Ok(())
     }
+}
+
+fn unavailable(error: &tokio_postgres::Error) -> StoreError {
+    StoreError::Unavailable(describe(error))
 }
 
 /// Passes messages between client and server, and records warnings before the answer that they came with.

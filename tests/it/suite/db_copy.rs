@@ -28,6 +28,11 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// The same database by another value.
+fn copy_of(database: &Database) -> Database {
+    Database { url: database.url.clone(), folder: crate::harness::database::new_folder() }
+}
+
 /// Why a database takes no changes.
 fn closed(database: &Database) -> Value {
     run_for_json(&["db", "status", "--json", "--database", &database.url], "")["closed"].take()
@@ -84,6 +89,26 @@ async fn everything_is_moved_and_moved_back() {
     let dates =
         "SELECT version, applied_at FROM schema_migrations WHERE version > 0 ORDER BY version";
     assert_eq!(back.query(dates).await, jeton.database.query(dates).await);
+}
+
+/// From one database to another of the same engine; on PostgreSQL also to another schema of the same database. Both keep
+/// what they had, and each is closed or open by itself.
+#[tokio::test]
+async fn everything_is_moved_within_an_engine() {
+    let (source, fixtures) = Database::filled(ENGINE).await;
+    let mut target = Database::empty(ENGINE).await;
+    let report = copied(&source, &target);
+    assert_eq!((&closed(&source)["reason"], closed(&target)), (&json!("moved"), Value::Null));
+    if ENGINE == Engine::Postgres {
+        target.run_script("CREATE SCHEMA other").await;
+        let (before, url) = (copy_of(&target), &mut target.url);
+        url.push_str("?options=-csearch_path%3Dother");
+        assert_eq!(digests(&copied(&before, &target)), digests(&report));
+        assert_eq!((&closed(&before)["reason"], closed(&target)), (&json!("moved"), Value::Null));
+    }
+    let service = Executable::serve_on(&target, fixtures, &[]);
+    let form = format!("{}&client_id=spa", login_form("alice", PASSWORD));
+    assert_eq!(Request::new(service.public, "POST", "/token").form(&form).send().await.status, 200);
 }
 
 /// A service whose database was copied answers what changes nothing, is ready for that, and answers the rest 503 with
