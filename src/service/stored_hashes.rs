@@ -32,6 +32,20 @@ impl StoredHashes {
         Ok(Self { store: store.clone(), master_key_files: master_key_files.to_vec(), keys })
     }
 
+    /// Reads the data keys of a database if there is one, and checks that hashes can be written.
+    ///
+    /// # Errors
+    /// A sentence if the database cannot be read, or the data key cannot be opened.
+    pub async fn read_to_write(
+        store: Option<&Store>,
+        master_key_files: &[PathBuf],
+    ) -> Result<Option<Self>, KeyError> {
+        let Some(store) = store else { return Ok(None) };
+        let hashes = Self::read(store, master_key_files).await?;
+        hashes.check()?;
+        Ok(Some(hashes))
+    }
+
     /// Whether new hashes are sealed.
     #[must_use]
     pub fn are_sealed(&self) -> bool {

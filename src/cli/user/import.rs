@@ -130,11 +130,8 @@ pub(super) async fn run(options: Import, now: Timestamp) -> Result<(), Failure> 
     let skipped = options.skip_bad.as_deref();
     let skipped = skipped.map(|path| Skipped::create(path, records.header())).transpose()?;
     let store = importing_store(&options).await?;
-    let hashes = match &store {
-        Some(store) => Some(StoredHashes::read(store, &options.master.master_key_file).await?),
-        None => None,
-    };
-    hashes.as_ref().map_or(Ok(()), StoredHashes::check)?;
+    let masters = &options.master.master_key_file;
+    let hashes = StoredHashes::read_to_write(store.as_ref(), masters).await?;
     let sealed = hashes.as_ref().is_some_and(StoredHashes::are_sealed);
     let mut importing = Importing {
         store,
@@ -306,9 +303,8 @@ impl Importing<'_> {
         let is_untouched =
             same.last_login_at.is_none() && same.password_changed_at == same.created_at;
         let stored = self.hashes.as_ref().and_then(|hashes| hashes.hash_of(same).ok());
-        let stored = stored.map(|stored| PasswordHash::parse(stored.expose(), u64::MAX));
+        let stored = stored.and_then(|text| PasswordHash::parse(text.expose(), u64::MAX).ok());
         let is_to_change = stored.is_some_and(|stored| {
-            let Ok(stored) = stored else { return false };
             let is_to_be_wrapped = self.options.wrap && stored.is_weak();
             let is_same = stored.without_output() == hash.without_output();
             // A hash that was made here is that of a password that was set here.

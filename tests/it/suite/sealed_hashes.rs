@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::harness::database::Fixtures;
 use crate::harness::keys::key_command;
 use crate::harness::{Database, Engine, Executable, run_with_input};
 use std::process::Output;
@@ -15,25 +16,38 @@ pub(super) const RECIPIENT: &str = "age1nlpcleqk4kma2kuqaljx7enn59g3w892ygdsfpgg
 /// bcrypt of `secret`.
 pub(super) const WEAK: &str = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
 
-/// Runs a command on the database with the master key of the service.
-pub(super) fn command(jeton: &Jeton, arguments: &[&str], input: &str) -> Output {
-    let master = jeton.fixtures.master_key.display().to_string();
-    let all = [arguments, &["--database", &jeton.database.url, "--master-key-file", &master]];
-    run_with_input(&all.concat(), input)
+/// Runs a command on a database with the master key of its service.
+fn command_on(database: &Database, fixtures: &Fixtures, arguments: &[&str], input: &str) -> Output {
+    let master = fixtures.master_key.display().to_string();
+    let place = ["--database", &database.url, "--master-key-file", &master];
+    run_with_input(&[arguments, &place].concat(), input)
+}
+
+fn command(jeton: &Jeton, arguments: &[&str], input: &str) -> Output {
+    command_on(&jeton.database, jeton.fixtures, arguments, input)
 }
 
 /// Runs a command, which must succeed: what it printed.
-pub(super) fn succeed(jeton: &Jeton, arguments: &[&str], input: &str) -> String {
-    let output = command(jeton, arguments, input);
+pub(super) fn succeed_on(
+    database: &Database,
+    fixtures: &Fixtures,
+    arguments: &[&str],
+    input: &str,
+) -> String {
+    let output = command_on(database, fixtures, arguments, input);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {said}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+pub(super) fn succeed(jeton: &Jeton, arguments: &[&str], input: &str) -> String {
+    succeed_on(&jeton.database, jeton.fixtures, arguments, input)
+}
+
 /// The stored hashes by the user's name.
-pub(super) async fn stored(jeton: &Jeton) -> Vec<(String, String)> {
+pub(super) async fn stored(database: &Database) -> Vec<(String, String)> {
     let rows = "SELECT username, password_hash FROM users ORDER BY username";
-    let rows = jeton.database.query(rows).await;
+    let rows = database.query(rows).await;
     let pair = |row: Vec<Option<String>>| {
         let mut row = row.into_iter().flatten();
         (row.next().expect("a name"), row.next().expect("a hash"))
@@ -42,8 +56,8 @@ pub(super) async fn stored(jeton: &Jeton) -> Vec<(String, String)> {
 }
 
 /// All are sealed under one data key and have one length.
-pub(super) async fn assert_sealed(jeton: &Jeton) {
-    let stored = stored(jeton).await;
+pub(super) async fn assert_sealed(database: &Database) {
+    let stored = stored(database).await;
     let keys: HashSet<_> = stored.iter().map(|(_, hash)| hash.split('$').nth(2)).collect();
     assert_eq!(keys.len(), 1, "{stored:?}");
     for (name, hash) in &stored {
@@ -58,23 +72,23 @@ async fn hashes_are_sealed_and_opened_beside_a_running_service() {
     let jeton = jeton().await;
     let file = format!("username,password_hash\nweak,\"{WEAK}\"\n");
     succeed(&jeton, &["user", "import", "-"], &file);
-    let before = stored(&jeton).await;
+    let before = stored(&jeton.database).await;
     let replica = jeton.replica().await;
 
     let seal = ["user", "seal", "--recovery-recipient", RECIPIENT, "--yes"];
     succeed(&jeton, &seal, "");
-    assert_sealed(&jeton).await;
+    assert_sealed(&jeton.database).await;
     let of = |stored: &[(String, String)], name: &str| {
         stored.iter().find(|(own, _)| own == name).map(|(_, hash)| hash.clone()).expect("a user")
     };
-    let sealed = of(&stored(&jeton).await, "weak");
+    let sealed = of(&stored(&jeton.database).await, "weak");
     let shown = succeed(&jeton, &["user", "show", "weak"], "");
     assert!(shown.contains("bcrypt cost 12, sealed"), "{shown}");
     assert!(succeed(&jeton, &["user", "export"], "").contains(WEAK));
 
     assert_eq!(jeton.token(&login_form("weak", "wrong")).await.status, 400);
     assert_eq!(jeton.token(&login_form("weak", "secret")).await.status, 200);
-    let upgraded = of(&stored(&jeton).await, "weak");
+    let upgraded = of(&stored(&jeton.database).await, "weak");
     assert_ne!(upgraded, sealed, "a better hash");
     let new = ["user", "add", "new", "--password-stdin"];
     succeed(&jeton, &new, "thursday moss candle\n");
@@ -84,7 +98,7 @@ async fn hashes_are_sealed_and_opened_beside_a_running_service() {
     let file = format!("username,password_hash\nimported,\"{WEAK}\"\n");
     let report = succeed(&jeton, &["user", "import", "-"], &file);
     assert!(report.contains("All hashes are sealed here"), "{report}");
-    assert_sealed(&jeton).await;
+    assert_sealed(&jeton.database).await;
     for (name, password) in [
         ("new", "thursday moss candle"),
         ("bob", "wednesday moss candle"),
@@ -99,13 +113,13 @@ async fn hashes_are_sealed_and_opened_beside_a_running_service() {
     }
 
     succeed(&jeton, &["user", "seal", "--new-key", "--no-recovery", "--yes"], "");
-    assert_sealed(&jeton).await;
+    assert_sealed(&jeton.database).await;
     assert_eq!(jeton.token(&login_form("alice", PASSWORD)).await.status, 200);
     let keys = "SELECT kid FROM keys WHERE purpose = 'data'";
     assert_eq!(jeton.database.query(keys).await.len(), 1, "the old key was deleted");
 
     succeed(&jeton, &["user", "unseal", "--yes"], "");
-    let after = stored(&jeton).await;
+    let after = stored(&jeton.database).await;
     for name in ["disabled", "mfa"] {
         assert_eq!(of(&after, name), of(&before, name));
     }
@@ -119,7 +133,7 @@ async fn hashes_are_sealed_and_opened_beside_a_running_service() {
 #[tokio::test]
 async fn sealing_goes_on_after_an_interruption_and_binds_each_hash_to_its_user() {
     let jeton = jeton().await;
-    let plain = stored(&jeton).await;
+    let plain = stored(&jeton.database).await;
     let hash = &plain.iter().find(|(name, _)| name == "alice").expect("alice").1;
     succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
     let undo = format!("UPDATE users SET password_hash = '{hash}' WHERE username = 'alice'");
@@ -129,9 +143,9 @@ async fn sealing_goes_on_after_an_interruption_and_binds_each_hash_to_its_user()
     }
     let said = succeed(&jeton, &["user", "seal", "--yes"], "");
     assert!(said.contains("1 hashes were sealed"), "{said}");
-    assert_sealed(&jeton).await;
+    assert_sealed(&jeton.database).await;
 
-    let sealed = stored(&jeton).await;
+    let sealed = stored(&jeton.database).await;
     let of_bob = &sealed.iter().find(|(name, _)| name == "bob").expect("bob").1;
     let swap = format!("UPDATE users SET password_hash = '{of_bob}' WHERE username = 'alice'");
     jeton.database.query(&swap).await;
@@ -208,7 +222,7 @@ async fn without_the_data_key_no_password_is_judged() {
 #[tokio::test]
 async fn sealing_asks_who_can_recover() {
     let jeton = jeton().await;
-    let before = stored(&jeton).await;
+    let before = stored(&jeton.database).await;
     for arguments in [
         &["user", "seal", "--yes"][..],
         &["user", "seal", "--yes", "--recovery-recipient", IDENTITY],
@@ -218,14 +232,14 @@ async fn sealing_asks_who_can_recover() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
     }
-    assert_eq!(stored(&jeton).await, before);
+    assert_eq!(stored(&jeton.database).await, before);
 }
 
 /// A replica that does not know sealed hashes would refuse right passwords: nothing is sealed beside one.
 #[tokio::test]
 async fn nothing_is_sealed_beside_a_replica_of_before() {
     let jeton = jeton().await;
-    let before = stored(&jeton).await;
+    let before = stored(&jeton.database).await;
     let old = r#"{"version":"0.2.0","issuer":"http://localhost","jwks_max_age":300,"key_rotation":7776000}"#;
     let columns = "replica_id, settings, started_at, seen_at";
     let add = format!("INSERT INTO replicas ({columns}) VALUES ('old', '{old}', 1, 9000000000)");
@@ -234,7 +248,7 @@ async fn nothing_is_sealed_beside_a_replica_of_before() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains("the replica old is of version 0.2.0"), "{said}");
-    assert_eq!(stored(&jeton).await, before);
+    assert_eq!(stored(&jeton.database).await, before);
 }
 
 /// `jeton check` recommends sealing. Once hashes are sealed, it says who opens them, counts those that are not sealed
@@ -253,7 +267,7 @@ async fn check_recommends_sealing_and_verifies_it() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("advice: password hashes are not sealed"), "{said}");
 
-    let plain = stored(&jeton).await.remove(0).1;
+    let plain = stored(&jeton.database).await.remove(0).1;
     succeed(&jeton, &["user", "seal", "--recovery-recipient", RECIPIENT, "--yes"], "");
     let (code, said) = check();
     assert!(code == Some(0) && said.contains("ok  password hashes are sealed"), "{said}");
@@ -284,7 +298,7 @@ async fn a_rewrap_covers_the_data_key_and_the_key_of_second_factors() {
     let jeton = jeton().await;
     let own = jeton.enrol("bob", &[]).await;
     succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
-    let before = stored(&jeton).await;
+    let before = stored(&jeton.database).await;
     let old = jeton.fixtures.master_key.display().to_string();
     let new = jeton.database.path("new.jwk");
     let rewrap = |files: &str| {
@@ -292,7 +306,7 @@ async fn a_rewrap_covers_the_data_key_and_the_key_of_second_factors() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     rewrap(&format!("{new},{old}"));
-    assert_eq!(stored(&jeton).await, before, "no user is touched");
+    assert_eq!(stored(&jeton.database).await, before, "no user is touched");
 
     let replica = jeton.replica_with(&["--master-key-file", &new]).await;
     let log_in = async |form: String| {

@@ -6,11 +6,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::foreign_hashes::{RIGHT, hashes_of};
-use super::sealed_hashes::{WEAK, assert_sealed, stored, succeed};
+use super::sealed_hashes::{WEAK, assert_sealed, stored, succeed, succeed_on};
 use super::*;
 use crate::harness::database::SCRYPT;
 use crate::harness::executable::command;
-use crate::harness::{Database, Engine, run_with_input};
+use crate::harness::{Database, Engine, Executable, Request, run};
 use jeton_crypto::password::{self, PasswordHash};
 use jeton_oauth::Secret;
 use jeton_oauth::resource_owner::Password;
@@ -38,42 +38,50 @@ async fn everything(database: &Database) -> Vec<u8> {
     all
 }
 
-fn import(jeton: &Jeton, prefix: &str, hashes: &[String]) {
+/// A file of users with these hashes.
+fn users(prefix: &str, hashes: &[String]) -> String {
     let lines = hashes.iter().enumerate();
     let lines = lines.map(|(number, hash)| format!("{prefix}{number},{hash:?}\n"));
-    let file = format!("username,password_hash\n{}", lines.collect::<String>());
-    succeed(jeton, &["user", "import", "-"], &file);
+    format!("username,password_hash\n{}", lines.collect::<String>())
 }
 
 /// Hashes in every format are imported where hashes are sealed, replaced at a login and by other passwords: none of
 /// them is in the database, its write-ahead log, a backup or a dump, beside the service or after it.
 #[tokio::test]
 async fn where_hashes_are_sealed_no_file_holds_one() {
-    let jeton = jeton().await;
+    // A process that reads the file of its own SQLite database would lose its locks: the service is another one.
+    let (database, fixtures) = Database::filled(ENGINE).await;
+    let succeed = |arguments: &[&str], input: &str| {
+        succeed_on(&database, fixtures, arguments, input);
+    };
     let hashes: Vec<String> = hashes_of(RIGHT).into_iter().map(|(_, hash)| hash).collect();
-    import(&jeton, "before", &[WEAK.to_owned()]);
-    let plain: Vec<String> = stored(&jeton).await.into_iter().map(|(_, hash)| hash).collect();
-    let found = everything(&jeton.database).await;
+    succeed(&["user", "import", "-"], &users("before", &[WEAK.to_owned()]));
+    let plain: Vec<String> = stored(&database).await.into_iter().map(|(_, hash)| hash).collect();
+    let found = everything(&database).await;
     assert!(plain.iter().all(|hash| holds(&found, end_of(hash))), "they are there before");
 
-    succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
-    import(&jeton, "user", &hashes);
-    assert_eq!(jeton.token(&login_form("user0", RIGHT)).await.status, 200);
+    let mut service = Executable::serve_on(&database, fixtures, &[]);
+    succeed(&["user", "seal", "--no-recovery", "--yes"], "");
+    succeed(&["user", "import", "-"], &users("user", &hashes));
+    let form = login_form("user0", RIGHT);
+    let request = Request::new(service.public, "POST", "/token").form(&form);
+    let reply = request.basic("web", fixtures.secret("web")).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
     let passwd = ["user", "passwd", "user1", "--password-stdin", "--scrypt", SCRYPT];
-    succeed(&jeton, &passwd, "wednesday moss candle\n");
-    assert_sealed(&jeton).await;
+    succeed(&passwd, "wednesday moss candle\n");
+    assert_sealed(&database).await;
     if ENGINE == Engine::Sqlite {
-        succeed(&jeton, &["db", "backup", &jeton.database.path("copy.db")], "");
+        succeed(&["db", "backup", &database.path("copy.db")], "");
     }
-    let found = everything(&jeton.database).await;
+    let found = everything(&database).await;
     for hash in &hashes {
         assert!(!holds(&found, end_of(hash)), "beside the service: {hash}");
     }
 
     // What was stored before is gone once a process has had the file to itself.
-    let Jeton { service, database, .. } = jeton;
-    service.stop().await;
-    assert!(run_with_input(&["user", "list", "--database", &database.url], "").status.success());
+    service.stop_and_read_log();
+    let list = ["user", "list", "--database", &database.url];
+    assert!(run(&list).status.success());
     let found = everything(&database).await;
     for hash in hashes.iter().chain(&plain) {
         assert!(!holds(&found, end_of(hash)), "{hash}");
@@ -144,14 +152,14 @@ fn guess(stored: &[(String, String)]) -> Vec<String> {
 #[tokio::test]
 async fn a_dump_without_the_master_key_gives_nothing_to_guess_at() {
     let jeton = jeton().await;
-    import(&jeton, "weak", &[WEAK.to_owned()]);
-    let mut before = stored(&jeton).await;
+    succeed(&jeton, &["user", "import", "-"], &users("weak", &[WEAK.to_owned()]));
+    let mut before = stored(&jeton.database).await;
     before.retain(|(name, _)| name.starts_with("weak"));
     assert_eq!(guess(&before), ["weak0"]);
 
     succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
-    assert_sealed(&jeton).await;
-    let after = stored(&jeton).await;
+    assert_sealed(&jeton.database).await;
+    let after = stored(&jeton.database).await;
     assert!(after.iter().all(|(_, text)| PasswordHash::parse(text, u64::MAX).is_err()));
     assert_eq!(guess(&after), [""; 0]);
 }

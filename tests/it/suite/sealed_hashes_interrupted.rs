@@ -105,7 +105,7 @@ async fn a_run_that_is_killed_loses_nothing() {
         assert_eq!(jeton.token(&login_form(name, "secret")).await.status, 200, "{name}");
     }
     succeed(&jeton, &seal, "");
-    assert_sealed(&jeton).await;
+    assert_sealed(&jeton.database).await;
 
     kill_in_the_middle(&jeton, &unseal, IS_PLAIN, &seal).await;
     for name in ["user0001", "user5998"] {
@@ -118,7 +118,7 @@ async fn a_run_that_is_killed_loses_nothing() {
     assert!(logins.await.expect("each login succeeds") > 0);
     let password = changes.await.expect("each change succeeds");
     assert_eq!(jeton.token(&login_form("bob", &password)).await.status, 200, "the last one set");
-    let kept = stored(&jeton).await.into_iter().filter(|(_, hash)| hash == WEAK).count();
+    let kept = stored(&jeton.database).await.into_iter().filter(|(_, hash)| hash == WEAK).count();
     assert_eq!(kept, USERS - 4, "all but those that logged in");
 }
 
