@@ -3,6 +3,7 @@
 
 mod backup;
 mod file;
+mod gate;
 mod leftovers;
 
 use std::collections::HashSet;
