@@ -2,14 +2,18 @@
 
 import contextlib
 import os
+from urllib.parse import parse_qs, urlsplit
 
+import pyotp
 import pytest
 from playwright.sync_api import expect
 
 from chromium import PATIENCE, chromium
-from conftest import ROOT
+from conftest import ROOT, jeton
 from fastapi_app import PASSWORD, site
 
+# What the dialog asks for.
+FIELDS = ["oauth_username", "oauth_password", "client_id_password", "client_secret_password"]
 PICTURE = ROOT / "docs" / "swagger-ui.png"
 
 
@@ -140,6 +144,25 @@ def test_the_client_may_be_named_in_either_place(docs, location):
     assert ("client_id=docs" in sent.post_data) == (location == "Request body")
     assert ("authorization" in sent.headers) == (location == "Authorization header")
     expect(docs.logout).to_be_visible()
+
+
+def test_the_dialog_has_no_field_for_a_one_time_password(browser, tmp_path):
+    """docs/second-factor.md: a user with an authenticator cannot log in here, and one without can."""
+    with site(tmp_path) as (database, *origins), shown(browser, *origins) as docs:
+        added = jeton("user", "otp", "add", "johndoe", *database)
+        secret = parse_qs(urlsplit(added["otpauth"]).query)["secret"][0]
+        docs.open_dialog()
+        fields = docs.dialog.locator("input[type=text], input[type=password]")
+        names = [field.get_attribute("id") for field in fields.all()]
+        assert names == FIELDS
+        docs.close_dialog()
+        docs.log_in()
+        docs.log_out()
+        jeton("user", "otp", "confirm", "johndoe", pyotp.TOTP(secret).now(), *database)
+        docs.open_dialog()
+        docs.fill_in(PASSWORD)
+        docs.send()
+        expect(docs.error).to_contain_text("invalid_grant")
 
 
 def test_whoever_logs_out_can_log_in_again(docs):
