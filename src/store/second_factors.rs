@@ -47,9 +47,10 @@ impl StoredSecondFactors {
         let before = self.text.as_deref().map_or(Ok(Json::Null), parse)?;
         let mut after = json!(factors);
         keep_unknown(&before, &mut after);
-        let owned = before["authenticators"].as_array().into_iter().flatten();
-        for own in after["authenticators"].as_array_mut().into_iter().flatten() {
-            if let Some(before) = owned.clone().find(|before| before["id"] == own["id"]) {
+        let owned = before.get("authenticators").and_then(Json::as_array).into_iter().flatten();
+        let owns = after.get_mut("authenticators").and_then(Json::as_array_mut);
+        for own in owns.into_iter().flatten() {
+            if let Some(before) = owned.clone().find(|before| before.get("id") == own.get("id")) {
                 keep_unknown(before, own);
             }
         }
