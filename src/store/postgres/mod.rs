@@ -44,7 +44,7 @@ const READING_CONNECTIONS_MAX: usize = 6;
 const WRITING_CONNECTIONS_MAX: usize = 10;
 /// How long to wait for a connection of the pool, or for a row.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long opening a connection may take, including the question whether there is a pooler.
+/// How long opening a connection may take, including what is asked of the server then.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(2 + CONNECT_TIMEOUT.as_secs());
 /// How long others may use a table before its definition is tried again.
 const DEFINITION_PAUSE: Duration = Duration::from_secs(1);

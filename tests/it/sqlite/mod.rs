@@ -3,7 +3,6 @@
 
 mod backup;
 mod file;
-mod gate;
 mod leftovers;
 
 use std::collections::HashSet;

@@ -162,7 +162,9 @@ async fn of_racing_requests_with_one_code_one_is_answered() {
         jeton.forget_failures().await;
     }
     let sessions = "SELECT COUNT(*) FROM sessions WHERE second_factor_at IS NOT NULL";
-    assert_eq!(jeton.database.query(sessions).await, [[Some(rounds.to_string())]]);
+    // More than 50 of a user through one client are not kept.
+    let kept = rounds.min(50);
+    assert_eq!(jeton.database.query(sessions).await, [[Some(kept.to_string())]]);
 }
 
 /// Secrets of authenticators are sealed and recovery codes are keyed digests: the database has neither. Another master
