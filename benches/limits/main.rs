@@ -124,27 +124,7 @@ async fn main() {
         }
     }
     for engine in Engine::ALL.into_iter().filter(|engine| engine.is_wanted()) {
-        if wants("keys") {
-            keys::reload(engine).await;
-        }
-        if wants("import") && !matches!(engine, Engine::Postgres("prepared")) {
-            import::import(engine).await;
-        }
-        if wants("refresh") {
-            refreshes(engine).await;
-        }
-        if wants("introspection") {
-            introspections(engine).await;
-        }
-        if wants("rows") {
-            rows(engine, many()).await;
-        }
-        if wants("purge") && !matches!(engine, Engine::Postgres("prepared")) {
-            purge::purge(engine, many()).await;
-        }
-        if wants("sealing") && !matches!(engine, Engine::Postgres("prepared")) {
-            sealing::sealing(engine, many()).await;
-        }
+        measure_on(engine, &wants).await;
     }
     if wants("overload") {
         overload::overload().await;
@@ -154,6 +134,31 @@ async fn main() {
     }
     if wants("resources") {
         resources::resources().await;
+    }
+}
+
+/// Measures on one engine what is wanted and needs a database.
+async fn measure_on(engine: Engine, wants: &impl Fn(&str) -> bool) {
+    if wants("keys") {
+        keys::reload(engine).await;
+    }
+    if wants("import") && !matches!(engine, Engine::Postgres("prepared")) {
+        import::import(engine).await;
+    }
+    if wants("refresh") {
+        refreshes(engine).await;
+    }
+    if wants("introspection") {
+        introspections(engine).await;
+    }
+    if wants("rows") {
+        rows(engine, many()).await;
+    }
+    if wants("purge") && !matches!(engine, Engine::Postgres("prepared")) {
+        purge::purge(engine, many()).await;
+    }
+    if wants("sealing") && !matches!(engine, Engine::Postgres("prepared")) {
+        sealing::sealing(engine, many()).await;
     }
 }
 

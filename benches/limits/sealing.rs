@@ -17,7 +17,7 @@ const HASHES: u32 = 20_000;
 /// The most that a login may take longer where hashes are sealed, of the processor.
 const LOGIN_MAX: Duration = Duration::from_micros(10);
 /// The longest that another master key may take, however many users there are.
-const REWRAP_MAX: Duration = Duration::from_secs(60);
+const REWRAP_MAX: Duration = Duration::from_mins(1);
 
 /// What a login takes longer: its hash is opened, and a better one is sealed.
 pub(crate) fn one_hash() {

@@ -2,7 +2,7 @@
 //!
 //! Whoever sealed something needs only the recipient (`age1…`), and cannot open it. The identity
 //! (`AGE-SECRET-KEY-1…`), which `age-keygen` makes, opens it, here and with the program `age`. The text is armored, so
-//! it can be copied out of a database as it is. The primitives are OpenSSL's; the crate `age` would bring 95 more.
+//! it can be copied out of a database as it is. The primitives are OpenSSL's. docs/decisions.md says why not the crate `age`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -104,10 +104,14 @@ async fn what_an_import_stages_is_sealed() {
 
     // The file has no name any more, but the process has it open.
     let files = format!("/proc/{}/fd", child.id());
-    let staged = (0..LOOKS_MAX).find_map(|_| {
-        std::thread::sleep(Duration::from_millis(1));
-        read_deleted(Path::new(&files))
-    });
+    let mut staged = None;
+    for _ in 0..LOOKS_MAX {
+        staged = read_deleted(Path::new(&files));
+        if staged.is_some() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let staged = staged.expect("it writes the file");
     assert!(holds(&staged, b"$sealed$"), "the users are in it");
     assert!(!holds(&staged, end_of(WEAK)) && !holds(&staged, b"$2b$12$"));
