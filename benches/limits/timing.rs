@@ -44,6 +44,10 @@ const PBKDF2: &str =
 /// What hashes imported users have by turns.
 const IMPORTED: [(&str, &[&str]); 2] =
     [("bcrypt", &[BCRYPT]), ("bcrypt or PBKDF2", &[BCRYPT, PBKDF2])];
+/// The secret of every authenticator. The clock stands still, so one code is wrong for all of them or for none.
+const AUTHENTICATOR: &str = "JBSWY3DPEHPK3PXP";
+/// Users with an authenticator.
+const WITH_CODES: &str = "code";
 /// How many accounts of a kind wait.
 const WAITING: usize = 100;
 /// How often one may fail without waiting.
@@ -102,6 +106,14 @@ pub(crate) async fn timing() {
     let sizes = page.lines().filter(|line| line.starts_with("jeton_hashing_batch_size_"));
     sizes.for_each(|line| println!("  {line}"));
     target.stop().await;
+    let target = Target::start(CHEAP).await;
+    target.import_authenticators();
+    fill(&target.database(), CHEAP, MANY + warm_up(MANY)).expect("SQLite takes it");
+    let measured = tokio::task::spawn_blocking(move || {
+        target.codes();
+        target
+    });
+    measured.await.expect("no panic").stop().await;
     for (cost, number) in [(CHEAP, MANY), (COST, DEAR)] {
         let target = Target::start(cost).await;
         fill(&target.database(), cost, number + warm_up(number)).expect("SQLite takes it");
@@ -161,6 +173,20 @@ impl Target {
         let shut = ["client", "add", "off", "--grant", "password"];
         run(&[&shut[..], &further].concat(), "");
         Self { service, folder, secret }
+    }
+
+    /// Has users imported who have an authenticator. `fill` gives them the password of the others.
+    fn import_authenticators(&self) {
+        let path = self.folder.join("codes.csv").display().to_string();
+        let mut text = "username,password_hash,otp\n".to_owned();
+        for number in 0..MANY + warm_up(MANY) {
+            text.extend([&username(WITH_CODES, number), ",", BCRYPT, ",", AUTHENTICATOR, "\n"]);
+        }
+        std::fs::write(&path, text).expect("space");
+        let database = format!("sqlite:{}", self.database().display());
+        let master_key = self.folder.join("master.jwk").display().to_string();
+        let place = ["--database", &database, "--master-key-file", &master_key, "--json"];
+        run(&[&["user", "import", &path][..], &place].concat(), "");
     }
 
     fn database(&self) -> PathBuf {
@@ -276,6 +302,35 @@ impl Target {
         self.compare(kinds, number, GRANT);
     }
 
+    /// Failed logins of users with an authenticator and of others. All send equally much: whoever sends no code sends
+    /// another field, which counts for nothing.
+    fn codes(&self) {
+        let of = |name: &'static str,
+                  of: &'static str,
+                  password: &'static str,
+                  field: &'static str|
+         -> Kind {
+            let ask = move |n| {
+                let mut ask = self.login(&username(of, n), password);
+                ask.form += field;
+                ask
+            };
+            (name, Box::new(ask))
+        };
+        let (code, other) = ("&otp=000000", "&otq=000000");
+        let kinds = [
+            of("a wrong password", WITH_CODES, WRONG_PASSWORD, other),
+            of("the right password, no code", WITH_CODES, PASSWORD, other),
+            of("a wrong password, a wrong code", WITH_CODES, WRONG_PASSWORD, code),
+            of("the right password, a wrong code", WITH_CODES, PASSWORD, code),
+            of("an unknown user, no code", "none", WRONG_PASSWORD, other),
+            of("an unknown user, a wrong code", "none", WRONG_PASSWORD, code),
+            of("a user without an authenticator, a wrong password", "user", WRONG_PASSWORD, other),
+        ];
+        println!("logins with a second factor:");
+        self.compare(&kinds, MANY, GRANT);
+    }
+
     /// Logins of accounts that failed too often.
     fn throttled_accounts(&self, number: usize) {
         // Of all accounts a few, as far from each other as others are.
@@ -379,6 +434,11 @@ fn fill(database: &Path, cost: ScryptCost, users: usize) -> rusqlite::Result<()>
     let mut kinds = USERS.map(|(name, state)| (name, state, &hash)).to_vec();
     kinds.push((UNUSABLE, "NULL, NULL", &unusable));
     let transaction = connection.transaction()?;
+    // A sealed secret opens only for its user. They are put between the others.
+    transaction.execute_batch(&format!(
+        "CREATE TEMP TABLE with_codes AS SELECT * FROM users WHERE username LIKE '{WITH_CODES}%'; \
+         DELETE FROM users WHERE username LIKE '{WITH_CODES}%'"
+    ))?;
     for (number, (name, state, hash)) in
         (0..users).flat_map(|number| kinds.iter().map(move |kind| (number, kind)))
     {
@@ -389,6 +449,18 @@ fn fill(database: &Path, cost: ScryptCost, users: usize) -> rusqlite::Result<()>
         ))?;
         let lot = rand::random::<i64>() & i64::MAX;
         insert.execute(rusqlite::params![username(name, number), hash, lot])?;
+        if *name == USERS[0].0 {
+            let mut again = transaction.prepare_cached(
+                "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, created_at, lot, \
+                 second_factors) SELECT user_id, username, ?2, 0, '[]', 0, ?3, second_factors FROM with_codes \
+                 WHERE username = ?1",
+            )?;
+            again.execute(rusqlite::params![
+                username(WITH_CODES, number),
+                hash,
+                !lot & i64::MAX
+            ])?;
+        }
     }
     transaction.commit()
 }

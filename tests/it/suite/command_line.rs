@@ -83,6 +83,7 @@ async fn users_are_administered() {
             "mfa_required_at",
             "password_changed_at",
             "password_format",
+            "password_sealed",
             "password_temporary_at",
             "roles",
             "scope",
