@@ -302,8 +302,8 @@ impl Target {
         self.compare(kinds, number, GRANT);
     }
 
-    /// Failed logins of users with an authenticator and of others. All send equally much: whoever sends no code sends
-    /// another field, which counts for nothing.
+    /// Failed logins of users with an authenticator and of others. Whoever sends no code sends another field instead,
+    /// which counts for nothing.
     fn codes(&self) {
         let of = |name: &'static str,
                   of: &'static str,
@@ -317,18 +317,21 @@ impl Target {
             };
             (name, Box::new(ask))
         };
-        let (code, other) = ("&otp=000000", "&otq=000000");
-        let kinds = [
-            of("a wrong password", WITH_CODES, WRONG_PASSWORD, other),
-            of("the right password, no code", WITH_CODES, PASSWORD, other),
-            of("a wrong password, a wrong code", WITH_CODES, WRONG_PASSWORD, code),
-            of("the right password, a wrong code", WITH_CODES, PASSWORD, code),
-            of("an unknown user, no code", "none", WRONG_PASSWORD, other),
-            of("an unknown user, a wrong code", "none", WRONG_PASSWORD, code),
-            of("a user without an authenticator, a wrong password", "user", WRONG_PASSWORD, other),
-        ];
-        println!("logins with a second factor:");
-        self.compare(&kinds, MANY, GRANT);
+        for (field, sent) in [("&otq=000000", "no code"), ("&otp=000000", "a wrong code")] {
+            let kinds = [
+                of("a wrong password", WITH_CODES, WRONG_PASSWORD, field),
+                of("the right password", WITH_CODES, PASSWORD, field),
+                of("an unknown user", "none", WRONG_PASSWORD, field),
+                of(
+                    "a user without a second factor, a wrong password",
+                    "user",
+                    WRONG_PASSWORD,
+                    field,
+                ),
+            ];
+            println!("logins of users with a second factor, with {sent}:");
+            self.compare(&kinds, MANY, GRANT);
+        }
     }
 
     /// Logins of accounts that failed too often.
