@@ -9,13 +9,15 @@ use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
 use postgres_openssl::TlsStream;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_postgres::{AsyncMessage, Connection, Socket};
 
 use super::super::StoreError;
-use super::backend;
-use super::failure::describe;
+use super::attempts::Attempts;
+use super::failure::{Remedy, describe, remedy};
 use super::hosts::{Hosts, Target};
+use super::{CREATE_TIMEOUT, backend};
 
 /// How long a connection is used: between `AGE_MIN` and `AGE_MIN` + `AGE_SPREAD`, so that those that were opened
 /// together are not closed together. By then it is noticed if a server's role has changed.
@@ -75,7 +77,7 @@ impl Manager {
         if !self.prepares {
             return Ok(false);
         }
-        let direct = backend::is_direct(client).await.map_err(|error| unavailable(&error))?;
+        let direct = ask(|| backend::is_direct(client)).await?;
         if !direct && !self.hosts.pooler_met.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a pooler stands before PostgreSQL, so statements are not prepared; take \
@@ -99,8 +101,7 @@ impl managed::Manager for Manager {
         // Ends the task when it is dropped.
         let client = ClientWrapper::new(client, task);
         let prepares = self.can_prepare(&client).await?;
-        let seeing = backend::sees_the_past(&client).await;
-        let sees_the_past = seeing.map_err(|error| unavailable(&error))?;
+        let sees_the_past = ask(|| backend::sees_the_past(&client)).await?;
         let step = self.opened.fetch_add(1, Ordering::Relaxed) % AGES;
         let age_max = AGE_MIN + AGE_SPREAD * step / AGES;
         Ok(Session { client, target, era, prepares, sees_the_past, age_max, warned, driver })
@@ -117,8 +118,23 @@ impl managed::Manager for Manager {
     }
 }
 
-fn unavailable(error: &tokio_postgres::Error) -> StoreError {
-    StoreError::Unavailable(describe(error))
+/// Asks the server something about a new connection; again if that meets a conflict.
+async fn ask<T, F>(question: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, tokio_postgres::Error>>,
+{
+    let mut attempts = Attempts::begin();
+    loop {
+        let error = match question().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let is_conflict = matches!(remedy(&error), Some(Remedy::Again));
+        match attempts.pause(CREATE_TIMEOUT).filter(|_| is_conflict) {
+            Some(pause) => sleep(pause).await,
+            None => return Err(StoreError::Unavailable(describe(&error))),
+        }
+    }
 }
 
 /// Passes messages between client and server, and records warnings before the answer that they came with.

@@ -95,7 +95,7 @@ async fn users_are_administered() {
     );
     assert_eq!(shown["sub"], added["sub"]);
     let mut listed = shown.clone();
-    for name in ["password_format", "throttle"] {
+    for name in ["password_format", "password_sealed", "throttle"] {
         listed.as_object_mut().expect("an object").remove(name);
     }
     assert_eq!(json_of(&database, &["user", "list"]), json!([listed]));
