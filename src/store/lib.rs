@@ -7,6 +7,7 @@
 //! This package must never know what a row means for a request, keys in the clear, or HTTP.
 
 pub mod backup;
+pub mod client_import;
 pub mod clients;
 pub mod clock;
 pub mod copy;

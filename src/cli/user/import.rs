@@ -256,11 +256,11 @@ impl Importing<'_> {
         let wanted = !matches!(decision, Decision::Leave);
         user.password_hash = self.staged_hashes.seal(&user.id, &user.password_hash);
         if let Some(taken) = self.staging.add(&user, wanted)? {
-            let (what, line) = match taken {
-                Taken::Name(line) => ("user name", line),
-                Taken::Sub(line) => ("sub", line),
+            let (what, place) = match taken {
+                Taken::Name(place) => ("user name", place),
+                Taken::Sub(place) => ("sub", place),
             };
-            let sentence = format!("its {what} is that of line {line}");
+            let sentence = format!("its {what} is that of {place}");
             return Ok(Some(Problem::new(Kind::Duplicate, sentence)));
         }
         let report = &mut self.report;
@@ -300,8 +300,6 @@ impl Importing<'_> {
         if user.has_own_id && same.id != user.id {
             return conflict("there is a user of its name already, with another sub".to_owned());
         }
-        let is_untouched =
-            same.last_login_at.is_none() && same.password_changed_at == same.created_at;
         let stored = self.hashes.as_ref().and_then(|hashes| hashes.hash_of(same).ok());
         let stored = stored.and_then(|text| PasswordHash::parse(text.expose(), u64::MAX).ok());
         let is_to_change = stored.is_some_and(|stored| {
@@ -310,7 +308,7 @@ impl Importing<'_> {
             // A hash that was made here is that of a password that was set here.
             !stored.is_own() && (!is_same || is_to_be_wrapped)
         });
-        Ok(if is_untouched && is_to_change { Decision::Update } else { Decision::Leave })
+        Ok(if same.is_as_added() && is_to_change { Decision::Update } else { Decision::Leave })
     }
 
     fn leave_out(&mut self, record: &Record, problem: Problem) -> Result<(), Failure> {

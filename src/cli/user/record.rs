@@ -107,7 +107,7 @@ pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<
     let (password_hash, hash) = values.password_hash(memory_max)?;
     let own_id = values.sub()?;
     let user = StagedUser {
-        line: record.line,
+        place: format!("line {}", record.line),
         username,
         has_own_id: own_id.is_some(),
         id: own_id.unwrap_or_else(random::user_id),
@@ -119,6 +119,8 @@ pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<
         // They are sealed later.
         second_factors: StoredSecondFactors::default(),
         decoy_number: random::decoy_number(),
+        created_at: None,
+        last_login_at: None,
     };
     Ok(ReadUser { user, hash, authenticators: values.authenticators()? })
 }
