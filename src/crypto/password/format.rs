@@ -9,7 +9,9 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine};
 
-use super::scheme::{Argon2Parameters, Before, Scheme, Sha2};
+use super::firebase::FirebaseScrypt;
+use super::of_parts::SaltPlace;
+use super::scheme::{Argon2Parameters, Before, Scheme, Sha};
 use jeton_oauth::ScryptCost;
 
 /// bcrypt's own base64. The last character has unused bits, which old libraries fill.
@@ -34,7 +36,7 @@ pub(super) struct Parts {
 type Read = fn(&str) -> Option<Parts>;
 
 /// The beginning of each format, and the function that reads the rest.
-const FORMATS: [(&str, Read); 15] = [
+const FORMATS: [(&str, Read); 18] = [
     ("$scrypt$", phc_scrypt),
     ("$2a$", |rest| bcrypt(rest, Before::Nothing)),
     ("$2b$", |rest| bcrypt(rest, Before::Nothing)),
@@ -43,8 +45,9 @@ const FORMATS: [(&str, Read); 15] = [
     ("$argon2i$", |rest| argon2(Algorithm::Argon2i, rest)),
     // passlib
     ("$bcrypt-sha256$", passlib_bcrypt),
-    ("$pbkdf2-sha256$", |rest| passlib_pbkdf2(Sha2::Sha256, rest)),
-    ("$pbkdf2-sha512$", |rest| passlib_pbkdf2(Sha2::Sha512, rest)),
+    ("$pbkdf2$", |rest| passlib_pbkdf2(Sha::Sha1, rest)),
+    ("$pbkdf2-sha256$", |rest| passlib_pbkdf2(Sha::Sha256, rest)),
+    ("$pbkdf2-sha512$", |rest| passlib_pbkdf2(Sha::Sha512, rest)),
     // Django, which writes a name of its own before a library's text.
     ("bcrypt$$2b$", |rest| bcrypt(rest, Before::Nothing)),
     ("bcrypt_sha256$$2b$", |rest| bcrypt(rest, Before::HexDigest)),
@@ -53,6 +56,10 @@ const FORMATS: [(&str, Read); 15] = [
     // Werkzeug
     ("pbkdf2:", werkzeug_pbkdf2),
     ("scrypt:", werkzeug_scrypt),
+    // Supabase, from Firebase
+    ("$fbscrypt$", firebase_scrypt),
+    // Written only by `of_parts` and `rewriting`
+    ("$digest$", digest),
 ];
 /// What Django and Spring's `DelegatingPasswordEncoder` write before a library's text.
 const WRAPPINGS: [&str; 4] = ["argon2", "{bcrypt}", "{argon2}", "{argon2@SpringSecurity_v5_8}"];
@@ -141,7 +148,7 @@ fn bcrypt_parts(cost: u8, salt: &str, output: &str, of: Before) -> Option<Parts>
 }
 
 /// `iterations$salt$output`, in passlib's base64, which writes a full stop for the plus sign.
-fn passlib_pbkdf2(hash: Sha2, rest: &str) -> Option<Parts> {
+fn passlib_pbkdf2(hash: Sha, rest: &str) -> Option<Parts> {
     let [iterations, salt, output] = fields(rest)?;
     let decode = |text: &str| {
         let adapted = text.replace('.', "+");
@@ -154,22 +161,54 @@ fn passlib_pbkdf2(hash: Sha2, rest: &str) -> Option<Parts> {
 fn django_pbkdf2(rest: &str) -> Option<Parts> {
     let [iterations, salt, output] = fields(rest)?;
     let octets = STANDARD.decode(output).ok()?;
-    pbkdf2(Sha2::Sha256, iterations, salt.into(), octets, output.len())
+    pbkdf2(Sha::Sha256, iterations, salt.into(), octets, output.len())
 }
 
 /// `sha256:iterations$salt$output`, the salt as text, the output in hexadecimal.
 fn werkzeug_pbkdf2(rest: &str) -> Option<Parts> {
     let [method, salt, output] = fields(rest)?;
     let (hash, iterations) = match method.split_once(':')? {
-        ("sha256", iterations) => (Sha2::Sha256, iterations),
-        ("sha512", iterations) => (Sha2::Sha512, iterations),
+        ("sha256", iterations) => (Sha::Sha256, iterations),
+        ("sha512", iterations) => (Sha::Sha512, iterations),
         _ => return None,
     };
     pbkdf2(hash, iterations, salt.into(), mixed::decode_vec(output).ok()?, output.len())
 }
 
+/// `v=1,n=…,r=…,p=…,ss=…,sk=…$salt$output`, where `N` is 2^`n` and `ss` may be missing.
+fn firebase_scrypt(rest: &str) -> Option<Parts> {
+    let [parameters, salt, output] = fields(rest)?;
+    let parameters: Vec<&str> = parameters.split(',').collect();
+    let ([v, n, r, p, sk], separator) = match parameters[..] {
+        [v, n, r, p, ss, sk] => ([v, n, r, p, sk], STANDARD.decode(ss.strip_prefix("ss=")?).ok()?),
+        [v, n, r, p, sk] => ([v, n, r, p, sk], Vec::new()),
+        _ => return None,
+    };
+    let signer_key = STANDARD.decode(sk.strip_prefix("sk=")?).ok()?;
+    let cost = format!("l{n},{r},{p}");
+    let octets = STANDARD.decode(output).ok()?;
+    let is_possible = v == "v=1" && separator.len() <= 64 && octets.len() == signer_key.len();
+    let mut salt = salt_of(STANDARD.decode(salt).ok()?)?;
+    salt.extend(separator);
+    let scheme = Scheme::Firebase(FirebaseScrypt { cost: scrypt_cost(&cost)?, salt, signer_key });
+    let output_characters = output.len();
+    is_possible.then_some(Parts { scheme, output: octets, output_characters })
+}
+
+/// `h=sha1,salt=after$salt$output`, as `of_parts::digest` writes it.
+fn digest(rest: &str) -> Option<Parts> {
+    let [parameters, salt, output] = fields(rest)?;
+    let (hash, place) = parameters.strip_prefix("h=")?.split_once(",salt=")?;
+    let hash = Sha::ALL.into_iter().find(|one| one.name() == hash)?;
+    let place = SaltPlace::ALL.into_iter().find(|one| one.name() == place)?;
+    let salt = decode(salt).ok().filter(|salt| salt.len() <= 64)?;
+    let octets = decode(output).ok().filter(|octets| octets.len() == hash.length())?;
+    let scheme = Scheme::Digest { hash, place, salt };
+    Some(Parts { scheme, output: octets, output_characters: output.len() })
+}
+
 fn pbkdf2(
-    hash: Sha2,
+    hash: Sha,
     iterations: &str,
     salt: Vec<u8>,
     output: Vec<u8>,

@@ -4,8 +4,10 @@
 //! within the same limits, and replaced at the next login. Before that, a weak hash can be wrapped: scrypt then hashes
 //! its output. scrypt hashes of the same cost are computed together (`together`).
 
+mod firebase;
 mod format;
 mod memory;
+pub mod of_parts;
 mod scheme;
 mod together;
 mod unknown;
@@ -22,6 +24,7 @@ pub use jeton_scrypt::Kernel;
 use memory::OUTPUT_LENGTH;
 pub use memory::{HashingError, HashingMemory, hash, lanes, verify};
 use scheme::Scheme;
+pub use scheme::Sha;
 pub use together::{Hashed, Hashing, NewHash, hash_together, make_together};
 pub use unknown::{describe as describe_unknown, looks_like_hash};
 
@@ -115,7 +118,8 @@ impl fmt::Debug for PasswordHash {
 
 impl PasswordHash {
     /// The names of the functions.
-    pub const FUNCTIONS: [&str; 4] = ["scrypt", "bcrypt", "pbkdf2", "argon2"];
+    pub const FUNCTIONS: [&str; 6] =
+        ["scrypt", "bcrypt", "pbkdf2", "argon2", "firebase-scrypt", "digest"];
 
     /// Reads a stored hash that may take `memory_max` octets to compute. The limits are checked here, before anything
     /// is allocated, so that a forged row cannot exhaust the machine.
@@ -173,7 +177,8 @@ impl PasswordHash {
     /// The estimated work, in octets that scrypt fills in the same time. It is limited before anything is computed.
     #[must_use]
     pub fn work(&self) -> u64 {
-        self.schemes().map(Scheme::work).fold(0, u64::saturating_add)
+        let wrapper = self.wrapper.as_ref().map_or(0, |wrapper| wrapper.work(self.output.len()));
+        self.scheme.work(self.length).saturating_add(wrapper)
     }
 
     /// The memory that it takes to compute, in octets.
@@ -256,7 +261,8 @@ impl PasswordHash {
     #[must_use]
     pub fn wrapped(&self, cost: ScryptCost) -> Option<NewHash> {
         let wrapper = Scheme::Scrypt { cost, salt: Vec::new() };
-        let is_possible = self.work().saturating_add(wrapper.work()) <= ScryptCost::WORK_MAX;
+        let is_possible =
+            self.work().saturating_add(wrapper.work(OUTPUT_LENGTH)) <= ScryptCost::WORK_MAX;
         let possible = self.wrapper.is_none() && is_possible;
         possible.then(|| NewHash::of_octets(&self.output, Some(self.without_output())))
     }

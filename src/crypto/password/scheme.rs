@@ -6,12 +6,17 @@ use argon2::Argon2;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{EagerHash, Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256, Sha512};
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
+use super::firebase::FirebaseScrypt;
 use super::memory::HashingMemory;
+use super::of_parts::SaltPlace;
 use jeton_oauth::ScryptCost;
 
+/// The work of one digest of password and salt: next to nothing, and not nothing.
+const DIGEST_WORK: u64 = 10_000;
 /// How much of a password bcrypt reads, in octets.
 const BCRYPT_LENGTH_MAX: usize = 72;
 
@@ -23,9 +28,13 @@ pub(super) enum Scheme {
     /// Provos and Mazières, 1999
     Bcrypt { cost: u8, salt: [u8; 16], of: Before },
     /// RFC 8018 §5.2, with HMAC
-    Pbkdf2 { hash: Sha2, iterations: u32, salt: Vec<u8> },
+    Pbkdf2 { hash: Sha, iterations: u32, salt: Vec<u8> },
     /// RFC 9106
     Argon2 { of: Argon2Parameters, salt: Vec<u8> },
+    /// scrypt of Firebase
+    Firebase(FirebaseScrypt),
+    /// One digest of password and salt
+    Digest { hash: Sha, place: SaltPlace, salt: Vec<u8> },
 }
 
 /// What happens to a password before bcrypt, which reads no more than 72 octets.
@@ -42,10 +51,90 @@ pub(super) enum Before {
     HexDigest,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sha2 {
+/// A function of FIPS 180-4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sha {
+    /// SHA-1
+    Sha1,
+    /// SHA-256
     Sha256,
+    /// SHA-384
+    Sha384,
+    /// SHA-512
     Sha512,
+}
+
+impl Sha {
+    pub(super) const ALL: [Self; 4] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512];
+
+    /// Its name in texts.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// The octets of its output.
+    pub(super) fn length(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// The digest of these octets, one after the other.
+    fn digest(self, octets: [&[u8]; 2]) -> Vec<u8> {
+        fn of<H: Digest>([first, second]: [&[u8]; 2]) -> Vec<u8> {
+            H::new().chain_update(first).chain_update(second).finalize().to_vec()
+        }
+        match self {
+            Self::Sha1 => of::<Sha1>(octets),
+            Self::Sha256 => of::<Sha256>(octets),
+            Self::Sha384 => of::<Sha384>(octets),
+            Self::Sha512 => of::<Sha512>(octets),
+        }
+    }
+
+    /// RFC 2104
+    pub(super) fn hmac(self, key: &[u8], octets: &[u8]) -> Vec<u8> {
+        fn of<H: EagerHash>(key: &[u8], octets: &[u8]) -> Vec<u8> {
+            let mac = Hmac::<H>::new_from_slice(key).expect("any length");
+            mac.chain_update(octets).finalize().into_bytes().to_vec()
+        }
+        match self {
+            Self::Sha1 => of::<Sha1>(key, octets),
+            Self::Sha256 => of::<Sha256>(key, octets),
+            Self::Sha384 => of::<Sha384>(key, octets),
+            Self::Sha512 => of::<Sha512>(key, octets),
+        }
+    }
+
+    /// RFC 8018 §5.2, with HMAC
+    fn pbkdf2(self, password: &[u8], salt: &[u8], iterations: u32, output: &mut [u8]) {
+        use pbkdf2::pbkdf2_hmac;
+        match self {
+            Self::Sha1 => pbkdf2_hmac::<Sha1>(password, salt, iterations, output),
+            Self::Sha256 => pbkdf2_hmac::<Sha256>(password, salt, iterations, output),
+            Self::Sha384 => pbkdf2_hmac::<Sha384>(password, salt, iterations, output),
+            Self::Sha512 => pbkdf2_hmac::<Sha512>(password, salt, iterations, output),
+        }
+    }
+}
+
+impl fmt::Display for Sha {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Sha1 => "SHA-1",
+            Self::Sha256 => "SHA-256",
+            Self::Sha384 => "SHA-384",
+            Self::Sha512 => "SHA-512",
+        })
+    }
 }
 
 /// The inputs of Argon2 besides password and salt.
@@ -63,25 +152,33 @@ impl Scheme {
             Self::Bcrypt { .. } => "bcrypt",
             Self::Pbkdf2 { .. } => "pbkdf2",
             Self::Argon2 { .. } => "argon2",
+            Self::Firebase(_) => "firebase-scrypt",
+            Self::Digest { .. } => "digest",
         }
     }
 
     /// The memory that it takes, in octets.
     pub(super) fn memory(&self) -> u64 {
         match self {
-            Self::Scrypt { cost, .. } => cost.memory(),
-            Self::Bcrypt { .. } | Self::Pbkdf2 { .. } => 0,
+            Self::Scrypt { cost, .. } | Self::Firebase(FirebaseScrypt { cost, .. }) => {
+                cost.memory()
+            }
+            Self::Bcrypt { .. } | Self::Pbkdf2 { .. } | Self::Digest { .. } => 0,
             Self::Argon2 { of, .. } => u64::from(of.parameters.m_cost()) << 10,
         }
     }
 
     /// The work that it takes, in octets that scrypt fills in the same time. The figures were measured, and rounded up
     /// for processors without instructions for SHA-256.
-    pub(super) fn work(&self) -> u64 {
+    pub(super) fn work(&self, length: usize) -> u64 {
         match self {
-            Self::Scrypt { cost, .. } => cost.work(),
+            Self::Scrypt { cost, .. } | Self::Firebase(FirebaseScrypt { cost, .. }) => cost.work(),
             Self::Bcrypt { cost, .. } => 40_000 << cost,
-            Self::Pbkdf2 { iterations, .. } => 320 * u64::from(*iterations),
+            Self::Pbkdf2 { hash, iterations, .. } => {
+                let blocks = length.div_ceil(hash.length()) as u64;
+                320 * u64::from(*iterations) * blocks
+            }
+            Self::Digest { .. } => DIGEST_WORK,
             Self::Argon2 { of, .. } => self.memory() / 2 * u64::from(of.parameters.t_cost()),
         }
     }
@@ -106,10 +203,17 @@ impl Scheme {
                 let computed = Zeroizing::new(bcrypt(*cost, *salt, &of.apply(password)));
                 output.iter_mut().zip(*computed).for_each(|(to, from)| *to = from);
             }
-            Self::Pbkdf2 { hash, iterations, salt } => match hash {
-                Sha2::Sha256 => pbkdf2::<Sha256>(password, salt, *iterations, &mut output),
-                Sha2::Sha512 => pbkdf2::<Sha512>(password, salt, *iterations, &mut output),
-            },
+            Self::Pbkdf2 { hash, iterations, salt } => {
+                hash.pbkdf2(password, salt, *iterations, &mut output);
+            }
+            Self::Firebase(firebase) => output = Zeroizing::new(firebase.compute(password, memory)),
+            Self::Digest { hash, place, salt } => {
+                output = Zeroizing::new(match place {
+                    SaltPlace::After => hash.digest([password, salt]),
+                    SaltPlace::Before => hash.digest([salt, password]),
+                    SaltPlace::Key => hash.hmac(salt, password),
+                });
+            }
             Self::Argon2 { of, salt } => {
                 let pages = memory.lend(of.parameters.block_count());
                 Argon2::new(of.algorithm, of.version, of.parameters.clone())
@@ -119,10 +223,6 @@ impl Scheme {
         }
         output
     }
-}
-
-fn pbkdf2<H: EagerHash>(password: &[u8], salt: &[u8], iterations: u32, output: &mut [u8]) {
-    pbkdf2::pbkdf2_hmac::<H>(password, salt, iterations, output);
 }
 
 /// bcrypt of the password and a zero octet, if there is room for one.
@@ -158,12 +258,16 @@ impl fmt::Display for Scheme {
             }
             Self::Bcrypt { cost, .. } => write!(formatter, "bcrypt of SHA-256 cost {cost}"),
             Self::Pbkdf2 { hash, iterations, .. } => {
-                let bits = match hash {
-                    Sha2::Sha256 => 256,
-                    Sha2::Sha512 => 512,
-                };
-                write!(formatter, "PBKDF2-SHA-{bits} {iterations} iterations")
+                write!(formatter, "PBKDF2-{hash} {iterations} iterations")
             }
+            Self::Firebase(FirebaseScrypt { cost, .. }) => {
+                write!(formatter, "scrypt of Firebase {cost}")
+            }
+            Self::Digest { hash, place: SaltPlace::Key, .. } => write!(formatter, "HMAC-{hash}"),
+            Self::Digest { hash, salt, .. } if salt.is_empty() => {
+                write!(formatter, "{hash} without salt")
+            }
+            Self::Digest { hash, .. } => write!(formatter, "{hash} with a salt"),
             Self::Argon2 { of, .. } => {
                 let Argon2Parameters { algorithm, parameters, .. } = of;
                 let (m, t, p) = (parameters.m_cost(), parameters.t_cost(), parameters.p_cost());
