@@ -125,6 +125,17 @@ impl Staging {
         Ok(Some(if same_name { Taken::Name(place) } else { Taken::Sub(place) }))
     }
 
+    /// The place of the staged user with this `sub`, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the temporary file cannot be read.
+    pub fn place_of_sub(&self, sub: &str) -> Result<Option<String>, StoreError> {
+        // No user has an empty name.
+        let values = ["".into(), sub.into()];
+        let rows = sqlite::query(&self.connection(), &sql::FIND_STAGED_USER, &values)?;
+        rows.first().map(|row| row.get("place")).transpose()
+    }
+
     /// The next wanted users after number `after`, at most `limit`, with their numbers.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ pub mod second_factors;
 mod sent;
 pub mod sessions;
 mod sharing;
+pub mod source_tables;
 mod sql;
 mod sqlite;
 pub mod throttle;

@@ -286,6 +286,12 @@ impl PasswordHash {
         self.scheme.memory() < STRONG_MEMORY && self.wrapper.is_none()
     }
 
+    /// Whether it costs next to nothing to compute.
+    #[must_use]
+    pub fn is_fast(&self) -> bool {
+        false
+    }
+
     /// The text of the hash, or of the inner one if it is wrapped, with letters A for its output. Only hashes of one
     /// password under one salt have the same text, wrapped or not.
     #[must_use]
