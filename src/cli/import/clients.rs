@@ -49,17 +49,21 @@ impl Clients {
     ///
     /// # Errors
     /// It cannot be taken.
-    pub(super) fn take(&mut self, found: FoundClient, memory_max: u64) -> Result<(), NotTaken> {
+    pub(super) fn take(
+        &mut self,
+        found: FoundClient,
+        memory_max: u64,
+    ) -> Result<(), Box<NotTaken>> {
         let (place, line) = (found.place.clone(), as_line(&found));
         let client = match read_client(found, memory_max) {
             Ok(client) => client,
-            Err(problem) => return Err(NotTaken { place, problem, line }),
+            Err(problem) => return Err(Box::new(NotTaken { place, problem, line })),
         };
         let id = client.client.id.clone();
         if let Some(first) = self.found.get(&id) {
             let problem =
                 Problem::new(Kind::Duplicate, format!("its client_id is that of {}", first.place));
-            return Err(NotTaken { place, problem, line });
+            return Err(Box::new(NotTaken { place, problem, line }));
         }
         self.found.insert(id, Found { place, client, line });
         Ok(())

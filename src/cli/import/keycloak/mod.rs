@@ -77,7 +77,9 @@ fn of_folder(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Failure> {
     let realm = match (realms.next(), realms.next()) {
         (Some(realm), None) => realm,
         (None, _) => {
-            return Err(failed("it has no file NAME-realm.json, as `kc.sh export --dir` writes it"));
+            return Err(failed(
+                "it has no file NAME-realm.json, as `kc.sh export --dir` writes it",
+            ));
         }
         _ => {
             return Err(failed(
@@ -105,7 +107,7 @@ fn read_realm(path: &Path) -> Result<Realm, Failure> {
             sentence(&error)
         ))
     })?;
-    if realm.realm.is_empty() {
+    if realm.name.is_empty() {
         return Err(failed(
             "it is no realm, since it has no `realm`: export it with `kc.sh export`".to_owned(),
         ));
