@@ -348,7 +348,7 @@ impl Importing<'_> {
         let stored = stored.and_then(|text| PasswordHash::parse(text.expose(), u64::MAX).ok());
         let is_to_change = stored.is_some_and(|stored| {
             let is_to_be_wrapped = self.is_to_be_wrapped(&stored);
-            let is_same = stored.without_output() == hash.without_output();
+            let is_same = stored.is_made_of(hash);
             // A hash that was made here is that of a password that was set here.
             !stored.is_own() && (!is_same || is_to_be_wrapped)
         });
