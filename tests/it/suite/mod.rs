@@ -36,6 +36,7 @@ mod http_edge;
 mod import;
 mod import_files;
 mod import_interrupted;
+mod import_services;
 mod imported_rows;
 mod introspection;
 mod introspection_refresh;

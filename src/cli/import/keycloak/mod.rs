@@ -159,7 +159,12 @@ impl Roles {
         take("emailVerified", "email_verified");
         let (id, enabled) = (user.get("id").cloned(), user.get("enabled").and_then(Value::as_bool));
         values.insert("sub".to_owned(), id.unwrap_or_default());
-        values.insert("disabled".to_owned(), (enabled == Some(false)).into());
+        // Whoever has to do something first in a browser is refused the password grant there.
+        let has_to_act = user
+            .get("requiredActions")
+            .and_then(Value::as_array)
+            .is_some_and(|all| !all.is_empty());
+        values.insert("disabled".to_owned(), (enabled == Some(false) || has_to_act).into());
         values.insert(
             "created_at".to_owned(),
             user.get("createdTimestamp").cloned().unwrap_or_default(),
