@@ -25,7 +25,7 @@ const NOW: Timestamp = Timestamp(1_800_000_000);
 /// Long before that.
 const THEN: Timestamp = Timestamp(1_500_000_000);
 
-async fn open(database: &Database) -> Store {
+pub(super) async fn open(database: &Database) -> Store {
     Store::open(&database.url.parse().expect("a location")).await.expect("it opens")
 }
 

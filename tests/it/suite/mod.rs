@@ -30,6 +30,7 @@ mod foreign_keys;
 mod forged_signature;
 mod forged_token;
 mod forwarded;
+mod hashed_secrets;
 mod health_and_metrics;
 mod http2;
 mod http_edge;
