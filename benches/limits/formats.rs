@@ -14,6 +14,10 @@ const MEMORY: u64 = 128 << 20;
 /// How the vectors that have the cost of every day are called.
 const USUAL: &str = " at its default";
 
+/// A wrong password, and the octets of the longest one.
+const WRONG: &str = "tuesday fern lamp";
+const LONGEST: usize = 1_024;
+
 /// A hash as a library made it.
 #[derive(Deserialize)]
 struct Vector {
@@ -26,14 +30,21 @@ struct Vector {
 struct Format {
     name: String,
     hash: PasswordHash,
+    password: String,
     ratios: Vec<f64>,
 }
 
 impl Format {
     fn new(name: &str, text: &str) -> Self {
-        let hash = PasswordHash::parse(text, MEMORY)
+        let hash = PasswordHash::parse(&PasswordHash::adopt(text), MEMORY)
             .unwrap_or_else(|error| panic!("{name}: {text}: {error}"));
-        Self { name: name.to_owned(), hash, ratios: Vec::new() }
+        Self { name: name.to_owned(), hash, password: WRONG.to_owned(), ratios: Vec::new() }
+    }
+
+    /// With the longest password that can be sent, for functions that read it in every round.
+    fn with_long_password(mut self) -> Self {
+        self.password = WRONG.repeat(LONGEST)[..LONGEST].to_owned();
+        self
     }
 
     /// What it is taken for, in hashes of the usual cost.
@@ -44,7 +55,7 @@ impl Format {
     /// The time of one verification, in seconds of the processor.
     fn time(&self, memory: &mut HashingMemory) -> f64 {
         // The password is wrong, which takes as long.
-        let password = Password::new(Secret::new("tuesday fern lamp".to_owned()));
+        let password = Password::new(Secret::new(self.password.clone()));
         // As often as it takes to be measured well.
         let calls = (0.5 / self.estimate()).ceil() as u32;
         let time = processor_time(calls, || {
@@ -92,6 +103,9 @@ fn unusual() -> Vec<Format> {
         let output = "A".repeat((octets * 4).div_ceil(3));
         Format::new(name, &format!("{parameters}${salt}${output}"))
     };
+    let crypt = |beginning: &str, characters: usize| {
+        Format::new("", &format!("{beginning}{}", "A".repeat(characters)))
+    };
     vec![
         Format::new("cheap", &format!("$2b$04${salt}{}", "A".repeat(31))),
         of("an output of two blocks", "$pbkdf2-sha256$200000", 64),
@@ -107,6 +121,14 @@ fn unusual() -> Vec<Format> {
         of("many passes", "$argon2i$v=19$m=131072,t=8,p=1", 32),
         of("little memory often", "$argon2i$v=19$m=8,t=20000,p=1", 32),
         of("first version", "$argon2i$m=131072,t=8,p=1", 32),
+        of("an output of four blocks", "$pbkdf2$100000", 64),
+        crypt("$5$rounds=100000$salt$", 43).with_long_password(),
+        crypt("$6$rounds=100000$salt$", 86).with_long_password(),
+        crypt("$P$Hsaltsalt", 22).with_long_password(),
+        crypt("$S$Dsaltsalt", 43),
+        crypt("$S$Dsaltsalt", 43).with_long_password(),
+        crypt("$digest$h=sha512,salt=after$c2FsdHNhbHQ$", 86).with_long_password(),
+        crypt("$digest$h=sha1,salt=key$c2FsdHNhbHQ$", 27),
     ]
 }
 

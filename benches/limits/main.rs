@@ -6,8 +6,8 @@
 //! sealing overload timing resources` measures what is named. With `JETON_TEST_POSTGRES` naming a server, most of what needs a
 //! database is measured on PostgreSQL too; `JETON_BENCH_ENGINE` names one of `sqlite`, `unnamed` and `prepared`, if the
 //! others are not to be measured. `JETON_BENCH_ROWS` says how many rows are many, if not a million.
-//! Four are measured only where they are named: `soak`, half an hour an engine or `JETON_BENCH_MINUTES`; `callers`, which
-//! draws the plots in ten minutes; and for `docs/scaling.md` `queueing`, five minutes, and `replicas`, three minutes.
+//! Five are measured only where they are named: `soak`, half an hour an engine or `JETON_BENCH_MINUTES`; `callers`, which
+//! draws the plots in ten minutes; `timing-formats`, `timing` with each format of hashes alone, a minute; and for `docs/scaling.md` `queueing`, five minutes, and `replicas`, three minutes.
 
 #![expect(clippy::print_stdout, reason = "the result of a benchmark is what it prints")]
 #![expect(
@@ -131,6 +131,9 @@ async fn main() {
     }
     if wants("timing") {
         timing::timing().await;
+    }
+    if named.iter().any(|name| name == "timing-formats") {
+        timing::timing_of_formats().await;
     }
     if wants("resources") {
         resources::resources().await;

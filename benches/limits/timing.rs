@@ -19,6 +19,7 @@ use jeton::config::ServeSettings;
 use jeton_crypto::password;
 use jeton_oauth::{ScryptCost, Secret, Timestamp};
 use jeton_runtime::clock::Clock;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::load;
@@ -44,6 +45,31 @@ const PBKDF2: &str =
 /// What hashes imported users have by turns.
 const IMPORTED: [(&str, &[&str]); 2] =
     [("bcrypt", &[BCRYPT]), ("bcrypt or PBKDF2", &[BCRYPT, PBKDF2])];
+/// The formats that are measured each alone, as the vectors call them: each function, and each text that is rewritten.
+const FORMATS: [&str; 20] = [
+    "bcrypt $2b$",
+    "bcrypt-sha256 v2",
+    "WordPress 6.8 $wp$",
+    "pbkdf2-sha1",
+    "pbkdf2-sha256",
+    "pbkdf2-sha512",
+    "scrypt",
+    "argon2id",
+    "sha256crypt",
+    "sha512crypt",
+    "phpass $P$",
+    "Drupal 7 $S$",
+    "$fbscrypt$",
+    "{SHA}",
+    "{SSHA}",
+    "{SSHA256}",
+    "{SSHA512}",
+    "{PBKDF2}",
+    "389 Directory Server {PBKDF2_SHA256}",
+    "ASP.NET Identity 2",
+];
+/// How many requests there are of a kind for each of them.
+const EACH_FORMAT: usize = 1_000;
 /// The secret of every authenticator. The clock stands still, so one code is wrong for all of them or for none.
 const AUTHENTICATOR: &str = "JBSWY3DPEHPK3PXP";
 /// Users with an authenticator.
@@ -63,6 +89,13 @@ const CLIENT: &str = r#"{"error":"invalid_client","#;
 /// A kind of request: its name, and the form of the one of a number.
 type Kind<'a> = (&'a str, Box<dyn Fn(usize) -> Ask + 'a>);
 
+/// A hash as a library made it.
+#[derive(Deserialize)]
+struct Vector {
+    format: String,
+    hash: String,
+}
+
 /// Who asks what.
 struct Ask {
     path: &'static str,
@@ -81,17 +114,39 @@ const USERS: [(&str, &str); 5] = [
 /// Those whose stored hash is in no format that is known.
 const UNUSABLE: &str = "hurt";
 
-pub(crate) async fn timing() {
+/// Writes the log as the service does, to nowhere.
+fn log_to_nowhere() {
     let subscriber = tracing_subscriber::fmt().json().with_writer(std::io::sink);
-    subscriber.with_max_level(tracing::Level::INFO).init();
+    // It is set already if something else was measured before.
+    subscriber.with_max_level(tracing::Level::INFO).try_init().ok();
+}
+
+/// Each format alone: all users have a hash of it.
+pub(crate) async fn timing_of_formats() {
+    log_to_nowhere();
+    let text = include_str!("../../tests/vectors/password-hashes.json");
+    let vectors: Vec<Vector> = serde_json::from_str(text).expect("a list of vectors");
+    for format in FORMATS {
+        let found = vectors.iter().find(|vector| vector.format == format);
+        let hash = found.unwrap_or_else(|| panic!("no vector of {format}")).hash.clone();
+        import_and_compare(format, &[&hash], EACH_FORMAT).await;
+    }
+}
+
+async fn import_and_compare(functions: &'static str, hashes: &[&str], number: usize) {
+    let target = Target::start(CHEAP).await;
+    target.import(hashes, number);
+    let measured = tokio::task::spawn_blocking(move || {
+        target.imported(functions, number);
+        target
+    });
+    measured.await.expect("no panic").stop().await;
+}
+
+pub(crate) async fn timing() {
+    log_to_nowhere();
     for (functions, hashes) in IMPORTED {
-        let target = Target::start(CHEAP).await;
-        target.import(hashes);
-        let measured = tokio::task::spawn_blocking(move || {
-            target.imported(functions);
-            target
-        });
-        measured.await.expect("no panic").stop().await;
+        import_and_compare(functions, hashes, MANY).await;
     }
     let target = Target::start_on(IN_COMPANY, Some(1)).await;
     fill(&target.database(), IN_COMPANY, BESIDE + warm_up(BESIDE)).expect("SQLite takes it");
@@ -194,12 +249,12 @@ impl Target {
     }
 
     /// Has users imported who have these hashes by turns.
-    fn import(&self, hashes: &[&str]) {
+    fn import(&self, hashes: &[&str], number: usize) {
         let path = self.folder.join("users.csv").display().to_string();
         let mut text = "username,password_hash\n".to_owned();
-        for (number, hash) in (0..MANY + warm_up(MANY)).zip(hashes.iter().cycle()) {
+        for (number, hash) in (0..number + warm_up(number)).zip(hashes.iter().cycle()) {
             for of in ["user", "more"] {
-                text.extend([&username(of, number), ",", hash, "\n"]);
+                text.extend([&username(of, number), ",\"", hash, "\"\n"]);
             }
         }
         std::fs::write(&path, text).expect("space");
@@ -208,7 +263,7 @@ impl Target {
     }
 
     /// Failed logins where all users were imported.
-    fn imported(&self, functions: &str) {
+    fn imported(&self, functions: &str, number: usize) {
         let of = |name: &'static str, of: &'static str| -> Kind {
             (name, Box::new(move |n| self.login(&username(of, n), WRONG_PASSWORD)))
         };
@@ -218,7 +273,7 @@ impl Target {
             of("an unknown user", "none"),
         ];
         println!("logins where all users were imported with {functions}:");
-        self.compare(&kinds, MANY, GRANT);
+        self.compare(&kinds, number, GRANT);
     }
 
     /// Failed logins, while others log in all the time: hashes of strangers are computed at once.

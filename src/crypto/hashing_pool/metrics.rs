@@ -12,7 +12,7 @@ use crate::password::PasswordHash;
 /// The label by which verifications are counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FunctionLabels {
-    /// `scrypt`, `bcrypt`, `pbkdf2` or `argon2`.
+    /// One of [`PasswordHash::FUNCTIONS`].
     pub function: &'static str,
 }
 

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use base16ct::mixed;
 use base64::Engine;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
@@ -124,6 +125,18 @@ pub fn digest(
 ) -> Result<String, PartsError> {
     let (salt, digest) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(digest));
     checked(format!("$digest$h={},salt={}${salt}${digest}", hash.name(), place.name()))
+}
+
+/// A digest in the form `sha1$salt$…`, in hexadecimal (also `sha256`, `sha384`, `sha512`), given the place of the salt:
+/// [`SaltPlace::Before`] for Django, [`SaltPlace::Key`] for Werkzeug.
+///
+/// # Errors
+/// It is MD5 or in another form, or the errors of [`digest`].
+pub fn digest_of_text(place: SaltPlace, text: &str) -> Result<String, PartsError> {
+    let [name, salt, output] = format::fields(text).ok_or(PartsError::UnknownAlgorithm)?;
+    let hash = Sha::ALL.into_iter().find(|sha| sha.name() == name);
+    let output = mixed::decode_vec(output).map_err(|_| PartsError::Unreadable("digest"))?;
+    digest(hash.ok_or(PartsError::UnknownAlgorithm)?, place, salt.as_bytes(), &output)
 }
 
 /// PBKDF2 (RFC 8018 §5.2) with HMAC, in passlib's form. Only the first block of the output is kept: blocks do not depend
@@ -387,6 +400,33 @@ mod tests {
         }
         let short = digest(Sha::Sha512, SaltPlace::After, salt, &of(&[password]));
         assert_eq!(short, Err(PartsError::Impossible));
+    }
+
+    #[derive(Deserialize)]
+    struct Vector {
+        place: String,
+        password: String,
+        hash: String,
+    }
+
+    /// Django and Werkzeug wrote digests that look alike. The text that is stored says which it is.
+    #[test]
+    fn digests_of_django_and_werkzeug_are_verified() {
+        let text = include_str!("../../../tests/vectors/password-hash-parts.json");
+        let vectors: Vec<Vector> = serde_json::from_str(text).expect("a list of vectors");
+        for Vector { place, password, hash } in vectors {
+            let is_unsalted = hash.contains("$$");
+            for one in SaltPlace::ALL {
+                let text = digest_of_text(one, &hash).expect("a text");
+                let is_right = is_of(&text, &password);
+                let is_its_place = one.name() == place;
+                // Without a salt it does not matter whether it comes before or after.
+                let is_same = is_unsalted && one != SaltPlace::Key;
+                assert_eq!(is_right, is_its_place || is_same, "{hash} {one:?}");
+            }
+        }
+        let md5 = digest_of_text(SaltPlace::Before, "md5$salt$7f232edda72d57e7bbcca1dd3b4927f4");
+        assert_eq!(md5, Err(PartsError::UnknownAlgorithm));
     }
 
     #[test]

@@ -295,7 +295,7 @@ async fn an_unknown_hash_is_named() {
         ("$5$salt$Zqx7Zqx7Zqx7Zqx7".to_owned(), "begins with $5$"),
         ("{CRYPT}$6$salt$Zqx7Zqx7".to_owned(), "begins with $6$"),
         ("$y$j9T$salt$Zqx7Zqx7Zqx7".to_owned(), "yescrypt"),
-        ("{SSHA}Zqx7Zqx7Zqx7Zqx7Zqx7Zqx7Zqx7".to_owned(), "salted SHA of an LDAP"),
+        ("{SSHA}Zqx7Zqx7Zqx7Zqx7Zqx7".to_owned(), "begins with {SSHA}"),
         ("sha1$salt$Zqx7Zqx7Zqx7".to_owned(), "`jeton import` with the kind of your service"),
         ("pbkdf2:sha256:1000$salt$Zqx7Zqx7".to_owned(), "begins with pbkdf2:"),
         ("$pbkdf2$1000$Zqx7Zqx7$Zqx7Zqx7".to_owned(), "begins with $pbkdf2$"),
