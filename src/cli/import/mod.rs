@@ -12,6 +12,7 @@ pub(super) mod files;
 pub(super) mod importing;
 pub(super) mod json;
 pub mod keycloak;
+pub mod ldap;
 pub mod lines;
 pub mod mapping;
 pub(super) mod open;
@@ -69,6 +70,8 @@ enum Kind {
     LaravelPassport,
     /// Supabase: its database, a folder with its tables, or auth.users as CSV
     Supabase,
+    /// A directory of LDAP: LDIF as slapcat and ldapsearch -LLL write it
+    Ldap,
     /// CSV with a header, as for `jeton user import`
     Csv,
     /// JSON Lines: users as for `jeton user import`, and clients as `jeton client export` writes them
@@ -102,6 +105,7 @@ fn open(
     let path = Path::new(source);
     match kind {
         Kind::Keycloak => keycloak::open(path, progress),
+        Kind::Ldap => ldap::open(path, mapping, progress),
         Kind::DjangoOauthToolkit => django::open(source, mapping, progress),
         Kind::LaravelPassport => passport::open(source, mapping, progress),
         Kind::Supabase => supabase::open(source, mapping, progress),

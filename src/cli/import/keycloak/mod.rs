@@ -77,7 +77,9 @@ fn of_folder(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Failure> {
     let realm = match (realms.next(), realms.next()) {
         (Some(realm), None) => realm,
         (None, _) => {
-            return Err(failed("it has no file NAME-realm.json, as `kc.sh export --dir` writes it"));
+            return Err(failed(
+                "it has no file NAME-realm.json, as `kc.sh export --dir` writes it",
+            ));
         }
         _ => {
             return Err(failed(
