@@ -121,7 +121,7 @@ fn read_sqlite(
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let statement = include_str!("../../sql/templates/source_table_sqlite.sql");
     let mut statement = connection.prepare(&statement.replace("{table}", table))?;
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let mut values = SourceRow::new();

@@ -12,7 +12,7 @@ use super::record::{Kind, Problem, problem_of_hash};
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::client::Audience;
-use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Scope, Timestamp};
+use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Scope, Secret, Timestamp};
 use jeton_store::Store;
 use jeton_store::client_import::{
     self, ImportClients, ImportedClient, ImportedSecret, LookAtNewClients,
@@ -49,17 +49,21 @@ impl Clients {
     ///
     /// # Errors
     /// It cannot be taken.
-    pub(super) fn take(&mut self, found: FoundClient, memory_max: u64) -> Result<(), NotTaken> {
+    pub(super) fn take(
+        &mut self,
+        found: FoundClient,
+        memory_max: u64,
+    ) -> Result<(), Box<NotTaken>> {
         let (place, line) = (found.place.clone(), as_line(&found));
         let client = match read_client(found, memory_max) {
             Ok(client) => client,
-            Err(problem) => return Err(NotTaken { place, problem, line }),
+            Err(problem) => return Err(Box::new(NotTaken { place, problem, line })),
         };
         let id = client.client.id.clone();
         if let Some(first) = self.found.get(&id) {
             let problem =
                 Problem::new(Kind::Duplicate, format!("its client_id is that of {}", first.place));
-            return Err(NotTaken { place, problem, line });
+            return Err(Box::new(NotTaken { place, problem, line }));
         }
         self.found.insert(id, Found { place, client, line });
         Ok(())
@@ -199,9 +203,10 @@ fn read_secret(found: FoundSecret, memory_max: u64) -> Result<ImportedSecret, Pr
         }
         SecretForm::Digest(digest) => client_import::SecretForm::Digest(digest),
         SecretForm::Hashed(text) => {
-            PasswordHash::parse(text.expose(), memory_max)
+            let stored = Secret::new(PasswordHash::adopt(text.expose()).into_owned());
+            PasswordHash::parse(stored.expose(), memory_max)
                 .map_err(|error| problem_of_hash(error, text.expose(), "the hash of its secret"))?;
-            client_import::SecretForm::Hash(text)
+            client_import::SecretForm::Hash(stored)
         }
     };
     Ok(ImportedSecret { stored_as, created_at, expires_at })

@@ -33,6 +33,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 
 /// What every import takes.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(in crate::cli) struct Options {
     /// Look at everything and store nothing
     #[arg(long)]
@@ -247,7 +248,9 @@ impl Importing<'_> {
             self.names.of_members(unused.iter().copied());
             not_taken.extend(unused.into_iter().cloned());
         }
-        not_taken.into_iter().for_each(|name| self.report.not_taken(format!("{name} of a user")));
+        for name in not_taken {
+            self.report.not_taken(format!("{name} of a user"));
+        }
         Ok(staged)
     }
 
@@ -263,7 +266,7 @@ impl Importing<'_> {
         }
         match self.clients.take(client, self.limits.memory_per_thread) {
             Ok(()) => Ok(()),
-            Err(client) => self.leave_out_client(client),
+            Err(client) => self.leave_out_client(*client),
         }
     }
 
@@ -345,7 +348,7 @@ impl Importing<'_> {
         let stored = stored.and_then(|text| PasswordHash::parse(text.expose(), u64::MAX).ok());
         let is_to_change = stored.is_some_and(|stored| {
             let is_to_be_wrapped = self.is_to_be_wrapped(&stored);
-            let is_same = stored.without_output() == hash.without_output();
+            let is_same = stored.is_made_of(hash);
             // A hash that was made here is that of a password that was set here.
             !stored.is_own() && (!is_same || is_to_be_wrapped)
         });

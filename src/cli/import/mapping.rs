@@ -122,8 +122,8 @@ impl Mapping {
             }
         }
         let mut seen = BTreeSet::new();
-        let named = new.into_iter().filter(|role| !role.is_empty() && seen.insert(*role));
-        read.user.roles = named.map(str::to_owned).collect();
+        new.retain(|role| !role.is_empty() && seen.insert(*role));
+        read.user.roles = new.into_iter().map(str::to_owned).collect();
         if self.scopes.is_empty() {
             return Ok(());
         }

@@ -154,7 +154,8 @@ fn describe_colons(line: &str) -> Option<(&'static str, &'static str)> {
         }
         9 => Some((
             "a line of /etc/shadow",
-            "its hashes are those of crypt(3), which are not read: these users need new passwords",
+            "those with `$5$`, `$6$` or `$2y$` can be imported: write `username,password_hash` above them and keep the \
+             first two fields, with a comma between",
         )),
         3 if fields.get(2).is_some_and(is_digest) => Some((
             "a line of htdigest",

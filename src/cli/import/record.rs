@@ -250,9 +250,10 @@ impl Values<'_> {
 
     fn password_hash(&self, memory_max: u64) -> Result<(Secret, PasswordHash), Problem> {
         let text = Secret::new(self.required(Field::PasswordHash)?);
-        let hash = PasswordHash::parse(text.expose(), memory_max);
+        let stored = Secret::new(PasswordHash::adopt(text.expose()).into_owned());
+        let hash = PasswordHash::parse(stored.expose(), memory_max);
         let hash = hash.map_err(|error| problem_of_hash(error, text.expose(), "its hash"))?;
-        Ok((text, hash))
+        Ok((stored, hash))
     }
 
     /// The `sub` that others gave (RFC 7519 §4.1.2).

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{DecodeError, Engine};
 
+use super::crypt::{Phpass, ShaCrypt};
 use super::firebase::FirebaseScrypt;
 use super::of_parts::SaltPlace;
 use super::scheme::{Argon2Parameters, Before, Scheme, Sha};
@@ -36,29 +37,42 @@ pub(super) struct Parts {
 type Read = fn(&str) -> Option<Parts>;
 
 /// The beginning of each format, and the function that reads the rest.
-const FORMATS: [(&str, Read); 18] = [
+const FORMATS: [(&str, Read); 29] = [
     ("$scrypt$", phc_scrypt),
     ("$2a$", |rest| bcrypt(rest, Before::Nothing)),
     ("$2b$", |rest| bcrypt(rest, Before::Nothing)),
     ("$2y$", |rest| bcrypt(rest, Before::Nothing)),
     ("$argon2id$", |rest| argon2(Algorithm::Argon2id, rest)),
     ("$argon2i$", |rest| argon2(Algorithm::Argon2i, rest)),
+    // crypt(3)
+    ("$5$", |rest| ShaCrypt::Sha256.read(rest)),
+    ("$6$", |rest| ShaCrypt::Sha512.read(rest)),
+    // PHP: WordPress before 6.8 and phpBB, WordPress 6.8, Drupal 7
+    ("$P$", |rest| Phpass::Md5.read(rest)),
+    ("$H$", |rest| Phpass::Md5.read(rest)),
+    ("$wp$2y$", |rest| bcrypt(rest, Before::WordPressHmac)),
+    ("$S$", |rest| Phpass::Sha512.read(rest)),
     // passlib
     ("$bcrypt-sha256$", passlib_bcrypt),
     ("$pbkdf2$", |rest| passlib_pbkdf2(Sha::Sha1, rest)),
     ("$pbkdf2-sha256$", |rest| passlib_pbkdf2(Sha::Sha256, rest)),
     ("$pbkdf2-sha512$", |rest| passlib_pbkdf2(Sha::Sha512, rest)),
     // Django, which writes a name of its own before a library's text.
+    ("bcrypt$$2a$", |rest| bcrypt(rest, Before::Nothing)),
     ("bcrypt$$2b$", |rest| bcrypt(rest, Before::Nothing)),
+    ("bcrypt$$2y$", |rest| bcrypt(rest, Before::Nothing)),
+    ("bcrypt_sha256$$2a$", |rest| bcrypt(rest, Before::HexDigest)),
     ("bcrypt_sha256$$2b$", |rest| bcrypt(rest, Before::HexDigest)),
-    ("pbkdf2_sha256$", django_pbkdf2),
+    ("bcrypt_sha256$$2y$", |rest| bcrypt(rest, Before::HexDigest)),
+    ("pbkdf2_sha1$", |rest| django_pbkdf2(Sha::Sha1, rest)),
+    ("pbkdf2_sha256$", |rest| django_pbkdf2(Sha::Sha256, rest)),
     ("scrypt$", django_scrypt),
     // Werkzeug
     ("pbkdf2:", werkzeug_pbkdf2),
     ("scrypt:", werkzeug_scrypt),
     // Supabase, from Firebase
     ("$fbscrypt$", firebase_scrypt),
-    // Written only by `of_parts` and `rewriting`
+    // Our own, written by `of_parts` and `rewriting`
     ("$digest$", digest),
 ];
 /// What Django and Spring's `DelegatingPasswordEncoder` write before a library's text.
@@ -158,16 +172,17 @@ fn passlib_pbkdf2(hash: Sha, rest: &str) -> Option<Parts> {
 }
 
 /// `iterations$salt$output`, the salt as text.
-fn django_pbkdf2(rest: &str) -> Option<Parts> {
+fn django_pbkdf2(hash: Sha, rest: &str) -> Option<Parts> {
     let [iterations, salt, output] = fields(rest)?;
     let octets = STANDARD.decode(output).ok()?;
-    pbkdf2(Sha::Sha256, iterations, salt.into(), octets, output.len())
+    pbkdf2(hash, iterations, salt.into(), octets, output.len())
 }
 
 /// `sha256:iterations$salt$output`, the salt as text, the output in hexadecimal.
 fn werkzeug_pbkdf2(rest: &str) -> Option<Parts> {
     let [method, salt, output] = fields(rest)?;
     let (hash, iterations) = match method.split_once(':')? {
+        ("sha1", iterations) => (Sha::Sha1, iterations),
         ("sha256", iterations) => (Sha::Sha256, iterations),
         ("sha512", iterations) => (Sha::Sha512, iterations),
         _ => return None,
@@ -258,12 +273,12 @@ fn scrypt_cost_of(n: u64, r: u32, p: u32) -> Option<ScryptCost> {
 }
 
 /// The fields between dollar signs, if there are exactly `N`.
-fn fields<const N: usize>(text: &str) -> Option<[&str; N]> {
+pub(super) fn fields<const N: usize>(text: &str) -> Option<[&str; N]> {
     text.split('$').collect::<Vec<_>>().try_into().ok()
 }
 
 /// A number without sign or leading zeros.
-fn number<T: FromStr>(text: &str) -> Option<T> {
+pub(super) fn number<T: FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|octet| octet.is_ascii_digit());
     (digits && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok()).flatten()
 }

@@ -4,14 +4,17 @@
 //! within the same limits, and replaced at the next login. Before that, a weak hash can be wrapped: scrypt then hashes
 //! its output. scrypt hashes of the same cost are computed together (`together`).
 
+mod crypt;
 mod firebase;
 mod format;
 mod memory;
 pub mod of_parts;
+mod rewriting;
 mod scheme;
 mod together;
 mod unknown;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use subtle::ConstantTimeEq;
@@ -118,8 +121,24 @@ impl fmt::Debug for PasswordHash {
 
 impl PasswordHash {
     /// The names of the functions.
-    pub const FUNCTIONS: [&str; 6] =
-        ["scrypt", "bcrypt", "pbkdf2", "argon2", "firebase-scrypt", "digest"];
+    pub const FUNCTIONS: [&str; 8] = [
+        "scrypt",
+        "bcrypt",
+        "pbkdf2",
+        "argon2",
+        "sha-crypt",
+        "phpass",
+        "firebase-scrypt",
+        "digest",
+    ];
+
+    /// The text to store for a hash that comes from elsewhere. What LDAP directories, ASP.NET Identity and others write in
+    /// a form of their own is rewritten as a text that [`Self::parse`] reads; every other text stays as it is. The same
+    /// text always yields the same.
+    #[must_use]
+    pub fn adopt(text: &str) -> Cow<'_, str> {
+        rewriting::adopt(text)
+    }
 
     /// Reads a stored hash that may take `memory_max` octets to compute. The limits are checked here, before anything
     /// is allocated, so that a forged row cannot exhaust the machine.
@@ -142,7 +161,8 @@ impl PasswordHash {
     /// Whether a text is a hash, perhaps cut off, and not something that only begins like one.
     #[must_use]
     pub fn is_text_of_one(text: &str) -> bool {
-        text.len() >= 32 && (text.starts_with(WRAPPER) || format::beginning(text).is_some())
+        let is_named = format::beginning(text).or_else(|| rewriting::beginning(text)).is_some();
+        text.len() >= 32 && (text.starts_with(WRAPPER) || is_named)
     }
 
     fn read(text: &str) -> Option<Self> {
@@ -286,14 +306,26 @@ impl PasswordHash {
         self.scheme.memory() < STRONG_MEMORY && self.wrapper.is_none()
     }
 
-    /// Whether it costs next to nothing to compute.
+    /// Whether it costs next to nothing to compute and is not wrapped: a digest, phpass, SHA-crypt below 100,000 rounds,
+    /// PBKDF2 below 10,000 iterations. Whoever gets a copy of the database finds most passwords from such a hash.
     #[must_use]
     pub fn is_fast(&self) -> bool {
-        false
+        self.scheme.is_fast() && self.wrapper.is_none()
     }
 
-    /// The text of the hash, or of the inner one if it is wrapped, with letters A for its output. Only hashes of one
-    /// password under one salt have the same text, wrapped or not.
+    /// Whether this stored hash is `other`, or wraps it. What is wrapped shows its salt and not its output, so without a
+    /// salt the answer is no: wrapping it again is better than keeping a password that was changed elsewhere.
+    #[must_use]
+    pub fn is_made_of(&self, other: &Self) -> bool {
+        match self.wrapper {
+            None => self.text == other.text,
+            Some(_) => {
+                !self.scheme.is_unsalted() && self.without_output() == other.without_output()
+            }
+        }
+    }
+
+    /// The text of the hash, or of the inner one if it is wrapped, with letters A for its output.
     #[must_use]
     pub fn without_output(&self) -> String {
         let text = self.text.expose();
@@ -349,6 +381,7 @@ mod tests {
     }
 
     fn parse(text: &str) -> PasswordHash {
+        let text = &PasswordHash::adopt(text);
         PasswordHash::parse(text, 128 << 20).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
@@ -369,7 +402,8 @@ mod tests {
         assert_ne!(compute(b"a\0b"), compute(b"a\0c"));
     }
 
-    /// passlib, bcrypt, Django, Werkzeug, argon2-cffi, pwdlib, and bcrypt of Node. [W-13]
+    /// passlib, bcrypt, Django, Werkzeug, argon2-cffi, pwdlib, bcrypt of Node, PHP, slapd, and the layouts that 389 Directory
+    /// Server, ASP.NET Identity and Supabase publish. [W-13]
     #[test]
     fn hashes_of_other_libraries_are_verified() {
         let memory = &mut memory();
@@ -415,7 +449,7 @@ mod tests {
             assert!(replaced.verify(&presented, memory).is_some(), "{case}");
             assert_eq!(replaced.verify(&password("wrong"), memory), None, "{case}");
             // bcrypt never read the end of this password. It may be mistyped, so it must not be required from now on.
-            let is_bcrypt = format == "bcrypt" || format.starts_with("bcrypt $");
+            let is_bcrypt = stored.to_string().starts_with("bcrypt cost");
             let kept = is_bcrypt && right.len() > 72 || presented.prepared().is_none();
             assert_eq!(replacement.starts_with(WRAPPER), kept, "{case} {replacement}");
             for also in &also {
@@ -447,7 +481,36 @@ mod tests {
             let dear = ScryptCost { ln: 17, r: 8, p: 17 };
             assert!(stored.wrapped(dear).is_none(), "it could not be verified");
             assert_eq!(wrapped.without_output(), stored.without_output());
+            assert_eq!(wrapped.is_made_of(&stored), !stored.scheme.is_unsalted(), "{text}");
+            assert!(stored.is_made_of(&stored) && !stored.is_made_of(&wrapped));
             assert!(!wrapped.is_weak() && !wrapped.is_current(CHEAP));
+        }
+    }
+
+    /// What is stored instead of such a hash is strong at once only if it is wrapped.
+    #[test]
+    fn hashes_that_are_no_obstacle_are_called_fast() {
+        let of =
+            |beginning: &str, length: usize| parse(&(beginning.to_owned() + &"A".repeat(length)));
+        let salt = "A".repeat(22);
+        for (is_fast, hash) in [
+            (true, of("$digest$h=sha512,salt=before$AAAA$", 86)),
+            (true, of("$P$Bsaltsalt", 22)),
+            (true, of("$S$Dsaltsalt", 43)),
+            (true, of("$5$salt$", 43)),
+            (true, of("$6$rounds=99999$salt$", 86)),
+            (false, of("$6$rounds=100000$salt$", 86)),
+            (true, of(&format!("$pbkdf2-sha256$9999${salt}$"), 43)),
+            (false, of(&format!("$pbkdf2-sha256$10000${salt}$"), 43)),
+            (false, of("$2b$04$", 53)),
+            (
+                false,
+                of(&format!("$scrypt-over$ln=4,r=8,p=1${salt}${}$$5$salt$", "A".repeat(43)), 43),
+            ),
+        ] {
+            assert_eq!(hash.is_fast(), is_fast, "{hash}");
+            assert!(hash.is_weak() || !is_fast, "{hash}");
+            assert!(PasswordHash::FUNCTIONS.contains(&hash.function()));
         }
     }
 
@@ -513,6 +576,71 @@ mod tests {
             format!("$pbkdf2-sha256$0${salt}${output}"),
         ]);
         for odd in odd {
+            assert_eq!(refusal(&odd), Some(PasswordHashError::Unknown), "{odd}");
+        }
+    }
+
+    #[test]
+    fn absurd_rows_of_what_users_bring_are_refused_too() {
+        let refusal = |text: &str| PasswordHash::parse(text, 128 << 20).err();
+        let (salt, output) = ("A".repeat(22), "A".repeat(43));
+        let wrapper = format!("$scrypt-over$ln=17,r=8,p=1${salt}${output}$");
+        let firebase = |parameters: &str| {
+            let key = "A".repeat(86);
+            format!("$fbscrypt${parameters},sk={key}==$AAAAAA==${key}==")
+        };
+        let digest = |parameters: &str, length: usize| {
+            format!("$digest${parameters}$${}", "A".repeat(length))
+        };
+        for good in [
+            // The defaults of passlib, and the most that Drupal takes.
+            format!("$5$rounds=535000$salt${}", "A".repeat(43)),
+            format!("$6$rounds=656000$salt${}", "A".repeat(86)),
+            format!("$P$Hsaltsalt{}", "A".repeat(22)),
+            format!("$S$Dsaltsalt{}", "A".repeat(43)),
+            format!("$pbkdf2$2000000${salt}${}", "A".repeat(27)),
+            firebase("v=1,n=14,r=8,p=1"),
+            digest("h=sha1,salt=after", 27),
+            wrapper.clone() + &digest("h=sha512,salt=key", 86),
+        ] {
+            assert_eq!(refusal(&good), None, "{good}");
+        }
+        for dear in [
+            format!("$5$rounds=999999999$salt${}", "A".repeat(43)),
+            format!("$6$rounds=900000$salt${}", "A".repeat(86)),
+            format!("$P$Ssaltsalt{}", "A".repeat(22)),
+            format!("$S$Ssaltsalt{}", "A".repeat(43)),
+            format!("$wp$2y$16${salt}{}", "A".repeat(31)),
+            // PBKDF2 of several blocks takes several times as long.
+            format!("$pbkdf2$2000000${salt}${}", "A".repeat(86)),
+            format!("pbkdf2:sha1:4294967295$salt${}", "a".repeat(40)),
+            firebase("v=1,n=18,r=8,p=1"),
+            firebase("v=1,n=40,r=1024,p=1024"),
+        ] {
+            assert_eq!(refusal(&dear), Some(PasswordHashError::TooExpensive), "{dear}");
+        }
+        for odd in [
+            format!("$5$rounds=999$salt${}", "A".repeat(43)),
+            format!("$5$rounds=01000$salt${}", "A".repeat(43)),
+            format!("$5$rounds=1000$seventeen-letters${}", "A".repeat(43)),
+            format!("$5$salt${}", "A".repeat(42)),
+            format!("$5$salt${}", "A".repeat(86)),
+            format!("$5$salt$+{}", "A".repeat(42)),
+            format!("$6$salt${}", "A".repeat(43)),
+            format!("$P$4saltsalt{}", "A".repeat(22)),
+            format!("$P$zsaltsalt{}", "A".repeat(22)),
+            format!("$P$5saltsalt{}", "A".repeat(21)),
+            format!("$wp$2b$12${salt}{}", "A".repeat(31)),
+            firebase("v=2,n=14,r=8,p=1"),
+            firebase("v=1,n=0,r=8,p=1"),
+            firebase("v=1,n=14,r=8"),
+            firebase("v=1,n=14,r=8,p=1,ss=*"),
+            firebase("v=1,n=14,r=8,p=1").replace("AA==$", "$"),
+            digest("h=md5,salt=after", 22),
+            digest("h=sha1,salt=behind", 27),
+            digest("h=sha1", 27),
+            digest("h=sha256,salt=after", 27),
+        ] {
             assert_eq!(refusal(&odd), Some(PasswordHashError::Unknown), "{odd}");
         }
     }

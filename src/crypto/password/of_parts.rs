@@ -17,7 +17,7 @@ use super::format;
 use super::scheme::Sha;
 
 /// Standard base64, with or without padding.
-const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+pub(super) const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );

@@ -10,13 +10,12 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
+use super::crypt::{Phpass, ShaCrypt};
 use super::firebase::FirebaseScrypt;
 use super::memory::HashingMemory;
 use super::of_parts::SaltPlace;
 use jeton_oauth::ScryptCost;
 
-/// The work of one digest of password and salt: next to nothing, and not nothing.
-const DIGEST_WORK: u64 = 10_000;
 /// How much of a password bcrypt reads, in octets.
 const BCRYPT_LENGTH_MAX: usize = 72;
 
@@ -31,6 +30,10 @@ pub(super) enum Scheme {
     Pbkdf2 { hash: Sha, iterations: u32, salt: Vec<u8> },
     /// RFC 9106
     Argon2 { of: Argon2Parameters, salt: Vec<u8> },
+    /// Drepper, 2007
+    ShaCrypt { of: ShaCrypt, rounds: u32, salt: Vec<u8> },
+    /// The portable hashes of phpass, with 2^`log` repetitions
+    Phpass { of: Phpass, log: u8, salt: Vec<u8> },
     /// scrypt of Firebase
     Firebase(FirebaseScrypt),
     /// One digest of password and salt
@@ -49,6 +52,8 @@ pub(super) enum Before {
     },
     /// SHA-256 in hexadecimal (Django).
     HexDigest,
+    /// HMAC-SHA-384 in base64, with a key that everybody knows (WordPress 6.8).
+    WordPressHmac,
 }
 
 /// A function of FIPS 180-4.
@@ -152,6 +157,8 @@ impl Scheme {
             Self::Bcrypt { .. } => "bcrypt",
             Self::Pbkdf2 { .. } => "pbkdf2",
             Self::Argon2 { .. } => "argon2",
+            Self::ShaCrypt { .. } => "sha-crypt",
+            Self::Phpass { .. } => "phpass",
             Self::Firebase(_) => "firebase-scrypt",
             Self::Digest { .. } => "digest",
         }
@@ -163,13 +170,18 @@ impl Scheme {
             Self::Scrypt { cost, .. } | Self::Firebase(FirebaseScrypt { cost, .. }) => {
                 cost.memory()
             }
-            Self::Bcrypt { .. } | Self::Pbkdf2 { .. } | Self::Digest { .. } => 0,
+            Self::Bcrypt { .. }
+            | Self::Pbkdf2 { .. }
+            | Self::ShaCrypt { .. }
+            | Self::Phpass { .. }
+            | Self::Digest { .. } => 0,
             Self::Argon2 { of, .. } => u64::from(of.parameters.m_cost()) << 10,
         }
     }
 
     /// The work that it takes, in octets that scrypt fills in the same time. The figures were measured, and rounded up
-    /// for processors without instructions for SHA-256.
+    /// for processors without instructions for SHA-256. What reads the password in each round takes longer for a long
+    /// one: those figures are for the longest that can be sent.
     pub(super) fn work(&self, length: usize) -> u64 {
         match self {
             Self::Scrypt { cost, .. } | Self::Firebase(FirebaseScrypt { cost, .. }) => cost.work(),
@@ -178,8 +190,29 @@ impl Scheme {
                 let blocks = length.div_ceil(hash.length()) as u64;
                 320 * u64::from(*iterations) * blocks
             }
-            Self::Digest { .. } => DIGEST_WORK,
+            Self::ShaCrypt { rounds, .. } => 2_400 * u64::from(*rounds),
+            Self::Phpass { log, .. } => 1_200 << log,
+            Self::Digest { .. } => 1_200,
             Self::Argon2 { of, .. } => self.memory() / 2 * u64::from(of.parameters.t_cost()),
+        }
+    }
+
+    /// Whether it is a digest, or repeats one less often than it should: SHA-crypt below 100,000 rounds, phpass, PBKDF2
+    /// below 10,000 iterations.
+    pub(super) fn is_fast(&self) -> bool {
+        match self {
+            Self::Digest { .. } | Self::Phpass { .. } => true,
+            Self::ShaCrypt { rounds, .. } => *rounds < 100_000,
+            Self::Pbkdf2 { iterations, .. } => *iterations < 10_000,
+            _ => false,
+        }
+    }
+
+    /// Whether it yields the same for everybody who has the same password.
+    pub(super) fn is_unsalted(&self) -> bool {
+        match self {
+            Self::Digest { salt, .. } | Self::ShaCrypt { salt, .. } => salt.is_empty(),
+            _ => false,
         }
     }
 
@@ -205,6 +238,13 @@ impl Scheme {
             }
             Self::Pbkdf2 { hash, iterations, salt } => {
                 hash.pbkdf2(password, salt, *iterations, &mut output);
+            }
+            Self::ShaCrypt { of, rounds, salt } => {
+                output = Zeroizing::new(of.compute(password, salt, *rounds));
+            }
+            Self::Phpass { of, log, salt } => {
+                output = of.compute(password, salt, *log);
+                output.truncate(length);
             }
             Self::Firebase(firebase) => output = Zeroizing::new(firebase.compute(password, memory)),
             Self::Digest { hash, place, salt } => {
@@ -242,6 +282,7 @@ impl Before {
                 let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any length");
                 STANDARD.encode(mac.chain_update(password).finalize().into_bytes())
             }
+            Self::WordPressHmac => STANDARD.encode(Sha::Sha384.hmac(b"wp-sha384", password)),
             Self::HexDigest => base16ct::lower::encode_string(&Sha256::digest(password)),
         };
         Zeroizing::new(text.into_bytes())
@@ -256,9 +297,22 @@ impl fmt::Display for Scheme {
             Self::Bcrypt { cost, of: Before::Nothing, .. } => {
                 write!(formatter, "bcrypt cost {cost}")
             }
+            Self::Bcrypt { cost, of: Before::WordPressHmac, .. } => {
+                write!(formatter, "bcrypt of SHA-384 cost {cost}")
+            }
             Self::Bcrypt { cost, .. } => write!(formatter, "bcrypt of SHA-256 cost {cost}"),
             Self::Pbkdf2 { hash, iterations, .. } => {
                 write!(formatter, "PBKDF2-{hash} {iterations} iterations")
+            }
+            Self::ShaCrypt { of: ShaCrypt::Sha256, rounds, .. } => {
+                write!(formatter, "SHA-256-crypt {rounds} rounds")
+            }
+            Self::ShaCrypt { of: ShaCrypt::Sha512, rounds, .. } => {
+                write!(formatter, "SHA-512-crypt {rounds} rounds")
+            }
+            Self::Phpass { of: Phpass::Md5, log, .. } => write!(formatter, "phpass MD5 2^{log}"),
+            Self::Phpass { of: Phpass::Sha512, log, .. } => {
+                write!(formatter, "phpass SHA-512 2^{log}")
             }
             Self::Firebase(FirebaseScrypt { cost, .. }) => {
                 write!(formatter, "scrypt of Firebase {cost}")

@@ -153,7 +153,7 @@ fn audiences(realm: &Realm, client: &KeycloakClient) -> Vec<String> {
     let mappers =
         client.protocol_mappers.iter().chain(scopes.flat_map(|scope| &scope.protocol_mappers));
     let mut seen = BTreeSet::new();
-    mappers.flat_map(audience).filter(|name| seen.insert(name.clone())).collect()
+    mappers.filter_map(audience).filter(|name| seen.insert(name.clone())).collect()
 }
 
 fn audience(mapper: &Mapper) -> Option<String> {
@@ -177,7 +177,8 @@ fn left_out(client: &KeycloakClient) -> Vec<String> {
         ("authorization services", client.authorization_services_enabled),
     ]
     .into_iter()
-    .filter_map(|(name, enabled)| enabled.then(|| name.to_owned()))
+    .filter(|(_, enabled)| *enabled)
+    .map(|(name, _)| name.to_owned())
     .collect();
     let other = |mapper: &&Mapper| !KNOWN_MAPPERS.contains(&mapper.protocol_mapper.as_str());
     let mappers = client.protocol_mappers.iter().filter(other);

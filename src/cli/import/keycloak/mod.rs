@@ -107,7 +107,7 @@ fn read_realm(path: &Path) -> Result<Realm, Failure> {
             sentence(&error)
         ))
     })?;
-    if realm.realm.is_empty() {
+    if realm.name.is_empty() {
         return Err(failed(
             "it is no realm, since it has no `realm`: export it with `kc.sh export`".to_owned(),
         ));

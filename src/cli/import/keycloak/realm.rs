@@ -23,7 +23,8 @@ const DEPTH_MAX: usize = 64;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Realm {
-    pub(super) realm: String,
+    #[serde(rename = "realm")]
+    pub(super) name: String,
     roles: RealmRoles,
     groups: Vec<Group>,
     pub(super) clients: Vec<KeycloakClient>,
@@ -129,11 +130,7 @@ impl Roles {
         }
         let mut groups = BTreeMap::new();
         collect_groups(&realm.groups, &[], &mut groups, 0);
-        Self {
-            default: format!("default-roles-{}", realm.realm.to_lowercase()),
-            composites,
-            groups,
-        }
+        Self { default: format!("default-roles-{}", realm.name.to_lowercase()), composites, groups }
     }
 
     /// The roles of a user, but for those that every user of a realm has.
