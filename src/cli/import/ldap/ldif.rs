@@ -39,6 +39,8 @@ pub struct Found {
     pub line: u64,
     /// The entry, or why it cannot be read, in a sentence that repeats no value.
     pub entry: Result<LdifEntry, String>,
+    /// Its lines, without their folds.
+    pub text: Vec<u8>,
 }
 
 /// An entry.
@@ -151,6 +153,10 @@ impl Ldif {
                 Some(found) => found.add(line, read),
                 None => found = Some(Found::begin(line, read)),
             }
+            if let Some(found) = &mut found {
+                found.text.extend_from_slice(&text);
+                found.text.push(b'\n');
+            }
         }
     }
 }
@@ -183,7 +189,7 @@ impl Found {
             Ok(_) => Err("it does not begin with `dn:`, as entries of LDIF do".to_owned()),
             Err(problem) => Err(problem),
         };
-        Self { line, entry }
+        Self { line, entry, text: Vec::new() }
     }
 
     fn add(&mut self, line: u64, read: Result<(String, Vec<u8>), String>) {

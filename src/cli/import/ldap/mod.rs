@@ -96,18 +96,17 @@ impl Ldap {
     }
 
     fn entry(&mut self, found: Found) -> Entry {
-        let place = |dn: &str| Place::Named(format!("line {}, {}", found.line, shown(dn)));
-        let entry = match found.entry {
-            Ok(entry) => entry,
+        let (line, entry) = match found.entry {
+            Ok(entry) => (found.line, entry),
             Err(problem) => {
                 return Entry::User(Record::of_line(
                     found.line,
                     Err(problem),
-                    Source::Json(Vec::new()),
+                    Source::Json(found.text),
                 ));
             }
         };
-        let place = place(&entry.dn);
+        let place = Place::Named(format!("line {line}, {}", shown(&entry.dn)));
         let attributes = Attributes(entry.attributes);
         if attributes.has("userPassword") {
             return self.user(place, &entry.dn, attributes);
@@ -174,7 +173,7 @@ impl Ldap {
         let stored = attributes.remove("userPassword");
         let texts: Vec<&str> =
             stored.iter().filter_map(|value| std::str::from_utf8(value).ok()).collect();
-        let mut taken = texts.iter().filter(|text| PasswordHash::parse(text, u64::MAX).is_ok());
+        let mut taken = texts.iter().filter(|text| is_taken(text));
         let (first, second) = (taken.next(), taken.next());
         if second.is_some() {
             return Some(
@@ -238,6 +237,11 @@ impl Iterator for Ldap {
 fn of_group(entry: &LdifEntry) -> Option<Entry> {
     let has_password = entry.attributes.iter().any(|(name, _)| is(name, "userPassword"));
     has_password.then(|| Entry::LeftOut("password of a group".to_owned()))
+}
+
+/// Whether a text is a hash of a format that is read here.
+fn is_taken(text: &str) -> bool {
+    PasswordHash::parse(&PasswordHash::adopt(text), u64::MAX).is_ok()
 }
 
 /// The name of an entry in a message, cut off where it is long.
