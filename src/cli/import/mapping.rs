@@ -81,6 +81,12 @@ impl Mapping {
         self.columns.iter().map(column).collect()
     }
 
+    /// The member of users that a column is taken from, if it says so.
+    #[must_use]
+    pub fn column(&self, field: &str) -> Option<&str> {
+        self.columns.get(field).map(|name| name.strip_prefix('!').unwrap_or(name))
+    }
+
     /// What a table of the source is called there.
     #[must_use]
     pub fn table<'a>(&'a self, usual: &'a str) -> &'a str {

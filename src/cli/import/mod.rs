@@ -4,14 +4,19 @@
 //! ([`entry`]). All else is the same for all: names are mapped, everything is looked at before anything is stored, and a
 //! second run changes nothing ([`importing`]).
 
+mod aspnet;
+mod auth0;
 mod clients;
 pub mod columns;
+mod digests;
 mod django;
 pub mod entry;
 pub(super) mod files;
+mod firebase;
 pub(super) mod importing;
 pub(super) mod json;
 pub mod keycloak;
+pub mod ldap;
 pub mod lines;
 pub mod mapping;
 pub(super) mod open;
@@ -54,6 +59,10 @@ pub(super) struct Import {
     /// none
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// How a project of Firebase hashes: what its console shows under Authentication, Users, «Password hash
+    /// parameters». There is a secret in it
+    #[arg(long, value_name = "FILE")]
+    hash_config: Option<PathBuf>,
     #[command(flatten)]
     options: importing::Options,
 }
@@ -69,6 +78,14 @@ enum Kind {
     LaravelPassport,
     /// Supabase: its database, a folder with its tables, or auth.users as CSV
     Supabase,
+    /// ASP.NET Identity: a folder with its tables, its database, or AspNetUsers as CSV
+    AspnetIdentity,
+    /// Auth0: the export of password hashes, or a folder with it, the export of users and the applications
+    Auth0,
+    /// Firebase: what `firebase auth:export` writes as JSON, with --hash-config
+    Firebase,
+    /// A directory of LDAP: LDIF as slapcat and ldapsearch -LLL write it
+    Ldap,
     /// CSV with a header, as for `jeton user import`
     Csv,
     /// JSON Lines: users as for `jeton user import`, and clients as `jeton client export` writes them
@@ -78,7 +95,7 @@ enum Kind {
 }
 
 pub(super) async fn run(command: Import) -> Result<(), Failure> {
-    let Import { kind, source, mapping: mapping_file, options } = command;
+    let Import { kind, source, mapping: mapping_file, hash_config, options } = command;
     let is_first = |path: &&Path| options.is_dry_run() && !path.exists();
     let first_mapping = mapping_file.as_deref().filter(is_first);
     let mapping = match mapping_file.as_deref().filter(|_| first_mapping.is_none()) {
@@ -86,7 +103,7 @@ pub(super) async fn run(command: Import) -> Result<(), Failure> {
         None => Mapping::default(),
     };
     let mut progress = Progress::default();
-    let reader = open(kind, &source, &mapping, &mut progress)?;
+    let reader = open(kind, &source, &mapping, hash_config.as_deref(), &mut progress)?;
     let columns = Columns::new(&mapping.columns()?)?;
     let job = Job { source, reader, progress, columns, mapping, first_mapping };
     importing::run(&options, job, Clock::System.now()).await
@@ -97,11 +114,21 @@ fn open(
     kind: Kind,
     source: &str,
     mapping: &Mapping,
+    hash_config: Option<&Path>,
     progress: &mut Progress,
 ) -> Result<Box<dyn Reader>, Failure> {
     let path = Path::new(source);
+    if hash_config.is_some() && kind != Kind::Firebase {
+        return Err(Failure::usage(
+            "--hash-config is for firebase: the hashes of all others say it themselves",
+        ));
+    }
     match kind {
         Kind::Keycloak => keycloak::open(path, progress),
+        Kind::AspnetIdentity => aspnet::open(source, mapping, progress),
+        Kind::Auth0 => auth0::open(path, progress),
+        Kind::Firebase => firebase::open(path, hash_config, progress),
+        Kind::Ldap => ldap::open(path, mapping, progress),
         Kind::DjangoOauthToolkit => django::open(source, mapping, progress),
         Kind::LaravelPassport => passport::open(source, mapping, progress),
         Kind::Supabase => supabase::open(source, mapping, progress),
