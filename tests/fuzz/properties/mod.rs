@@ -7,6 +7,7 @@
 mod access_token;
 mod audience;
 mod client_credentials;
+mod client_file;
 mod form;
 mod forwarded;
 mod password_hash;
@@ -20,10 +21,11 @@ mod username;
 pub(crate) type Property = fn(&[u8]);
 
 /// The parsers, by the names of the folders of `corpus/`.
-pub(crate) const ALL: [(&str, Property); 11] = [
+pub(crate) const ALL: [(&str, Property); 12] = [
     ("access_token", access_token::check),
     ("audience", audience::check),
     ("client_credentials", client_credentials::check),
+    ("client_file", client_file::check),
     ("form", form::check),
     ("forwarded", forwarded::check),
     ("password_hash", password_hash::check),
