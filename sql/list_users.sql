@@ -11,6 +11,7 @@ WHERE
         CAST($6 AS BIGINT) IS NULL
         OR (
             COALESCE(last_login_at, created_at) <= $6
+            AND COALESCE(imported_at, created_at) <= $6
             AND NOT EXISTS (
                 SELECT 1
                 FROM sessions AS s

@@ -18,6 +18,7 @@ pub mod demo;
 mod doctor;
 pub mod failure;
 mod healthcheck;
+pub mod import;
 mod key;
 mod key_file;
 mod key_picture;
@@ -68,6 +69,8 @@ enum Command {
     /// Add, list, change and delete clients and their secrets
     #[command(subcommand)]
     Client(client::Command),
+    /// Take over the users and clients of another service, with their passwords and secrets
+    Import(Box<import::Import>),
     /// List and end sessions
     #[command(subcommand)]
     Session(session::Command),
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
             Command::Serve(settings) => serve::run(settings).await,
             Command::User(command) => user::run(command).await,
             Command::Client(command) => client::run(command).await,
+            Command::Import(command) => import::run(*command).await,
             Command::Session(command) => session::run(command).await,
             Command::Key(command) => key::run(*command).await,
             Command::Db(command) => database::run(command).await,

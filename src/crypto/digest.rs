@@ -24,7 +24,7 @@ impl SecretDigest {
 
     /// The octets to store.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -162,7 +162,7 @@ impl PublicService {
         self.count("introspection", &audit);
         match &outcome {
             // A gateway introspects for each of its requests, so each answer is logged only on demand.
-            Ok(_) if audit.incident.is_none() => {
+            Ok(_) if audit.incident.is_none() && audit.replaced_secret.is_none() => {
                 let (trace_id, parent_id) = TraceContext::ids(&request.headers);
                 tracing::debug!(
                     request_id = %request.id, trace_id, parent_id, outcome = label, "introspected"
@@ -201,7 +201,7 @@ impl PublicService {
                 let labels = ReuseLabels { behind, verdict };
                 self.metrics.refresh_tokens_reused.get_or_create(&labels).inc();
             }
-            Some(Incident::AccountLocked | Incident::CodesLocked) => {
+            Some(Incident::AccountLocked | Incident::ClientLocked | Incident::CodesLocked) => {
                 self.metrics.accounts_locked.inc();
             }
             Some(Incident::UnknownTokens) => {
@@ -251,6 +251,14 @@ fn report(
             target: "jeton::audit",
             event, request_id, trace_id, parent_id, client_id, user_id, session_id, source, presented, stored,
             behind, why, "{meaning}"
+        );
+    }
+    if let Some(number) = audit.replaced_secret {
+        tracing::info!(
+            target: "jeton::audit",
+            event = "client_secret_replaced", request_id, trace_id, parent_id, client_id, user_id, session_id, source,
+            secret_number = number,
+            "the first use of a secret that came from another service as a hash: its digest is stored from now on"
         );
     }
     if let Some(oldest) = audit.ended.first() {

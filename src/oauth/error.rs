@@ -85,6 +85,12 @@ reasons! {
     UnknownClient = "unknown_client", InvalidClient;
     /// The secret matches no valid secret of the client.
     WrongClientSecret = "wrong_client_secret", InvalidClient;
+    /// The client had too many recent failures, and the secret is none of which the digest is stored.
+    ThrottledClient = "throttled_client", InvalidClient;
+    /// The client had so many failures in a row that of its hashed secrets none is verified, except at known origins.
+    LockedClient = "locked_client", InvalidClient;
+    /// The stored hash of the client's secret cannot be used: it is damaged, or costs more than this process may compute.
+    UnusableSecretHash = "unusable_secret_hash", InvalidClient;
     /// A confidential client did not present a secret.
     MissingClientSecret = "missing_client_secret", InvalidClient;
     /// A public client presented a secret.

@@ -109,6 +109,13 @@ impl Password {
         Self { presented, prepared: OnceLock::new() }
     }
 
+    /// A secret that has one form only: exactly as it was sent.
+    #[must_use]
+    pub fn exact(presented: Secret) -> Self {
+        let prepared = OnceLock::from(Some(presented.clone()));
+        Self { presented, prepared }
+    }
+
     /// The form in which this service hashes passwords; `None` if it could not be set as a password here.
     #[must_use]
     pub fn prepared(&self) -> Option<&Secret> {

@@ -7,6 +7,8 @@ pub enum Incident {
     UnknownTokens,
     /// An account had so many failures in a row that only known origins are served.
     AccountLocked,
+    /// A client whose secret is a hash had so many failures in a row that only known origins are served.
+    ClientLocked,
     /// A user had so many wrong one-time passwords in a row that only known origins with an address are served.
     CodesLocked,
     /// A genuine refresh token was ahead of its session's row: the database lost writes.
@@ -77,6 +79,7 @@ impl Incident {
         match self {
             Self::UnknownTokens => "unknown_tokens",
             Self::AccountLocked => "account_locked",
+            Self::ClientLocked => "client_locked",
             Self::CodesLocked => "codes_locked",
             Self::SessionCaughtUp(_) => "session_caught_up",
             Self::RefreshTokenReused { withheld: None, .. } => "refresh_token_reused",
@@ -94,6 +97,10 @@ impl Incident {
             Self::AccountLocked => {
                 "100 failures in a row: until the password is changed or the user unlocked, only \
                  origins that the account knows are served"
+            }
+            Self::ClientLocked => {
+                "100 wrong secrets in a row of a client that has one as a hash: until it is given one more \
+                 (`jeton client secret add`), that one is taken only from origins that the client knows"
             }
             Self::CodesLocked => {
                 "100 wrong one-time passwords in a row, each with the right password: until the password is changed or \
@@ -116,7 +123,9 @@ impl Incident {
     #[must_use]
     pub fn generations(self) -> Option<Generations> {
         match self {
-            Self::UnknownTokens | Self::AccountLocked | Self::CodesLocked => None,
+            Self::UnknownTokens | Self::AccountLocked | Self::ClientLocked | Self::CodesLocked => {
+                None
+            }
             Self::SessionCaughtUp(generations) | Self::RefreshTokenReused { generations, .. } => {
                 Some(generations)
             }
@@ -130,6 +139,7 @@ impl Incident {
             Self::RefreshTokenReused { withheld, .. } => withheld,
             Self::UnknownTokens
             | Self::AccountLocked
+            | Self::ClientLocked
             | Self::CodesLocked
             | Self::SessionCaughtUp(_) => None,
         }

@@ -112,8 +112,7 @@ impl IntrospectionEndpoint {
         let known = form.find(Parameter::Token);
         let known = known.and_then(|token| self.keys.recall(token, &self.issuer, now));
         let mut prefetch = Prefetch::new(known.as_ref().map(|token| token.session().clone()));
-        let caller =
-            self.clients.authenticate(credentials, request.source, &mut prefetch, audit).await?;
+        let caller = self.clients.authenticate(credentials, request, &mut prefetch, audit).await?;
         // 3. Check that the caller may introspect at all.
         if caller.settings.introspects.is_empty() {
             return Err(Refusal::Forbidden(Reason::IntrospectionNotAllowed));

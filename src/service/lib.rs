@@ -143,6 +143,8 @@ pub struct AuditContext {
     pub ended: Vec<SessionId>,
     /// What gets an audit event of its own.
     pub incident: Option<Incident>,
+    /// The number of the client secret whose hash this request has replaced by a digest.
+    pub replaced_secret: Option<i64>,
     /// The grant, once its type is known.
     pub grant: Option<&'static str>,
     /// The second factor that a login used: the id of the authenticator, or `recovery_code`.

@@ -22,7 +22,7 @@ pub async fn verify(
     password: Secret,
 ) -> Result<(), Refusal> {
     let account =
-        Account { of: AccountOf::User(&user.id), password_changed_at: user.password_changed_at };
+        Account { of: AccountOf::User(&user.id), password_changed_at: user.failures_since() };
     // Whoever runs the command waits for it.
     let waiting = Waiting::default();
     let attempt = throttle.admit(origin, account, &waiting.caller()).await?;

@@ -72,7 +72,7 @@ impl RevocationEndpoint {
         // 2. Identify the caller: a public client only names itself (§2.1).
         let credentials = ClientCredentials::read(&request.authorization, &form)?;
         let prefetch = &mut Prefetch::default();
-        let client = self.clients.identify(credentials, request.source, prefetch, audit).await?;
+        let client = self.clients.identify(credentials, request, prefetch, audit).await?;
         // 3. Check that this service made the token. `token_type_hint` is not needed: the form of a token tells its
         //    kind. A refresh token of any generation ends its session.
         let token = form.require(Parameter::Token)?;

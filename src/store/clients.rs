@@ -7,7 +7,7 @@ use super::operator_acts::{Act, Deed, differing};
 use super::sql::LookUpStatement;
 use super::value::{Row, Value, keep_unknown};
 use super::{Access, StoreError, Tx, UseCase, sql};
-use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Timestamp};
+use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Secret, Timestamp};
 
 /// A client as stored. Serialised, it is what the command line prints.
 #[derive(Clone, Debug, Serialize)]
@@ -25,14 +25,17 @@ pub struct StoredClient {
     pub secrets: Vec<StoredSecret>,
 }
 
-/// A stored secret: only its digest.
+/// A stored secret: only its digest, or the hash that another service made of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredSecret {
     /// Its name on the command line.
     pub number: i64,
-    /// SHA-256. Printed nowhere.
+    /// SHA-256; empty if there is a `hash`. Printed nowhere.
     #[serde(skip)]
     pub digest: Vec<u8>,
+    /// The hash of a secret that came with it and was not used since. The first use replaces it by the digest.
+    #[serde(skip)]
+    pub hash: Option<Secret>,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it is refused.
@@ -61,6 +64,7 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
         last.secrets.push(StoredSecret {
             number,
             digest: row.get("secret_digest")?,
+            hash: row.get("secret_hash")?,
             created_at: row.get("secret_created_at")?,
             expires_at: row.get("secret_expires_at")?,
             last_used_at: row.get("last_used_at")?,
@@ -70,11 +74,11 @@ fn read_clients(rows: &[Row]) -> Result<Vec<StoredClient>, StoreError> {
 }
 
 /// Parameters to end the few sessions that a client may have left.
-fn sessions_of(id: &ClientId) -> [Value; 2] {
+pub(super) fn sessions_of(id: &ClientId) -> [Value; 2] {
     [id.into(), 10_000.into()]
 }
 
-fn settings_value(settings: &ClientSettings) -> Value {
+pub(super) fn settings_value(settings: &ClientSettings) -> Value {
     Value::Text(serde_json::to_string(settings).expect("settings are JSON"))
 }
 
@@ -148,15 +152,17 @@ impl UseCase for AddClient {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<NewClient, StoreError> {
         tx.lock(&sql::LOCK_NAMES).await?;
         let id = Value::from(&self.client.id);
-        let values = [id.clone(), settings_value(&self.client.settings), self.now.into()];
+        let settings = settings_value(&self.client.settings);
+        let values = [id.clone(), settings, self.now.into(), Value::Null];
         if tx.execute(&sql::INSERT_CLIENT, &values).await? == 0 {
-            let users = tx.query(&sql::IS_USER_ID, &[id]).await?;
+            let users = tx.look_up(&sql::FIND_USER_IDS, vec![id]).await?;
             return Ok(if users.is_empty() { NewClient::Taken } else { NewClient::IsUser });
         }
         // A login may have been in progress while an earlier client of this name was deleted.
         tx.execute(&sql::END_SESSIONS_OF_CLIENT, &sessions_of(&self.client.id)).await?;
         if let Some(digest) = &self.secret {
-            let values = [id, digest.as_slice().into(), self.now.into(), Value::Null];
+            let digest = digest.as_slice().into();
+            let values = [id, digest, self.now.into(), Value::Null, Value::Null];
             tx.query(&sql::INSERT_CLIENT_SECRET, &values).await?;
         }
         tx.record(Act::new(Deed::ClientAdded).on_client(&self.client.id)).await?;
@@ -286,6 +292,7 @@ impl UseCase for AddClientSecret {
             self.digest.as_slice().into(),
             self.now.into(),
             self.expires_at.into(),
+            Value::Null,
         ];
         // Another secret that was added at the same moment may have taken the next number.
         while find(tx, &self.id).await?.is_some() {
@@ -370,5 +377,38 @@ impl UseCase for RecordSecretUse {
     async fn run(&self, tx: &mut Tx<'_>) -> Result<(), StoreError> {
         let values = [(&self.id).into(), self.number.into(), self.now.into()];
         tx.execute(&sql::RECORD_CLIENT_SECRET_USE, &values).await.map(|_| ())
+    }
+}
+
+/// Replaces the hash of a secret, which came from another service, by the secret's digest. `false` if the hash is not
+/// there any more: another use of the secret has replaced it, or the secret was removed.
+#[derive(Debug)]
+pub struct ReplaceSecretHash {
+    /// The `client_id`.
+    pub id: ClientId,
+    /// Which of the client's secrets.
+    pub number: i64,
+    /// The hash that the secret matched.
+    pub verified_hash: Secret,
+    /// The SHA-256 digest of the secret.
+    pub digest: Vec<u8>,
+}
+
+impl UseCase for ReplaceSecretHash {
+    type Outcome = bool;
+    const ACCESS: Access = Access::Write;
+
+    fn contended_row(&self) -> Option<String> {
+        Some(format!("client secret {} {}", self.id, self.number))
+    }
+
+    async fn run(&self, tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+        let values = [
+            (&self.id).into(),
+            self.number.into(),
+            self.verified_hash.expose().into(),
+            self.digest.as_slice().into(),
+        ];
+        Ok(tx.execute(&sql::REPLACE_CLIENT_SECRET_HASH, &values).await? == 1)
     }
 }

@@ -19,14 +19,16 @@ use super::{Access, StoreError, Tx, UseCase, sql, sqlite};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::{ClientId, Scope, Secret, Timestamp, UserId};
 
-/// The first of the columns that an import writes which holds numbers.
+/// How many columns an import writes.
+const COLUMNS: usize = 12;
+/// The first of them which holds numbers.
 const FIRST_NUMBER: usize = 6;
 
 /// A user of an imported file.
 #[derive(Clone, Debug)]
 pub struct StagedUser {
-    /// The line in the file.
-    pub line: u64,
+    /// Where it stands, for people: `line 12`, `users[41] of FILE`.
+    pub place: String,
     /// The prepared name.
     pub username: Username,
     /// `sub`: from the file, or new.
@@ -47,15 +49,20 @@ pub struct StagedUser {
     pub mfa_required: bool,
     /// A random number, by which a decoy is chosen: see `sql/find_user.sql`.
     pub decoy_number: i64,
+    /// When the user was added where the file comes from, and got the password, as far as is known. `None`, or a date in
+    /// the future, stands for the moment of the import.
+    pub created_at: Option<Timestamp>,
+    /// When the user last logged in there. A date that is not before the import stands for the second before it.
+    pub last_login_at: Option<Timestamp>,
 }
 
-/// Why a user was not staged: another line of the file has the same name or `sub`.
+/// Why a user was not staged: another one of the file has the same name or `sub`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// The line of the user with the same name.
-    Name(u64),
-    /// The line of the user with the same `sub`.
-    Sub(u64),
+    /// The place of the user with the same name.
+    Name(String),
+    /// The place of the user with the same `sub`.
+    Sub(String),
 }
 
 /// Users that were read and are not stored yet.
@@ -94,7 +101,7 @@ impl Staging {
         let connection = self.connection();
         let (name, id): (Value, Value) = (user.username.as_str().into(), (&user.id).into());
         let values = [
-            line_value(user.line),
+            (&user.place).into(),
             name.clone(),
             id.clone(),
             user.password_hash.expose().into(),
@@ -104,6 +111,8 @@ impl Staging {
             i64::from(user.disabled).into(),
             i64::from(user.mfa_required).into(),
             user.decoy_number.into(),
+            user.created_at.into(),
+            user.last_login_at.into(),
             i64::from(wanted).into(),
         ];
         if sqlite::execute(&connection, &sql::STAGE_USER, &values)? == 1 {
@@ -111,9 +120,20 @@ impl Staging {
         }
         let rows = sqlite::query(&connection, &sql::FIND_STAGED_USER, &[name, id])?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let line = read_line(row)?;
+        let place = row.get("place")?;
         let same_name = row.get::<String>("username")? == user.username.as_str();
-        Ok(Some(if same_name { Taken::Name(line) } else { Taken::Sub(line) }))
+        Ok(Some(if same_name { Taken::Name(place) } else { Taken::Sub(place) }))
+    }
+
+    /// The place of the staged user with this `sub`, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the temporary file cannot be read.
+    pub fn place_of_sub(&self, sub: &str) -> Result<Option<String>, StoreError> {
+        // No user has an empty name.
+        let values = ["".into(), sub.into()];
+        let rows = sqlite::query(&self.connection(), &sql::FIND_STAGED_USER, &values)?;
+        rows.first().map(|row| row.get("place")).transpose()
     }
 
     /// The next wanted users after number `after`, at most `limit`, with their numbers.
@@ -136,18 +156,10 @@ impl Staging {
     }
 }
 
-fn line_value(line: u64) -> Value {
-    i64::try_from(line).unwrap_or(i64::MAX).into()
-}
-
-fn read_line(row: &Row) -> Result<u64, StoreError> {
-    Ok(row.get::<i64>("line")?.unsigned_abs())
-}
-
 impl StagedUser {
     fn read(row: &Row) -> Result<Self, StoreError> {
         Ok(Self {
-            line: read_line(row)?,
+            place: row.get("place")?,
             username: row.get("username")?,
             id: row.get("user_id")?,
             has_own_id: true,
@@ -158,11 +170,17 @@ impl StagedUser {
             disabled: row.get::<i64>("disabled")? != 0,
             mfa_required: row.get::<i64>("mfa_required")? != 0,
             decoy_number: row.get("lot")?,
+            created_at: row.get("created_at")?,
+            last_login_at: row.get("last_login_at")?,
         })
     }
 
     /// The columns of a row in `users`: first the texts, then the numbers.
-    fn values(&self, now: Timestamp) -> [Value; 10] {
+    fn values(&self, now: Timestamp) -> [Value; COLUMNS] {
+        // Failures that were before a change of the password do not count, so no such date may lie in the future.
+        let created_at = self.created_at.map_or(now, |at| at.min(now));
+        // A login at the moment of the import or later was here.
+        let before = Timestamp(now.0.saturating_sub(1));
         [
             self.username.as_str().into(),
             (&self.id).into(),
@@ -173,6 +191,8 @@ impl StagedUser {
             self.disabled.then_some(now).into(),
             self.mfa_required.then_some(now).into(),
             self.decoy_number.into(),
+            created_at.into(),
+            self.last_login_at.map(|at| at.min(before)).into(),
             now.into(),
         ]
     }
@@ -257,7 +277,7 @@ impl UseCase for ImportUsers {
 impl ImportUsers {
     /// The columns of the users, as one list each.
     fn lists(&self, users: &[StagedUser]) -> Vec<Value> {
-        let mut columns: [Vec<Value>; 10] = Default::default();
+        let mut columns: [Vec<Value>; COLUMNS] = Default::default();
         for user in users {
             for (column, value) in columns.iter_mut().zip(user.values(self.now)) {
                 column.push(value);

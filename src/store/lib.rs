@@ -7,6 +7,7 @@
 //! This package must never know what a row means for a request, keys in the clear, or HTTP.
 
 pub mod backup;
+pub mod client_import;
 pub mod clients;
 pub mod clock;
 pub mod copy;
@@ -30,6 +31,7 @@ pub mod second_factors;
 mod sent;
 pub mod sessions;
 mod sharing;
+pub mod source_tables;
 mod sql;
 mod sqlite;
 pub mod throttle;

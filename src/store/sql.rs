@@ -205,7 +205,6 @@ statements! {
         INSERT_SESSION = "insert_session";
         INSERT_USER = "insert_user";
         INSERT_WRITE_CHECK = "insert_write_check";
-        IS_USER_ID = "is_user_id";
         LIST_CLIENTS = "list_clients";
         LIST_COLUMNS = "list_columns";
         LIST_COUNTERS_OF_ACCOUNT = "list_counters_of_account";
@@ -237,6 +236,7 @@ statements! {
         RELEASE_MIGRATION_GUARD = "release_migration_guard";
         RENAME_USER = "rename_user";
         RENEW_MIGRATION_GUARD = "renew_migration_guard";
+        REPLACE_CLIENT_SECRET_HASH = "replace_client_secret_hash";
         REPLACE_COUNTER = "replace_counter";
         REPLACE_HASH = "replace_hash";
         REPLACE_LISTS_OF_HASHES = "postgres/replace_hashes";
@@ -260,6 +260,7 @@ statements! {
         FIND_CLIENT = "find_client";
         FIND_CLIENTS_LIKE_USERS = "find_clients_like_users";
         FIND_SESSION = "find_session";
+        FIND_USER_IDS = "find_user_ids";
         FIND_USERS_BY_ID = "find_users_by_id";
         FIND_USERS_BY_NAME = "find_users_by_name";
     }

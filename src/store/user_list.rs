@@ -14,7 +14,7 @@ pub struct UserFilter {
     pub disabled: bool,
     /// Only those who may have this role: the roles of a user tell whether it is so.
     pub role: Option<String>,
-    /// Only those who were added by then, and have neither logged in nor refreshed a session since. Of sessions that
+    /// Only those who were added or imported by then, and have neither logged in nor refreshed a session since. Of sessions that
     /// have ended only the login counts.
     pub inactive_since: Option<Timestamp>,
     /// Only those with such a name.

@@ -27,7 +27,7 @@ pub struct User {
     pub scope: Option<Scope>,
     /// The user's roles.
     pub roles: Vec<String>,
-    /// When the user was added.
+    /// When the user was added, here or at the service that the user came from.
     pub created_at: Timestamp,
     /// When the password was set.
     pub password_changed_at: Timestamp,
@@ -37,8 +37,10 @@ pub struct User {
     pub mfa_required_at: Option<Timestamp>,
     /// Since when the password is one that the user must change before the next login.
     pub password_temporary_at: Option<Timestamp>,
-    /// When the user last logged in.
+    /// When the user last logged in: here, or before at the service that the user came from.
     pub last_login_at: Option<Timestamp>,
+    /// When the user was imported; `None` for a user who was added here, or imported by an older version.
+    pub imported_at: Option<Timestamp>,
     /// The authenticators and recovery codes. What is printed of them is no secret.
     pub second_factors: StoredSecondFactors,
 }
@@ -58,8 +60,28 @@ impl User {
             mfa_required_at: row.get("mfa_required_at")?,
             password_temporary_at: row.get("password_temporary_at")?,
             last_login_at: row.get("last_login_at")?,
+            imported_at: row.get("imported_at")?,
             second_factors: StoredSecondFactors::read(row)?,
         })
+    }
+
+    /// When the user last logged in here.
+    #[must_use]
+    pub fn last_login_here(&self) -> Option<Timestamp> {
+        self.last_login_at.filter(|at| self.imported_at.is_none_or(|imported| *at >= imported))
+    }
+
+    /// Whether the user has neither logged in nor got a password since the import or since `jeton user add`. Only then
+    /// an import gives the user another hash: `sql/import_users.sql` asks the same.
+    #[must_use]
+    pub fn is_as_added(&self) -> bool {
+        self.password_changed_at == self.created_at && self.last_login_here().is_none()
+    }
+
+    /// Since when failed logins of the user count. An imported password may be older than the user is here.
+    #[must_use]
+    pub fn failures_since(&self) -> Timestamp {
+        self.password_changed_at.max(self.imported_at.unwrap_or_default())
     }
 }
 

@@ -98,6 +98,7 @@ impl Parts {
         hashing: HashingPool,
     ) -> PublicService {
         let settings = &self.settings;
+        let hashing = Arc::new(hashing);
         let throttle = Throttle::new(
             self.store.clone(),
             Arc::clone(&self.keys),
@@ -108,6 +109,7 @@ impl Parts {
         let clients = ClientAuthentication::new(
             self.store.clone(),
             throttle.clone(),
+            Arc::clone(&hashing),
             self.clock.clone(),
             default_client,
         );
@@ -123,7 +125,7 @@ impl Parts {
         let password = PasswordGrantEndpoint {
             store: self.store.clone(),
             throttle: throttle.clone(),
-            hashing: Arc::new(hashing),
+            hashing,
             issuance: issuance.clone(),
             lifetimes,
             sessions_max: settings.sessions_per_user_and_client,

@@ -11,12 +11,12 @@ use clap::Args;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::json::read_object;
-use super::record::{Kind, Problem, Wanted};
 use super::{
     Common, end_dead_sessions, is_barred, open_store, output, set_user_disabled, set_user_password,
 };
 use crate::cli::failure::{Failure, Kind as FailureKind};
+use crate::cli::import::json::read_object;
+use crate::cli::import::record::{Kind, Problem, Wanted};
 use crate::cli::machine;
 use crate::config::{HashingSettings, MasterKeySettings};
 use jeton_crypto::hashing_pool::HashingLimits;

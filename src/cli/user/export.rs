@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::columns::Field;
-use super::spreadsheet::{hides_formula, to_cell};
 use super::{Common, Failure, for_each, open_existing_store, output};
+use crate::cli::import::columns::Field;
+use crate::cli::import::spreadsheet::{hides_formula, to_cell};
 use crate::config::MasterKeySettings;
 use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::users::{User, UserFilter};
@@ -37,11 +37,8 @@ enum Form {
 
 pub(super) async fn run(options: Export) -> Result<(), Failure> {
     let store = open_existing_store(&options.common.database).await?;
-    let fields: Vec<Field> = Field::value_variants()
-        .iter()
-        .copied()
-        // Secrets of authenticators stay where they are.
-        .filter(|field| *field != Field::Otp)
+    let fields: Vec<Field> = Field::OF_USER
+        .into_iter()
         .filter(|field| *field != Field::PasswordHash || !options.without_hashes)
         .collect();
     let is_csv = options.format == Form::Csv && !options.common.json;
@@ -76,7 +73,7 @@ fn as_json(user: &User, fields: &[Field]) -> serde_json::Value {
         Field::Role => json!(user.roles),
         Field::Disabled => json!(user.disabled_at.is_some()),
         Field::MfaRequired => json!(user.mfa_required_at.is_some()),
-        Field::Otp => json!(null),
+        _ => json!(null),
     };
     let values = fields.iter().map(|field| (field.name().to_owned(), value(*field)));
     serde_json::Value::Object(values.collect())
@@ -95,7 +92,7 @@ fn as_csv(user: &User, fields: &[Field]) -> Result<String, Failure> {
         Field::Role => user.roles.join(" "),
         Field::Disabled => user.disabled_at.is_some().to_string(),
         Field::MfaRequired => user.mfa_required_at.is_some().to_string(),
-        Field::Otp => String::new(),
+        _ => String::new(),
     };
     let values: Vec<String> = fields.iter().map(|field| value(*field)).collect();
     if values.iter().any(|value| hides_formula(value)) {

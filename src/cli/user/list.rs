@@ -52,7 +52,8 @@ struct Selection {
     /// Only users who have this role, spelled exactly so
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
-    /// Only users who have neither logged in nor refreshed a session for so long, as 90d, and were added before that
+    /// Only users who have neither logged in nor refreshed a session for so long, as 90d, and were added or imported before
+    /// that
     #[arg(long, value_name = "DURATION")]
     inactive_since: Option<Seconds>,
     /// Only users whose password hash is of this format, as --stats names it: 'bcrypt', or 'bcrypt cost 12';

@@ -2,26 +2,16 @@
 
 mod account;
 mod apply;
-pub mod columns;
 mod export;
 mod import;
-mod json;
-pub mod lines;
 mod list;
-mod other_files;
 mod otp;
-pub mod otp_files;
-mod otp_sealer;
 mod passwd;
-pub mod record;
 mod rename;
 mod seal;
 mod set;
 mod show;
-mod skipped;
-mod spreadsheet;
 mod stats;
-mod wrap;
 
 use std::ops::ControlFlow;
 
@@ -33,7 +23,7 @@ use serde::Serialize;
 
 use super::confirmation::Confirmation;
 use super::printable::is_printable;
-use super::{Failure, open_existing_store, open_store, open_store_if_made, output, prompt};
+use super::{Failure, open_existing_store, open_store, output, prompt};
 use crate::config::{AdministeredDatabase, MasterKeySettings};
 use jeton_crypto::{password, password_policy, random};
 use jeton_oauth::resource_owner::Username;
@@ -108,7 +98,7 @@ pub(super) enum Command {
     /// List users, or count them by the formats of their password hashes
     List(Box<list::List>),
     /// Add users from a file with the password hashes that they have: of bcrypt, passlib, Django,
-    /// Werkzeug, Argon2 or scrypt
+    /// Werkzeug, Argon2, scrypt and others
     Import(Box<import::Import>),
     /// Add and change users as the lines of a file say that they should be, and answer each line
     Apply(Box<apply::Apply>),

@@ -9,15 +9,15 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Failure, Named, find, open_existing_store, unknown};
+use crate::cli::import::otp_sealer::new_authenticator;
 use crate::cli::qr::Qr;
 use crate::cli::{listing, output};
 use crate::config::MasterKeySettings;
 use jeton_crypto::one_time_password::{self, OtpSecret, prepare_code};
-use jeton_crypto::random;
 use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_oauth::otpauth::{OtpAlgorithm, OtpParameters};
 use jeton_oauth::second_factor::{
-    AUTHENTICATORS_MAX, Authenticator, RECOVERY_CODES, SecondFactors, UsedFactor, check_name,
+    AUTHENTICATORS_MAX, RECOVERY_CODES, SecondFactors, UsedFactor, check_name,
 };
 use jeton_oauth::{Invalid, Secret, Timestamp};
 use jeton_service::keys::second_factors::second_factor_key;
@@ -108,22 +108,6 @@ pub(super) async fn run(command: Command, now: Timestamp) -> Result<(), Failure>
         }
         Command::Remove { named, id } => remove(&named, id).await,
         Command::RecoveryCodes { named, master } => recovery_codes(&named, &master, now).await,
-    }
-}
-
-/// A new authenticator that is not proved yet.
-#[must_use]
-pub(super) fn new_authenticator(name: &str, now: Timestamp) -> Authenticator {
-    let id = jeton_oauth::otpauth::to_base32(&random::octets::<5>());
-    Authenticator {
-        id: id.expose().to_ascii_lowercase(),
-        name: name.to_owned(),
-        sealed: String::new(),
-        added_at: now,
-        confirmed_at: None,
-        last_step: None,
-        drift: 0,
-        last_used_at: None,
     }
 }
 

@@ -99,6 +99,9 @@ fn print(Shown { user, password_format, password_sealed, throttle }: &Shown) {
         ("Added", user.created_at.to_string()),
         ("Last login", user.last_login_at.map_or("never".to_owned(), |at| at.to_string())),
     ];
+    if let Some(at) = user.imported_at {
+        entries.push(("Imported", at.to_string()));
+    }
     if let Some(throttle) = throttle {
         entries.push(("Failed logins", describe(throttle)));
     }

@@ -19,7 +19,7 @@ struct OfFormat {
     users: u64,
     /// How many of them have not logged in here.
     never_logged_in: u64,
-    /// When one of them last logged in.
+    /// When one of them last logged in here.
     last_login_at: Option<Timestamp>,
 }
 
@@ -51,8 +51,8 @@ pub(super) async fn run(
         }
         let of_format = formats.entry(format_of(&user, hashes)).or_default();
         of_format.users += 1;
-        of_format.never_logged_in += u64::from(user.last_login_at.is_none());
-        of_format.last_login_at = of_format.last_login_at.max(user.last_login_at);
+        of_format.never_logged_in += u64::from(user.last_login_here().is_none());
+        of_format.last_login_at = of_format.last_login_at.max(user.last_login_here());
         Ok(ControlFlow::Continue(()))
     };
     for_each(store, filter, None, count).await?;

@@ -81,7 +81,7 @@ pub async fn look(
     let counters = store.perform(ListCountersOfAccount(account)).await?;
     let mut found = AccountThrottle::default();
     for (name, counter) in counters {
-        let counter = counter.since(user.password_changed_at);
+        let counter = counter.since(user.failures_since());
         if name == account {
             found.failures = counter.failures;
             found.locked = counter.is_locked();
@@ -93,7 +93,7 @@ pub async fn look(
         }
     }
     if let Some(codes) = code_counter(store, files, user).await? {
-        let stored = store.perform(FindCounter(codes)).await?.since(user.password_changed_at);
+        let stored = store.perform(FindCounter(codes)).await?.since(user.failures_since());
         (found.wrong_codes, found.codes_locked) = (stored.failures, stored.is_locked());
     }
     Ok(found)

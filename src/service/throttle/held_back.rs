@@ -80,7 +80,7 @@ impl HeldBack {
         let account = self.key.as_ref().map(|key| AccountOf::User(&user.id).counter(key));
         let counters = account.and_then(|account| self.counters.get(&account));
         let own = |(name, counter): &(CounterName, FailureCounter)| {
-            (Some(*name) == account, counter.since(user.password_changed_at))
+            (Some(*name) == account, counter.since(user.failures_since()))
         };
         let mut holds: Vec<Hold> = Vec::new();
         for (is_account, counter) in counters.into_iter().flatten().map(own) {

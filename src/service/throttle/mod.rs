@@ -1,9 +1,11 @@
 //! Counts failures, for all replicas together, and throttles whoever has too many (RFC 6749 §4.3.2, §10.10). The rules
 //! are in `oauth/throttle.rs`.
 //!
-//! Only passwords can be guessed, so only logins are refused even if the password is right. A client secret has 256
-//! random bits and a genuine token a signature: they are accepted however often others guess.
+//! Only passwords can be guessed, and client secrets that came from another service as hashes. So only these are refused
+//! even if they are right. A client secret of this service has 256 random bits and a genuine token a signature: they are
+//! accepted however often others guess.
 
+mod account;
 pub mod administration;
 pub mod alarm;
 mod codes;
@@ -23,12 +25,13 @@ use tokio::time::timeout;
 use crate::incident::Incident;
 use crate::keys::{KeyError, Keys};
 use crate::{AuditContext, Refusal};
+pub use account::{Account, AccountOf};
 use alarm::UnnamedEndUsers;
 pub use codes::SentCode;
 use counters::{CodeNames, Counter, Counters, Decision, Names};
 use jeton_crypto::throttle_key::ThrottleKey;
 use jeton_oauth::throttle::{Counted, CounterName, FAILURES_MAX, FORGET, KNOWN_FOR, Verdict};
-use jeton_oauth::{Client, Seconds, Secret, Timestamp, UserId};
+use jeton_oauth::{Client, Seconds, Secret, Timestamp};
 use jeton_runtime::caller::CallerConnection;
 use jeton_runtime::clock::Clock;
 use jeton_store::Store;
@@ -67,39 +70,6 @@ enum ThrottleKeys {
     Service(Arc<Keys>),
     /// It was opened by a command.
     Command(ThrottleKey),
-}
-
-/// The account that a login is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Account<'a> {
-    /// Whose it is.
-    pub of: AccountOf<'a>,
-    /// What was counted before is void. The beginning of time for a name that no user has.
-    pub password_changed_at: Timestamp,
-}
-
-/// By what an account is told from others. A user keeps it when the name changes, and whoever gets that name later does
-/// not inherit it.
-#[derive(Clone, Copy, Debug)]
-pub enum AccountOf<'a> {
-    /// A user.
-    User(&'a UserId),
-    /// The mapped name, or what was typed if no user can be called so, where no user has it.
-    Name(&'a str),
-}
-
-impl AccountOf<'_> {
-    fn parts(&self) -> [&[u8]; 2] {
-        match self {
-            Self::User(id) => [b"sub", id.as_str().as_bytes()],
-            Self::Name(name) => [b"name", name.as_bytes()],
-        }
-    }
-
-    /// The name of the account's counter.
-    fn counter(&self, key: &ThrottleKey) -> CounterName {
-        key.name(Counted::Account, &self.parts())
-    }
 }
 
 /// An attempt to log in that may be made. What came of it must be told.

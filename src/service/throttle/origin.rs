@@ -40,12 +40,22 @@ impl Untold {
     }
 }
 
-/// The origin of a login: its client, with the end user's address if that is known.
+/// The origin of an attempt: its client, with the end user's address if that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
-    /// Nothing for a command that does not say through which client the user came.
-    client: Option<&'a Client>,
+    through: Through<'a>,
     pub(super) address: Option<IpAddr>,
+}
+
+/// Through what an attempt came.
+#[derive(Clone, Copy, Debug)]
+enum Through<'a> {
+    /// A login through a client.
+    Client(&'a Client),
+    /// A command that does not say through which client the user came.
+    Command,
+    /// Nothing, because a client itself tries to authenticate.
+    Nothing,
 }
 
 impl<'a> Origin<'a> {
@@ -58,26 +68,35 @@ impl<'a> Origin<'a> {
             (false, true) => source.end_user,
             (false, false) => None,
         };
-        Self { client: Some(client), address }
+        Self { through: Through::Client(client), address }
     }
 
     /// The origin of a command that does not say where the user is.
     #[must_use]
     pub fn of_command() -> Self {
-        Self { client: None, address: None }
+        Self { through: Through::Command, address: None }
     }
 
-    /// The name of the client. No client has the empty one.
+    /// The origin of a client's own secret, which its web server sends.
+    #[must_use]
+    pub fn of_client(source: Source) -> Self {
+        Self { through: Through::Nothing, address: source.address }
+    }
+
+    /// The name of the client. No client has one of the others.
     pub(super) fn client_id(&self) -> &'a [u8] {
-        self.client.map_or(b"", |client| client.id.as_str().as_bytes())
+        match self.through {
+            Through::Client(client) => client.id.as_str().as_bytes(),
+            Through::Command => b"",
+            Through::Nothing => b"client secrets",
+        }
     }
 
     /// Whether the client is registered to send its end users' addresses and did not send this one.
     #[must_use]
     pub fn lacks_end_user(&self) -> bool {
-        self.client.is_some_and(|Client { settings, .. }| {
-            !settings.public && settings.forwards_end_user_ip && self.address.is_none()
-        })
+        let Through::Client(Client { settings, .. }) = self.through else { return false };
+        !settings.public && settings.forwards_end_user_ip && self.address.is_none()
     }
 }
 

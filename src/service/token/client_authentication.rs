@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::hashed_secrets::{HashedSecrets, Presented, Replaced};
 use crate::throttle::Throttle;
-use crate::throttle::origin::Source;
-use crate::{AuditContext, Refusal};
+use crate::{AuditContext, FormRequest, Refusal};
 use jeton_crypto::digest::SecretDigest;
+use jeton_crypto::hashing_pool::HashingPool;
 use jeton_oauth::client::{ClientAuthenticationMethod, ClientSettings, GrantType};
 use jeton_oauth::client_credentials::ClientCredentials;
 use jeton_oauth::throttle::Counted;
@@ -26,6 +27,8 @@ type PresentedSecret<'a> = (&'a Secret, &'a Secret, ClientAuthenticationMethod);
 pub struct ClientAuthentication {
     store: Store,
     throttle: Throttle,
+    /// Verifies secrets of which there is only a hash.
+    hashed: HashedSecrets,
     clock: Clock,
     /// The client of requests that name none.
     default_client: Option<Arc<ClientId>>,
@@ -71,6 +74,7 @@ impl ClientAuthentication {
     pub fn new(
         store: Store,
         throttle: Throttle,
+        hashing: Arc<HashingPool>,
         clock: Clock,
         default_client: Option<ClientId>,
     ) -> Self {
@@ -81,7 +85,8 @@ impl ClientAuthentication {
         };
         let stand_in = serde_json::to_string(&settings).expect("settings are JSON").into();
         let default_client = default_client.map(Arc::new);
-        Self { store, throttle, clock, default_client, stand_in }
+        let hashed = HashedSecrets { store: store.clone(), throttle: throttle.clone(), hashing };
+        Self { store, throttle, hashed, clock, default_client, stand_in }
     }
 
     /// Finds the client of a request that a public client may make too. A confidential client must authenticate. A
@@ -92,13 +97,13 @@ impl ClientAuthentication {
     pub async fn identify(
         &self,
         credentials: ClientCredentials,
-        source: Source,
+        request: &FormRequest,
         prefetch: &mut Prefetch,
         audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
         let client_id = match credentials {
             ClientCredentials::Authenticating { .. } => {
-                return self.authenticate(credentials, source, prefetch, audit).await;
+                return self.authenticate(credentials, request, prefetch, audit).await;
             }
             ClientCredentials::Identified { client_id } => ClientId::parse(client_id.expose()),
             ClientCredentials::Nobody => {
@@ -120,14 +125,14 @@ impl ClientAuthentication {
     pub async fn authenticate(
         &self,
         credentials: ClientCredentials,
-        source: Source,
+        request: &FormRequest,
         prefetch: &mut Prefetch,
         audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
         match credentials {
             ClientCredentials::Authenticating { client_id, client_secret, method } => {
                 let secret = (&client_id, &client_secret, method);
-                self.verify(secret, source, prefetch, audit).await
+                self.verify(secret, request, prefetch, audit).await
             }
             // RFC 6749 §2.2: a client identifier alone must not be used for authentication.
             ClientCredentials::Identified { .. } => Err(Reason::MissingClientSecret.into()),
@@ -158,20 +163,21 @@ impl ClientAuthentication {
     }
 
     /// Verifies a secret. A correct one is accepted however many failures there were: it has 256 random bits, and an
-    /// attacker may share the client's address.
+    /// attacker may share the client's address. The exception is one that came from another service as a hash, until its
+    /// first use.
     async fn verify(
         &self,
         secret: PresentedSecret<'_>,
-        source: Source,
+        request: &FormRequest,
         prefetch: &mut Prefetch,
         audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
-        let outcome = self.compare(secret, prefetch, audit).await;
+        let outcome = self.compare(secret, request, prefetch, audit).await;
         if matches!(outcome, Err(Refusal::Protocol(Reason::UnknownClient))) {
             self.pretend(secret.1);
         }
         if let Err(Refusal::Protocol(_)) = outcome {
-            self.throttle.count(Counted::ClientSecrets, source).await?;
+            self.throttle.count(Counted::ClientSecrets, request.source).await?;
         }
         outcome
     }
@@ -186,6 +192,7 @@ impl ClientAuthentication {
     async fn compare(
         &self,
         (client_id, client_secret, method): PresentedSecret<'_>,
+        request: &FormRequest,
         prefetch: &mut Prefetch,
         audit: &mut AuditContext,
     ) -> Result<Client, Refusal> {
@@ -199,17 +206,46 @@ impl ClientAuthentication {
             return Err(Reason::WrongClientAuthenticationMethod.into());
         }
         let now = self.clock.now();
-        let digest = SecretDigest::of(client_secret);
-        let is_live = |secret: &&StoredSecret| secret.expires_at.is_none_or(|at| now < at);
-        let mut live = stored.secrets.iter().filter(is_live);
-        let used =
-            live.find(|secret| digest.matches(&secret.digest)).ok_or(Reason::WrongClientSecret)?;
+        let used = match find_digest(&stored, client_secret, now) {
+            Some(used) => used,
+            None => self.compare_hashes(&stored, client_secret, request, audit).await?,
+        };
         let noted = |at| now.since(at) < LAST_USE_PRECISION;
         if !used.last_used_at.is_some_and(noted) {
             self.note(RecordSecretUse { id: stored.client.id.clone(), number: used.number, now });
         }
         self.note_use(&stored);
         Ok(stored.client)
+    }
+
+    /// Holds a secret against those of which there is only a hash.
+    async fn compare_hashes<'a>(
+        &self,
+        stored: &'a StoredClient,
+        client_secret: &Secret,
+        request: &FormRequest,
+        audit: &mut AuditContext,
+    ) -> Result<&'a StoredSecret, Refusal> {
+        let live = stored.secrets.iter().filter(|secret| is_live(secret, self.clock.now()));
+        let presented =
+            Presented::new(stored, live, client_secret, request.source, &request.caller);
+        let presented = presented.ok_or(Reason::WrongClientSecret)?;
+        let verified = self.hashed.verify(presented).await?;
+        audit.incident = verified.incident;
+        let (number, replaced) = verified.outcome?;
+        match replaced {
+            Replaced::Now => audit.replaced_secret = Some(number),
+            // Of two requests at the same moment, one replaces the hash. Or else the secret was removed meanwhile.
+            Replaced::Gone => {
+                let id = Some(stored.client.id.clone());
+                let again = self.find(id, &mut Prefetch::default(), audit).await?;
+                find_digest(&again, client_secret, self.clock.now())
+                    .ok_or(Reason::WrongClientSecret)?;
+            }
+            Replaced::NotYet => {}
+        }
+        let used = stored.secrets.iter().find(|secret| secret.number == number);
+        Ok(used.expect("it was one of these"))
     }
 
     /// Notes that a client was used, unless that was noted lately.
@@ -226,4 +262,19 @@ impl ClientAuthentication {
         let store = self.store.clone();
         tokio::spawn(async move { store.perform(note).await.map(drop) });
     }
+}
+
+/// The live secret whose digest this is the secret of.
+fn find_digest<'a>(
+    stored: &'a StoredClient,
+    client_secret: &Secret,
+    now: Timestamp,
+) -> Option<&'a StoredSecret> {
+    let digest = SecretDigest::of(client_secret);
+    let mut live = stored.secrets.iter().filter(|secret| is_live(secret, now));
+    live.find(|secret| digest.matches(&secret.digest))
+}
+
+fn is_live(secret: &StoredSecret, now: Timestamp) -> bool {
+    secret.expires_at.is_none_or(|at| now < at)
 }

@@ -1,6 +1,7 @@
 //! The token endpoint (RFC 6749 §3.2).
 
 pub mod client_authentication;
+mod hashed_secrets;
 pub mod issuance;
 pub mod password;
 pub mod refresh;
@@ -52,8 +53,7 @@ impl TokenEndpoint {
         let grant = self.read_grant(&form);
         // 4. Authenticate the client (§3.2.1). The session of a genuine refresh token is read with it.
         let mut prefetch = Prefetch::new(grant.as_ref().ok().and_then(Grant::session).cloned());
-        let client =
-            self.clients.identify(credentials, request.source, &mut prefetch, audit).await?;
+        let client = self.clients.identify(credentials, request, &mut prefetch, audit).await?;
         // 5. Check that this client may use the grant (§5.2).
         let grant = grant?;
         audit.grant = Some(grant.kind().as_str());

@@ -132,7 +132,9 @@ impl PasswordGrantEndpoint {
         // 2. Check that one more attempt may be made. An unknown name counts like a known one.
         let account = Account {
             of: user.as_ref().map_or(AccountOf::Name(name), |user| AccountOf::User(&user.id)),
-            password_changed_at: user.as_ref().map_or_else(Timestamp::default, changed_at),
+            password_changed_at: user
+                .as_ref()
+                .map_or_else(Timestamp::default, User::failures_since),
         };
         let origin = Origin::new(client, request.source);
         audit.unnamed_end_user = origin.lacks_end_user();
@@ -320,8 +322,4 @@ fn sent_code(otp: Option<&Secret>, reason: Reason) -> SentCode {
         (Some(_), Reason::WrongCode | Reason::UsedCode) => SentCode::Wrong,
         (Some(_), _) => SentCode::Unjudged,
     }
-}
-
-fn changed_at(user: &User) -> Timestamp {
-    user.password_changed_at
 }

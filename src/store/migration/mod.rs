@@ -81,6 +81,7 @@ const MIGRATIONS: &[Migration] = migrations! {
     9 "write_gate" "0009_write_gate",
     10 "second_factors" "0010_second_factors",
     11 "recovery" "0011_recovery",
+    12 "imports" "0012_imports",
 };
 
 /// The scripts of all migrations, in their order.

@@ -2,9 +2,10 @@
 
 use std::io::Cursor;
 
-use jeton::cli::user::columns::Columns;
-use jeton::cli::user::lines::{Records, Source};
-use jeton::cli::user::record::{ReadUser, read_user};
+use jeton::cli::import::columns::Columns;
+use jeton::cli::import::entry::{Place, Source};
+use jeton::cli::import::lines::Records;
+use jeton::cli::import::record::{ReadUser, read_user};
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::resource_owner::Username;
 use serde_json::Value;
@@ -26,9 +27,10 @@ pub(super) fn check(input: &[u8]) {
             Err(sentence) => return assert!(is_list, "{sentence}"),
         };
         // A list may have several entries on a line.
-        let is_next = if is_list { record.line >= before } else { record.line > before };
-        assert!(is_next, "line {} after {before}", record.line);
-        before = record.line;
+        let Place::Line(line) = record.place else { panic!("{} is no line", record.place) };
+        let is_next = if is_list { line >= before } else { line > before };
+        assert!(is_next, "line {line} after {before}");
+        before = line;
         if let Source::Json(text) = &record.source {
             let is_part = |text: &[u8]| input.windows(text.len()).any(|window| window == text);
             assert!(text.is_empty() || is_part(text));

@@ -95,6 +95,11 @@ impl Database {
         database
     }
 
+    /// A database with tables and nothing in them, and the master key of the template.
+    pub(crate) async fn bare(engine: Engine) -> (Self, &'static Fixtures) {
+        (Self::migrated(engine).await, &template(engine).await.fixtures)
+    }
+
     /// A copy of the template.
     pub(crate) async fn filled(engine: Engine) -> (Self, &'static Fixtures) {
         let template = template(engine).await;

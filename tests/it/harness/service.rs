@@ -54,6 +54,14 @@ impl Jeton {
         Self::start_with(engine, &[]).await
     }
 
+    /// Starts a service on a database with tables and nothing in them.
+    pub(crate) async fn start_bare(engine: Engine) -> Self {
+        let (database, fixtures) = Database::bare(engine).await;
+        let clock = clock();
+        let service = start(&database.url, fixtures, clock.clone(), &[]).await;
+        Self { service, clock, fixtures, database }
+    }
+
     /// Starts a service with this behind the URL of its database.
     pub(crate) async fn start_on(engine: Engine, options: &str) -> Self {
         let (mut database, fixtures) = Database::filled(engine).await;

@@ -47,7 +47,7 @@ async fn filled() -> (Database, &'static crate::harness::Fixtures) {
     let output = run_with_input(&import, &lines);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let past = "UPDATE users SET created_at = created_at - 31536000, \
-                password_changed_at = password_changed_at - 31536000, \
+                password_changed_at = password_changed_at - 31536000, imported_at = imported_at - 31536000, \
                 last_login_at = created_at WHERE username <> 'exact'";
     database.query(past).await;
     (database, fixtures)

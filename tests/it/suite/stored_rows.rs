@@ -24,7 +24,8 @@ async fn stored_rows_are_printed_in_one_order() {
     let jeton = Jeton::start(ENGINE).await;
     jeton.login_through("web", "").await.access_token();
     let user = "username sub scope roles created_at password_changed_at disabled_at \
-                mfa_required_at password_temporary_at last_login_at second_factors authenticators recovery_codes_left";
+                mfa_required_at password_temporary_at last_login_at imported_at second_factors \
+                authenticators recovery_codes_left";
     let session = "session_id client_id scope audiences generation auth_time refreshed_at \
                    expires_at ends_at";
     let secrets =

@@ -7,16 +7,15 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use clap::ValueEnum;
-
 use super::columns::{Columns, Field};
-use super::lines::Record;
+use super::entry::Record;
 use super::otp_files::{self, ReadAuthenticator};
+use super::time::read_time;
 use crate::cli::printable::is_printable;
 use jeton_crypto::password::{PasswordHash, PasswordHashError, describe_unknown};
 use jeton_crypto::random;
 use jeton_oauth::resource_owner::Username;
-use jeton_oauth::{Invalid, Scope, Secret, UserId};
+use jeton_oauth::{Invalid, Scope, Secret, Timestamp, UserId};
 use jeton_store::import::StagedUser;
 use jeton_store::second_factors::StoredSecondFactors;
 
@@ -93,6 +92,10 @@ pub struct ReadUser {
     pub hash: PasswordHash,
     /// The authenticators, with their secrets.
     pub authenticators: Vec<ReadAuthenticator>,
+    /// The groups, as they are called in the source.
+    pub groups: Vec<String>,
+    /// Whether the source says that somebody reads the mail of the address.
+    pub email_verified: bool,
 }
 
 /// Makes a user of a record, whose hash may take `memory_max` octets to compute.
@@ -104,10 +107,13 @@ pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<
     let members = members.map_err(|problem| Problem::new(Kind::Malformed, problem))?;
     let values = Values { members, columns };
     let username = values.username()?;
+    if let Some(sentence) = &record.bad_hash {
+        return Err(Problem::new(Kind::UnknownHash, format!("its hash {sentence}")));
+    }
     let (password_hash, hash) = values.password_hash(memory_max)?;
     let own_id = values.sub()?;
     let user = StagedUser {
-        line: record.line,
+        place: record.place.to_string(),
         username,
         has_own_id: own_id.is_some(),
         id: own_id.unwrap_or_else(random::user_id),
@@ -119,26 +125,34 @@ pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<
         // They are sealed later.
         second_factors: StoredSecondFactors::default(),
         decoy_number: random::decoy_number(),
+        created_at: values.time(Field::CreatedAt)?,
+        last_login_at: values.time(Field::LastLoginAt)?,
     };
-    Ok(ReadUser { user, hash, authenticators: values.authenticators()? })
+    Ok(ReadUser {
+        user,
+        hash,
+        authenticators: values.authenticators()?,
+        groups: values.words(Field::Group)?,
+        email_verified: values.truth(Field::EmailVerified)?,
+    })
 }
 
 /// A user as it should be. What is absent is not decided.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) username: Username,
-    pub(super) sub: Option<UserId>,
-    pub(super) password: Option<Secret>,
-    pub(super) password_hash: Option<Secret>,
+pub(in crate::cli) struct Wanted {
+    pub(in crate::cli) username: Username,
+    pub(in crate::cli) sub: Option<UserId>,
+    pub(in crate::cli) password: Option<Secret>,
+    pub(in crate::cli) password_hash: Option<Secret>,
     /// `Some(None)` for no limit beside the client's.
     #[expect(
         clippy::option_option,
         reason = "null decides something, and a missing member does not"
     )]
-    pub(super) scope: Option<Option<Scope>>,
-    pub(super) roles: Option<Vec<String>>,
-    pub(super) disabled: Option<bool>,
-    pub(super) mfa_required: Option<bool>,
+    pub(in crate::cli) scope: Option<Option<Scope>>,
+    pub(in crate::cli) roles: Option<Vec<String>>,
+    pub(in crate::cli) disabled: Option<bool>,
+    pub(in crate::cli) mfa_required: Option<bool>,
 }
 
 /// The member that has a password.
@@ -149,16 +163,18 @@ impl Wanted {
     ///
     /// # Errors
     /// [`Problem`], which says nothing of what stands there.
-    pub(super) fn read(mut members: Map<String, Value>, memory_max: u64) -> Result<Self, Problem> {
+    pub(in crate::cli) fn read(
+        mut members: Map<String, Value>,
+        memory_max: u64,
+    ) -> Result<Self, Problem> {
         let malformed = |sentence: &str| Problem::new(Kind::Malformed, sentence);
         let password = match members.remove(PASSWORD) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(Secret::new(text)),
             Some(_) => return Err(malformed("its \"password\" is no text")),
         };
-        let fields = Field::value_variants();
-        if !members.keys().all(|name| fields.iter().any(|field| field.name() == name)) {
-            let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+        let names = Field::OF_USER.map(Field::name);
+        if !members.keys().all(|name| names.contains(&name.as_str())) {
             let names = names.join(", ");
             return Err(malformed(&format!(
                 "it has a member that is not one of {PASSWORD}, {names}"
@@ -236,7 +252,7 @@ impl Values<'_> {
         let text = Secret::new(self.required(Field::PasswordHash)?);
         let stored = Secret::new(PasswordHash::adopt(text.expose()).into_owned());
         let hash = PasswordHash::parse(stored.expose(), memory_max);
-        let hash = hash.map_err(|error| problem_of_hash(error, text.expose()))?;
+        let hash = hash.map_err(|error| problem_of_hash(error, text.expose(), "its hash"))?;
         Ok((stored, hash))
     }
 
@@ -283,6 +299,11 @@ impl Values<'_> {
         read.map_err(|sentence| self.wrong(Field::Otp, &sentence))
     }
 
+    fn time(&self, field: Field) -> Result<Option<Timestamp>, Problem> {
+        let time = self.get(field).map(read_time).transpose();
+        time.map_err(|sentence| self.wrong(field, &sentence))
+    }
+
     fn truth(&self, field: Field) -> Result<bool, Problem> {
         let is_negated = self.columns.is_negated(field);
         let said = self.get(field).map_or(Some(is_negated), read_truth);
@@ -291,19 +312,22 @@ impl Values<'_> {
     }
 }
 
-fn problem_of_hash(error: PasswordHashError, text: &str) -> Problem {
+/// Why a hash cannot be taken, which `its` says whose it is.
+pub(super) fn problem_of_hash(error: PasswordHashError, text: &str, its: &str) -> Problem {
     match error {
         PasswordHashError::Unknown if is_empty_word(text) => {
-            Problem::new(Kind::UnknownHash, format!("its hash {EMPTY}"))
+            Problem::new(Kind::UnknownHash, format!("{its} {EMPTY}"))
         }
         PasswordHashError::Unknown | PasswordHashError::Sealed => Problem::new(
             Kind::UnknownHash,
-            format!("its hash {}: see the list in docs/passwords.md", describe_unknown(text)),
+            format!("{its} {}: see the list in docs/passwords.md", describe_unknown(text)),
         ),
         PasswordHashError::TooExpensive => Problem::new(
             Kind::ExpensiveHash,
-            "its hash asks for more memory than --hash-memory allows a thread, or for more than 16 \
-             times the work of scrypt ln=17,r=8,p=1",
+            format!(
+                "{its} asks for more memory than --hash-memory allows a thread, or for more than 16 times the work of \
+                 scrypt ln=17,r=8,p=1"
+            ),
         ),
     }
 }
@@ -333,7 +357,8 @@ fn no_word(text: &str) -> Option<&'static str> {
     (!text.chars().all(is_printable)).then_some("has control or invisible characters")
 }
 
-fn read_truth(value: &Value) -> Option<bool> {
+/// Reads whether something is so, in the words of many programs.
+pub(super) fn read_truth(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
         Value::Number(number) => number.as_u64().filter(|number| *number < 2).map(|n| n == 1),

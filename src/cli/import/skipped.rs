@@ -6,10 +6,10 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Failure;
-use super::lines::{Record, Source};
+use super::entry::{Record, Source};
 use super::spreadsheet::{defused, hides_formula, to_cell};
 
 /// The column that says why.
@@ -76,10 +76,24 @@ impl Skipped {
             [("text".to_owned(), Value::from(text.trim_end()))].into_iter().collect()
         });
         values.insert(PROBLEM.to_owned(), problem.into());
+        self.write_json(values).map(|()| true)
+    }
+
+    /// Writes a client, in the form that `jeton client export` has, and what is wrong with it.
+    pub(super) fn write_client(
+        &mut self,
+        mut client: Map<String, Value>,
+        problem: &str,
+    ) -> Result<(), Failure> {
+        client.insert(PROBLEM.to_owned(), problem.into());
+        self.write_json(client)
+    }
+
+    fn write_json(&mut self, members: Map<String, Value>) -> Result<(), Failure> {
         self.used = true;
-        let Lines::JsonLines(writer) = &mut self.lines else { return Ok(true) };
-        let written = writeln!(writer, "{}", Value::Object(values));
-        written.map(|()| true).map_err(|error| self.failure(&error))
+        let Lines::JsonLines(writer) = &mut self.lines else { return Ok(()) };
+        let written = writeln!(writer, "{}", Value::Object(members));
+        written.map_err(|error| self.failure(&error))
     }
 
     fn write_csv<'a>(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use serde_json::{Map, Value};
 
 use jeton_oauth::Invalid;
 
@@ -70,9 +71,28 @@ pub enum Field {
     MfaRequired,
     /// The authenticators, with their secrets. They are never exported.
     Otp,
+    /// The groups. They are imported as a mapping says, and nothing here is called so.
+    Group,
+    /// Whether somebody reads the mail of the address. It is imported as a mapping says.
+    EmailVerified,
+    /// When the user was made.
+    CreatedAt,
+    /// When the user last logged in.
+    LastLoginAt,
 }
 
 impl Field {
+    /// What a user of Jeton has of this name.
+    pub const OF_USER: [Self; 7] = [
+        Self::Username,
+        Self::PasswordHash,
+        Self::Sub,
+        Self::Scope,
+        Self::Role,
+        Self::Disabled,
+        Self::MfaRequired,
+    ];
+
     /// The name of its column, unless the file has another.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -85,6 +105,10 @@ impl Field {
             Self::Disabled => "disabled",
             Self::MfaRequired => "mfa_required",
             Self::Otp => "otp",
+            Self::Group => "group",
+            Self::EmailVerified => "email_verified",
+            Self::CreatedAt => "created_at",
+            Self::LastLoginAt => "last_login_at",
         }
     }
 }
@@ -169,6 +193,23 @@ impl Columns {
     pub fn unused<'a>(&self, header: &'a [String]) -> impl Iterator<Item = &'a str> {
         let used = |name: &str| self.0.values().any(|column| column.name == name);
         header.iter().map(String::as_str).filter(move |name| !used(name))
+    }
+
+    /// The members of a user that say something and that no column is named after.
+    pub fn not_taken<'a>(
+        &self,
+        values: &'a Map<String, Value>,
+    ) -> impl Iterator<Item = &'a String> {
+        let used = |name: &str| self.0.values().any(|column| column.name == name);
+        let says = |value: &Value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.is_empty(),
+            Value::Array(values) => !values.is_empty(),
+            Value::Object(members) => !members.is_empty(),
+            _ => true,
+        };
+        let said = values.iter().filter(move |(_, value)| says(value));
+        said.map(|(name, _)| name).filter(move |name| !used(name))
     }
 
     /// The column of a field.

@@ -14,7 +14,7 @@ const ENTRY_LENGTH_MAX: usize = 1 << 20;
 ///
 /// # Errors
 /// A sentence that says what is wrong and where, and repeats nothing of the text.
-pub(super) fn read_object(text: &[u8]) -> Result<Map<String, Value>, String> {
+pub(in crate::cli) fn read_object(text: &[u8]) -> Result<Map<String, Value>, String> {
     match serde_json::from_slice(text) {
         Ok(Object { members, repeated: false }) => Ok(members),
         Ok(Object { repeated: true, .. }) => {
@@ -34,9 +34,9 @@ pub(super) fn read_object(text: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 /// The members of an object, and whether one of them stood there twice.
-struct Object {
-    members: Map<String, Value>,
-    repeated: bool,
+pub(super) struct Object {
+    pub(super) members: Map<String, Value>,
+    pub(super) repeated: bool,
 }
 
 impl<'de> Deserialize<'de> for Object {
@@ -107,6 +107,18 @@ pub(super) struct Entries {
 impl Entries {
     pub(super) fn new(reader: Box<dyn BufRead>) -> Self {
         Self { reader, line: 1, begun: false, ended: false }
+    }
+
+    /// Opens a file that must be a list.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be read, or is none.
+    pub(super) fn open(file: impl io::Read + 'static) -> Result<Self, String> {
+        let mut entries = Self::new(Box::new(io::BufReader::with_capacity(1 << 16, file)));
+        match entries.skip_blanks()? {
+            Some(b'[') => Ok(entries),
+            _ => Err("it is no list of JSON objects".to_owned()),
+        }
     }
 
     /// The next entry, with the line where it begins.

@@ -5,32 +5,13 @@ use std::io::{BufRead, BufReader, Cursor, Read};
 
 use serde_json::Value;
 
+use super::entry::{Record, Source};
 use super::json::{Dumped, Entries, of_django, read_object};
 use super::other_files;
 use super::spreadsheet::from_cell;
 
 /// How much of a file is looked at to see what it is, in octets.
 const BEGIN_LENGTH: u64 = 64 << 10;
-
-/// A user as the file has it.
-#[derive(Debug)]
-pub struct Record {
-    /// The line where it begins, from 1.
-    pub line: u64,
-    /// The values by the names of their columns, or why it cannot be read.
-    pub values: Result<serde_json::Map<String, Value>, String>,
-    /// What is written there.
-    pub source: Source,
-}
-
-/// The text of a record.
-#[derive(Debug)]
-pub enum Source {
-    /// The fields of CSV.
-    Csv(csv::ByteRecord),
-    /// An object of JSON, with the end of its line.
-    Json(Vec<u8>),
-}
 
 /// The users of a file.
 pub enum Records {
@@ -178,7 +159,7 @@ impl Iterator for Records {
                     continue;
                 }
                 let values = read_csv(&fields, header);
-                return Some(Ok(Record { line, values, source: Source::Csv(fields) }));
+                return Some(Ok(Record::of_line(line, values, Source::Csv(fields))));
             },
             Self::JsonLines { reader, line } => loop {
                 let mut text = Vec::new();
@@ -191,7 +172,7 @@ impl Iterator for Records {
                     continue;
                 }
                 let values = read_object(&text);
-                return Some(Ok(Record { line: *line, values, source: Source::Json(text) }));
+                return Some(Ok(Record::of_line(*line, values, Source::Json(text))));
             },
             Self::JsonList(list) => loop {
                 let (line, text) = match list.entries.next() {
@@ -211,7 +192,7 @@ impl Iterator for Records {
                         continue;
                     }
                 };
-                return Some(Ok(Record { line, values, source: Source::Json(text) }));
+                return Some(Ok(Record::of_line(line, values, Source::Json(text))));
             },
         }
     }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use super::Failure;
-use super::otp::new_authenticator;
 use super::otp_files::ReadAuthenticator;
+use jeton_crypto::random;
 use jeton_crypto::second_factor_key::SecondFactorKey;
-use jeton_oauth::second_factor::SecondFactors;
+use jeton_oauth::second_factor::{Authenticator, SecondFactors};
 use jeton_oauth::{Timestamp, UserId};
 use jeton_service::keys::second_factors::second_factor_key;
 use jeton_store::Store;
@@ -40,5 +40,21 @@ impl Sealer<'_> {
             factors.authenticators.push(own);
         }
         Ok(StoredSecondFactors::new(factors))
+    }
+}
+
+/// A new authenticator that is not proved yet.
+#[must_use]
+pub(in crate::cli) fn new_authenticator(name: &str, now: Timestamp) -> Authenticator {
+    let id = jeton_oauth::otpauth::to_base32(&random::octets::<5>());
+    Authenticator {
+        id: id.expose().to_ascii_lowercase(),
+        name: name.to_owned(),
+        sealed: String::new(),
+        added_at: now,
+        confirmed_at: None,
+        last_step: None,
+        drift: 0,
+        last_used_at: None,
     }
 }

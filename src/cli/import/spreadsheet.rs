@@ -11,7 +11,7 @@ const FORMULA: [char; 10] =
     ['=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
 /// The value as a cell.
-pub(super) fn to_cell(value: &str) -> String {
+pub(in crate::cli) fn to_cell(value: &str) -> String {
     if begins_formula(value) { format!("'{value}") } else { value.to_owned() }
 }
 
@@ -21,7 +21,7 @@ pub(super) fn from_cell(cell: &str) -> &str {
 }
 
 /// Whether there is a formula in a value where a program that divides lines at semicolons or bars sees a cell begin.
-pub(super) fn hides_formula(value: &str) -> bool {
+pub(in crate::cli) fn hides_formula(value: &str) -> bool {
     let mut parts = value.split([';', '|']).skip(1);
     parts.any(|part| part.trim_start_matches([' ', '"']).starts_with(FORMULA))
 }

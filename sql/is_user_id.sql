@@ -1,3 +1,0 @@
-SELECT user_id
-FROM users
-WHERE user_id = $1

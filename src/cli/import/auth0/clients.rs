@@ -1,0 +1,125 @@
+//! Applications as `auth0 apps list --reveal-secrets --json` prints them.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::super::entry::{Entry, FoundClient, Place, SecretForm};
+use jeton_oauth::client::GrantType;
+use jeton_oauth::{ClientSettings, Seconds, Secret};
+
+/// Auth0's own name of the password grant, with a connection.
+const PASSWORD_REALM: &str = "http://auth0.com/oauth/grant-type/password-realm";
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct App {
+    client_id: String,
+    client_secret: Option<String>,
+    global: bool,
+    grant_types: Vec<String>,
+    token_endpoint_auth_method: Option<String>,
+    client_authentication_methods: Option<Value>,
+    refresh_token: Option<RefreshToken>,
+    client_metadata: Map<String, Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RefreshToken {
+    infinite_token_lifetime: bool,
+    infinite_idle_token_lifetime: bool,
+    token_lifetime: Option<i64>,
+    idle_token_lifetime: Option<i64>,
+}
+
+/// What an application is here.
+pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
+    let id = values.get("client_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    // serde_json repeats what it does not take.
+    let (app, wrong) = match serde_json::from_value::<App>(Value::Object(values)) {
+        Ok(app) => (app, None),
+        Err(_) => {
+            let sentence = "a member of it is not as `auth0 apps list --json` prints it".to_owned();
+            (
+                App { client_id: id, grant_types: vec!["password".to_owned()], ..App::default() },
+                Some(sentence),
+            )
+        }
+    };
+    if app.global {
+        return Entry::LeftOut("client of Auth0 itself".to_owned());
+    }
+    if !app.uses("password") && !app.uses(PASSWORD_REALM) {
+        return Entry::LeftOut("client without the password grant".to_owned());
+    }
+    let secret = app.client_secret.clone().filter(|_| !app.is_public());
+    Entry::Client(Box::new(FoundClient {
+        place,
+        settings: wrong.map_or_else(|| app.settings(), Err),
+        scope: Vec::new(),
+        default_scope: Vec::new(),
+        audiences: Vec::new(),
+        secrets: secret
+            .map(|text| SecretForm::Readable(Secret::new(text)).into())
+            .into_iter()
+            .collect(),
+        disabled: false,
+        left_out: app.left_out(),
+        id: app.client_id,
+    }))
+}
+
+impl App {
+    fn uses(&self, grant: &str) -> bool {
+        self.grant_types.iter().any(|own| own == grant)
+    }
+
+    fn is_public(&self) -> bool {
+        self.token_endpoint_auth_method.as_deref() == Some("none")
+    }
+
+    fn settings(&self) -> Result<ClientSettings, String> {
+        if self.client_authentication_methods.as_ref().is_some_and(|methods| !methods.is_null()) {
+            return Err(
+                "it authenticates by a key or a certificate, and Jeton knows secrets only: give it a secret there, or \
+                 leave it out in [clients] of a mapping"
+                    .to_owned(),
+            );
+        }
+        if !self.is_public() && self.client_secret.as_deref().is_none_or(str::is_empty) {
+            return Err(
+                "it has no client_secret, which only `auth0 apps list --reveal-secrets --json` prints".to_owned()
+            );
+        }
+        let mut settings = ClientSettings { public: self.is_public(), ..ClientSettings::default() };
+        settings.grants.insert(GrantType::Password);
+        if self.uses("refresh_token") {
+            settings.grants.insert(GrantType::RefreshToken);
+        }
+        if let Some(refresh) = &self.refresh_token {
+            let seconds = |number: Option<i64>, infinite: bool| {
+                number.filter(|number| !infinite && *number > 0).map(Seconds::new)
+            };
+            settings.session_lifetime =
+                seconds(refresh.token_lifetime, refresh.infinite_token_lifetime);
+            settings.refresh_token_idle =
+                seconds(refresh.idle_token_lifetime, refresh.infinite_idle_token_lifetime);
+        }
+        Ok(settings)
+    }
+
+    /// What the application does there and cannot do here.
+    fn left_out(&self) -> Vec<String> {
+        let grants = [
+            ("authorization_code", "authorization code flow"),
+            ("implicit", "implicit flow"),
+            ("client_credentials", "client credentials grant"),
+        ];
+        let used = grants.into_iter().filter(|(grant, _)| self.uses(grant));
+        let mut names: Vec<String> = used.map(|(_, name)| name.to_owned()).collect();
+        if !self.client_metadata.is_empty() {
+            names.push("client_metadata".to_owned());
+        }
+        names
+    }
+}

@@ -1,0 +1,185 @@
+//! The accounts of Firebase, as `firebase auth:export` writes them in JSON. Their hashes lack what all of a project have
+//! in common, which its console shows.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::Failure;
+use super::entry::{Entry, Reader, Record};
+use super::open::Progress;
+use super::streamed::Streamed;
+use super::tables::Row;
+use jeton_crypto::password::of_parts::{self, FirebaseProject};
+use jeton_oauth::Secret;
+
+/// How the hashes of a project are made.
+#[derive(Debug)]
+struct HashConfig {
+    signer_key: Secret,
+    salt_separator: String,
+    rounds: u32,
+    mem_cost: u8,
+}
+
+impl HashConfig {
+    /// Reads what the console shows: `hash_config { algorithm: SCRYPT, base64_signer_key: …, … }`.
+    ///
+    /// # Errors
+    /// A sentence that names the part that is missing, and repeats nothing.
+    fn parse(text: &str) -> Result<Self, String> {
+        let lines = text.split(['\n', ',', '{', '}']).filter_map(|line| line.split_once(':'));
+        let bare = |text: &str| text.trim().trim_matches('"').to_owned();
+        let parts: Vec<(String, String)> =
+            lines.map(|(name, value)| (bare(name), bare(value))).collect();
+        let part = |name: &str| {
+            let mut values =
+                parts.iter().filter(|(own, _)| own == name).map(|(_, value)| value.clone());
+            match (values.next(), values.next()) {
+                (Some(value), None) => Ok(value),
+                (None, _) => Err(format!("it has no {name}: write into it what the console shows")),
+                _ => Err(format!("it has {name} more than once")),
+            }
+        };
+        let number = |name: &str| {
+            let number = part(name)?.parse::<u8>();
+            number.map_err(|_| format!("its {name} is no number that hashes have"))
+        };
+        if part("algorithm")? != "SCRYPT" {
+            return Err("its algorithm is not SCRYPT, as that of all projects is".to_owned());
+        }
+        Ok(Self {
+            signer_key: Secret::new(part("base64_signer_key")?),
+            salt_separator: part("base64_salt_separator")?,
+            rounds: number("rounds")?.into(),
+            mem_cost: number("mem_cost")?,
+        })
+    }
+
+    fn project(&self) -> FirebaseProject<'_> {
+        FirebaseProject {
+            signer_key: self.signer_key.expose(),
+            salt_separator: &self.salt_separator,
+            rounds: self.rounds,
+            mem_cost: self.mem_cost,
+        }
+    }
+}
+
+/// An export that is being read.
+struct Firebase {
+    config: HashConfig,
+    accounts: Streamed,
+    /// How many accounts were read.
+    read: usize,
+    /// What is to be given out before the next account.
+    pending: VecDeque<Entry>,
+}
+
+/// Opens an export.
+///
+/// # Errors
+/// A file cannot be read, or it is not said how the project hashes.
+pub(super) fn open(
+    path: &Path,
+    config: Option<&Path>,
+    progress: &mut Progress,
+) -> Result<Box<dyn Reader>, Failure> {
+    let config = config.ok_or_else(|| {
+        Failure::usage(
+            "the export of Firebase does not say how its project hashes: write what the console shows under \
+             Authentication, Users, «Password hash parameters» into a file, and name it with --hash-config",
+        )
+    })?;
+    let failed = |problem: String| {
+        Failure::failed(format!("{} (--hash-config): {problem}", config.display()))
+    };
+    let text = std::fs::read_to_string(config)
+        .map_err(|error| failed(format!("cannot read it: {error}")))?;
+    let config = HashConfig::parse(&Secret::new(text).expose()).map_err(failed)?;
+    let accounts = Streamed::new(progress.open(path)?, "users");
+    Ok(Box::new(Firebase { config, accounts, read: 0, pending: VecDeque::new() }))
+}
+
+impl Firebase {
+    fn entry(&mut self, values: Map<String, Value>) -> Entry {
+        let place = format!("users[{}]", self.read);
+        self.read += 1;
+        let mut row = Row { place, values };
+        let (hash, salt) = (row.take_text("passwordHash"), row.take_text("salt"));
+        let Some(hash) = hash else {
+            return Entry::LeftOut("user without a password".to_owned());
+        };
+        let text = of_parts::firebase(&self.config.project(), &salt.unwrap_or_default(), &hash);
+        let bad_hash = text.as_ref().err().map(ToString::to_string);
+        row.set("password_hash", text.ok());
+        row.rename("localId", "sub");
+        row.rename("emailVerified", "email_verified");
+        row.rename("createdAt", "created_at");
+        row.rename("lastSignedInAt", "last_login_at");
+        let name = row.take("email").or_else(|| row.values.get("phoneNumber").cloned());
+        row.set("username", name);
+        self.claims(&mut row);
+        self.other_ways(&mut row);
+        let mut record = Record::of_values(row.place, row.values);
+        record.bad_hash = bad_hash;
+        Entry::User(record)
+    }
+
+    /// Claims that somebody who administers the project has set; users cannot.
+    fn claims(&self, row: &mut Row) {
+        let Some(Value::String(text)) = row.take("customAttributes") else { return };
+        match serde_json::from_str(&text) {
+            Ok(Value::Object(claims)) => row.set("customAttributes", claims),
+            _ => return row.set("customAttributes", true),
+        }
+        row.spread("customAttributes", "customAttributes");
+        let list = row.take("customAttributes.roles");
+        match (list, row.take("customAttributes.role")) {
+            (Some(Value::Array(roles)), other) => {
+                row.set("role", roles);
+                row.set("customAttributes.role", other);
+            }
+            (None, Some(Value::String(role))) => row.set("role", vec![Value::from(role)]),
+            (list, role) => {
+                row.set("customAttributes.roles", list);
+                row.set("customAttributes.role", role);
+            }
+        }
+    }
+
+    /// Second factors, whose secrets Firebase gives to nobody, and logins at other providers.
+    fn other_ways(&mut self, row: &mut Row) {
+        if let Some(Value::Array(factors)) = row.take("mfaInfo") {
+            let name = "second factor of a user, whose secret Firebase keeps";
+            self.pending.extend(factors.iter().map(|_| Entry::LeftOut(name.to_owned())));
+        }
+        if let Some(Value::Array(providers)) = row.take("providerUserInfo") {
+            let is_other =
+                |provider: &&Value| provider.get("providerId").is_none_or(|id| id != "password");
+            let others = providers.iter().filter(is_other);
+            self.pending.extend(
+                others.map(|_| Entry::LeftOut("login of a user at another provider".to_owned())),
+            );
+        }
+    }
+}
+
+impl Reader for Firebase {}
+
+impl Iterator for Firebase {
+    type Item = Result<Entry, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(entry) = self.pending.pop_front() {
+            return Some(Ok(entry));
+        }
+        Some(match self.accounts.next()? {
+            Ok(values) => Ok(self.entry(values)),
+            Err(problem) => {
+                Err(format!("{problem}; `firebase auth:export FILE.json` writes what is read here"))
+            }
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! The users of Supabase: its table `auth.users`, and `auth.mfa_factors` where there is one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::Value;
+
+use super::Failure;
+use super::entry::{Entry, Reader};
+use super::mapping::Mapping;
+use super::open::Progress;
+use super::tables::{Row, TableReader, Tables, text_of};
+use super::time::read_time;
+use jeton_oauth::Timestamp;
+use jeton_runtime::clock::Clock;
+
+/// What says nothing beside what is read: one-time tokens, and states of its own.
+const SILENT: [&str; 21] = [
+    "aud",
+    "confirmation_sent_at",
+    "confirmation_token",
+    "confirmed_at",
+    "email_change",
+    "email_change_confirm_status",
+    "email_change_sent_at",
+    "email_change_token_current",
+    "email_change_token_new",
+    "instance_id",
+    "invited_at",
+    "is_sso_user",
+    "phone_change",
+    "phone_change_sent_at",
+    "phone_change_token",
+    "reauthentication_sent_at",
+    "reauthentication_token",
+    "recovery_sent_at",
+    "recovery_token",
+    "role",
+    "updated_at",
+];
+
+/// Opens the database, a folder with its tables, or a file with its users.
+///
+/// # Errors
+/// There is no table of users, or it cannot be read.
+pub(super) fn open(
+    source: &str,
+    mapping: &Mapping,
+    progress: &mut Progress,
+) -> Result<Box<dyn Reader>, Failure> {
+    let tables = Tables::open(source, mapping)?;
+    let mut factors: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for row in tables.all("auth.mfa_factors", progress)? {
+        let user = row.values.get("user_id").and_then(text_of).unwrap_or_default();
+        factors.entry(user).or_default().push(Value::Object(row.values));
+    }
+    let users = tables.users("auth.users", progress)?;
+    let now = Clock::System.now();
+    let entry = Box::new(move |row| entry(row, &factors, now));
+    Ok(Box::new(TableReader { before: VecDeque::new(), users, entry }))
+}
+
+fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -> Entry {
+    let Some(hash) = row.take("encrypted_password") else {
+        return Entry::LeftOut("user without a password".to_owned());
+    };
+    if row.take("deleted_at").is_some() {
+        return Entry::LeftOut("user who was deleted".to_owned());
+    }
+    row.set("password_hash", hash);
+    let name =
+        row.values.get("email").filter(|email| email.as_str().is_some_and(|text| !text.is_empty()));
+    let name = name.or(row.values.get("phone")).cloned();
+    row.set("username", name);
+    row.rename("id", "sub");
+    row.rename("last_sign_in_at", "last_login_at");
+    let verified = row.take("email_confirmed_at").is_some();
+    row.set("email_verified", verified);
+    // Whoever is banned for a time is disabled for good: somebody has to look.
+    let banned = row.take("banned_until");
+    row.set(
+        "disabled",
+        banned.is_some_and(|until| read_time(&until).map_or(true, |until| until > now)),
+    );
+    let own = row.values.get("sub").and_then(text_of).and_then(|sub| factors.get(&sub));
+    row.set("otp", own.cloned().unwrap_or_default());
+    // Which providers a user has is no claim of the application.
+    if let Some(Value::Object(metadata)) = row.values.get_mut("raw_app_meta_data") {
+        metadata.remove("provider");
+        metadata.remove("providers");
+    }
+    row.spread("raw_app_meta_data", "app_metadata");
+    row.spread("raw_user_meta_data", "user_metadata");
+    for name in SILENT {
+        row.values.remove(name);
+    }
+    row.into_user()
+}

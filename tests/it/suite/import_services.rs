@@ -1,0 +1,412 @@
+//! `jeton import`: the users and clients of another service, as that service itself exported them
+//! (`tests/vectors/README.md`), keep their passwords and secrets.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::harness::executable::run_for_json;
+use crate::harness::otp::Authenticator;
+use crate::harness::run;
+
+/// A source of `tests/vectors`, with what is expected of it.
+struct Exported {
+    kind: &'static str,
+    path: String,
+    mapping: &'static str,
+}
+
+impl Exported {
+    fn new(kind: &'static str, file: &str, mapping: &'static str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(kind);
+        Self { kind, path: folder.join(file).display().to_string(), mapping }
+    }
+
+    fn expected(&self) -> Value {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(self.kind);
+        let text = std::fs::read_to_string(folder.join("expected.json")).expect("a file");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Imports what can be taken of it, and returns the report.
+    fn import(&self, jeton: &Jeton) -> Value {
+        let skipped = jeton.database.path(&format!("skipped-{:016x}", rand::random::<u64>()));
+        let mapping = jeton.database.path("mapping.toml");
+        std::fs::write(&mapping, self.mapping).expect("a file");
+        let master = jeton.fixtures.master_key.display().to_string();
+        let arguments =
+            ["import", self.kind, &self.path, "--mapping", &mapping, "--master-key-file", &master];
+        let further =
+            ["--scrypt", crate::harness::database::SCRYPT, "--json", "--skip-bad", &skipped];
+        let database = ["--database", &jeton.database.url];
+        run_for_json(&[&arguments[..], &further, &database].concat(), "")
+    }
+
+    /// Imports it into a service that has nothing, and sees that nobody notices but by the address: every password and
+    /// every secret is good, others are not, who was refused is refused, `sub` stays, and importing again changes nothing.
+    async fn moves(&self, client: (&str, Option<&str>)) -> (Jeton, Value) {
+        let jeton = Jeton::start_bare(ENGINE).await;
+        let report = self.import(&jeton);
+        let expected = self.expected();
+        for (name, user) in expected["users"].as_object().expect("users") {
+            let name = user["username"].as_str().unwrap_or(name);
+            self.assert_user(&jeton, client, name, user).await;
+        }
+        let again = self.import(&jeton);
+        assert_eq!(again["added"], 0, "{again}");
+        assert_eq!(again["updated"], 0, "{again}");
+        assert_eq!(again["unchanged"], report["added"], "{again}");
+        assert_eq!(again["clients_unchanged"], report["clients_added"], "{again}");
+        (jeton, report)
+    }
+
+    async fn assert_user(
+        &self,
+        jeton: &Jeton,
+        client: (&str, Option<&str>),
+        name: &str,
+        user: &Value,
+    ) {
+        let password = user["password"].as_str().expect("a password");
+        let code = code_of(jeton, &user["otp"]);
+        let refused = user["disabled"] == true || user["required_actions"].is_array();
+        let reply = login_as(jeton, client, name, password, &code).await;
+        if refused {
+            return reply.assert_error(400, "invalid_grant");
+        }
+        assert_eq!(reply.status, 200, "{} {name}: {}", self.kind, reply.text());
+        let claims = claims_of(&reply);
+        assert_eq!(claims["sub"], user["sub"], "{name}");
+        let wrong = format!("{password}!");
+        login_as(jeton, client, name, &wrong, &code).await.assert_error(400, "invalid_grant");
+    }
+}
+
+/// What an authenticator adds to the form of a login; nothing for a user who has none.
+fn code_of(jeton: &Jeton, otp: &Value) -> String {
+    let text = |name: &str, usual: &str| otp[name].as_str().unwrap_or(usual).to_owned();
+    let secret = match otp {
+        Value::Null => return String::new(),
+        Value::String(secret) => secret.clone(),
+        otp => otp["secret"].as_str().expect("a secret").to_owned(),
+    };
+    let (algorithm, digits) = (text("digest", "SHA1"), otp["digits"].as_u64().unwrap_or(6));
+    let uri = format!("otpauth://totp/x?secret={secret}&algorithm={algorithm}&digits={digits}");
+    format!("&otp={}", Authenticator::read("x", &uri).code_at(jeton.clock.now().0, 0))
+}
+
+/// Whether a client used the password grant there.
+fn uses_password(client: &Value) -> bool {
+    client["password_grant"] == true || client["grant"] == "password"
+}
+
+/// Logs in through a client.
+async fn login_as(
+    jeton: &Jeton,
+    (id, secret): (&str, Option<&str>),
+    name: &str,
+    password: &str,
+    further: &str,
+) -> Reply {
+    let form = format!("{}{further}", login_form(name, password));
+    let request = jeton.request("POST", "/token");
+    match secret {
+        Some(secret) => request.basic(id, secret).form(&form).send().await,
+        None => request.form(&format!("{form}&client_id={id}")).send().await,
+    }
+}
+
+/// The claims of the access token of an answer.
+fn claims_of(reply: &Reply) -> Value {
+    let answer = reply.json();
+    let token = answer["access_token"].as_str().expect("a token");
+    crate::harness::forge::claims(token)
+}
+
+const KEYCLOAK: &str = r#"
+audiences = ["https://api.example"]
+email_verified_role = "verified"
+[roles]
+reader = ""
+[groups]
+"/staff" = "staff"
+"#;
+
+/// A realm of Keycloak 26 with users of each hasher, one-time passwords, and clients; in one file, and in a folder.
+#[tokio::test]
+async fn a_realm_of_keycloak_moves() {
+    let secret = "test-secret-of-web-4b5e57f6eb2f42b9039b3d1e13929295";
+    for file in ["realm.json", "realm"] {
+        let source = Exported::new("keycloak", file, KEYCLOAK);
+        let (jeton, report) = source.moves(("web", Some(secret))).await;
+        assert_eq!(report["clients_added"], 5, "{report}");
+        for left_out in [
+            "user without a password",
+            "user that is the service account of a client",
+            "client that neither uses the password grant nor has a secret",
+            "identity provider",
+            "requiredActions of a user",
+            "department of a user",
+            "authorization code flow of a client",
+        ] {
+            assert!(report["not_taken"][left_out].as_u64() > Some(0), "{left_out}: {report}");
+        }
+        // Roles by themselves, by composites, by groups; those that the mapping leaves out are not there.
+        let anna = login_as(
+            &jeton,
+            ("web", Some(secret)),
+            "anna",
+            "test password of anna",
+            "&scope=openid+profile",
+        )
+        .await;
+        let claims = claims_of(&anna);
+        let mut roles: Vec<&str> =
+            claims["roles"].as_array().expect("roles").iter().filter_map(Value::as_str).collect();
+        roles.sort_unstable();
+        assert_eq!(roles, ["admin", "api:report", "editor", "staff", "verified"], "{claims}");
+        assert_eq!(claims["scope"], "openid profile");
+        assert_eq!(claims["preferred_username"], "anna");
+        assert_eq!(claims["aud"], "https://api.example");
+        // A client with audiences and lifetimes of its own.
+        let shop = ("shop", Some("test-secret-of-shop-8d9001d32c6a703d95921a77115050f3"));
+        let reply = login_as(&jeton, shop, "anna", "test password of anna", "").await;
+        let claims = claims_of(&reply);
+        assert_eq!(reply.json()["expires_in"], 120);
+        assert_eq!(claims["aud"], "api");
+        // A resource server introspects what is for it, with the secret that it had.
+        let api = ("api", "test-secret-of-api-14c2529eb4498c5d1ffd6915d05bf58a");
+        let answer = reply.json();
+        let form = format!("token={}", answer["access_token"].as_str().expect("a token"));
+        let introspected =
+            jeton.request("POST", "/introspect").basic(api.0, api.1).form(&form).send().await;
+        assert_eq!(introspected.json()["active"], true);
+        // A public client needs no secret, a disabled one is refused.
+        let phone = login_as(&jeton, ("phone", None), "anna", "test password of anna", "").await;
+        assert_eq!(phone.status, 200, "{}", phone.text());
+        let old = ("old", Some("test-secret-of-old-cba06b5736faf67e54b07b561eae9439"));
+        login_as(&jeton, old, "anna", "test password of anna", "")
+            .await
+            .assert_error(401, "invalid_client");
+        // The second factor is wanted, as it was there.
+        login_as(&jeton, ("web", Some(secret)), "totp", "test password of totp", "")
+            .await
+            .assert_error(400, "invalid_grant");
+    }
+}
+
+const DJANGO: &str = r#"
+audiences = ["https://api.example"]
+scope = "read write"
+default_scope = "read"
+[groups]
+editors = "editor"
+"#;
+
+/// Django with django-oauth-toolkit: its SQLite file, its tables in PostgreSQL, and what dumpdata writes.
+#[tokio::test]
+async fn an_application_of_django_moves() {
+    for source in
+        sources_of("django-oauth-toolkit", &["database.sqlite3", "dumpdata.json"], DJANGO).await
+    {
+        let expected = source.expected();
+        let clients = expected["clients"].as_object().expect("clients");
+        let (id, client) = clients
+            .iter()
+            .find(|(_, client)| {
+                client["hashed"] == true && client["secret"].is_string() && uses_password(client)
+            })
+            .expect("a client with a hashed secret");
+        let (jeton, _) = source.moves((id, client["secret"].as_str())).await;
+        assert_clients(&jeton, &expected, "Anna", "test password of Anna").await;
+    }
+}
+
+const PASSPORT: &str = r#"
+audiences = ["https://api.example"]
+scope = "read write"
+"#;
+
+/// Laravel with Passport 12 and 13: SQLite files, tables in PostgreSQL, and a folder of CSV.
+#[tokio::test]
+async fn an_application_of_laravel_moves() {
+    let files = ["passport-12.sqlite3", "passport-13.sqlite3", "passport-13"];
+    for source in sources_of("laravel-passport", &files, PASSPORT).await {
+        let expected = source.expected();
+        let web = "3d2f3488-92e2-452c-8880-67efc9254a26";
+        let secret = expected["clients"][web]["secret"].as_str();
+        let (jeton, _) = source.moves((web, secret)).await;
+        assert_clients(&jeton, &expected, "anna@example.test", "test password of anna").await;
+    }
+}
+
+const SUPABASE: &str = r#"
+email_verified_role = "verified"
+[columns]
+role = "app_metadata.roles"
+"#;
+
+/// The users of Supabase: tables in PostgreSQL, a folder of CSV, and the users alone.
+#[tokio::test]
+async fn the_users_of_supabase_move() {
+    for source in sources_of("supabase", &["export", "export/users.csv"], SUPABASE).await {
+        let jeton = Jeton::start_bare(ENGINE).await;
+        let client = ["client", "add", "web", "--public", "--grant", "password", "--scope", "read"];
+        let settings =
+            ["--default-scope", "read", "--audience", "https://api.example", "--claim", "roles"];
+        jeton.run(&[&client[..], &settings].concat(), "").await;
+        let report = source.import(&jeton);
+        let has_factors = !source.path.ends_with(".csv");
+        assert_eq!(report["authenticators"], u64::from(has_factors), "{report}");
+        for (name, user) in source.expected()["users"].as_object().expect("users") {
+            // Without the table of factors nothing tells of them.
+            let mut user = user.clone();
+            if !has_factors {
+                user["otp"] = Value::Null;
+            }
+            source.assert_user(&jeton, ("web", None), name, &user).await;
+        }
+        let carl =
+            login_as(&jeton, ("web", None), "carl@example.test", "test password of carl", "").await;
+        assert_eq!(claims_of(&carl)["roles"], json!(["editor", "admin", "verified"]));
+        let again = source.import(&jeton);
+        assert_eq!((&again["added"], &again["updated"]), (&json!(0), &json!(0)), "{again}");
+    }
+}
+
+/// The files of a kind, and on PostgreSQL the database that its script fills.
+async fn sources_of(kind: &'static str, files: &[&str], mapping: &'static str) -> Vec<Exported> {
+    let mut sources: Vec<Exported> =
+        files.iter().map(|file| Exported::new(kind, file, mapping)).collect();
+    if ENGINE == crate::harness::Engine::Postgres {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(kind);
+        let is_script = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "sql");
+        let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+        for script in entries.map(|entry| entry.path()).filter(is_script) {
+            let database = crate::harness::Database::empty(ENGINE).await;
+            database.run_script(&std::fs::read_to_string(script).expect("a script")).await;
+            sources.push(Exported { kind, path: database.url.clone(), mapping });
+            // The tests' server deletes it with all others.
+            std::mem::forget(database);
+        }
+    }
+    sources
+}
+
+/// Each client that used the password grant does so with the secret that it had, and with no other.
+async fn assert_clients(jeton: &Jeton, expected: &Value, user: &str, password: &str) {
+    for (id, client) in expected["clients"].as_object().expect("clients") {
+        let secret = client["secret"].as_str();
+        if !uses_password(client) || client["disabled"] == true {
+            login_as(jeton, (id, secret), user, password, "")
+                .await
+                .assert_error(401, "invalid_client");
+            continue;
+        }
+        if let Some(secret) = secret {
+            let wrong = format!("{secret}!");
+            login_as(jeton, (id, Some(&wrong)), user, password, "")
+                .await
+                .assert_error(401, "invalid_client");
+        }
+        // Twice: the first use may replace a hash by a digest.
+        for _ in 0..2 {
+            let reply = login_as(jeton, (id, secret), user, password, "").await;
+            assert_eq!(reply.status, 200, "{id}: {}", reply.text());
+        }
+    }
+    let hashes = "SELECT COUNT(*) FROM client_secrets WHERE secret_hash IS NOT NULL AND last_used_at IS NOT NULL";
+    assert_eq!(jeton.database.query(hashes).await[0][0].as_deref(), Some("0"));
+}
+
+/// A first mapping names what there is, and changes nothing while nobody edits it. [design: import]
+#[tokio::test]
+async fn a_dry_run_writes_a_first_mapping() {
+    let jeton = Jeton::start_bare(ENGINE).await;
+    let source = Exported::new("keycloak", "realm.json", "");
+    let mapping = jeton.database.path("first.toml");
+    let arguments = [
+        "import",
+        "keycloak",
+        &source.path,
+        "--database",
+        &jeton.database.url,
+        "--mapping",
+        &mapping,
+    ];
+    let without = run(&arguments);
+    assert_eq!(without.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&without.stderr).contains("--dry-run writes a first one"));
+    // Its clients lack an audience, so the dry run fails, and says which.
+    let dry = run(&[&arguments[..], &["--dry-run"]].concat());
+    assert_eq!(dry.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&dry.stderr).contains("`audiences` of a mapping"));
+    let text = std::fs::read_to_string(&mapping).expect("a mapping");
+    for line in [
+        "\"admin\" = \"admin\"",
+        "\"/staff\" = \"\"",
+        "\"web\" = \"web\"",
+        "\"profile\" = \"profile\"",
+        "\"department\"",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let edited = text.replace("audiences = []", "audiences = [\"https://api.example\"]");
+    std::fs::write(&mapping, edited).expect("a file");
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let roles = jeton.database.query("SELECT roles FROM users WHERE username = 'anna'").await;
+    let roles = roles[0][0].clone().expect("roles");
+    assert_eq!(roles, r#"["admin","api:report","editor","reader"]"#);
+
+    // What is no mapping says where.
+    for (text, said) in [
+        ("audience = []", "unknown field `audience`"),
+        ("[columns]\nname = \"email\"", "NAME is one of"),
+        ("[scopes]\nadmin = \"a  b\"", "(--mapping)"),
+        ("audiences = [\"\"]", "an audience has 1 to"),
+    ] {
+        std::fs::write(&mapping, text).expect("a file");
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(said), "{text}: {stderr}");
+    }
+}
+
+/// Scopes by roles and groups limit every user: nobody who has none of them is let in without a limit.
+#[tokio::test]
+async fn scopes_by_roles_never_widen() {
+    const SCOPES: &str =
+        "audiences = [\"https://api.example\"]\n[scopes]\nadmin = \"openid email\"\n";
+    let jeton = Jeton::start_bare(ENGINE).await;
+    let narrow = Exported::new("keycloak", "realm.json", SCOPES);
+    let mapping = jeton.database.path("mapping.toml");
+    std::fs::write(&mapping, SCOPES).expect("a file");
+    let arguments = [
+        "import",
+        "keycloak",
+        &narrow.path,
+        "--database",
+        &jeton.database.url,
+        "--mapping",
+        &mapping,
+    ];
+    let refused = run(&arguments);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr)
+            .contains("none of its roles and groups is in [scopes]")
+    );
+    assert_eq!(
+        jeton.database.query("SELECT COUNT(*) FROM users").await[0][0].as_deref(),
+        Some("0")
+    );
+    std::fs::write(&mapping, format!("{SCOPES}\"*\" = \"openid\"\n")).expect("a file");
+    assert!(run(&arguments).status.success());
+    for (name, scope) in [("anna", "openid email"), ("argon2", "openid")] {
+        let statement = format!("SELECT scope FROM users WHERE username = '{name}'");
+        assert_eq!(jeton.database.query(&statement).await[0][0].as_deref(), Some(scope), "{name}");
+    }
+}
