@@ -7,8 +7,11 @@
 mod access_token;
 mod audience;
 mod client_credentials;
+mod entries;
+mod exports;
 mod form;
 mod forwarded;
+mod ldif;
 mod password_hash;
 mod refresh_token;
 mod scope;
@@ -20,12 +23,16 @@ mod username;
 pub(crate) type Property = fn(&[u8]);
 
 /// The parsers, by the names of the folders of `corpus/`.
-pub(crate) const ALL: [(&str, Property); 11] = [
+pub(crate) const ALL: [(&str, Property); 15] = [
     ("access_token", access_token::check),
+    ("aspnet_users", exports::check_aspnet),
     ("audience", audience::check),
+    ("auth0_export", exports::check_auth0),
     ("client_credentials", client_credentials::check),
+    ("firebase_export", exports::check_firebase),
     ("form", form::check),
     ("forwarded", forwarded::check),
+    ("ldif", ldif::check),
     ("password_hash", password_hash::check),
     ("refresh_token", refresh_token::check),
     ("scope", scope::check),
