@@ -2,6 +2,7 @@
 //! in common, which its console shows.
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -97,8 +98,16 @@ pub(super) fn open(
     };
     let text = std::fs::read_to_string(config)
         .map_err(|error| failed(format!("cannot read it: {error}")))?;
-    let config = HashConfig::parse(&Secret::new(text).expose()).map_err(failed)?;
-    let accounts = Streamed::new(progress.open(path)?, "users");
+    read(&Secret::new(text), progress.open(path)?).map_err(failed)
+}
+
+/// Reads an export, given what the console of its project shows of its hashes.
+///
+/// # Errors
+/// A sentence: that does not say how the project hashes.
+pub fn read(config: &Secret, file: impl Read + Send + 'static) -> Result<Box<dyn Reader>, String> {
+    let config = HashConfig::parse(config.expose())?;
+    let accounts = Streamed::new(Box::new(file), "users");
     Ok(Box::new(Firebase { config, accounts, read: 0, pending: VecDeque::new() }))
 }
 

@@ -4,15 +4,15 @@
 //! ([`entry`]). All else is the same for all: names are mapped, everything is looked at before anything is stored, and a
 //! second run changes nothing ([`importing`]).
 
-mod aspnet;
-mod auth0;
+pub mod aspnet;
+pub mod auth0;
 mod clients;
 pub mod columns;
 mod digests;
 mod django;
 pub mod entry;
 pub(super) mod files;
-mod firebase;
+pub mod firebase;
 pub(super) mod importing;
 pub(super) mod json;
 pub mod keycloak;

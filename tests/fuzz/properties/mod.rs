@@ -8,8 +8,11 @@ mod access_token;
 mod audience;
 mod client_credentials;
 mod client_file;
+mod entries;
+mod exports;
 mod form;
 mod forwarded;
+mod ldif;
 mod password_hash;
 mod refresh_token;
 mod scope;
@@ -21,13 +24,17 @@ mod username;
 pub(crate) type Property = fn(&[u8]);
 
 /// The parsers, by the names of the folders of `corpus/`.
-pub(crate) const ALL: [(&str, Property); 12] = [
+pub(crate) const ALL: [(&str, Property); 16] = [
     ("access_token", access_token::check),
+    ("aspnet_users", exports::check_aspnet),
     ("audience", audience::check),
+    ("auth0_export", exports::check_auth0),
     ("client_credentials", client_credentials::check),
     ("client_file", client_file::check),
+    ("firebase_export", exports::check_firebase),
     ("form", form::check),
     ("forwarded", forwarded::check),
+    ("ldif", ldif::check),
     ("password_hash", password_hash::check),
     ("refresh_token", refresh_token::check),
     ("scope", scope::check),
