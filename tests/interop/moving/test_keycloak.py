@@ -22,10 +22,10 @@ def test_an_application_of_keycloak_goes_on_with_one_url_changed(engine, tmp_pat
     database = ["--database", new_database(engine, tmp_path)]
     master = ["--master-key-file", str(tmp_path / "master.jwk")]
     command = [JETON, "import", "keycloak", VECTORS / "realm.json", "--mapping", mapping, *database, *master]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
     secrets = {name: client["secret"] for name, client in expected["clients"].items()}
     with serving(tmp_path / "log", *database, *master) as entry:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         for client, audience in [("web", AUDIENCE), ("shop", "api"), ("phone", AUDIENCE)]:
             application = Application(entry["issuer"], client, secrets[client], audience)
             users = expected["users"] if client == "web" else {"anna": expected["users"]["anna"]}
