@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::password::{PasswordHash, PasswordHashError};
 use jeton_oauth::{Client, ClientId, ClientSettings, Secret, Timestamp};
 use jeton_store::client_import::{ImportedClient, ImportedSecret, SecretForm};
@@ -21,7 +22,7 @@ struct WrittenClient<'a> {
     secrets: Vec<FileSecret>,
 }
 
-/// A secret in a file: its digest or the hash of another service.
+/// A secret in a file: its digest, the hash of another service, or the secret itself, which is never written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileSecret {
@@ -30,6 +31,8 @@ struct FileSecret {
     sha256: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
+    #[serde(skip_serializing)]
+    secret: Option<String>,
     /// When it was made, in seconds since the epoch.
     created_at: Option<Timestamp>,
     /// From when on it is refused.
@@ -51,20 +54,23 @@ impl FileSecret {
         let hash = stored.hash.as_ref().map(|hash| hash.expose().to_owned());
         let sha256 = hash.is_none().then(|| URL_SAFE_NO_PAD.encode(&stored.digest));
         let (created_at, expires_at) = (Some(stored.created_at), stored.expires_at);
-        Self { sha256, hash, created_at, expires_at }
+        Self { sha256, hash, secret: None, created_at, expires_at }
     }
 
     fn read(self, memory_max: u64) -> Result<ImportedSecret, String> {
-        let stored_as = match (self.sha256, self.hash) {
-            (Some(digest), None) => {
+        let stored_as = match (self.sha256, self.hash, self.secret) {
+            (None, None, Some(secret)) => {
+                SecretForm::Digest(*SecretDigest::of(&Secret::new(secret)).as_bytes())
+            }
+            (Some(digest), None, None) => {
                 let octets = URL_SAFE_NO_PAD.decode(digest).ok();
                 let octets = octets.and_then(|octets| octets.try_into().ok());
                 SecretForm::Digest(octets.ok_or(
                     "has a \"sha256\" that is not 32 octets in base64url without padding: 43 characters",
                 )?)
             }
-            (None, Some(hash)) => SecretForm::Hash(checked_hash(hash, memory_max)?),
-            _ => return Err("needs either \"sha256\" or \"hash\"".to_owned()),
+            (None, Some(hash), None) => SecretForm::Hash(checked_hash(hash, memory_max)?),
+            _ => return Err("needs either \"sha256\", \"hash\" or \"secret\"".to_owned()),
         };
         let Self { created_at, expires_at, .. } = self;
         Ok(ImportedSecret { stored_as, created_at, expires_at })
@@ -76,7 +82,7 @@ impl FileSecret {
 /// # Errors
 /// What is wrong with it, in words that follow «it» or «the secret».
 pub fn checked_hash(text: String, memory_max: u64) -> Result<Secret, String> {
-    let text = Secret::new(text);
+    let text = Secret::new(PasswordHash::adopt(&text).into_owned());
     match PasswordHash::parse(text.expose(), memory_max) {
         Ok(_) => Ok(text),
         Err(PasswordHashError::TooExpensive) => Err(
@@ -109,7 +115,7 @@ pub fn read(mut members: Map<String, Value>, memory_max: u64) -> Result<Imported
     let secrets = members.remove("secrets").unwrap_or_else(|| Value::Array(Vec::new()));
     // The sentences of the reader could repeat what stands there.
     let secrets: Vec<FileSecret> = serde_json::from_value(secrets).map_err(|_| {
-        "has \"secrets\" that are not a list of objects with \"sha256\" or \"hash\", \"created_at\" and \"expires_at\" \
+        "has \"secrets\" that are not a list of objects with \"sha256\", \"hash\" or \"secret\", \"created_at\" and \"expires_at\" \
          in seconds since 1970"
             .to_owned()
     })?;
@@ -197,7 +203,8 @@ mod tests {
             (json!({"client_id": "a", "grants": ["Zqx7"]}), "\"grants\" that cannot be read"),
             (json!({"client_id": "a", "grants": ["password"]}), "--audience"),
             (json!({"client_id": "a", "secrets": ["Zqx7"]}), "not a list of objects"),
-            (json!({"client_id": "a", "secrets": [{"secret": "Zqx7"}]}), "not a list of objects"),
+            (json!({"client_id": "a", "secrets": [{"key": "Zqx7"}]}), "not a list of objects"),
+            (json!({"client_id": "a", "secrets": [{"secret": "Zqx7", "hash": HASH}]}), "either"),
             (json!({"client_id": "a", "secrets": [{"sha256": "Zqx7"}]}), "43 characters"),
             (json!({"client_id": "a", "secrets": [{"hash": "Zqx7"}]}), "in no format"),
             (json!({"client_id": "a", "secrets": [{"hash": dear}]}), "--hash-memory"),

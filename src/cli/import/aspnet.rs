@@ -191,3 +191,38 @@ fn is_locked(row: &mut Row, now: Timestamp) -> Result<bool, String> {
     let end = read_time(&end).map_err(|problem| format!("its \"LockoutEnd\" {problem}"))?;
     Ok(end > now)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    /// `UserManager.IsLockedOutAsync`: whoever is locked out until a moment that is to come, if lockouts count at all.
+    #[test]
+    fn whoever_is_locked_out_now_is_disabled() {
+        let now = Timestamp(1_800_000_000);
+        for (members, locked) in [
+            (json!({}), Some(false)),
+            (
+                json!({"LockoutEnd": "9999-12-31 23:59:59.9999999 +00:00", "LockoutEnabled": "True"}),
+                Some(true),
+            ),
+            (
+                json!({"LockoutEnd": "9999-12-31 23:59:59.9999999 +00:00", "LockoutEnabled": "False"}),
+                Some(false),
+            ),
+            (json!({"LockoutEnd": "2020-01-01 00:00:00 +00:00", "LockoutEnabled": 1}), Some(false)),
+            (json!({"LockoutEnd": "2099-01-01T00:00:00+00:00"}), Some(true)),
+            (
+                json!({"LockoutEndDateUtc": "2099-01-01 00:00:00.000", "LockoutEnabled": 1}),
+                Some(true),
+            ),
+            (json!({"LockoutEnd": "soon"}), None),
+        ] {
+            let values: Map<_, _> = members.as_object().expect("an object").clone();
+            let mut row = Row { place: String::new(), values };
+            assert_eq!(is_locked(&mut row, now).ok(), locked, "{members}");
+        }
+    }
+}

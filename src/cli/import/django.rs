@@ -135,12 +135,9 @@ fn client(mut row: Row) -> Entry {
         left_out: left_out.map(str::to_owned).collect(),
         id: row.take_text("client_id").unwrap_or_default(),
         settings: Ok(settings),
-        scope: Vec::new(),
-        default_scope: Vec::new(),
-        audiences: Vec::new(),
         secrets: secret.into_iter().collect(),
-        disabled: false,
         place: Place::Named(row.place),
+        ..FoundClient::default()
     }))
 }
 

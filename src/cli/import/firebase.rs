@@ -192,3 +192,70 @@ impl Iterator for Firebase {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const CONFIG: &str = "hash_config {\n  algorithm: SCRYPT,\n  base64_signer_key: AAAAAAAAAAAAAAAAAAAAAA==,\n  \
+                          base64_salt_separator: Bw==,\n  rounds: 8,\n  mem_cost: 14,\n}\n";
+
+    fn entries(accounts: Value) -> Vec<Entry> {
+        let text = json!({ "users": accounts }).to_string();
+        let reader = read(&Secret::new(CONFIG.to_owned()), Cursor::new(text)).expect("parameters");
+        reader.collect::<Result<_, _>>().expect("entries")
+    }
+
+    /// What the console shows, with and without its braces and quotation marks.
+    #[test]
+    fn the_parameters_of_a_project_are_read() {
+        for text in [
+            CONFIG.to_owned(),
+            CONFIG.replace(": ", ": \"").replace(",\n", "\",\n"),
+            CONFIG.replace('\n', ""),
+        ] {
+            let config = HashConfig::parse(&text).expect("parameters");
+            assert_eq!(
+                (config.rounds, config.mem_cost, config.salt_separator.as_str()),
+                (8, 14, "Bw==")
+            );
+            assert_eq!(config.signer_key.expose(), "AAAAAAAAAAAAAAAAAAAAAA==");
+        }
+        for (from, to, sentence) in [
+            ("SCRYPT", "BCRYPT", "its algorithm is not SCRYPT"),
+            ("rounds: 8", "", "it has no rounds"),
+            ("rounds: 8", "rounds: x", "its rounds is no number"),
+            ("rounds: 8", "rounds: 8, rounds: 9", "more than once"),
+        ] {
+            let problem = HashConfig::parse(&CONFIG.replace(from, to)).expect_err(sentence);
+            assert!(problem.contains(sentence), "{problem}");
+        }
+    }
+
+    /// Only claims that somebody who administers the project has set become roles.
+    #[test]
+    fn claims_become_roles() {
+        for (claims, role, others) in [
+            (r#"{"role":"a"}"#, json!(["a"]), vec![]),
+            (r#"{"roles":["a","b"],"role":"c"}"#, json!(["a", "b"]), vec!["customAttributes.role"]),
+            (r#"{"admin":true}"#, Value::Null, vec!["customAttributes.admin"]),
+            ("no JSON", Value::Null, vec!["customAttributes"]),
+        ] {
+            let account = json!({"localId": "1", "email": "a@x", "passwordHash": "AA==", "customAttributes": claims});
+            let entries = entries(json!([account]));
+            let Entry::User(record) = &entries[0] else { panic!("a user") };
+            let values = record.values.as_ref().expect("values");
+            assert_eq!(values.get("role").cloned().unwrap_or_default(), role, "{claims}");
+            let said = values
+                .iter()
+                .filter(|(name, value)| name.starts_with("custom") && !value.is_null());
+            assert_eq!(said.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), others);
+            // One octet is no hash of Firebase.
+            assert!(record.bad_hash.is_some());
+        }
+    }
+}

@@ -86,11 +86,9 @@ fn client(mut row: Row) -> Entry {
         left_out: left_out.map(str::to_owned).collect(),
         id: row.take_text("id").unwrap_or_default(),
         settings: Ok(settings),
-        scope: Vec::new(),
-        default_scope: Vec::new(),
-        audiences: Vec::new(),
         secrets: secret.into_iter().collect(),
         disabled: row.take_truth("revoked"),
         place: Place::Named(row.place),
+        ..FoundClient::default()
     }))
 }

@@ -13,26 +13,26 @@ use crate::harness::otp::Authenticator;
 use crate::harness::{Database, Engine, Fixtures, run};
 
 /// A source of `tests/vectors`, with what is expected of it.
-struct Exported {
-    kind: &'static str,
-    path: String,
-    mapping: &'static str,
+pub(super) struct Exported {
+    pub(super) kind: &'static str,
+    pub(super) path: String,
+    pub(super) mapping: &'static str,
 }
 
 impl Exported {
-    fn new(kind: &'static str, file: &str, mapping: &'static str) -> Self {
+    pub(super) fn new(kind: &'static str, file: &str, mapping: &'static str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(kind);
         Self { kind, path: folder.join(file).display().to_string(), mapping }
     }
 
-    fn expected(&self) -> Value {
+    pub(super) fn expected(&self) -> Value {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(self.kind);
         let text = std::fs::read_to_string(folder.join("expected.json")).expect("a file");
         serde_json::from_str(&text).expect("JSON")
     }
 
     /// Imports what can be taken of it, and returns the report.
-    fn import(&self, jeton: &Jeton) -> Value {
+    pub(super) fn import(&self, jeton: &Jeton) -> Value {
         self.import_to(&jeton.database, jeton.fixtures, &[])
     }
 
@@ -94,7 +94,7 @@ impl Exported {
         (jeton, report)
     }
 
-    async fn assert_user(
+    pub(super) async fn assert_user(
         &self,
         jeton: &Jeton,
         client: (&str, Option<&str>),
@@ -144,7 +144,7 @@ fn uses_password(client: &Value) -> bool {
 }
 
 /// Logs in through a client.
-async fn login_as(
+pub(super) async fn login_as(
     jeton: &Jeton,
     (id, secret): (&str, Option<&str>),
     name: &str,
@@ -160,7 +160,7 @@ async fn login_as(
 }
 
 /// The claims of the access token of an answer.
-fn claims_of(reply: &Reply) -> Value {
+pub(super) fn claims_of(reply: &Reply) -> Value {
     let answer = reply.json();
     let token = answer["access_token"].as_str().expect("a token");
     crate::harness::forge::claims(token)

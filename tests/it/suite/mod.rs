@@ -39,6 +39,7 @@ mod import;
 mod import_files;
 mod import_interrupted;
 mod import_services;
+mod import_sources;
 mod imported_rows;
 mod introspection;
 mod introspection_refresh;

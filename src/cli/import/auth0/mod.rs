@@ -388,3 +388,6 @@ impl Iterator for Auth0 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
