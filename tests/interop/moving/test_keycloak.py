@@ -2,12 +2,11 @@
 configured for it changes one URL. `tests/vectors/keycloak/make.py` runs the same application against that Keycloak."""
 
 import json
-import subprocess
 
 import pytest
 
 from application import Application
-from conftest import ENGINES, JETON, ROOT, new_database, serving
+from conftest import ENGINES, ROOT, command, new_database, serving
 
 VECTORS = ROOT / "tests" / "vectors" / "keycloak"
 # The audience that all tokens of that realm have.
@@ -21,16 +20,15 @@ def test_an_application_of_keycloak_goes_on_with_one_url_changed(engine, tmp_pat
     mapping.write_text(f'audiences = ["{AUDIENCE}"]\n')
     database = ["--database", new_database(engine, tmp_path)]
     master = ["--master-key-file", str(tmp_path / "master.jwk")]
-    command = [JETON, "import", "keycloak", VECTORS / "realm.json", "--mapping", mapping, *database, *master]
+    source = ["keycloak", VECTORS / "realm.json", "--mapping", mapping]
     secrets = {name: client["secret"] for name, client in expected["clients"].items()}
     with serving(tmp_path / "log", *database, *master) as entry:
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        command("import", *source, *database, *master)
         for client, audience in [("web", AUDIENCE), ("shop", "api"), ("phone", AUDIENCE)]:
             application = Application(entry["issuer"], client, secrets[client], audience)
             users = expected["users"] if client == "web" else {"anna": expected["users"]["anna"]}
             for name, user in users.items():
-                # These need more than a password: `second_factor` and the suite of Rust log them in.
+                # These need a code beside the password, which an application does not change either.
                 if "otp" in user:
                     continue
                 barred = user["disabled"] or "required_actions" in user
