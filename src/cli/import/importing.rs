@@ -1,23 +1,21 @@
 //! An import under way: what a source has is looked at and staged, and stored when all of it was looked at.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
-
-use clap::Args;
 
 use super::clients::{Clients, NotTaken};
 use super::columns::Columns;
 use super::entry::{Entry, FoundClient, Place, Reader, Record, Source};
 use super::mapping::{Mapping, Names};
 use super::open::Progress;
+use super::options::Options;
 use super::otp_sealer::Sealer;
 use super::record::{Kind, Problem, ReadUser, read_user};
 use super::report::{BadEntry, Report};
 use super::skipped::Skipped;
 use super::wrap::Wrapping;
 use super::{Failure, output};
-use crate::cli::{machine, open_store, open_store_if_made};
-use crate::config::{AdministeredDatabase, HashingSettings, MasterKeySettings};
+use crate::cli::machine;
 use jeton_crypto::hashing_pool::HashingLimits;
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::{Seconds, Timestamp};
@@ -30,35 +28,6 @@ use jeton_store::import::{FindKnown, Known, StagedUser, Staging, Taken};
 const ENTRIES: usize = 512;
 /// How often progress is shown.
 const PROGRESS: Duration = Duration::from_millis(200);
-
-/// What every import takes.
-#[derive(Args, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(in crate::cli) struct Options {
-    /// Look at everything and store nothing
-    #[arg(long)]
-    dry_run: bool,
-    /// Leave out what cannot be taken, and write it to this new file
-    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
-    skip_bad: Option<PathBuf>,
-    /// Wrap hashes that take less than 16 MiB to compute in scrypt, so that none of them is stored as
-    /// it is. Takes as long as a login each
-    #[arg(long)]
-    wrap: bool,
-    /// Store fast hashes (SHA-1 and its kin, SHA-crypt below 100,000 rounds, phpass, PBKDF2 below 10,000 iterations)
-    /// as they are. Otherwise they are wrapped as --wrap does, unless `jeton user seal` seals all hashes
-    #[arg(long, conflicts_with = "wrap")]
-    keep_fast: bool,
-    #[command(flatten)]
-    hashing: HashingSettings,
-    #[command(flatten)]
-    master: MasterKeySettings,
-    #[command(flatten)]
-    database: AdministeredDatabase,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// What is to be imported, and how its names are understood.
 pub(in crate::cli) struct Job<'a> {
@@ -164,21 +133,6 @@ fn check_header(
         output::error_line(&format!("Columns that are not used: {}", unused.join(", ")));
     }
     Ok(())
-}
-
-impl Options {
-    /// Whether nothing is to be stored.
-    pub(in crate::cli) fn is_dry_run(&self) -> bool {
-        self.dry_run
-    }
-
-    /// The database to import to. A dry run makes none.
-    async fn store(&self) -> Result<Option<Store>, Failure> {
-        if self.dry_run {
-            return open_store_if_made(&self.database.settings).await;
-        }
-        open_store(&self.database).await.map(Some)
-    }
 }
 
 /// What is to be done about a user of the file.

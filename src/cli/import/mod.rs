@@ -20,6 +20,7 @@ pub mod ldap;
 pub mod lines;
 pub mod mapping;
 pub(super) mod open;
+pub(super) mod options;
 mod other_files;
 pub mod otp_files;
 pub(super) mod otp_sealer;
@@ -45,6 +46,7 @@ use importing::Job;
 use jeton_runtime::clock::Clock;
 use mapping::Mapping;
 use open::Progress;
+use options::Options;
 
 /// What `jeton import` takes.
 #[derive(Args, Debug)]
@@ -64,7 +66,7 @@ pub(super) struct Import {
     #[arg(long, value_name = "FILE")]
     hash_config: Option<PathBuf>,
     #[command(flatten)]
-    options: importing::Options,
+    options: Options,
 }
 
 /// What writes sources that are read.
@@ -96,7 +98,7 @@ enum Kind {
 
 pub(super) async fn run(command: Import) -> Result<(), Failure> {
     let Import { kind, source, mapping: mapping_file, hash_config, options } = command;
-    let is_first = |path: &&Path| options.is_dry_run() && !path.exists();
+    let is_first = |path: &&Path| options.dry_run && !path.exists();
     let first_mapping = mapping_file.as_deref().filter(is_first);
     let mapping = match mapping_file.as_deref().filter(|_| first_mapping.is_none()) {
         Some(path) => Mapping::read(path)?,

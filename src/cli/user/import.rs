@@ -10,6 +10,7 @@ use crate::cli::import::files::Files;
 use crate::cli::import::importing::{self, Job};
 use crate::cli::import::mapping::Mapping;
 use crate::cli::import::open::Progress;
+use crate::cli::import::options::Options;
 use jeton_oauth::Timestamp;
 
 /// What `jeton user import` takes.
@@ -22,7 +23,7 @@ pub(in crate::cli) struct Import {
     #[arg(long, value_name = "NAME=COLUMN")]
     column: Vec<Column>,
     #[command(flatten)]
-    options: importing::Options,
+    options: Options,
 }
 
 pub(super) async fn run(command: Import, now: Timestamp) -> Result<(), Failure> {

@@ -67,7 +67,8 @@ pub(super) fn check_keycloak(input: &[u8]) {
     let Ok(reader) = keycloak::read(file(), file()) else { return };
     let (counts, end) = entries::check(reader);
     let read = counts.users + counts.named(|name| name.starts_with("user "));
-    let realm: Value = serde_json::from_slice(input).expect("it was read before");
+    // What is passed over is not looked at closely, so this may be no JSON.
+    let Ok(realm) = serde_json::from_slice::<Value>(input) else { return };
     let users = realm.get("users").and_then(Value::as_array).map_or(0, Vec::len);
     assert!(if end.is_some() { read == users } else { read <= users }, "{read} of {users}");
 }

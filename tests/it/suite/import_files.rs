@@ -211,9 +211,13 @@ async fn a_file_of_another_form_is_named() {
         (
             "{\"users\":[{\"localId\":\"a\",\"passwordHash\":\"b\"}]}".to_owned(),
             "Firebase",
-            "new passwords",
+            "jeton import firebase",
         ),
-        ("{\n \"realm\": \"r\",\n \"users\": []\n}".to_owned(), "Keycloak", "JSON Lines"),
+        (
+            "{\n \"realm\": \"r\",\n \"users\": []\n}".to_owned(),
+            "Keycloak",
+            "jeton import keycloak",
+        ),
         ("{\"users\":[{\"name\":\"a\"}]}".to_owned(), "one JSON object", "jq"),
         ("{\n  \"a\": {\n  }\n}".to_owned(), "one JSON object", "jq"),
     ] {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::import_services::{Exported, claims_of, login_as};
+use super::exported::{Exported, claims_of, login_as};
 use super::*;
 use crate::harness::database::SCRYPT;
 use crate::harness::executable::run_for_json;

@@ -24,6 +24,7 @@ mod db_copy;
 mod doctor;
 mod doctor_proxies;
 mod exit_codes;
+mod exported;
 mod exposure;
 mod failures;
 mod foreign_hashes;
