@@ -1,17 +1,19 @@
 //! The users of ASP.NET Identity: its tables `AspNetUsers`, `AspNetRoles`, `AspNetUserRoles` and `AspNetUserTokens`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
 
 use serde_json::Value;
 
 use super::Failure;
 use super::digests::{Digests, Members};
 use super::entry::{Entry, Reader, Record};
+use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
-use super::tables::{Row, TableReader, Tables, text_of};
+use super::tables::{Row, Rows, TableReader, Tables, rows_of, text_of};
 use super::time::read_time;
-use jeton_oauth::Timestamp;
+use jeton_oauth::{Secret, Timestamp};
 use jeton_runtime::clock::Clock;
 
 /// What says nothing beside what is read.
@@ -48,11 +50,31 @@ pub(super) fn open(
         }
     }
     let roles = Roles::read(&tables, progress)?;
-    let keys = authenticators(&tables, progress)?;
+    let keys = Authenticators::read(&tables, progress)?;
     let users = tables.users("AspNetUsers", progress)?;
+    Ok(reader(before, users, roles, keys))
+}
+
+/// Reads users alone, from a file.
+///
+/// # Errors
+/// A sentence: it cannot be read.
+pub fn read(file: impl Read + 'static) -> Result<Box<dyn Reader>, String> {
+    let users = rows_of(Records::new(file)?, "AspNetUsers".to_owned());
+    let roles = Roles { names: Vec::new(), members: Members::new() };
+    let keys = Authenticators { digests: Digests::new(), secrets: BTreeMap::new() };
+    Ok(reader(VecDeque::new(), users, roles, keys))
+}
+
+fn reader(
+    before: VecDeque<Entry>,
+    users: Rows,
+    roles: Roles,
+    keys: Authenticators,
+) -> Box<dyn Reader> {
     let now = Clock::System.now();
     let entry = Box::new(move |row| user(row, &roles, &keys, now));
-    Ok(Box::new(TableReader { before, users, entry }))
+    Box::new(TableReader { before, users, entry })
 }
 
 /// The roles of users.
@@ -95,22 +117,26 @@ impl Roles {
 /// The secrets of authenticators, by a digest of their user.
 struct Authenticators {
     digests: Digests,
-    secrets: BTreeMap<u128, String>,
+    secrets: BTreeMap<u128, Secret>,
 }
 
-fn authenticators(tables: &Tables<'_>, progress: &mut Progress) -> Result<Authenticators, Failure> {
-    let digests = Digests::new();
-    let mut secrets = BTreeMap::new();
-    for row in tables.rows("AspNetUserTokens", progress)?.into_iter().flatten() {
-        let mut row = row.map_err(Failure::failed)?;
-        let kind = ["LoginProvider", "Name"].map(|name| row.take_text(name).unwrap_or_default());
-        if kind == AUTHENTICATOR
-            && let (Some(user), Some(secret)) = (row.take_text("UserId"), row.take_text("Value"))
-        {
-            secrets.insert(digests.of(user), secret);
+impl Authenticators {
+    fn read(tables: &Tables<'_>, progress: &mut Progress) -> Result<Self, Failure> {
+        let digests = Digests::new();
+        let mut secrets = BTreeMap::new();
+        for row in tables.rows("AspNetUserTokens", progress)?.into_iter().flatten() {
+            let mut row = row.map_err(Failure::failed)?;
+            let kind =
+                ["LoginProvider", "Name"].map(|name| row.take_text(name).unwrap_or_default());
+            if kind == AUTHENTICATOR
+                && let (Some(user), Some(secret)) =
+                    (row.take_text("UserId"), row.take_text("Value"))
+            {
+                secrets.insert(digests.of(user), Secret::new(secret));
+            }
         }
+        Ok(Self { digests, secrets })
     }
-    Ok(Authenticators { digests, secrets })
 }
 
 fn user(mut row: Row, roles: &Roles, keys: &Authenticators, now: Timestamp) -> Entry {
@@ -128,7 +154,7 @@ fn user(mut row: Row, roles: &Roles, keys: &Authenticators, now: Timestamp) -> E
     // The secret is there as soon as somebody has looked at the page that shows it.
     if row.take_truth("TwoFactorEnabled") {
         match keys.secrets.get(&keys.digests.of(&id)) {
-            Some(secret) => row.set("otp", secret.as_str()),
+            Some(secret) => row.set("otp", secret.expose()),
             None => row.set("TwoFactorEnabled", true),
         }
     }
@@ -164,4 +190,39 @@ fn is_locked(row: &mut Row, now: Timestamp) -> Result<bool, String> {
     }
     let end = read_time(&end).map_err(|problem| format!("its \"LockoutEnd\" {problem}"))?;
     Ok(end > now)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    /// `UserManager.IsLockedOutAsync`: whoever is locked out until a moment that is to come, if lockouts count at all.
+    #[test]
+    fn whoever_is_locked_out_now_is_disabled() {
+        let now = Timestamp(1_800_000_000);
+        for (members, locked) in [
+            (json!({}), Some(false)),
+            (
+                json!({"LockoutEnd": "9999-12-31 23:59:59.9999999 +00:00", "LockoutEnabled": "True"}),
+                Some(true),
+            ),
+            (
+                json!({"LockoutEnd": "9999-12-31 23:59:59.9999999 +00:00", "LockoutEnabled": "False"}),
+                Some(false),
+            ),
+            (json!({"LockoutEnd": "2020-01-01 00:00:00 +00:00", "LockoutEnabled": 1}), Some(false)),
+            (json!({"LockoutEnd": "2099-01-01T00:00:00+00:00"}), Some(true)),
+            (
+                json!({"LockoutEndDateUtc": "2099-01-01 00:00:00.000", "LockoutEnabled": 1}),
+                Some(true),
+            ),
+            (json!({"LockoutEnd": "soon"}), None),
+        ] {
+            let values: Map<_, _> = members.as_object().expect("an object").clone();
+            let mut row = Row { place: String::new(), values };
+            assert_eq!(is_locked(&mut row, now).ok(), locked, "{members}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! in common, which its console shows.
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -97,8 +98,16 @@ pub(super) fn open(
     };
     let text = std::fs::read_to_string(config)
         .map_err(|error| failed(format!("cannot read it: {error}")))?;
-    let config = HashConfig::parse(&Secret::new(text).expose()).map_err(failed)?;
-    let accounts = Streamed::new(progress.open(path)?, "users");
+    read(&Secret::new(text), progress.open(path)?).map_err(failed)
+}
+
+/// Reads an export, given what the console of its project shows of its hashes.
+///
+/// # Errors
+/// A sentence: that does not say how the project hashes.
+pub fn read(config: &Secret, file: impl Read + Send + 'static) -> Result<Box<dyn Reader>, String> {
+    let config = HashConfig::parse(config.expose())?;
+    let accounts = Streamed::new(Box::new(file), "users");
     Ok(Box::new(Firebase { config, accounts, read: 0, pending: VecDeque::new() }))
 }
 
@@ -181,5 +190,72 @@ impl Iterator for Firebase {
                 Err(format!("{problem}; `firebase auth:export FILE.json` writes what is read here"))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const CONFIG: &str = "hash_config {\n  algorithm: SCRYPT,\n  base64_signer_key: AAAAAAAAAAAAAAAAAAAAAA==,\n  \
+                          base64_salt_separator: Bw==,\n  rounds: 8,\n  mem_cost: 14,\n}\n";
+
+    fn entries(accounts: Value) -> Vec<Entry> {
+        let text = json!({ "users": accounts }).to_string();
+        let reader = read(&Secret::new(CONFIG.to_owned()), Cursor::new(text)).expect("parameters");
+        reader.collect::<Result<_, _>>().expect("entries")
+    }
+
+    /// What the console shows, with and without its braces and quotation marks.
+    #[test]
+    fn the_parameters_of_a_project_are_read() {
+        for text in [
+            CONFIG.to_owned(),
+            CONFIG.replace(": ", ": \"").replace(",\n", "\",\n"),
+            CONFIG.replace('\n', ""),
+        ] {
+            let config = HashConfig::parse(&text).expect("parameters");
+            assert_eq!(
+                (config.rounds, config.mem_cost, config.salt_separator.as_str()),
+                (8, 14, "Bw==")
+            );
+            assert_eq!(config.signer_key.expose(), "AAAAAAAAAAAAAAAAAAAAAA==");
+        }
+        for (from, to, sentence) in [
+            ("SCRYPT", "BCRYPT", "its algorithm is not SCRYPT"),
+            ("rounds: 8", "", "it has no rounds"),
+            ("rounds: 8", "rounds: x", "its rounds is no number"),
+            ("rounds: 8", "rounds: 8, rounds: 9", "more than once"),
+        ] {
+            let problem = HashConfig::parse(&CONFIG.replace(from, to)).expect_err(sentence);
+            assert!(problem.contains(sentence), "{problem}");
+        }
+    }
+
+    /// Only claims that somebody who administers the project has set become roles.
+    #[test]
+    fn claims_become_roles() {
+        for (claims, role, others) in [
+            (r#"{"role":"a"}"#, json!(["a"]), vec![]),
+            (r#"{"roles":["a","b"],"role":"c"}"#, json!(["a", "b"]), vec!["customAttributes.role"]),
+            (r#"{"admin":true}"#, Value::Null, vec!["customAttributes.admin"]),
+            ("no JSON", Value::Null, vec!["customAttributes"]),
+        ] {
+            let account = json!({"localId": "1", "email": "a@x", "passwordHash": "AA==", "customAttributes": claims});
+            let entries = entries(json!([account]));
+            let Entry::User(record) = &entries[0] else { panic!("a user") };
+            let values = record.values.as_ref().expect("values");
+            assert_eq!(values.get("role").cloned().unwrap_or_default(), role, "{claims}");
+            let said = values
+                .iter()
+                .filter(|(name, value)| name.starts_with("custom") && !value.is_null());
+            assert_eq!(said.map(|(name, _)| name.as_str()).collect::<Vec<_>>(), others);
+            // One octet is no hash of Firebase.
+            assert!(record.bad_hash.is_some());
+        }
     }
 }

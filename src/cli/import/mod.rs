@@ -4,15 +4,15 @@
 //! ([`entry`]). All else is the same for all: names are mapped, everything is looked at before anything is stored, and a
 //! second run changes nothing ([`importing`]).
 
-mod aspnet;
-mod auth0;
+pub mod aspnet;
+pub mod auth0;
 mod clients;
 pub mod columns;
 mod digests;
-mod django;
+pub mod django;
 pub mod entry;
 pub(super) mod files;
-mod firebase;
+pub mod firebase;
 pub(super) mod importing;
 pub(super) mod json;
 pub mod keycloak;
@@ -23,13 +23,13 @@ pub(super) mod open;
 mod other_files;
 pub mod otp_files;
 pub(super) mod otp_sealer;
-mod passport;
+pub mod passport;
 pub mod record;
 mod report;
 mod skipped;
 pub(super) mod spreadsheet;
 mod streamed;
-mod supabase;
+pub mod supabase;
 mod tables;
 pub mod time;
 mod wrap;

@@ -148,9 +148,14 @@ fn place_of(values: &Map<String, Value>, table: &str, at: usize) -> String {
 
 fn rows_of_file(path: &Path, progress: &mut Progress) -> Result<Rows, Failure> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let failed = |problem: String| format!("{}: {problem}", path.display());
-    let records = Records::new(progress.open(path)?).map_err(failed)?;
-    Ok(Box::new(records.map(move |record| {
+    let records = Records::new(progress.open(path)?)
+        .map_err(|problem| format!("{}: {problem}", path.display()))?;
+    Ok(rows_of(records, name))
+}
+
+/// The rows of a file of this name.
+pub(super) fn rows_of(records: Records, name: String) -> Rows {
+    Box::new(records.map(move |record| {
         let Record { place, values, source, .. } = record?;
         let place = format!("{place} of {name}");
         let mut values = values.map_err(|problem| format!("{place}: {problem}"))?;
@@ -158,7 +163,7 @@ fn rows_of_file(path: &Path, progress: &mut Progress) -> Result<Rows, Failure> {
             values.values_mut().for_each(read_json);
         }
         Ok(Row { place, values })
-    })))
+    }))
 }
 
 /// A list or an object in a cell of CSV is a text of JSON.

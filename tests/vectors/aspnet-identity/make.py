@@ -4,7 +4,8 @@ version 2 (marker 0x00: salt, key), which ASP.NET Identity 2 wrote too. The hash
 
     python3 tests/vectors/aspnet-identity/make.py
 
-It writes export/AspNetUsers.csv, export/AspNetRoles.csv, export/AspNetUserRoles.csv, and expected.json.
+It writes export/AspNetUsers.csv, export/AspNetRoles.csv, export/AspNetUserRoles.csv, export/AspNetUserTokens.csv,
+export/AspNetUserClaims.csv, and expected.json.
 """
 
 import base64
@@ -79,6 +80,11 @@ right("locked", version_3, of_user={"lockout": "9999-12-31 23:59:59.9999999 +00:
 right("lockedonce", version_3, of_user={"lockout": "2020-01-02 03:04:05.0000000 +00:00"})
 right("iso", version_3, of_user={"lockout": "9999-12-31T23:59:59.9999999+00:00", "disabled": True})
 right("factor", version_3, of_user={"second_factor": True})
+# The secret of an authenticator, and one of somebody who has only looked at the page that shows it.
+secrets = {name: base64.b32encode(salt_of(name, 20)).decode() for name in ["otp", "looked"]}
+right("otp", version_3, of_user={"second_factor": True})
+right("looked", version_3)
+users["otp"]["otp"] = secrets["otp"]
 # Without a password: known at another provider. Cut off: a column that was too short.
 user("external", "", reason="no password")
 user("cut", version_3("cut", "test password")[:40], reason="damaged")
@@ -89,6 +95,8 @@ for name, columns, lines in [
     ("AspNetUsers", COLUMNS, rows),
     ("AspNetRoles", ["Id", "Name", "NormalizedName", "ConcurrencyStamp"], [[identity, name, name.upper(), ""] for name, identity in roles.items()]),
     ("AspNetUserRoles", ["UserId", "RoleId"], user_roles),
+    ("AspNetUserTokens", ["UserId", "LoginProvider", "Name", "Value"], [[users[name]["sub"], "[AspNetUserStore]", "AuthenticatorKey", secret] for name, secret in secrets.items()]),
+    ("AspNetUserClaims", ["Id", "UserId", "ClaimType", "ClaimValue"], [[1, users["Anna"]["sub"], "department", "sales"]]),
 ]:
     with open(HERE / f"export/{name}.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([columns, *lines])

@@ -3,7 +3,8 @@ administration API, logs every user in, stops it, and runs `kc.sh export` in bot
 
     mvn dependency:get -Dartifact=org.keycloak:keycloak-quarkus-dist:26.4.0:tar.gz -Dtransitive=false
     tar xzf ~/.m2/repository/org/keycloak/keycloak-quarkus-dist/26.4.0/keycloak-quarkus-dist-26.4.0.tar.gz -C /tmp
-    python3 tests/vectors/keycloak/make.py /tmp/keycloak-26.4.0    # with a Java of 17 or later
+    python3 -m venv venv && venv/bin/pip install Authlib==1.9.8 PyJWT==2.15.1 cryptography requests
+    venv/bin/python tests/vectors/keycloak/make.py /tmp/keycloak-26.4.0    # with a Java of 17 or later
 
 It writes realm.json (`--file`), realm/ (`--dir --users different_files`), and expected.json. The database of that
 Keycloak is made anew.
@@ -25,6 +26,9 @@ import urllib.parse
 import urllib.request
 
 HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE / "../../interop/moving"))
+from application import Application  # noqa: E402
+
 HOME = pathlib.Path(sys.argv[1])
 PORT, MANAGEMENT_PORT = 18081, 19001
 BASE = f"http://127.0.0.1:{PORT}"
@@ -205,6 +209,10 @@ def log_in_and_fail(name):
 def log_others_in():
     for name in users.keys() - set(HASHERS):
         log_in_and_fail(name)
+    # The application that moves (`tests/interop/moving`) is in order before it does.
+    for client, audience in [("web", "account"), ("shop", "api"), ("phone", "account")]:
+        moving = Application(f"{BASE}/realms/{REALM}", client, clients[client]["secret"], audience)
+        assert moving.is_in_order("anna", users["anna"]["password"], users["anna"]["sub"])
     for name in ["phone", "shop"]:
         claims = log_in("anna", users["anna"]["password"], name)
         clients[name]["audiences"] = claims.get("aud")

@@ -9,6 +9,7 @@ mod objects;
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -111,6 +112,15 @@ pub(super) fn open(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reade
         files.push_back((if is_folder { name_of(&path) } else { String::new() }, objects));
     }
     Ok(Box::new(Auth0 { files, profiles, perhaps_blocked: 0, pending: VecDeque::new() }))
+}
+
+/// Reads one file.
+///
+/// # Errors
+/// A sentence: it cannot be read.
+pub fn read(file: impl Read + 'static) -> Result<Box<dyn Reader>, String> {
+    let files = [(String::new(), Objects::new(file)?)].into();
+    Ok(Box::new(Auth0 { files, profiles: None, perhaps_blocked: 0, pending: VecDeque::new() }))
 }
 
 fn name_of(path: &Path) -> String {
@@ -378,3 +388,6 @@ impl Iterator for Auth0 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,6 +30,8 @@ pub struct Ldif {
     next: Option<Vec<u8>>,
     /// Whether anything was read.
     begun: bool,
+    /// Whether it cannot be read on.
+    ended: bool,
 }
 
 /// What stands between two empty lines.
@@ -63,7 +65,7 @@ impl Ldif {
     #[must_use]
     pub fn new(file: impl Read + 'static) -> Self {
         let reader = Box::new(BufReader::with_capacity(1 << 16, file));
-        Self { reader, line: 0, next: None, begun: false }
+        Self { reader, line: 0, next: None, begun: false, ended: false }
     }
 
     /// A line as it stands in the file, without its end.
@@ -165,13 +167,17 @@ impl Iterator for Ldif {
     type Item = Result<Found, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
+        while !self.ended {
             match self.read() {
                 // What ldapsearch writes at its end without -LLL.
                 Ok(Some(Found { entry: Err(problem), .. })) if problem == TRAILER => {}
-                other => return other.transpose(),
+                other => {
+                    self.ended = other.is_err();
+                    return other.transpose();
+                }
             }
         }
+        None
     }
 }
 

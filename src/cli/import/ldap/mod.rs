@@ -8,6 +8,7 @@ mod groups;
 pub mod ldif;
 
 use std::collections::VecDeque;
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -75,9 +76,21 @@ pub(super) fn open(
             "LDIF is read twice, for groups and for people, so name its file instead of standard input",
         ));
     }
-    let failed = |problem| Failure::failed(format!("{}: {problem}", path.display()));
-    let groups = Groups::read(Ldif::new(open_file(path)?)).map_err(failed)?;
-    Ok(Box::new(Ldap::new(Ldif::new(progress.open(path)?), groups, mapping)))
+    let reader = read(open_file(path)?, progress.open(path)?, mapping);
+    reader.map_err(|problem| Failure::failed(format!("{}: {problem}", path.display())))
+}
+
+/// Reads a file that is given twice: for its groups, and for its people.
+///
+/// # Errors
+/// A sentence: it cannot be read, or lists changes.
+pub fn read(
+    for_groups: impl Read + 'static,
+    for_people: impl Read + 'static,
+    mapping: &Mapping,
+) -> Result<Box<dyn Reader>, String> {
+    let groups = Groups::read(Ldif::new(for_groups))?;
+    Ok(Box::new(Ldap::new(Ldif::new(for_people), groups, mapping)))
 }
 
 impl Ldap {
