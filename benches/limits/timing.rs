@@ -259,7 +259,9 @@ impl Target {
         }
         std::fs::write(&path, text).expect("space");
         let database = format!("sqlite:{}", self.database().display());
-        run(&["user", "import", &path, "--database", &database, "--json"], "");
+        // What is fast stays so: a cover would be as slow as scrypt.
+        let kept = ["--keep-fast", "--database", &database, "--json"];
+        run(&[&["user", "import", &path][..], &kept].concat(), "");
     }
 
     /// Failed logins where all users were imported.
