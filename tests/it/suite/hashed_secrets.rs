@@ -261,7 +261,12 @@ async fn a_hash_that_may_not_be_used_is_not_computed() {
     for client in ["disabled-app", "expired", "dear", "damaged"] {
         assert_eq!(send(client).await.comparable(), nobody.comparable(), "{client}");
     }
+    // A program of before sees an empty digest and no hash.
+    let forget = "UPDATE client_secrets SET secret_hash = NULL WHERE client_id = 'dear'";
+    jeton.database.query(forget).await;
+    assert_eq!(send("dear").await.comparable(), nobody.comparable());
     assert_eq!(jeton.passwords_verified().await, before);
+    jeton.forget_failures().await;
     // A usable secret beside an unusable one is right.
     add(&jeton.database, vec![("two", vec![hashed("damaged"), hashed(&hash("$2y$"))])], now).await;
     assert_eq!(send("two").await.status, 400);
@@ -296,11 +301,13 @@ async fn more_secrets_than_can_be_hashed_are_shed() {
     }
 }
 
-/// ASVS 16.3.1: the log says when a secret became ours, once, and of each refusal why. [S-20]
+/// ASVS 16.3.1: the log says when a secret became ours, once, and of each refusal why. It warns of a secret whose digest
+/// could be guessed from. [S-20]
 #[tokio::test]
 async fn the_first_use_of_a_hashed_secret_leaves_an_event() {
     let (database, fixtures) = Database::filled(ENGINE).await;
-    add(&database, vec![("app", vec![hashed(&hash("$2b$"))])], Timestamp(1_700_000_000)).await;
+    let clients = vec![("app", vec![hashed(&hash("$2b$"))]), ("weak", vec![hashed(SLOW)])];
+    add(&database, clients, Timestamp(1_700_000_000)).await;
     let mut service = Executable::serve_on(&database, fixtures, &[]);
     let address = service.public;
     let send = async |secret: &str| {
@@ -309,14 +316,18 @@ async fn the_first_use_of_a_hashed_secret_leaves_an_event() {
     assert_eq!(send(WRONG).await.status, 401);
     let first = send(RIGHT).await;
     assert_eq!((first.status, send(RIGHT).await.status), (200, 200));
+    let weak = request(address, "/introspect", "token=x", true, ["weak", "secret"]);
+    assert_eq!(weak.send().await.status, 200);
     let log = service.stop_and_read_log();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let events: Vec<Value> =
-        lines.filter(|line| line["event"] == "client_secret_replaced").collect();
-    let [event] = &events[..] else { panic!("one event: {log}") };
+    let lines: Vec<Value> = lines.filter(|line| line["client_id"] == "app").collect();
+    let events = lines.iter().filter(|line| line["event"] == "client_secret_replaced");
+    let [event] = &events.collect::<Vec<_>>()[..] else { panic!("one event: {log}") };
     assert_eq!((&event["client_id"], &event["secret_number"]), (&"app".into(), &1.into()));
     assert_eq!(event["request_id"], first.header("x-request-id"));
     assert!(log.contains("wrong_client_secret") && !log.contains(RIGHT), "{log}");
+    let warnings = log.lines().filter(|line| line.contains("secret is so short"));
+    assert!(warnings.count() == 1 && !lines.iter().any(|line| line["level"] == "WARN"), "{log}");
 }
 
 /// A copy and a backup have the hashes as they are.
