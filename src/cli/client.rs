@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
 use super::listing::Width;
-use super::{Failure, client_view, open_existing_store, open_store, output};
+use super::{Failure, client_file, client_view, open_existing_store, open_store, output};
 use crate::config::AdministeredDatabase;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
@@ -66,6 +66,14 @@ pub(super) enum Command {
     },
     /// Show one client, with all that it is set to
     Show(Named),
+    /// Print all clients with the digests of their secrets, as JSON Lines that `jeton import jsonl` takes
+    Export {
+        /// Leave out the digests and hashes of secrets. Those of secrets that people chose can be guessed at
+        #[arg(long)]
+        without_secrets: bool,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Change what was decided about a client
     Set {
         #[command(flatten)]
@@ -127,12 +135,13 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             let store = open_existing_store(&named.common.database).await?;
             let stored = find(&store, &named.id).await?;
             if named.common.json {
-                output::json(&stored);
+                output::json(&client_view::Shown::new(&stored));
             } else {
                 client_view::show(&stored);
             }
             Ok(())
         }
+        Command::Export { without_secrets, common } => export(!without_secrets, &common).await,
         Command::Set { named, decisions } => set(named, decisions).await,
         Command::Disable(named) => set_disabled(named, true).await,
         Command::Enable(named) => set_disabled(named, false).await,
@@ -173,7 +182,7 @@ async fn list(unused_for: Option<Seconds>, width: Width, common: &Common) -> Res
     let unused_since = unused_for.map(|span| Timestamp(now.0.saturating_sub(span.get())));
     let clients = store.perform(ListClients { unused_since }).await?;
     if common.json {
-        output::json(&clients);
+        output::json(&clients.iter().map(client_view::Shown::new).collect::<Vec<_>>());
     } else {
         client_view::list(&clients, width);
     }
@@ -184,6 +193,14 @@ async fn list(unused_for: Option<Seconds>, width: Width, common: &Common) -> Res
             "Note: the use of clients is recorded since {recorded}. Of earlier uses only those of secrets and of \
              sessions that are still stored are known."
         ));
+    }
+    Ok(())
+}
+
+async fn export(with_secrets: bool, common: &Common) -> Result<(), Failure> {
+    let store = open_existing_store(&common.database).await?;
+    for client in store.perform(ListClients::default()).await? {
+        output::json_line(&client_file::written(&client, with_secrets));
     }
     Ok(())
 }

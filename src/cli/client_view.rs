@@ -1,10 +1,59 @@
-//! Clients as they are listed and shown.
+//! Clients as they are listed and shown. Of a secret it is shown how it is stored, and nothing that helps to guess.
+
+use serde::Serialize;
 
 use super::listing::{self, Column, Width};
 use super::output;
+use jeton_crypto::password::PasswordHash;
 use jeton_oauth::client::GrantType;
 use jeton_oauth::{Client, ClientSettings, Seconds, Timestamp};
-use jeton_store::clients::StoredClient;
+use jeton_store::clients::{StoredClient, StoredSecret};
+
+/// A client as JSON.
+#[derive(Serialize)]
+pub(super) struct Shown<'a> {
+    #[serde(flatten)]
+    client: &'a Client,
+    created_at: Timestamp,
+    disabled_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    secrets: Vec<ShownSecret>,
+}
+
+#[derive(Serialize)]
+struct ShownSecret {
+    number: i64,
+    stored_as: String,
+    created_at: Timestamp,
+    expires_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn new(stored: &'a StoredClient) -> Self {
+        let secret = |secret: &StoredSecret| ShownSecret {
+            number: secret.number,
+            stored_as: stored_as(secret),
+            created_at: secret.created_at,
+            expires_at: secret.expires_at,
+            last_used_at: secret.last_used_at,
+        };
+        Self {
+            client: &stored.client,
+            created_at: stored.created_at,
+            disabled_at: stored.disabled_at,
+            last_used_at: stored.last_used_at,
+            secrets: stored.secrets.iter().map(secret).collect(),
+        }
+    }
+}
+
+/// `sha256` for a digest, or the function and the cost of a hash that came from another service.
+fn stored_as(secret: &StoredSecret) -> String {
+    let Some(hash) = &secret.hash else { return "sha256".to_owned() };
+    let hash = PasswordHash::parse(hash.expose(), u64::MAX);
+    hash.map_or("(unusable)".to_owned(), |hash| hash.to_string())
+}
 
 /// Lists clients.
 pub(super) fn list(clients: &[StoredClient], width: Width) {
@@ -67,12 +116,16 @@ pub(super) fn show(stored: &StoredClient) {
     let rows = stored.secrets.iter().map(|secret| {
         [
             secret.number.to_string(),
+            stored_as(secret),
             secret.created_at.to_string(),
             moment(secret.expires_at),
             moment(secret.last_used_at),
         ]
     });
-    listing::table(["SECRET", "ADDED", "EXPIRES", "LAST USED"], &rows.collect::<Vec<_>>());
+    listing::table(
+        ["SECRET", "STORED AS", "ADDED", "EXPIRES", "LAST USED"],
+        &rows.collect::<Vec<_>>(),
+    );
 }
 
 /// What was decided about a client, in the order of the options of `jeton client set`.

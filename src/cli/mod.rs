@@ -9,6 +9,7 @@ mod bench;
 mod check;
 mod client;
 mod client_decisions;
+pub mod client_file;
 mod client_view;
 mod completions;
 mod confirmation;

@@ -32,7 +32,8 @@ const NONCE_LENGTH: usize = 12;
 const TAG_LENGTH: usize = 16;
 
 /// A hash is filled with zeros to this many octets. The longest that this service stores is a wrapped Argon2 hash of
-/// Spring with a salt and an output of 64 octets, which has 357. A longer text is filled to a multiple of this.
+/// Spring with a salt and an output of 64 octets, which has 357; only scrypt of Firebase could have more, with longer
+/// salts than Firebase makes. A longer text is filled to a multiple of this.
 const PADDED_LENGTH: usize = 384;
 
 /// A secret has the wrong length for a data key.

@@ -139,6 +139,9 @@ impl PublicService {
         let outcome = self.revocation.respond(&form_request(&request), &mut audit).await;
         let label = outcome.as_ref().map_or_else(Refusal::label, |done| done.label());
         self.metrics.revocations.get_or_create(&OutcomeLabels { outcome: label }).inc();
+        if audit.incident == Some(Incident::ClientLocked) {
+            self.metrics.accounts_locked.inc();
+        }
         let event = match outcome {
             Ok(Revocation::Revoked) => "token_revoked",
             Ok(Revocation::Nothing) => "nothing_revoked",

@@ -1,7 +1,5 @@
 //! Clients and their secrets.
 
-use serde::Serialize;
-
 use super::look_up::LookUp;
 use super::operator_acts::{Act, Deed, differing};
 use super::sql::LookUpStatement;
@@ -9,11 +7,10 @@ use super::value::{Row, Value, keep_unknown};
 use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Secret, Timestamp};
 
-/// A client as stored. Serialised, it is what the command line prints.
-#[derive(Clone, Debug, Serialize)]
+/// A client as stored.
+#[derive(Clone, Debug)]
 pub struct StoredClient {
     /// What the protocol needs to know about it.
-    #[serde(flatten)]
     pub client: Client,
     /// When it was added.
     pub created_at: Timestamp,
@@ -26,15 +23,13 @@ pub struct StoredClient {
 }
 
 /// A stored secret: only its digest, or the hash that another service made of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct StoredSecret {
     /// Its name on the command line.
     pub number: i64,
     /// SHA-256; empty if there is a `hash`. Printed nowhere.
-    #[serde(skip)]
     pub digest: Vec<u8>,
     /// The hash of a secret that came with it and was not used since. The first use replaces it by the digest.
-    #[serde(skip)]
     pub hash: Option<Secret>,
     /// When it was made.
     pub created_at: Timestamp,

@@ -8,11 +8,11 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::entry::{FoundClient, FoundSecret, Place, SecretForm};
-use super::record::{Kind, Problem, problem_of_hash};
+use super::record::{Kind, Problem};
+use crate::cli::client_file::checked_hash;
 use jeton_crypto::digest::SecretDigest;
-use jeton_crypto::password::PasswordHash;
 use jeton_oauth::client::Audience;
-use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Scope, Secret, Timestamp};
+use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Scope, Timestamp};
 use jeton_store::Store;
 use jeton_store::client_import::{
     self, ImportClients, ImportedClient, ImportedSecret, LookAtNewClients,
@@ -203,10 +203,10 @@ fn read_secret(found: FoundSecret, memory_max: u64) -> Result<ImportedSecret, Pr
         }
         SecretForm::Digest(digest) => client_import::SecretForm::Digest(digest),
         SecretForm::Hashed(text) => {
-            let stored = Secret::new(PasswordHash::adopt(text.expose()).into_owned());
-            PasswordHash::parse(stored.expose(), memory_max)
-                .map_err(|error| problem_of_hash(error, text.expose(), "the hash of its secret"))?;
-            client_import::SecretForm::Hash(stored)
+            let checked = checked_hash(text.expose().to_owned(), memory_max);
+            let problem =
+                |sentence| Problem::new(Kind::UnknownHash, format!("its secret {sentence}"));
+            client_import::SecretForm::Hash(checked.map_err(problem)?)
         }
     };
     Ok(ImportedSecret { stored_as, created_at, expires_at })

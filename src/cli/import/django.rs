@@ -1,6 +1,7 @@
 //! The users and applications of Django with django-oauth-toolkit: its database, or what `dumpdata` writes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -135,12 +136,9 @@ fn client(mut row: Row) -> Entry {
         left_out: left_out.map(str::to_owned).collect(),
         id: row.take_text("client_id").unwrap_or_default(),
         settings: Ok(settings),
-        scope: Vec::new(),
-        default_scope: Vec::new(),
-        audiences: Vec::new(),
         secrets: secret.into_iter().collect(),
-        disabled: false,
         place: Place::Named(row.place),
+        ..FoundClient::default()
     }))
 }
 
@@ -151,11 +149,21 @@ fn open_dump(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reader>, Fa
             "a dump is read twice, so name its file instead of standard input",
         ));
     }
-    let failed = |problem: String| Failure::failed(format!("{}: {problem}", path.display()));
-    let first = Entries::open(open_file(path)?).map_err(failed)?;
+    let reader = read_dump(open_file(path)?, progress.open(path)?);
+    reader.map_err(|problem| Failure::failed(format!("{}: {problem}", path.display())))
+}
+
+/// Reads a dump that is given twice: for groups and applications, and for users.
+///
+/// # Errors
+/// A sentence: it cannot be read.
+pub fn read_dump(
+    for_others: impl Read + 'static,
+    for_users: impl Read + 'static,
+) -> Result<Box<dyn Reader>, String> {
     let (mut before, mut groups) = (VecDeque::new(), BTreeMap::new());
-    for object in Objects(first) {
-        let Dumped { model, pk, mut row } = object.map_err(failed)?;
+    for object in Objects(Entries::open(for_others)?) {
+        let Dumped { model, pk, mut row } = object?;
         match model.as_str() {
             "oauth2_provider.application" => before.push_back(client(row)),
             "auth.group" => {
@@ -164,8 +172,7 @@ fn open_dump(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reader>, Fa
             _ => {}
         }
     }
-    let second = Entries::open(progress.open(path)?).map_err(failed)?;
-    let rows = Objects(second).filter_map(|object| {
+    let rows = Objects(Entries::open(for_users)?).filter_map(|object| {
         let is_user = |dumped: &Dumped| dumped.row.values.contains_key("password");
         match object {
             Ok(dumped) => is_user(&dumped).then_some(Ok(dumped.row)),

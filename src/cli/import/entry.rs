@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use jeton_oauth::{ClientSettings, Secret, Timestamp};
+use jeton_oauth::{ClientSettings, Scope, Secret, Timestamp};
+use jeton_store::client_import::{self, ImportedClient, ImportedSecret};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -129,6 +130,50 @@ pub struct FoundClient {
     pub disabled: bool,
     /// What it has and Jeton has not, by name.
     pub left_out: Vec<String>,
+}
+
+impl Default for FoundClient {
+    fn default() -> Self {
+        Self {
+            place: Place::Line(0),
+            id: String::new(),
+            settings: Ok(ClientSettings::default()),
+            scope: Vec::new(),
+            default_scope: Vec::new(),
+            audiences: Vec::new(),
+            secrets: Vec::new(),
+            disabled: false,
+            left_out: Vec::new(),
+        }
+    }
+}
+
+impl FoundClient {
+    /// A client that is as it will be stored.
+    pub(super) fn of_imported(place: Place, imported: ImportedClient) -> Self {
+        let ImportedClient { client, disabled, secrets } = imported;
+        let settings = client.settings;
+        let tokens = |scope: &Scope| scope.tokens().map(str::to_owned).collect();
+        let secret = |secret: ImportedSecret| FoundSecret {
+            form: match secret.stored_as {
+                client_import::SecretForm::Digest(digest) => SecretForm::Digest(digest),
+                client_import::SecretForm::Hash(text) => SecretForm::Hashed(text),
+            },
+            created_at: secret.created_at,
+            expires_at: secret.expires_at,
+        };
+        Self {
+            place,
+            id: client.id.to_string(),
+            scope: tokens(&settings.scope),
+            default_scope: tokens(&settings.default_scope),
+            audiences: settings.audiences.iter().map(ToString::to_string).collect(),
+            settings: Ok(settings),
+            secrets: secrets.into_iter().map(secret).collect(),
+            disabled,
+            left_out: Vec::new(),
+        }
+    }
 }
 
 /// A secret of a client as the source has it.

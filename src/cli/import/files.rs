@@ -3,15 +3,11 @@
 use std::path::Path;
 
 use super::Failure;
-use super::entry::{Entry, FoundClient, FoundSecret, Reader, Record, SecretForm};
+use super::entry::{Entry, FoundClient, Reader, Record};
 use super::lines::Records;
 use super::open::Progress;
-use super::time::read_time;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jeton_oauth::{ClientSettings, Secret, Timestamp};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use crate::cli::client_file;
+use serde_json::Value;
 
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,93 +87,19 @@ impl Iterator for Files {
     }
 }
 
-/// What a line says of a client beside its settings.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ClientLine {
-    client_id: String,
-    scope: String,
-    default_scope: String,
-    audiences: Vec<String>,
-    secrets: Vec<SecretLine>,
-    disabled: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SecretLine {
-    secret: Option<String>,
-    sha256: Option<String>,
-    hash: Option<String>,
-    created_at: Option<Value>,
-    expires_at: Option<Value>,
-}
-
-/// Reads a client as `jeton client export` writes it.
+/// Reads a client as `jeton client export` writes it. What its secrets cost to verify is judged later.
 fn read_client(record: Record) -> FoundClient {
     let mut values = record.values.unwrap_or_default();
-    let line: Result<ClientLine, _> = serde_json::from_value(Value::Object(values.clone()));
-    // serde_json repeats the value that it does not take, which may be a secret.
-    let wrong = || "a member of it is not as `jeton client export` writes it".to_owned();
-    let (line, mut settings) = match line {
-        Ok(line) => (line, Ok(())),
-        Err(_) => (ClientLine::default(), Err(wrong())),
-    };
-    let secrets: Result<Vec<FoundSecret>, String> =
-        line.secrets.into_iter().map(read_secret).collect();
-    let secrets = secrets.unwrap_or_else(|problem| {
-        settings = settings.clone().and(Err(problem));
-        Vec::new()
-    });
+    // A file of lines that were left out says why.
+    values.remove("problem");
     let id = values.get("client_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    for name in
-        ["client_id", "scope", "default_scope", "audiences", "secrets", "disabled", "problem"]
-    {
-        values.remove(name);
+    match client_file::read(values, u64::MAX) {
+        Ok(client) => FoundClient::of_imported(record.place, client),
+        Err(problem) => FoundClient {
+            place: record.place,
+            id,
+            settings: Err(format!("it {problem}")),
+            ..FoundClient::default()
+        },
     }
-    let left_out = unknown_members(&values);
-    let read = serde_json::from_value::<ClientSettings>(Value::Object(values)).map_err(|_| wrong());
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-    FoundClient {
-        place: record.place,
-        id: if line.client_id.is_empty() { id } else { line.client_id },
-        settings: settings.and(read),
-        scope: words(&line.scope),
-        default_scope: words(&line.default_scope),
-        audiences: line.audiences,
-        secrets,
-        disabled: line.disabled,
-        left_out,
-    }
-}
-
-/// The members that are no settings of a client.
-fn unknown_members(values: &Map<String, Value>) -> Vec<String> {
-    let Ok(Value::Object(known)) = serde_json::to_value(ClientSettings::default()) else {
-        return Vec::new();
-    };
-    values.keys().filter(|name| !known.contains_key(*name)).cloned().collect()
-}
-
-fn read_secret(line: SecretLine) -> Result<FoundSecret, String> {
-    let time = |value: Option<Value>| -> Result<Option<Timestamp>, String> {
-        value.filter(|value| !value.is_null()).map(|value| read_time(&value)).transpose()
-    };
-    let form = match line {
-        SecretLine { secret: Some(secret), sha256: None, hash: None, .. } => {
-            SecretForm::Readable(Secret::new(secret))
-        }
-        SecretLine { secret: None, sha256: Some(digest), hash: None, .. } => {
-            let octets =
-                URL_SAFE_NO_PAD.decode(digest).ok().and_then(|octets| octets.try_into().ok());
-            SecretForm::Digest(
-                octets.ok_or("the sha256 of a secret is not 32 octets in base64url")?,
-            )
-        }
-        SecretLine { secret: None, sha256: None, hash: Some(text), .. } => {
-            SecretForm::Hashed(Secret::new(text))
-        }
-        _ => return Err("each of its secrets has one of secret, sha256 and hash".to_owned()),
-    };
-    Ok(FoundSecret { form, created_at: time(line.created_at)?, expires_at: time(line.expires_at)? })
 }

@@ -12,7 +12,11 @@ const SIGNATURES: [(&[u8], &str, &str); 17] = [
     (b"PAR1", "a Parquet file", "write its rows as CSV, as with DuckDB's COPY"),
     (b"ORC", "an ORC file", "write its rows as CSV"),
     (b"Obj\x01", "an Avro file", "write its records as JSON Lines, as with `avro-tools tojson`"),
-    (b"SQLite format 3\0", "an SQLite database", "export the users with `sqlite3 -header -csv`"),
+    (
+        b"SQLite format 3\0",
+        "an SQLite database",
+        "`jeton import` with the kind of what wrote it reads it, or export the users with `sqlite3 -header -csv`",
+    ),
     (b"PGDMP", "a dump of pg_dump", "restore it, and export the users with `psql --csv`"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "save its sheet as «CSV UTF-8»"),
     (b"%PDF", "a PDF", "export the users from where they are kept"),
@@ -61,7 +65,7 @@ pub(super) fn describe_object(begin: &str) -> Option<String> {
     if has("localId") || has("passwordHash") && has("users") {
         return Some(is_here(
             "an export of Firebase, whose hashes need a key of its project",
-            "write its users as JSON Lines with username and sub; they need new passwords",
+            "`jeton import firebase` reads it",
         ));
     }
     // A user with a hash may have the credentials of an authenticator as Keycloak exports them.
@@ -69,10 +73,7 @@ pub(super) fn describe_object(begin: &str) -> Option<String> {
     let is_of_keycloak =
         has("realm") || has("secretData") || has("credentialData") || has("credentials");
     if is_of_keycloak && !is_user {
-        return Some(is_here(
-            "an export of Keycloak",
-            "write its users as JSON Lines with username, password_hash and sub",
-        ));
+        return Some(is_here("an export of Keycloak", "`jeton import keycloak` reads it"));
     }
     if has("Users") && has("Attributes") {
         return Some(is_here(
@@ -110,10 +111,7 @@ pub(super) fn describe_text(begin: &str) -> Option<String> {
     }
     let begins = |word: &str| line.starts_with(word);
     let described = if begins("dn:") || begins("version: 1") || begins("# extended LDIF") {
-        (
-            "LDIF",
-            "write one line of CSV for each entry; docs/passwords.md lists the hashes that are read",
-        )
+        ("LDIF", "`jeton import ldap` reads it")
     } else if line.trim_start().starts_with('<') {
         ("XML or HTML", "export the users as CSV or JSON")
     } else if begins("---") || begins("- ") {

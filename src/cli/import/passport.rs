@@ -1,14 +1,16 @@
 //! The users and clients of Laravel with Passport: its tables `users` and `oauth_clients`.
 
 use std::collections::VecDeque;
+use std::io::Read;
 
 use serde_json::Value;
 
 use super::Failure;
 use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm};
+use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
-use super::tables::{Row, TableReader, Tables, text_of};
+use super::tables::{Row, Rows, TableReader, Tables, rows_of, text_of};
 use super::time::read_time;
 use jeton_crypto::password::looks_like_hash;
 use jeton_oauth::client::GrantType;
@@ -25,9 +27,25 @@ pub(super) fn open(
 ) -> Result<Box<dyn Reader>, Failure> {
     let tables = Tables::open(source, mapping)?;
     let clients = tables.all("oauth_clients", progress)?;
+    Ok(reader(clients, tables.users("users", progress)?))
+}
+
+/// Reads clients and users from files.
+///
+/// # Errors
+/// A sentence: they cannot be read.
+pub fn read(
+    clients: impl Read + 'static,
+    users: impl Read + 'static,
+) -> Result<Box<dyn Reader>, String> {
+    let clients = rows_of(Records::new(clients)?, "oauth_clients".to_owned());
+    let users = rows_of(Records::new(users)?, "users".to_owned());
+    Ok(reader(clients.collect::<Result<_, _>>()?, users))
+}
+
+fn reader(clients: Vec<Row>, users: Rows) -> Box<dyn Reader> {
     let before: VecDeque<Entry> = clients.into_iter().map(client).collect();
-    let users = tables.users("users", progress)?;
-    Ok(Box::new(TableReader { before, users, entry: Box::new(user) }))
+    Box::new(TableReader { before, users, entry: Box::new(user) })
 }
 
 fn user(mut row: Row) -> Entry {
@@ -86,11 +104,9 @@ fn client(mut row: Row) -> Entry {
         left_out: left_out.map(str::to_owned).collect(),
         id: row.take_text("id").unwrap_or_default(),
         settings: Ok(settings),
-        scope: Vec::new(),
-        default_scope: Vec::new(),
-        audiences: Vec::new(),
         secrets: secret.into_iter().collect(),
         disabled: row.take_truth("revoked"),
         place: Place::Named(row.place),
+        ..FoundClient::default()
     }))
 }

@@ -252,7 +252,7 @@ impl Values<'_> {
         let text = Secret::new(self.required(Field::PasswordHash)?);
         let stored = Secret::new(PasswordHash::adopt(text.expose()).into_owned());
         let hash = PasswordHash::parse(stored.expose(), memory_max);
-        let hash = hash.map_err(|error| problem_of_hash(error, text.expose(), "its hash"))?;
+        let hash = hash.map_err(|error| problem_of_hash(error, text.expose()))?;
         Ok((stored, hash))
     }
 
@@ -312,22 +312,19 @@ impl Values<'_> {
     }
 }
 
-/// Why a hash cannot be taken, which `its` says whose it is.
-pub(super) fn problem_of_hash(error: PasswordHashError, text: &str, its: &str) -> Problem {
+fn problem_of_hash(error: PasswordHashError, text: &str) -> Problem {
     match error {
         PasswordHashError::Unknown if is_empty_word(text) => {
-            Problem::new(Kind::UnknownHash, format!("{its} {EMPTY}"))
+            Problem::new(Kind::UnknownHash, format!("its hash {EMPTY}"))
         }
         PasswordHashError::Unknown | PasswordHashError::Sealed => Problem::new(
             Kind::UnknownHash,
-            format!("{its} {}: see the list in docs/passwords.md", describe_unknown(text)),
+            format!("its hash {}: see the list in docs/passwords.md", describe_unknown(text)),
         ),
         PasswordHashError::TooExpensive => Problem::new(
             Kind::ExpensiveHash,
-            format!(
-                "{its} asks for more memory than --hash-memory allows a thread, or for more than 16 times the work of \
-                 scrypt ln=17,r=8,p=1"
-            ),
+            "its hash asks for more memory than --hash-memory allows a thread, or for more than 16 \
+             times the work of scrypt ln=17,r=8,p=1",
         ),
     }
 }

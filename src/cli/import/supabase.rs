@@ -1,14 +1,16 @@
 //! The users of Supabase: its table `auth.users`, and `auth.mfa_factors` where there is one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
 
 use serde_json::Value;
 
 use super::Failure;
 use super::entry::{Entry, Reader};
+use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
-use super::tables::{Row, TableReader, Tables, text_of};
+use super::tables::{Row, Rows, TableReader, Tables, rows_of, text_of};
 use super::time::read_time;
 use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
@@ -53,10 +55,21 @@ pub(super) fn open(
         let user = row.values.get("user_id").and_then(text_of).unwrap_or_default();
         factors.entry(user).or_default().push(Value::Object(row.values));
     }
-    let users = tables.users("auth.users", progress)?;
+    Ok(reader(tables.users("auth.users", progress)?, factors))
+}
+
+/// Reads users alone, from a file.
+///
+/// # Errors
+/// A sentence: it cannot be read.
+pub fn read(file: impl Read + 'static) -> Result<Box<dyn Reader>, String> {
+    Ok(reader(rows_of(Records::new(file)?, "users".to_owned()), BTreeMap::new()))
+}
+
+fn reader(users: Rows, factors: BTreeMap<String, Vec<Value>>) -> Box<dyn Reader> {
     let now = Clock::System.now();
     let entry = Box::new(move |row| entry(row, &factors, now));
-    Ok(Box::new(TableReader { before: VecDeque::new(), users, entry }))
+    Box::new(TableReader { before: VecDeque::new(), users, entry })
 }
 
 fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -> Entry {

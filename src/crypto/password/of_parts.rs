@@ -162,11 +162,13 @@ pub fn pbkdf2(
     checked(format!("{name}{iterations}${salt}${output}"))
 }
 
-/// scrypt (RFC 7914) with `N` = 2^`ln`.
+/// scrypt (RFC 7914) with `N` = 2^`ln`. Only the first 32 octets of the output are kept: it ends with PBKDF2, of which the
+/// same is true as of [`pbkdf2`].
 ///
 /// # Errors
-/// The output has not 16 to 64 octets, the salt has not 4 to 64, or the cost is none that scrypt has.
+/// The output has fewer than 16 octets, the salt has not 4 to 64, or the cost is none that scrypt has.
 pub fn scrypt(cost: super::ScryptCost, salt: &[u8], output: &[u8]) -> Result<String, PartsError> {
+    let output = output.get(..Sha::Sha256.length()).unwrap_or(output);
     let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
     checked(format!("{}{cost}${salt}${output}", super::PHC))
 }
@@ -437,6 +439,7 @@ mod tests {
             (false, pbkdf2(Sha::Sha256, 1000, &[], &output)),
             (false, pbkdf2(Sha::Sha256, 1000, &SALT, &[])),
             (true, scrypt(ScryptCost::RECOMMENDED, &SALT, &output)),
+            (true, scrypt(ScryptCost::RECOMMENDED, &SALT, &[7; 100])),
             (false, scrypt(ScryptCost { ln: 0, r: 8, p: 1 }, &SALT, &output)),
         ] {
             assert_eq!(text.is_ok(), is_possible, "{text:?}");

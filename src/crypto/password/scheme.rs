@@ -305,23 +305,27 @@ impl fmt::Display for Scheme {
                 write!(formatter, "PBKDF2-{hash} {iterations} iterations")
             }
             Self::ShaCrypt { of: ShaCrypt::Sha256, rounds, .. } => {
-                write!(formatter, "SHA-256-crypt {rounds} rounds")
+                write!(formatter, "SHA-crypt SHA-256 {rounds} rounds")
             }
             Self::ShaCrypt { of: ShaCrypt::Sha512, rounds, .. } => {
-                write!(formatter, "SHA-512-crypt {rounds} rounds")
+                write!(formatter, "SHA-crypt SHA-512 {rounds} rounds")
             }
-            Self::Phpass { of: Phpass::Md5, log, .. } => write!(formatter, "phpass MD5 2^{log}"),
+            Self::Phpass { of: Phpass::Md5, log, .. } => {
+                write!(formatter, "phpass MD5 2^{log} rounds")
+            }
             Self::Phpass { of: Phpass::Sha512, log, .. } => {
-                write!(formatter, "phpass SHA-512 2^{log}")
+                write!(formatter, "phpass SHA-512 2^{log} rounds")
             }
             Self::Firebase(FirebaseScrypt { cost, .. }) => {
-                write!(formatter, "scrypt of Firebase {cost}")
+                write!(formatter, "firebase-scrypt {cost}")
             }
-            Self::Digest { hash, place: SaltPlace::Key, .. } => write!(formatter, "HMAC-{hash}"),
+            Self::Digest { hash, place: SaltPlace::Key, .. } => {
+                write!(formatter, "digest HMAC-{hash}")
+            }
             Self::Digest { hash, salt, .. } if salt.is_empty() => {
-                write!(formatter, "{hash} without salt")
+                write!(formatter, "digest {hash} without salt")
             }
-            Self::Digest { hash, .. } => write!(formatter, "{hash} with a salt"),
+            Self::Digest { hash, .. } => write!(formatter, "digest {hash} with a salt"),
             Self::Argon2 { of, .. } => {
                 let Argon2Parameters { algorithm, parameters, .. } = of;
                 let (m, t, p) = (parameters.m_cost(), parameters.t_cost(), parameters.p_cost());

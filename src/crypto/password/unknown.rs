@@ -121,13 +121,13 @@ const DIGESTS: [(usize, &str, Why); 6] = [
 /// contains nothing of the text.
 #[must_use]
 pub fn describe(text: &str) -> String {
-    if text.starts_with(['!', '*']) && !is_of_mysql(text) {
+    // {CRYPT} stands before hashes of all kinds.
+    let named = rewriting::without_name_of_crypt(text);
+    if named.starts_with(['!', '*']) && !is_of_mysql(named) {
         return "says that no password is right, as Django and /etc/shadow do for locked accounts: \
                 leave the user out"
             .to_owned();
     }
-    // {CRYPT} stands before hashes of all kinds.
-    let named = rewriting::without_name_of_crypt(text);
     if let Some((name, why)) = name(named) {
         return format!("looks like {name}{}", why.sentence());
     }

@@ -18,6 +18,9 @@ use jeton_runtime::caller::CallerConnection;
 use jeton_store::Store;
 use jeton_store::clients::{ReplaceSecretHash, StoredClient, StoredSecret};
 
+/// A shorter secret has less than the 128 random bits that make a digest impossible to guess from, whatever its alphabet.
+const LENGTH_MIN: usize = 22;
+
 /// Verifies such secrets.
 #[derive(Clone, Debug)]
 pub(super) struct HashedSecrets {
@@ -189,7 +192,17 @@ impl HashedSecrets {
             digest: SecretDigest::of(&presented.secret).as_bytes().to_vec(),
         };
         match self.store.perform(replace).await {
-            Ok(true) => Replaced::Now,
+            Ok(true) => {
+                if presented.secret.expose().chars().count() < LENGTH_MIN {
+                    tracing::warn!(
+                        client_id = %presented.client,
+                        secret = matched.number,
+                        "this client secret is so short that whoever steals the database may find it from its digest: \
+                         give the client another one with `jeton client secret add`"
+                    );
+                }
+                Replaced::Now
+            }
             Ok(false) => Replaced::Gone,
             Err(error) => {
                 tracing::warn!(

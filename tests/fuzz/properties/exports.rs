@@ -1,8 +1,9 @@
-//! What Auth0, Firebase and ASP.NET Identity give out.
+//! What other services give out.
 
 use std::io::Cursor;
 
-use jeton::cli::import::{aspnet, auth0, firebase};
+use jeton::cli::import::lines::Records;
+use jeton::cli::import::{aspnet, auth0, django, firebase, keycloak, passport, supabase};
 use jeton_oauth::Secret;
 use serde_json::Value;
 
@@ -48,12 +49,62 @@ pub(super) fn check_firebase(input: &[u8]) {
 
 /// Each row is a user, or has no password.
 pub(super) fn check_aspnet(input: &[u8]) {
-    use jeton::cli::import::lines::Records;
-
     let file = || Cursor::new(input.to_vec());
     let Ok(reader) = aspnet::read(file()) else { return };
     let (counts, end) = entries::check(reader);
-    let records = Records::new(file()).expect("it was read before");
-    let rows = records.map_while(Result::ok).take_while(|record| record.values.is_ok()).count();
-    assert_eq!(counts.users + counts.left_out.len(), rows, "{end:?}");
+    assert_eq!(counts.users + counts.left_out.len(), rows_of(input), "{end:?}");
+}
+
+/// How many rows there are before one that cannot be read.
+fn rows_of(input: &[u8]) -> usize {
+    let records = Records::new(Cursor::new(input.to_vec())).expect("it was read before");
+    records.map_while(Result::ok).take_while(|record| record.values.is_ok()).count()
+}
+
+/// Each user of a realm is one, or is counted as none.
+pub(super) fn check_keycloak(input: &[u8]) {
+    let file = || Cursor::new(input.to_vec());
+    let Ok(reader) = keycloak::read(file(), file()) else { return };
+    let (counts, end) = entries::check(reader);
+    let read = counts.users + counts.named(|name| name.starts_with("user "));
+    let realm: Value = serde_json::from_slice(input).expect("it was read before");
+    let users = realm.get("users").and_then(Value::as_array).map_or(0, Vec::len);
+    assert!(if end.is_some() { read == users } else { read <= users }, "{read} of {users}");
+}
+
+/// Each object with a password is a user, or has none that is usable; each application a client, or is counted as none.
+pub(super) fn check_django(input: &[u8]) {
+    let file = || Cursor::new(input.to_vec());
+    let Ok(reader) = django::read_dump(file(), file()) else { return };
+    let (counts, end) = entries::check(reader);
+    // It was read to its end once.
+    end.expect("what was read can be read again");
+    let objects: Vec<Value> = match serde_json::from_slice(input) {
+        Ok(objects) => objects,
+        // More than one list, or a mark before it.
+        Err(_) => return,
+    };
+    let has_password = |object: &&Value| object["fields"].get("password").is_some();
+    let users = objects.iter().filter(has_password).count();
+    assert_eq!(counts.users + counts.named(|name| name.starts_with("user ")), users);
+    let is_application = |object: &&Value| object["model"] == "oauth2_provider.application";
+    let applications = objects.iter().filter(is_application).count();
+    assert_eq!(counts.clients + counts.named(|name| name.starts_with("client ")), applications);
+}
+
+/// Each row is a user, or is counted as none.
+pub(super) fn check_supabase(input: &[u8]) {
+    let Ok(reader) = supabase::read(Cursor::new(input.to_vec())) else { return };
+    let (counts, end) = entries::check(reader);
+    assert_eq!(counts.users + counts.left_out.len(), rows_of(input), "{end:?}");
+}
+
+/// Each row is a user or a client, or is counted as none: here both tables are the same.
+pub(super) fn check_passport(input: &[u8]) {
+    let file = || Cursor::new(input.to_vec());
+    let Ok(reader) = passport::read(file(), file()) else { return };
+    let (counts, _) = entries::check(reader);
+    let rows = rows_of(input);
+    assert_eq!(counts.users + counts.named(|name| name.starts_with("user ")), rows);
+    assert_eq!(counts.clients + counts.named(|name| name.starts_with("client ")), rows);
 }

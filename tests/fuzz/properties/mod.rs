@@ -7,6 +7,7 @@
 mod access_token;
 mod audience;
 mod client_credentials;
+mod client_file;
 mod entries;
 mod exports;
 mod form;
@@ -23,20 +24,25 @@ mod username;
 pub(crate) type Property = fn(&[u8]);
 
 /// The parsers, by the names of the folders of `corpus/`.
-pub(crate) const ALL: [(&str, Property); 15] = [
+pub(crate) const ALL: [(&str, Property); 20] = [
     ("access_token", access_token::check),
     ("aspnet_users", exports::check_aspnet),
     ("audience", audience::check),
     ("auth0_export", exports::check_auth0),
     ("client_credentials", client_credentials::check),
+    ("client_file", client_file::check),
+    ("django_dump", exports::check_django),
     ("firebase_export", exports::check_firebase),
     ("form", form::check),
     ("forwarded", forwarded::check),
+    ("keycloak_realm", exports::check_keycloak),
     ("ldif", ldif::check),
+    ("passport_table", exports::check_passport),
     ("password_hash", password_hash::check),
     ("refresh_token", refresh_token::check),
     ("scope", scope::check),
     ("sealed_key", sealed_key::check),
+    ("supabase_users", exports::check_supabase),
     ("user_file", user_file::check),
     ("username", username::check),
 ];

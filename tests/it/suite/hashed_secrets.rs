@@ -182,11 +182,17 @@ async fn guesses_at_a_hashed_secret_are_throttled_and_a_digest_is_not() {
     let outcomes = jeton.manage("/metrics").send().await;
     assert!(outcomes.text().contains("throttled_client"), "{}", outcomes.text());
 
+    // The hundredth failure in a row locks it, as an account.
     jeton.clock.advance(60);
-    jeton.database.query("UPDATE login_throttle SET failures = 100 WHERE failures > 1").await;
-    assert_eq!(send(51, RIGHT).await.comparable(), first.comparable());
+    jeton.database.query("UPDATE login_throttle SET failures = 99 WHERE failures > 1").await;
+    assert_eq!(send(51, "guess").await.comparable(), first.comparable());
+    assert_eq!(jeton.metric("jeton_accounts_locked_total").await, 1);
+    jeton.clock.advance(3_600);
+    assert_eq!(send(52, RIGHT).await.comparable(), first.comparable());
+    let outcomes = jeton.manage("/metrics").send().await;
+    assert!(outcomes.text().contains("locked_client"), "{}", outcomes.text());
     jeton.database.query(&date(jeton.clock.now().0)).await;
-    assert_eq!(send(51, RIGHT).await.status, 200);
+    assert_eq!(send(53, RIGHT).await.status, 200);
     assert_eq!(stored(&jeton.database, "app").await, [digest(), digest()]);
 }
 

@@ -198,7 +198,11 @@ async fn a_file_of_another_form_is_named() {
         ("anna:realm:0cc175b9c0f1b6a831c399e269772661\n".to_owned(), "htdigest", "new passwords"),
         ("root:x:0:0:root:/root:/bin/bash\n".to_owned(), "/etc/passwd", "/etc/shadow"),
         ("anna:$6$salt$digest:19000:0:99999:7:::\n".to_owned(), "/etc/shadow", "`$6$`"),
-        ("\ndn: uid=anna,dc=example\nuid: anna\n".to_owned(), "line 2 is LDIF", "CSV"),
+        (
+            "\ndn: uid=anna,dc=example\nuid: anna\n".to_owned(),
+            "line 2 is LDIF",
+            "jeton import ldap",
+        ),
         ("-- a dump\nINSERT INTO users VALUES ('anna');\n".to_owned(), "line 2 is SQL", "CSV"),
         ("COPY public.users (id) FROM stdin;\n1\n\\.\n".to_owned(), "line 1 is SQL", "CSV"),
         ("<?xml version=\"1.0\"?>\n<users/>\n".to_owned(), "XML", "CSV or JSON"),

@@ -11,6 +11,7 @@ mod check;
 mod client_authentication;
 mod client_basic;
 mod client_commands;
+mod client_export;
 mod client_names;
 mod client_registration;
 mod client_use;

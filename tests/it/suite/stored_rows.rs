@@ -28,8 +28,7 @@ async fn stored_rows_are_printed_in_one_order() {
                 authenticators recovery_codes_left";
     let session = "session_id client_id scope audiences generation auth_time refreshed_at \
                    expires_at ends_at";
-    let secrets =
-        "created_at disabled_at last_used_at secrets number created_at expires_at last_used_at";
+    let secrets = "created_at disabled_at last_used_at secrets number stored_as created_at expires_at last_used_at";
     for (arguments, begin, end) in [
         ("user list --json", user, user),
         ("user show alice --json", user, ""),

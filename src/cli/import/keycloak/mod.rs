@@ -7,6 +7,7 @@ mod clients;
 mod realm;
 
 use std::collections::VecDeque;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
@@ -37,7 +38,7 @@ struct Keycloak {
     /// What is said before any user.
     before: VecDeque<Entry>,
     roles: Roles,
-    files: VecDeque<(PathBuf, Box<dyn std::io::Read + Send>)>,
+    files: VecDeque<(String, Box<dyn Read + Send>)>,
     users: Option<(String, Streamed)>,
     /// How many users of the file were read.
     read: usize,
@@ -55,14 +56,28 @@ pub(super) fn open(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reade
     }
     let (realm_file, user_files) =
         if path.is_dir() { of_folder(path)? } else { (path.to_owned(), Vec::new()) };
-    let realm = read_realm(&realm_file)?;
+    let realm = open_file(&realm_file)?;
+    let realm = read_realm(realm)
+        .map_err(|problem| Failure::failed(format!("{}: {problem}", realm_file.display())))?;
     let mut files = VecDeque::new();
     for file in [realm_file].into_iter().chain(user_files) {
-        let reader = progress.open(&file)?;
-        files.push_back((file, reader));
+        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        files.push_back((name, progress.open(&file)?));
     }
-    let before = clients::entries(&realm);
-    Ok(Box::new(Keycloak { before, roles: Roles::new(realm), files, users: None, read: 0 }))
+    Ok(Box::new(Keycloak::new(realm, files)))
+}
+
+/// Reads a realm that is given twice: without its users, and for them.
+///
+/// # Errors
+/// A sentence: it is no export of one realm.
+pub fn read(
+    realm: impl Read,
+    users: impl Read + Send + 'static,
+) -> Result<Box<dyn Reader>, String> {
+    let users: Box<dyn Read + Send> = Box::new(users);
+    let files = VecDeque::from([("realm.json".to_owned(), users)]);
+    Ok(Box::new(Keycloak::new(read_realm(realm)?, files)))
 }
 
 /// The realm of a folder, and the files of its users in their order.
@@ -98,21 +113,27 @@ fn of_folder(folder: &Path) -> Result<(PathBuf, Vec<PathBuf>), Failure> {
     Ok((realm, users.into_iter().map(|(_, path)| path).collect()))
 }
 
-fn read_realm(path: &Path) -> Result<Realm, Failure> {
-    let failed = |problem: String| Failure::failed(format!("{}: {problem}", path.display()));
-    let file = std::io::BufReader::with_capacity(1 << 16, open_file(path)?);
+fn read_realm(file: impl Read) -> Result<Realm, String> {
+    let file = BufReader::with_capacity(1 << 16, file);
     let realm: Realm = serde_json::from_reader(file).map_err(|error| {
-        failed(format!(
+        format!(
             "{}; a realm is one JSON object, as `kc.sh export --file FILE --realm REALM` writes it",
             sentence(&error)
-        ))
+        )
     })?;
     if realm.name.is_empty() {
-        return Err(failed(
-            "it is no realm, since it has no `realm`: export it with `kc.sh export`".to_owned(),
-        ));
+        return Err(
+            "it is no realm, since it has no `realm`: export it with `kc.sh export`".to_owned()
+        );
     }
     Ok(realm)
+}
+
+impl Keycloak {
+    fn new(realm: Realm, files: VecDeque<(String, Box<dyn Read + Send>)>) -> Self {
+        let before = clients::entries(&realm);
+        Self { before, roles: Roles::new(realm), files, users: None, read: 0 }
+    }
 }
 
 impl Reader for Keycloak {}
@@ -126,9 +147,7 @@ impl Iterator for Keycloak {
         }
         loop {
             let Some((name, users)) = &mut self.users else {
-                let (path, file) = self.files.pop_front()?;
-                let name =
-                    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                let (name, file) = self.files.pop_front()?;
                 (self.users, self.read) = (Some((name, Streamed::new(file, "users"))), 0);
                 continue;
             };
