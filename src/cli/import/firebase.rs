@@ -129,7 +129,7 @@ impl Firebase {
         row.rename("lastSignedInAt", "last_login_at");
         let name = row.take("email").or_else(|| row.values.get("phoneNumber").cloned());
         row.set("username", name);
-        self.claims(&mut row);
+        Self::claims(&mut row);
         self.other_ways(&mut row);
         let mut record = Record::of_values(row.place, row.values);
         record.bad_hash = bad_hash;
@@ -137,7 +137,7 @@ impl Firebase {
     }
 
     /// Claims that somebody who administers the project has set; users cannot.
-    fn claims(&self, row: &mut Row) {
+    fn claims(row: &mut Row) {
         let Some(Value::String(text)) = row.take("customAttributes") else { return };
         match serde_json::from_str(&text) {
             Ok(Value::Object(claims)) => row.set("customAttributes", claims),
@@ -204,7 +204,7 @@ mod tests {
     const CONFIG: &str = "hash_config {\n  algorithm: SCRYPT,\n  base64_signer_key: AAAAAAAAAAAAAAAAAAAAAA==,\n  \
                           base64_salt_separator: Bw==,\n  rounds: 8,\n  mem_cost: 14,\n}\n";
 
-    fn entries(accounts: Value) -> Vec<Entry> {
+    fn entries(accounts: &Value) -> Vec<Entry> {
         let text = json!({ "users": accounts }).to_string();
         let reader = read(&Secret::new(CONFIG.to_owned()), Cursor::new(text)).expect("parameters");
         reader.collect::<Result<_, _>>().expect("entries")
@@ -246,7 +246,7 @@ mod tests {
             ("no JSON", Value::Null, vec!["customAttributes"]),
         ] {
             let account = json!({"localId": "1", "email": "a@x", "passwordHash": "AA==", "customAttributes": claims});
-            let entries = entries(json!([account]));
+            let entries = entries(&json!([account]));
             let Entry::User(record) = &entries[0] else { panic!("a user") };
             let values = record.values.as_ref().expect("values");
             assert_eq!(values.get("role").cloned().unwrap_or_default(), role, "{claims}");

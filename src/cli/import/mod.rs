@@ -80,7 +80,7 @@ enum Kind {
     LaravelPassport,
     /// Supabase: its database, a folder with its tables, or auth.users as CSV
     Supabase,
-    /// ASP.NET Identity: a folder with its tables, its database, or AspNetUsers as CSV
+    /// ASP.NET Identity: a folder with its tables, its database, or its table of users as CSV
     AspnetIdentity,
     /// Auth0: the export of password hashes, or a folder with it, the export of users and the applications
     Auth0,

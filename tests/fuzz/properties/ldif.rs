@@ -65,29 +65,28 @@ fn blocks(input: &[u8]) -> Vec<u64> {
     let mut in_entry = false;
     // The kind of the line that a folded one continues.
     let mut before_was_empty = true;
-    let ended = input.strip_suffix(b"\n").unwrap_or(input);
     let mut logical: Vec<(u64, Vec<u8>)> = Vec::new();
-    if !input.is_empty() {
-        for (at, line) in ended.split(|octet| *octet == b'\n').enumerate() {
-            let is_last = at == ended.iter().filter(|octet| **octet == b'\n').count();
-            let has_end = !is_last || input.ends_with(b"\n");
-            let line = if has_end { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
-            match logical.last_mut() {
-                Some((_, text)) if line.first() == Some(&b' ') && !before_was_empty => {
-                    text.extend_from_slice(&line[1..]);
-                }
-                _ => logical.push((at as u64 + 1, line.to_vec())),
+    let ended = input.strip_suffix(b"\n").unwrap_or(input);
+    let mut lines = ended.split(|octet| *octet == b'\n').zip(1..).peekable();
+    while let Some((line, number)) = lines.next().filter(|_| !input.is_empty()) {
+        let has_end = lines.peek().is_some() || ended.len() < input.len();
+        let line = if has_end { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
+        match logical.last_mut() {
+            Some((_, text)) if line.first() == Some(&b' ') && !before_was_empty => {
+                text.extend_from_slice(&line[1..]);
             }
-            before_was_empty = logical.last().is_some_and(|(_, text)| text.is_empty());
+            _ => logical.push((number, line.to_vec())),
         }
+        before_was_empty = logical.last().is_some_and(|(_, text)| text.is_empty());
     }
     let mut trailer = false;
     for (line, text) in logical {
         if text.is_empty() {
             (in_entry, trailer) = (false, false);
-        } else if text.starts_with(b"#") || trailer {
-        } else if !in_entry && is_version(&text) {
-        } else if !in_entry {
+            continue;
+        }
+        let is_comment = text.starts_with(b"#") || trailer;
+        if !is_comment && !in_entry && !is_version(&text) {
             in_entry = true;
             trailer = text.starts_with(b"search:") && value_is_read(&text);
             if !trailer {

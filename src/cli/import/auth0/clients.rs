@@ -26,25 +26,26 @@ struct App {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RefreshToken {
-    infinite_token_lifetime: bool,
-    infinite_idle_token_lifetime: bool,
-    token_lifetime: Option<i64>,
-    idle_token_lifetime: Option<i64>,
+    #[serde(rename = "infinite_token_lifetime")]
+    is_infinite: bool,
+    #[serde(rename = "infinite_idle_token_lifetime")]
+    idle_is_infinite: bool,
+    #[serde(rename = "token_lifetime")]
+    lifetime: Option<i64>,
+    #[serde(rename = "idle_token_lifetime")]
+    idle: Option<i64>,
 }
 
 /// What an application is here.
 pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
     let id = values.get("client_id").and_then(Value::as_str).unwrap_or_default().to_owned();
     // serde_json repeats what it does not take.
-    let (app, wrong) = match serde_json::from_value::<App>(Value::Object(values)) {
-        Ok(app) => (app, None),
-        Err(_) => {
-            let sentence = "a member of it is not as `auth0 apps list --json` prints it".to_owned();
-            (
-                App { client_id: id, grant_types: vec!["password".to_owned()], ..App::default() },
-                Some(sentence),
-            )
-        }
+    let (app, wrong) = if let Ok(app) = serde_json::from_value::<App>(Value::Object(values)) {
+        (app, None)
+    } else {
+        let sentence = "a member of it is not as `auth0 apps list --json` prints it".to_owned();
+        let app = App { client_id: id, grant_types: vec!["password".to_owned()], ..App::default() };
+        (app, Some(sentence))
     };
     if app.global {
         return Entry::LeftOut("client of Auth0 itself".to_owned());
@@ -100,10 +101,8 @@ impl App {
             let seconds = |number: Option<i64>, infinite: bool| {
                 number.filter(|number| !infinite && *number > 0).map(Seconds::new)
             };
-            settings.session_lifetime =
-                seconds(refresh.token_lifetime, refresh.infinite_token_lifetime);
-            settings.refresh_token_idle =
-                seconds(refresh.idle_token_lifetime, refresh.infinite_idle_token_lifetime);
+            settings.session_lifetime = seconds(refresh.lifetime, refresh.is_infinite);
+            settings.refresh_token_idle = seconds(refresh.idle, refresh.idle_is_infinite);
         }
         Ok(settings)
     }

@@ -164,15 +164,14 @@ impl Profiles {
                 let offset = object.offset.ok_or_else(|| {
                     failed("its users are in a list: write each on a line of its own, as with `jq -c '.[]'`".to_owned())
                 })?;
-                let file = match number {
-                    Some(file) => file,
-                    None => {
-                        let file = u16::try_from(profiles.files.len());
-                        let file =
-                            file.map_err(|_| failed("it is one of too many files".to_owned()))?;
-                        profiles.files.push((path.clone(), open_file(path)?));
-                        *number.insert(file)
-                    }
+                let file = if let Some(file) = number {
+                    file
+                } else {
+                    let file = u16::try_from(profiles.files.len());
+                    let file =
+                        file.map_err(|_| failed("it is one of too many files".to_owned()))?;
+                    profiles.files.push((path.clone(), open_file(path)?));
+                    *number.insert(file)
                 };
                 let place =
                     (profiles.digests.of(user_id(&values).unwrap_or_default()), file, offset);
@@ -276,7 +275,7 @@ impl Auth0 {
         };
         row.set("password_hash", hash);
         row.set("sub", id);
-        self.name(&mut row);
+        Self::name(&mut row);
         let blocked = row.take_truth("blocked");
         row.set("disabled", blocked);
         row.rename("last_login", "last_login_at");
@@ -297,7 +296,7 @@ impl Auth0 {
     }
 
     /// The address is the name, as most tenants have it; a mapping can take `auth0_username` instead.
-    fn name(&self, row: &mut Row) {
+    fn name(row: &mut Row) {
         let verified_of = |identifier: &Value| {
             let is_email = identifier.get("type").and_then(Value::as_str) == Some("email");
             is_email
@@ -325,12 +324,11 @@ impl Auth0 {
         };
         let mut secrets = Vec::new();
         for factor in factors {
-            match factor.get("totp").and_then(|totp| totp.get("secret")) {
-                Some(secret) => secrets.push(secret.clone()),
-                None => {
-                    let sentence = "second factor of a user that is no one-time password by an app";
-                    self.pending.push_back(Entry::LeftOut(sentence.to_owned()));
-                }
+            if let Some(secret) = factor.get("totp").and_then(|totp| totp.get("secret")) {
+                secrets.push(secret.clone());
+            } else {
+                let name = "second factor of a user that is no one-time password by an app";
+                self.pending.push_back(Entry::LeftOut(name.to_owned()));
             }
         }
         secrets

@@ -8,6 +8,7 @@ mod groups;
 pub mod ldif;
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
@@ -384,10 +385,31 @@ impl Attributes {
 
 /// A GUID as Windows writes it: the first three numbers have their last octet first.
 fn guid(octets: &[u8]) -> Option<String> {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = <[u8; 16]>::try_from(octets).ok()?;
-    let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
-    let (group, node) = rest.split_at(2);
-    Some([hex(&[d, c, b, a]), hex(&[f, e]), hex(&[h, g]), hex(group), hex(node)].join("-"))
+    /// Which octet stands where, with what stands between.
+    const ORDER: [(&str, usize); 16] = [
+        ("", 3),
+        ("", 2),
+        ("", 1),
+        ("", 0),
+        ("-", 5),
+        ("", 4),
+        ("-", 7),
+        ("", 6),
+        ("-", 8),
+        ("", 9),
+        ("-", 10),
+        ("", 11),
+        ("", 12),
+        ("", 13),
+        ("", 14),
+        ("", 15),
+    ];
+    let octets = <[u8; 16]>::try_from(octets).ok()?;
+    let mut text = String::new();
+    for (between, at) in ORDER {
+        write!(text, "{between}{:02x}", octets.get(at)?).ok()?;
+    }
+    Some(text)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn one_password_is_taken_or_none() {
         (vec!["{SMD5}abc"], None, 0),
     ] {
         let lines: String =
-            passwords.iter().map(|text| format!("userPassword: {text}\n")).collect();
+            passwords.iter().flat_map(|text| ["userPassword: ", text, "\n"]).collect();
         let entries = read(&format!("dn: uid=a\nuid: a\n{lines}"));
         let Entry::User(record) = &entries[0] else { panic!("a user") };
         let said = record.bad_hash.as_deref();
