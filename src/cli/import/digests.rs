@@ -35,6 +35,16 @@ impl Members {
         self.members.push((self.digests.of(member), group));
     }
 
+    /// How many memberships there are.
+    pub(super) fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Forgets all but the first of this count.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.members.truncate(count);
+    }
+
     /// All are there.
     pub(super) fn end(&mut self) {
         self.members.sort_unstable();

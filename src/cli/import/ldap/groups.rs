@@ -25,13 +25,26 @@ pub(super) struct Groups {
 
 /// By what somebody is called in a group.
 #[derive(Hash)]
-enum By<'a> {
+enum By {
     /// `member`, `uniqueMember`: the distinguished name in its one spelling.
-    Dn(&'a str),
+    Dn(String),
     /// `memberUid`
     Uid(String),
     /// `gidNumber`: the first group of a POSIX account.
-    Number(&'a str),
+    Number(String),
+}
+
+impl By {
+    /// Whom an attribute of a group names.
+    fn of(name: &str, value: &str) -> Option<Self> {
+        if is(name, "member") || is(name, "uniqueMember") {
+            Some(Self::Dn(normal(value)))
+        } else if is(name, "memberUid") {
+            Some(Self::Uid(value.to_lowercase()))
+        } else {
+            is(name, "gidNumber").then(|| Self::Number(value.trim().to_owned()))
+        }
+    }
 }
 
 impl Groups {
@@ -39,35 +52,29 @@ impl Groups {
     ///
     /// # Errors
     /// A sentence: the file cannot be read.
-    pub(super) fn read(entries: Ldif) -> Result<Self, String> {
+    pub(super) fn read(mut entries: Ldif) -> Result<Self, String> {
         let mut groups = Self { names: Vec::new(), members: Members::new(), nested: 0 };
-        for found in entries {
-            if let Ok(entry) = found?.entry
-                && is_group(&entry)
-            {
-                groups.add(&entry)?;
+        loop {
+            let before = groups.members.count();
+            let number = u32::try_from(groups.names.len()).map_err(|_| "it has too many groups")?;
+            let members = &mut groups.members;
+            let found = entries.next_without(|name, value| {
+                let by = std::str::from_utf8(value).ok().and_then(|value| By::of(name, value));
+                let is_taken = by.is_some();
+                by.into_iter().for_each(|by| members.add(by, number));
+                is_taken
+            });
+            let Some(found) = found.transpose()? else { break };
+            match found.entry {
+                Ok(entry) if is_group(&entry) => groups.names.push(normal(&entry.dn)),
+                _ => groups.members.truncate(before),
             }
         }
         groups.members.end();
-        let is_nested = |name: &&String| groups.members.of(By::Dn(name)).next().is_some();
+        let is_nested =
+            |name: &&String| groups.members.of(By::Dn((*name).clone())).next().is_some();
         groups.nested = groups.names.iter().filter(is_nested).count() as u64;
         Ok(groups)
-    }
-
-    fn add(&mut self, entry: &LdifEntry) -> Result<(), String> {
-        let number = u32::try_from(self.names.len()).map_err(|_| "it has too many groups")?;
-        self.names.push(normal(&entry.dn));
-        for (name, value) in &entry.attributes {
-            let Ok(value) = std::str::from_utf8(value) else { continue };
-            if is(name, "member") || is(name, "uniqueMember") {
-                self.members.add(By::Dn(&normal(value)), number);
-            } else if is(name, "memberUid") {
-                self.members.add(By::Uid(value.to_lowercase()), number);
-            } else if is(name, "gidNumber") {
-                self.members.add(By::Number(value.trim()), number);
-            }
-        }
-        Ok(())
     }
 
     /// The groups of an entry, by their names in the one spelling; `member_of` are those that it names itself.
@@ -78,10 +85,9 @@ impl Groups {
         number: Option<&str>,
         member_of: &[String],
     ) -> Vec<String> {
-        let dn = normal(dn);
-        let mut keys = vec![By::Dn(&dn)];
+        let mut keys = vec![By::Dn(normal(dn))];
         keys.extend(uids.iter().map(|uid| By::Uid(uid.to_lowercase())));
-        keys.extend(number.map(|number| By::Number(number.trim())));
+        keys.extend(number.map(|number| By::Number(number.trim().to_owned())));
         let numbers = keys.iter().flat_map(|key| self.members.of(key));
         let of_file =
             numbers.filter_map(|number| self.names.get(usize::try_from(number).ok()?).cloned());
@@ -90,6 +96,11 @@ impl Groups {
         names.dedup();
         names
     }
+}
+
+/// Whether an attribute says who is in a group.
+pub(super) fn names_members(name: &str) -> bool {
+    ["member", "uniqueMember", "memberUid"].iter().any(|own| is(name, own))
 }
 
 /// Whether an entry is a group.

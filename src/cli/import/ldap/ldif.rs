@@ -68,6 +68,25 @@ impl Ldif {
         Self { reader, line: 0, next: None, begun: false, ended: false }
     }
 
+    /// The next entry without the attributes that `take` takes, given their names and values: a group may have more members
+    /// than fit into memory. What cannot be read on has no next one.
+    pub(super) fn next_without(
+        &mut self,
+        mut take: impl FnMut(&str, &[u8]) -> bool,
+    ) -> Option<Result<Found, String>> {
+        while !self.ended {
+            match self.read(&mut take) {
+                // What ldapsearch writes at its end without -LLL.
+                Ok(Some(Found { entry: Err(problem), .. })) if problem == TRAILER => {}
+                other => {
+                    self.ended = other.is_err();
+                    return other.transpose();
+                }
+            }
+        }
+        None
+    }
+
     /// A line as it stands in the file, without its end.
     fn physical_line(&mut self) -> Result<Option<Vec<u8>>, String> {
         let mut text = Vec::new();
@@ -124,7 +143,10 @@ impl Ldif {
         Ok(Some(text))
     }
 
-    fn read(&mut self) -> Result<Option<Found>, String> {
+    fn read(
+        &mut self,
+        take: &mut impl FnMut(&str, &[u8]) -> bool,
+    ) -> Result<Option<Found>, String> {
         let mut found: Option<Found> = None;
         let mut length = 0;
         loop {
@@ -139,8 +161,6 @@ impl Ldif {
             if text.first() == Some(&b'#') {
                 continue;
             }
-            length += text.len();
-            self.check_length(length)?;
             let read = attribute(&text);
             if let Ok((name, value)) = &read {
                 if found.is_none() && name == "version" {
@@ -151,6 +171,13 @@ impl Ldif {
                     return Err(format!("line {line} {CHANGES}"));
                 }
             }
+            if let (Some(_), Ok((name, value))) = (&found, &read)
+                && take(name, value)
+            {
+                continue;
+            }
+            length += text.len();
+            self.check_length(length)?;
             match &mut found {
                 Some(found) => found.add(line, read),
                 None => found = Some(Found::begin(line, read)),
@@ -167,17 +194,7 @@ impl Iterator for Ldif {
     type Item = Result<Found, String>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.ended {
-            match self.read() {
-                // What ldapsearch writes at its end without -LLL.
-                Ok(Some(Found { entry: Err(problem), .. })) if problem == TRAILER => {}
-                other => {
-                    self.ended = other.is_err();
-                    return other.transpose();
-                }
-            }
-        }
-        None
+        self.next_without(|_, _| false)
     }
 }
 

@@ -18,7 +18,7 @@ use super::Failure;
 use super::entry::{Entry, Place, Reader, Record, Source};
 use super::mapping::Mapping;
 use super::open::{Progress, open_file};
-use groups::{Groups, is_group};
+use groups::{Groups, is_group, names_members};
 use jeton_crypto::password::PasswordHash;
 use ldif::{Found, Ldif, LdifEntry, is};
 
@@ -235,7 +235,7 @@ impl Iterator for Ldap {
             if let Some(entry) = self.pending.pop_front() {
                 return Some(Ok(entry));
             }
-            let found = match self.entries.next()? {
+            let found = match self.entries.next_without(|name, _| names_members(name))? {
                 Ok(found) => found,
                 Err(problem) => return Some(Err(problem)),
             };
