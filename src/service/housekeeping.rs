@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::keys::KeyError;
+use crate::replicas;
 use crate::stored_hashes::{StagedHashes, StoredHashes};
 use jeton_crypto::random;
 use jeton_oauth::{ClientId, Timestamp, UserId};
+use jeton_runtime::clock::Clock;
 use jeton_store::data_keys::StoredUnder;
 use jeton_store::import::{ImportUsers, Staging};
 use jeton_store::operator_acts::{DeleteOldActs, KEPT_FOR};
@@ -19,6 +21,9 @@ use jeton_store::{Store, StoreError, UseCase};
 
 /// How often a command tries a batch for which the database is too busy. On SQLite each attempt takes two seconds.
 const TRIES: u32 = 5;
+
+/// How long a command works without a pause if no service runs. One that starts meanwhile then has its turn.
+const ALONE: Duration = Duration::from_secs(1);
 
 /// Which process changes the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,18 @@ impl Pace {
         match self {
             Self::Service => Duration::from_millis(5),
             Self::OtherProcess => store.pause_beside(),
+        }
+    }
+
+    /// Whether somebody else uses the database: certain of a service, and a guess about a command, since a service that
+    /// starts at this moment is not recorded yet.
+    async fn is_beside_others(self, store: &Store) -> bool {
+        match self {
+            Self::Service => true,
+            Self::OtherProcess => {
+                let running = replicas::running(store, Clock::System.now()).await;
+                running.map_or(true, |running| !running.is_empty())
+            }
         }
     }
 
@@ -218,7 +235,7 @@ async fn in_batches<U: UseCase<Outcome = u64> + Clone, E: From<StoreError>>(
     mut batch: impl FnMut(i64) -> Result<U, E>,
     mut progress: impl FnMut(u64),
 ) -> Result<u64, E> {
-    let (mut limit, mut total) = (size.first, 0);
+    let (mut limit, mut total, mut paused_at) = (size.first, 0, Instant::now());
     loop {
         let batch = batch(limit)?;
         let started = Instant::now();
@@ -231,7 +248,10 @@ async fn in_batches<U: UseCase<Outcome = u64> + Clone, E: From<StoreError>>(
         }
         limit = if time > size.time { limit / 2 } else { limit * 2 };
         limit = limit.clamp(size.least, size.most);
-        tokio::time::sleep((time * size.pause_factor).max(pace.pause_min(store))).await;
+        if paused_at.elapsed() >= ALONE || pace.is_beside_others(store).await {
+            tokio::time::sleep((time * size.pause_factor).max(pace.pause_min(store))).await;
+            paused_at = Instant::now();
+        }
     }
 }
 
