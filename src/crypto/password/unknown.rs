@@ -207,3 +207,33 @@ pub fn looks_like_hash(text: &str) -> bool {
     let named = format::beginning(text).or_else(|| rewriting::beginning(text));
     text.starts_with('$') || named.is_some() || name(text).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_refused_has_a_reason_and_a_way_out() {
+        for (text, says) in [
+            ("$1$salt$Zqx7Zqx7Zqx7Zqx7Zqx7", "looks like md5crypt, which is broken"),
+            ("{CRYPT}$1$salt$Zqx7Zqx7", "looks like md5crypt, which is broken"),
+            ("{MD5}Zqx7Zqx7Zqx7Zqx7Zqx7Zg==", "which is broken"),
+            ("{noop}Zqx7", "which is no hash"),
+            ("Zqx7 password", "a password in plain text, which is no hash"),
+            ("sha1$Zqx7$Zqx7", "its text does not say which: `jeton import` with the kind"),
+            ("$y$j9T$Zqx7", "looks like yescrypt, which is not read here"),
+            ("AQAAAAEAAZqx7", "is damaged or was cut off"),
+            ("{SSHA}Zqx7Zqx7Zqx7Zqx7Zqx7Zqx7", "begins with {SSHA} and goes on as none does"),
+            ("{CRYPT}$6$salt$Zqx7", "begins with $6$ and goes on as none does"),
+            ("{CRYPT}!", "says that no password is right"),
+        ] {
+            let sentence = describe(text);
+            assert!(sentence.contains(says), "{text}: {sentence}");
+            assert!(!sentence.contains("Zqx7"), "{text}: {sentence}");
+            let has_way_out = ["--skip-bad", "cut off", "leave the user out", "jeton import"]
+                .iter()
+                .any(|way| sentence.contains(way));
+            assert!(has_way_out, "{text}: {sentence}");
+        }
+    }
+}
