@@ -43,7 +43,7 @@ impl Format {
 
     /// With the longest password that can be sent, for functions that read it in every round.
     fn with_long_password(mut self) -> Self {
-        self.password = WRONG.repeat(LONGEST)[..LONGEST].to_owned();
+        WRONG.repeat(LONGEST)[..LONGEST].clone_into(&mut self.password);
         self
     }
 

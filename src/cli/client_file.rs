@@ -69,7 +69,7 @@ impl FileSecret {
                     "has a \"sha256\" that is not 32 octets in base64url without padding: 43 characters",
                 )?)
             }
-            (None, Some(hash), None) => SecretForm::Hash(checked_hash(hash, memory_max)?),
+            (None, Some(hash), None) => SecretForm::Hash(checked_hash(&hash, memory_max)?),
             _ => return Err("needs either \"sha256\", \"hash\" or \"secret\"".to_owned()),
         };
         let Self { created_at, expires_at, .. } = self;
@@ -81,8 +81,8 @@ impl FileSecret {
 ///
 /// # Errors
 /// What is wrong with it, in words that follow «it» or «the secret».
-pub fn checked_hash(text: String, memory_max: u64) -> Result<Secret, String> {
-    let text = Secret::new(PasswordHash::adopt(&text).into_owned());
+pub fn checked_hash(text: &str, memory_max: u64) -> Result<Secret, String> {
+    let text = Secret::new(PasswordHash::adopt(text).into_owned());
     match PasswordHash::parse(text.expose(), memory_max) {
         Ok(_) => Ok(text),
         Err(PasswordHashError::TooExpensive) => Err(

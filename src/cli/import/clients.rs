@@ -203,7 +203,7 @@ fn read_secret(found: FoundSecret, memory_max: u64) -> Result<ImportedSecret, Pr
         }
         SecretForm::Digest(digest) => client_import::SecretForm::Digest(digest),
         SecretForm::Hashed(text) => {
-            let checked = checked_hash(text.expose().to_owned(), memory_max);
+            let checked = checked_hash(text.expose(), memory_max);
             let problem =
                 |sentence| Problem::new(Kind::UnknownHash, format!("its secret {sentence}"));
             client_import::SecretForm::Hash(checked.map_err(problem)?)

@@ -147,7 +147,7 @@ async fn the_users_of_supabase_move() {
     let report = alone.import(&Jeton::start_bare(ENGINE).await);
     assert_eq!(
         report["added"],
-        source.expected()["users"].as_object().map_or(0, |users| users.len())
+        source.expected()["users"].as_object().map_or(0, serde_json::Map::len)
     );
     let jeton = Jeton::start_bare(ENGINE).await;
     let client = ["client", "add", "web", "--public", "--grant", "password", "--scope", "read"];

@@ -60,9 +60,7 @@ impl Groups {
             let members = &mut groups.members;
             let found = entries.next_without(|name, value| {
                 let by = std::str::from_utf8(value).ok().and_then(|value| By::of(name, value));
-                let is_taken = by.is_some();
-                by.into_iter().for_each(|by| members.add(by, number));
-                is_taken
+                by.map(|by| members.add(by, number)).is_some()
             });
             let Some(found) = found.transpose()? else { break };
             match found.entry {
