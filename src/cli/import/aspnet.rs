@@ -221,7 +221,7 @@ mod tests {
             (json!({"LockoutEnd": "soon"}), None),
         ] {
             let values: Map<_, _> = members.as_object().expect("an object").clone();
-            let mut row = Row { place: String::new(), values };
+            let mut row = Row::new(String::new(), values);
             assert_eq!(is_locked(&mut row, now).ok(), locked, "{members}");
         }
     }

@@ -1,6 +1,6 @@
 //! Clients of a source: looked at, kept until all was looked at, and stored in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,12 +20,17 @@ use jeton_store::client_import::{
 use jeton_store::clients::NewClient;
 use jeton_store::import::Staging;
 
+/// Of how many characters a secret is that nobody guesses, as random ones go.
+const LENGTH_MIN: usize = 22;
+
 /// Clients that were found, by their ids.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
     found: BTreeMap<ClientId, Found>,
     /// How many are in the database already, and stay as they are there.
     known: u64,
+    /// New ones with a readable secret that can be guessed from its digest.
+    guessable: BTreeSet<ClientId>,
 }
 
 #[derive(Debug)]
@@ -55,6 +60,10 @@ impl Clients {
         memory_max: u64,
     ) -> Result<(), Box<NotTaken>> {
         let (place, line) = (found.place.clone(), as_line(&found));
+        let is_guessable = found.secrets.iter().any(|secret| match &secret.form {
+            SecretForm::Readable(secret) => secret.expose().len() < LENGTH_MIN,
+            SecretForm::Hashed(_) | SecretForm::Digest(_) => false,
+        });
         let client = match read_client(found, memory_max) {
             Ok(client) => client,
             Err(problem) => return Err(Box::new(NotTaken { place, problem, line })),
@@ -64,6 +73,9 @@ impl Clients {
             let problem =
                 Problem::new(Kind::Duplicate, format!("its client_id is that of {}", first.place));
             return Err(Box::new(NotTaken { place, problem, line }));
+        }
+        if is_guessable {
+            self.guessable.insert(id.clone());
         }
         self.found.insert(id, Found { place, client, line });
         Ok(())
@@ -103,6 +115,19 @@ impl Clients {
             }
         }
         Ok(refused)
+    }
+
+    /// What to do about new clients whose secret can be guessed, if there are any.
+    pub(super) fn advice(&self) -> Option<String> {
+        let names = self.guessable.iter().filter(|id| self.found.contains_key(*id));
+        let names: Vec<&str> = names.map(ClientId::as_str).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "Secrets of fewer than {LENGTH_MIN} characters can be guessed from a copy of the database: {}. \
+                 `jeton client secret add` makes a better one",
+                names.join(", ")
+            )
+        })
     }
 
     /// How many are new, and how many are there already.

@@ -226,6 +226,6 @@ impl Iterator for Objects {
         let key = pk.as_ref().and_then(text_of).unwrap_or_default();
         values.insert("id".to_owned(), pk.unwrap_or_default());
         let place = format!("line {line}, {model} {key}");
-        Some(Ok(Dumped { model, pk: key, row: Row { place, values } }))
+        Some(Ok(Dumped { model, pk: key, row: Row::new(place, values) }))
     }
 }

@@ -109,6 +109,16 @@ pub enum Source {
     Json(Vec<u8>),
 }
 
+impl Source {
+    /// What is written there, for whoever mends it.
+    pub(super) fn text(&self) -> Vec<u8> {
+        match self {
+            Self::Csv(fields) => fields.iter().collect::<Vec<_>>().join(&b','),
+            Self::Json(text) => text.clone(),
+        }
+    }
+}
+
 /// A client as the source has it.
 #[derive(Debug)]
 pub struct FoundClient {

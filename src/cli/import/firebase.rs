@@ -115,7 +115,7 @@ impl Firebase {
     fn entry(&mut self, values: Map<String, Value>) -> Entry {
         let place = format!("users[{}]", self.read);
         self.read += 1;
-        let mut row = Row { place, values };
+        let mut row = Row::new(place, values);
         let (hash, salt) = (row.take_text("passwordHash"), row.take_text("salt"));
         let Some(hash) = hash else {
             return Entry::LeftOut("user without a password".to_owned());

@@ -351,6 +351,9 @@ impl Importing<'_> {
             self.report.wrapped = self.to_wrap;
         }
         (self.report.clients_added, self.report.clients_unchanged) = self.clients.counts();
+        if let Some(advice) = self.clients.advice() {
+            output::error_line(&advice);
+        }
         if let Some(store) = store {
             std::mem::take(&mut self.clients).store(&store, now).await?;
             self.store_all(&store, now).await?;

@@ -10,7 +10,7 @@ use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm};
 use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
-use super::tables::{Row, Rows, TableReader, Tables, rows_of, text_of};
+use super::tables::{Row, Rows, TableReader, Tables, readable, rows_of, text_of};
 use super::time::read_time;
 use jeton_crypto::password::looks_like_hash;
 use jeton_oauth::client::GrantType;
@@ -38,7 +38,7 @@ pub fn read(
     clients: impl Read + 'static,
     users: impl Read + 'static,
 ) -> Result<Box<dyn Reader>, String> {
-    let clients = rows_of(Records::new(clients)?, "oauth_clients".to_owned());
+    let clients = readable(rows_of(Records::new(clients)?, "oauth_clients".to_owned()));
     let users = rows_of(Records::new(users)?, "users".to_owned());
     Ok(reader(clients.collect::<Result<_, _>>()?, users))
 }

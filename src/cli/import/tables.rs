@@ -40,6 +40,8 @@ pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, String>>>;
 pub(super) struct Row {
     pub(super) place: String,
     pub(super) values: Map<String, Value>,
+    /// Why it cannot be read, and what is written there.
+    pub(super) problem: Option<(String, Vec<u8>)>,
 }
 
 impl<'a> Tables<'a> {
@@ -84,18 +86,27 @@ impl<'a> Tables<'a> {
             return rows_of_file(path, progress);
         }
         let name = self.mapping.table(table);
-        self.rows(table, progress)?.ok_or_else(|| {
+        self.rows_as_they_are(table, progress)?.ok_or_else(|| {
             Failure::failed(format!(
                 "there is no table {name}: name the one of the users in a mapping, as `[tables]` with `\"{table}\" = …`"
             ))
         })
     }
 
-    /// The rows of a table, called as it usually is; `None` if there is no such table.
+    /// The rows of a table beside that of the users, called as it usually is; `None` if there is no such table. All of
+    /// them must be readable: a user could lack a role otherwise.
     ///
     /// # Errors
     /// It cannot be read.
     pub(super) fn rows(
+        &self,
+        table: &str,
+        progress: &mut Progress,
+    ) -> Result<Option<Rows>, Failure> {
+        Ok(self.rows_as_they_are(table, progress)?.map(readable))
+    }
+
+    fn rows_as_they_are(
         &self,
         table: &str,
         progress: &mut Progress,
@@ -121,7 +132,7 @@ impl<'a> Tables<'a> {
                     Box::new(rows.enumerate().map(move |(at, row)| {
                         let values =
                             row.map_err(|error| format!("{location}: the table {name}: {error}"))?;
-                        Ok(Row { place: place_of(&values, &name, at), values })
+                        Ok(Row::new(place_of(&values, &name, at), values))
                     }))
                 }))
             }
@@ -158,11 +169,22 @@ pub(super) fn rows_of(records: Records, name: String) -> Rows {
     Box::new(records.map(move |record| {
         let Record { place, values, source, .. } = record?;
         let place = format!("{place} of {name}");
-        let mut values = values.map_err(|problem| format!("{place}: {problem}"))?;
+        let (mut values, problem) = match values {
+            Ok(values) => (values, None),
+            Err(problem) => (Map::new(), Some((problem, source.text()))),
+        };
         if matches!(source, Source::Csv(_)) {
             values.values_mut().for_each(read_json);
         }
-        Ok(Row { place, values })
+        Ok(Row { place, values, problem })
+    }))
+}
+
+/// Rows of which the first that cannot be read is an error.
+pub(super) fn readable(rows: Rows) -> Rows {
+    Box::new(rows.map(|row| match row? {
+        Row { place, problem: Some((problem, _)), .. } => Err(format!("{place}: {problem}")),
+        row => Ok(row),
     }))
 }
 
@@ -193,11 +215,22 @@ impl Iterator for TableReader {
         if let Some(entry) = self.before.pop_front() {
             return Some(Ok(entry));
         }
-        Some(self.users.next()?.map(&self.entry))
+        Some(self.users.next()?.map(|mut row| match row.problem.take() {
+            None => (self.entry)(row),
+            Some((problem, text)) => Entry::User(Record {
+                values: Err(problem),
+                source: Source::Json(text),
+                ..Record::of_values(row.place, Map::new())
+            }),
+        }))
     }
 }
 
 impl Row {
+    pub(super) fn new(place: String, values: Map<String, Value>) -> Self {
+        Self { place, values, problem: None }
+    }
+
     /// Takes a value away, if it says something.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.values.remove(name).filter(|value| !value.is_null() && value.as_str() != Some(""))

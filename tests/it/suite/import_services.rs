@@ -307,3 +307,46 @@ async fn scopes_by_roles_never_widen() {
         assert_eq!(jeton.database.query(&statement).await[0][0].as_deref(), Some(scope), "{name}");
     }
 }
+
+/// A row that cannot be read is one bad line, which --skip-bad leaves out; a table beside the users must be whole.
+#[tokio::test]
+async fn a_torn_row_is_one_bad_line() {
+    let jeton = Jeton::start_bare(ENGINE).await;
+    let folder = PathBuf::from(jeton.database.path("export"));
+    std::fs::create_dir(&folder).expect("a folder");
+    let hash = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
+    let users = format!(
+        "id,email,password\n1,anna@example.test,{hash}\n2,torn\n3,carl@example.test,{hash}\n"
+    );
+    std::fs::write(folder.join("users.csv"), users).expect("a file");
+    let clients =
+        "id,name,secret,provider,redirect,password_client,revoked\nweb,Web,short one,,,1,0\n";
+    std::fs::write(folder.join("oauth_clients.csv"), clients).expect("a file");
+    let mapping = jeton.database.path("mapping.toml");
+    std::fs::write(&mapping, PASSPORT).expect("a file");
+    let folder_name = folder.display().to_string();
+    let import = |further: &[&str]| {
+        let source = ["import", "laravel-passport", &folder_name, "--mapping", &mapping];
+        run(&[&source[..], &["--database", &jeton.database.url], further].concat())
+    };
+    let refused = import(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("line 3 of users.csv: it has 2 fields, and the header has 3"), "{said}");
+    let skipped = jeton.database.path("skipped");
+    let taken = import(&["--skip-bad", &skipped]);
+    let said = String::from_utf8_lossy(&taken.stderr);
+    assert!(taken.status.success(), "{said}");
+    // A secret that somebody chose is told of.
+    assert!(said.contains("can be guessed") && said.contains(": web."), "{said}");
+    let text = std::fs::read_to_string(&skipped).expect("a file");
+    assert!(text.contains("2,torn"), "{text}");
+    assert_eq!(
+        jeton.database.query("SELECT COUNT(*) FROM users").await[0][0].as_deref(),
+        Some("2")
+    );
+    std::fs::write(folder.join("oauth_clients.csv"), "id,name\nweb\n").expect("a file");
+    let torn = import(&["--skip-bad", &jeton.database.path("skipped-too")]);
+    assert_eq!(torn.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&torn.stderr).contains("line 2 of oauth_clients.csv"));
+}

@@ -259,7 +259,7 @@ impl Auth0 {
 
     fn user(&mut self, place: String, values: Map<String, Value>) -> Entry {
         let id = user_id(&values);
-        let mut row = Row { place, values };
+        let mut row = Row::new(place, values);
         let hash = row.take("passwordHash").or_else(|| row.take("password_hash"));
         let (hash, bad_hash) = match (hash, row.take("custom_password_hash")) {
             (Some(hash), None) => (hash, None),
