@@ -47,7 +47,7 @@ impl Wrapping {
         };
         output::error_line(&format!(
             "Wrapping {} in scrypt, {} at once, takes about {}{otherwise}",
-            output::counted(count, "hash").replace("hashs", "hashes"),
+            if count == 1 { "1 hash".to_owned() } else { format!("{count} hashes") },
             self.at_once,
             in_words(lasts),
         ));

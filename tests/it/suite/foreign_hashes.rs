@@ -67,7 +67,7 @@ async fn users_keep_their_passwords_whatever_hashed_them() {
     let names: Vec<String> = (0..hashes.len()).map(|number| format!("user{number}")).collect();
     let users: Vec<_> =
         names.iter().zip(&hashes).map(|(name, (_, hash))| (name.as_str(), hash.as_str())).collect();
-    import(&jeton, &users, &[]);
+    import(&jeton, &users, &["--keep-fast"]);
     for (name, (format, hash)) in names.iter().zip(&hashes) {
         assert!(!can_log_in(&jeton, name, "correct horse battery stapler").await, "{format}");
         assert_eq!(stored_hash(&jeton, name).await, PasswordHash::adopt(hash), "{format}");
@@ -279,4 +279,35 @@ async fn users_of_earlier_versions_are_given_lots() {
     assert_eq!(same.as_deref(), Some("0"), "{lots:?}");
     assert!(matches!(positive.as_deref(), Some("1" | "t" | "true")), "{lots:?}");
     drop(executable);
+}
+
+/// Hashes that are fast to guess are wrapped before they are stored, and what that costs is said first; not so if
+/// they are to be kept. Others are stored as they are.
+#[tokio::test]
+async fn fast_hashes_are_wrapped_unless_told_otherwise() {
+    // Of «secret», as directories have it and by the tutorial of FastAPI.
+    let fast = "{SSHA}6aIx5kJ5vtOtntdY5eEqPUloNJJclpxbRykBAg==";
+    let slow = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
+    let file = format!("username,password_hash\nfast,{fast}\nslow,{slow}\n");
+    for (options, wrapped) in [(&[][..], 1), (&["--keep-fast"], 0)] {
+        let jeton = jeton().await;
+        let arguments =
+            ["user", "import", "-", "--database", &jeton.database.url, "--scrypt", SCRYPT];
+        let dry = run_with_input(&[&arguments[..], options, &["--dry-run"]].concat(), &file);
+        let output = run_with_input(&[&arguments[..], options].concat(), &file);
+        for (output, begin) in [(dry, "would be wrapped"), (output, "wrapped")] {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            assert_eq!(said.contains("Wrapping 1 hash in scrypt"), wrapped == 1, "{said}");
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(printed.contains(&format!("hashes {begin}: {wrapped}.")), "{printed}");
+        }
+        let stored = stored_hash(&jeton, "fast").await;
+        assert_eq!(stored.starts_with("$scrypt-over$"), wrapped == 1, "{stored}");
+        assert_eq!(stored_hash(&jeton, "slow").await, slow);
+        for name in ["fast", "slow"] {
+            assert!(!can_log_in(&jeton, name, "secret!").await, "{name}");
+            assert!(can_log_in(&jeton, name, "secret").await, "{name}");
+        }
+    }
 }
