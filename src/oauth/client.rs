@@ -10,6 +10,7 @@ use super::error::Reason;
 use super::identifier::ClientId;
 use super::scope::Scope;
 use super::session::SessionLifetimes;
+use crate::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use crate::{Invalid, RetryWindow, Seconds};
 
 /// Declares an enum whose variants have the same spelling in settings and on the wire.
@@ -253,6 +254,15 @@ impl ClientSettings {
                 "a client with a grant needs --scope: what it may ask for \
                  (RFC 6749 §3.3)",
             ));
+        }
+        for (flag, span, most) in [
+            ("--access-token-lifetime", self.access_token_lifetime, ACCESS_TOKEN_LIFETIME_MAX),
+            ("--refresh-token-idle", self.refresh_token_idle, SESSION_LIFETIME_MAX),
+            ("--session-lifetime", self.session_lifetime, SESSION_LIFETIME_MAX),
+        ] {
+            if span.is_some_and(|span| span == Seconds::default() || span > most) {
+                return Err(Invalid::new(format!("{flag} must be 1s to {most}")));
+            }
         }
         if let (Some(idle), Some(lifetime)) = (self.refresh_token_idle, self.session_lifetime)
             && idle > lifetime

@@ -201,14 +201,16 @@ impl Columns {
         values: &'a Map<String, Value>,
     ) -> impl Iterator<Item = &'a String> {
         let used = |name: &str| self.0.values().any(|column| column.name == name);
-        let says = |value: &Value| match value {
+        // An address that is the name was taken as that.
+        let username = values.get(self.name(Field::Username));
+        let says = move |value: &Value| match value {
             Value::Null => false,
             Value::String(text) => !text.is_empty(),
             Value::Array(values) => !values.is_empty(),
             Value::Object(members) => !members.is_empty(),
             _ => true,
         };
-        let said = values.iter().filter(move |(_, value)| says(value));
+        let said = values.iter().filter(move |(_, value)| says(value) && Some(*value) != username);
         said.map(|(name, _)| name).filter(move |name| !used(name))
     }
 

@@ -180,14 +180,17 @@ pub fn read_dump(
         }
     });
     let entry = Box::new(move |mut row: Row| {
-        let keys = row.values.remove("groups");
-        let keys = keys.as_ref().and_then(Value::as_array).into_iter().flatten();
+        let keys = row.values.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
         // A natural key is the name itself, in a list.
         let name = |key: &Value| match key {
             Value::Array(key) => key.first().cloned(),
             key => text_of(key).and_then(|key| groups.get(&key)).cloned(),
         };
-        let names: Vec<Value> = keys.filter_map(name).collect();
+        let names: Vec<Value> = keys.iter().filter_map(name).collect();
+        // A dump without its groups has keys that say nothing; they stay, and are listed.
+        if names.len() == keys.len() {
+            row.values.remove("groups");
+        }
         row.set("group", names);
         user(row)
     });

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jeton_oauth::lifetime::{ACCESS_TOKEN_LIFETIME_MAX, SESSION_LIFETIME_MAX};
 use jeton_oauth::{ClientSettings, Scope, Secret, Timestamp};
 use jeton_store::client_import::{self, ImportedClient, ImportedSecret};
 use serde::{Serialize, Serializer};
@@ -159,6 +160,21 @@ impl Default for FoundClient {
 }
 
 impl FoundClient {
+    /// Shortens lifetimes that are longer than they may be here, and says so.
+    pub(super) fn shorten_lifetimes(&mut self) {
+        let Ok(settings) = &mut self.settings else { return };
+        for (name, span, most) in [
+            ("access token", &mut settings.access_token_lifetime, ACCESS_TOKEN_LIFETIME_MAX),
+            ("refresh token", &mut settings.refresh_token_idle, SESSION_LIFETIME_MAX),
+            ("session", &mut settings.session_lifetime, SESSION_LIFETIME_MAX),
+        ] {
+            if span.is_some_and(|span| span > most) {
+                *span = Some(most);
+                self.left_out.push(format!("life of {name}s beyond {most}"));
+            }
+        }
+    }
+
     /// A client that is as it will be stored.
     pub(super) fn of_imported(place: Place, imported: ImportedClient) -> Self {
         let ImportedClient { client, disabled, secrets } = imported;

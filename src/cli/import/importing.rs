@@ -23,6 +23,7 @@ use jeton_service::housekeeping::store_users;
 use jeton_service::stored_hashes::{StagedHashes, StoredHashes};
 use jeton_store::Store;
 use jeton_store::import::{FindKnown, Known, StagedUser, Staging, Taken};
+use jeton_store::users::User;
 
 /// How many entries are looked at together.
 const ENTRIES: usize = 512;
@@ -244,6 +245,11 @@ impl Importing<'_> {
             if let Some(store) = self.store.as_ref().filter(|_| !self.options.dry_run) {
                 user.second_factors = self.sealer.seal(store, &user.id, &authenticators).await?;
             }
+        }
+        let has_factors = |known: &&User| known.second_factors.get().are_in_use();
+        let same = known.users.iter().find(|known| known.username == user.username);
+        if !authenticators.is_empty() && same.is_some_and(|same| !has_factors(&same)) {
+            self.report.not_taken("authenticator of a user who is there already".to_owned());
         }
         let wanted = !matches!(decision, Decision::Leave);
         user.password_hash = self.staged_hashes.seal(&user.id, &user.password_hash);

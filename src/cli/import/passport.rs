@@ -16,6 +16,9 @@ use jeton_crypto::password::looks_like_hash;
 use jeton_oauth::client::GrantType;
 use jeton_oauth::{ClientSettings, Secret};
 
+/// The table of users, and the provider whose users it has.
+const USERS: &str = "users";
+
 /// Opens the database, or a folder with its tables.
 ///
 /// # Errors
@@ -27,7 +30,7 @@ pub(super) fn open(
 ) -> Result<Box<dyn Reader>, Failure> {
     let tables = Tables::open(source, mapping)?;
     let clients = tables.all("oauth_clients", progress)?;
-    Ok(reader(clients, tables.users("users", progress)?))
+    Ok(reader(clients, tables.users(USERS, progress)?))
 }
 
 /// Reads clients and users from files.
@@ -78,6 +81,9 @@ fn client(mut row: Row) -> Entry {
     let uses = |grant: &str| {
         grants.as_ref().map_or(of_flag, |grants| grants.iter().any(|own| own == grant))
     };
+    if row.take_text("provider").is_some_and(|provider| provider != USERS) {
+        return Entry::LeftOut("client for users of another provider".to_owned());
+    }
     if !uses("password") {
         return Entry::LeftOut("client without the password grant".to_owned());
     }
@@ -99,7 +105,7 @@ fn client(mut row: Row) -> Entry {
     });
     let has =
         |name: &str| row.values.get(name).and_then(text_of).is_some_and(|text| !text.is_empty());
-    let left_out = ["provider", "owner_id", "user_id"].into_iter().filter(|name| has(name));
+    let left_out = ["owner_id", "user_id"].into_iter().filter(|name| has(name));
     Entry::Client(Box::new(FoundClient {
         left_out: left_out.map(str::to_owned).collect(),
         id: row.take_text("id").unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! The users of Supabase: its table `auth.users`, and `auth.mfa_factors` where there is one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use serde_json::Value;
@@ -40,6 +40,9 @@ const SILENT: [&str; 21] = [
     "updated_at",
 ];
 
+/// What is said if there is no table of second factors.
+const NO_FACTORS: &str = "second factors, since there is no table auth.mfa_factors";
+
 /// Opens the database, a folder with its tables, or a file with its users.
 ///
 /// # Errors
@@ -51,11 +54,14 @@ pub(super) fn open(
 ) -> Result<Box<dyn Reader>, Failure> {
     let tables = Tables::open(source, mapping)?;
     let mut factors: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for row in tables.all("auth.mfa_factors", progress)? {
+    let rows = tables.rows("auth.mfa_factors", progress)?;
+    let before = rows.is_none().then(|| Entry::LeftOut(NO_FACTORS.to_owned()));
+    for row in rows.into_iter().flatten() {
+        let row = row.map_err(Failure::failed)?;
         let user = row.values.get("user_id").and_then(text_of).unwrap_or_default();
         factors.entry(user).or_default().push(Value::Object(row.values));
     }
-    Ok(reader(tables.users("auth.users", progress)?, factors))
+    Ok(reader(before, tables.users("auth.users", progress)?, factors))
 }
 
 /// Reads users alone, from a file.
@@ -63,13 +69,17 @@ pub(super) fn open(
 /// # Errors
 /// A sentence: it cannot be read.
 pub fn read(file: impl Read + 'static) -> Result<Box<dyn Reader>, String> {
-    Ok(reader(rows_of(Records::new(file)?, "users".to_owned()), BTreeMap::new()))
+    Ok(reader(None, rows_of(Records::new(file)?, "users".to_owned()), BTreeMap::new()))
 }
 
-fn reader(users: Rows, factors: BTreeMap<String, Vec<Value>>) -> Box<dyn Reader> {
+fn reader(
+    before: Option<Entry>,
+    users: Rows,
+    factors: BTreeMap<String, Vec<Value>>,
+) -> Box<dyn Reader> {
     let now = Clock::System.now();
     let entry = Box::new(move |row| entry(row, &factors, now));
-    Box::new(TableReader { before: VecDeque::new(), users, entry })
+    Box::new(TableReader { before: before.into_iter().collect(), users, entry })
 }
 
 fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -> Entry {
@@ -80,20 +90,21 @@ fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -
         return Entry::LeftOut("user who was deleted".to_owned());
     }
     row.set("password_hash", hash);
-    let name =
-        row.values.get("email").filter(|email| email.as_str().is_some_and(|text| !text.is_empty()));
-    let name = name.or(row.values.get("phone")).cloned();
+    let email_confirmed = row.take("email_confirmed_at").is_some();
+    let phone_confirmed = row.take("phone_confirmed_at").is_some();
+    let email = row.values.get("email").filter(|email| email.as_str() != Some("")).cloned();
+    let email = email.filter(|email| !email.is_null());
+    // Nobody logs in there by what is not confirmed.
+    let confirmed = if email.is_some() { email_confirmed } else { phone_confirmed };
+    let name = email.or(row.values.get("phone").cloned());
     row.set("username", name);
     row.rename("id", "sub");
     row.rename("last_sign_in_at", "last_login_at");
-    let verified = row.take("email_confirmed_at").is_some();
-    row.set("email_verified", verified);
+    row.set("email_verified", email_confirmed);
     // Whoever is banned for a time is disabled for good: somebody has to look.
     let banned = row.take("banned_until");
-    row.set(
-        "disabled",
-        banned.is_some_and(|until| read_time(&until).map_or(true, |until| until > now)),
-    );
+    let banned = banned.is_some_and(|until| read_time(&until).map_or(true, |until| until > now));
+    row.set("disabled", banned || !confirmed);
     let own = row.values.get("sub").and_then(text_of).and_then(|sub| factors.get(&sub));
     row.set("otp", own.cloned().unwrap_or_default());
     // Which providers a user has is no claim of the application.

@@ -10,6 +10,9 @@ use jiff::tz::TimeZone;
 /// Numbers above this are milliseconds: as seconds they would be after the year 5138.
 const SECONDS_MAX: i64 = 100_000_000_000;
 
+/// The end of the year 9999, for whatever is later.
+const LAST: Timestamp = Timestamp(253_402_300_799);
+
 /// Reads a time: seconds or milliseconds since the epoch as a number or as text, RFC 3339, the forms of SQL (a text
 /// without a zone is in UTC), of LDAP (RFC 4517 §3.3.13), and of .NET's invariant culture.
 ///
@@ -31,6 +34,11 @@ fn of_number(number: i64) -> Timestamp {
 fn of_text(text: &str) -> Option<Timestamp> {
     if let Ok(number) = text.parse() {
         return Some(of_number(number));
+    }
+    // PostgreSQL's «infinity», and what is rounded up to the year 10000.
+    let year = text.bytes().take_while(u8::is_ascii_digit).count();
+    if text == "infinity" || year == 5 && text.as_bytes().get(5) == Some(&b'-') {
+        return Some(LAST);
     }
     let text = text.strip_suffix(" UTC").unwrap_or(text);
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
@@ -71,6 +79,9 @@ mod tests {
 
     #[test]
     fn times_of_other_programs_are_read() {
+        for value in [json!("infinity"), json!("10000-01-01T00:00:00+00:00")] {
+            assert_eq!(read_time(&value), Ok(LAST), "{value}");
+        }
         for value in [
             json!(1_769_860_800),
             json!(1_769_860_800_123_i64),

@@ -79,6 +79,7 @@ async fn users_are_administered() {
         [
             "created_at",
             "disabled_at",
+            "imported_at",
             "last_login_at",
             "mfa_required_at",
             "password_changed_at",

@@ -67,7 +67,7 @@ foreach ([
     $redirects = $name === 'page' ? ['https://app.example.test/callback'] : [];
     $clients_12[] = [$id, null, "The $name", $stored, $provider, implode(',', $redirects), (int) ($name === 'personal'), $is_password, (int) $revoked, $made, $made];
     $clients_13[] = [$id, null, null, "The $name", $stored, $provider, json_encode($redirects, JSON_UNESCAPED_SLASHES), json_encode($grants), (int) $revoked, $made, $made];
-    $clients[$id] = ['name' => "The $name", 'secret' => $secret, 'form' => $form, 'password_grant' => (bool) $is_password, 'disabled' => $revoked];
+    $clients[$id] = ['name' => "The $name", 'secret' => $secret, 'form' => $form, 'password_grant' => $is_password && $provider === null, 'disabled' => $revoked];
 }
 $personal = [[1, $clients_12[4][0], $made, $made]];
 

@@ -108,7 +108,7 @@ right("firebase", f"$fbscrypt$v=1,n=14,r=8,p=1,ss=Bw==,sk={key}${salt}${output}"
 right("jürgen", password="Prüfwort, мир, 密碼")
 metadata = {"provider": "email", "providers": ["email"], "roles": ["editor", "admin"], "role": "manager"}
 right("carl", raw_app_meta_data=metadata, raw_user_meta_data={"full_name": "Carl, \"the first\"", "roles": ["self-made"]}, expected={"app_metadata_roles": ["editor", "admin"]})
-right("unconfirmed", email_confirmed_at=None, confirmed_at=None, last_sign_in_at=None)
+right("unconfirmed", email_confirmed_at=None, confirmed_at=None, last_sign_in_at=None, expected={"disabled": True})
 right("banned", banned_until="2099-01-01 00:00:00+00", expected={"disabled": True})
 right("bannedonce", banned_until="2020-01-01 00:00:00+00")
 right("phone", email=None, phone="15555550100", email_confirmed_at=None, phone_confirmed_at=MADE)

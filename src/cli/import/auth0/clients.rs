@@ -54,7 +54,7 @@ pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
         return Entry::LeftOut("client without the password grant".to_owned());
     }
     let secret = app.client_secret.clone().filter(|_| !app.is_public());
-    Entry::Client(Box::new(FoundClient {
+    let mut found = FoundClient {
         place,
         settings: wrong.map_or_else(|| app.settings(), Err),
         scope: Vec::new(),
@@ -67,7 +67,9 @@ pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
         disabled: false,
         left_out: app.left_out(),
         id: app.client_id,
-    }))
+    };
+    found.shorten_lifetimes();
+    Entry::Client(Box::new(found))
 }
 
 impl App {

@@ -49,7 +49,7 @@ fn entry(realm: &Realm, client: &KeycloakClient, at: usize) -> Entry {
             "client that neither uses the password grant nor has a secret".to_owned(),
         );
     }
-    let found = FoundClient {
+    let mut found = FoundClient {
         place: Place::Named(format!("clients[{at}], {}", client.client_id)),
         id: client.client_id.clone(),
         settings: settings(realm, client, uses_password),
@@ -60,6 +60,10 @@ fn entry(realm: &Realm, client: &KeycloakClient, at: usize) -> Entry {
         disabled: !client.enabled,
         left_out: left_out(client),
     };
+    // Tokens there have all of them at once.
+    let others = found.audiences.iter().skip(1);
+    found.left_out.extend(others.map(|name| format!("audience {name} beside the first")));
+    found.shorten_lifetimes();
     Entry::Client(Box::new(found))
 }
 
@@ -95,6 +99,7 @@ fn settings(
         let own =
             client.client_id.parse().map_err(|error: jeton_oauth::Invalid| error.to_string())?;
         settings.introspects.insert(own);
+        settings.introspects_username = true;
     }
     if !uses_password {
         return Ok(settings);
