@@ -169,7 +169,6 @@ async fn every_command_that_changes_something_is_recorded() {
     let lines = lines.map(|line| format!("{line}\n")).concat();
     let imported = trail.expect("user import -", &lines, &["users_imported"]).await;
     assert_eq!(imported[0]["affected"], 2);
-    let hash = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
     let both = format!(
         "{}\n{}\n",
         json!({"username": "moved", "password_hash": hash}),
