@@ -2,7 +2,7 @@
 //!
 //! A reader for each kind of source gives its users with the columns that a file of users has here, and its clients
 //! ([`entry`]). All else is the same for all: names are mapped, everything is looked at before anything is stored, and a
-//! second run changes nothing ([`importing`]).
+//! second run changes nothing (`importing`).
 
 pub mod aspnet;
 pub mod auth0;

@@ -142,6 +142,21 @@ async fn end_sessions(trail: &mut Trail) {
     trail.expect("session revoke --all --yes", "", &["sessions_ended"]).await;
 }
 
+/// Imports users of a file, and a user with a client.
+async fn import(trail: &mut Trail) {
+    let hash = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
+    let lines = ["dora", "emil"].map(|name| json!({"username": name, "password_hash": hash}));
+    let lines = lines.map(|line| format!("{line}\n")).concat();
+    let imported = trail.expect("user import -", &lines, &["users_imported"]).await;
+    assert_eq!(imported[0]["affected"], 2);
+    let both = format!(
+        "{}\n{}\n",
+        json!({"username": "moved", "password_hash": hash}),
+        json!({"client_id": "moved", "secrets": [{"hash": hash}]})
+    );
+    trail.expect("import jsonl -", &both, &["users_imported", "client_added"]).await;
+}
+
 /// Every command that changes something leaves an act that says what, whom and which fields, and a command that is new
 /// must be sorted into these or [`UNRECORDED`].
 #[tokio::test]
@@ -164,17 +179,7 @@ async fn every_command_that_changes_something_is_recorded() {
     trail.expect("user enable carol", "", &["user_enabled"]).await;
     trail.jeton.token(&login_form("alice", "wrong")).await;
     trail.expect("user unlock alice", "", &["user_unlocked"]).await;
-    let hash = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
-    let lines = ["dora", "emil"].map(|name| json!({"username": name, "password_hash": hash}));
-    let lines = lines.map(|line| format!("{line}\n")).concat();
-    let imported = trail.expect("user import -", &lines, &["users_imported"]).await;
-    assert_eq!(imported[0]["affected"], 2);
-    let both = format!(
-        "{}\n{}\n",
-        json!({"username": "moved", "password_hash": hash}),
-        json!({"client_id": "moved", "secrets": [{"hash": hash}]})
-    );
-    trail.expect("import jsonl -", &both, &["users_imported", "client_added"]).await;
+    import(&mut trail).await;
 
     let lines =
         [json!({"username": "fay", "password": GOOD}), json!({"username": "dora", "role": ["x"]})];
