@@ -163,7 +163,7 @@ pub fn pbkdf2(
 }
 
 /// scrypt (RFC 7914) with `N` = 2^`ln`. Only the first 32 octets of the output are kept: it ends with PBKDF2, of which the
-/// same is true as of [`pbkdf2`].
+/// same is true as of [`pbkdf2()`].
 ///
 /// # Errors
 /// The output has fewer than 16 octets, the salt has not 4 to 64, or the cost is none that scrypt has.
