@@ -142,17 +142,19 @@ async fn end_sessions(trail: &mut Trail) {
     trail.expect("session revoke --all --yes", "", &["sessions_ended"]).await;
 }
 
+/// The hash of users who are imported.
+const HASH: &str = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
+
 /// Imports users of a file, and a user with a client.
 async fn import(trail: &mut Trail) {
-    let hash = "$2b$04$bMCxY/mNzJbBjiqPVvOnx.ENvA1IFAhoHpHBqs3tHdVuPOFdT8VHS";
-    let lines = ["dora", "emil"].map(|name| json!({"username": name, "password_hash": hash}));
+    let lines = ["dora", "emil"].map(|name| json!({"username": name, "password_hash": HASH}));
     let lines = lines.map(|line| format!("{line}\n")).concat();
     let imported = trail.expect("user import -", &lines, &["users_imported"]).await;
     assert_eq!(imported[0]["affected"], 2);
     let both = format!(
         "{}\n{}\n",
-        json!({"username": "moved", "password_hash": hash}),
-        json!({"client_id": "moved", "secrets": [{"hash": hash}]})
+        json!({"username": "moved", "password_hash": HASH}),
+        json!({"client_id": "moved", "secrets": [{"hash": HASH}]})
     );
     trail.expect("import jsonl -", &both, &["users_imported", "client_added"]).await;
 }
@@ -228,7 +230,7 @@ async fn every_command_that_changes_something_is_recorded() {
     let unrecorded = UNRECORDED.map(str::to_owned).into_iter().collect();
     assert_eq!(commands(), &trail.run | &unrecorded, "sort the new command in");
     let text = serde_json::to_string(&trail.acts().await).expect("JSON");
-    for secret in [GOOD, better.trim(), hash, "$scrypt$", trail.jeton.fixtures.secret("web")] {
+    for secret in [GOOD, better.trim(), HASH, "$scrypt$", trail.jeton.fixtures.secret("web")] {
         assert!(!text.contains(secret), "{secret}");
     }
 }
