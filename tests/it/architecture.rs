@@ -167,6 +167,31 @@ fn files_are_short_and_well_named() {
     assert!(all.is_empty(), "\n{}", all.join("\n"));
 }
 
+/// What reads a pipe only as far as it needs ends whoever writes into it, and `pipefail` makes that a failure: of the
+/// script, now and then.
+#[test]
+fn scripts_read_pipes_to_their_end() {
+    let files = [".ci", "tests", "packaging", "benches"].iter().flat_map(|folder| walk(folder));
+    let scripts = files.filter(|path| path.extension().is_none());
+    let mut seen = 0;
+    for path in scripts {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if !text.starts_with("#!") || !text.contains("pipefail") {
+            continue;
+        }
+        seen += 1;
+        for (at, line) in text.lines().enumerate() {
+            for reader in line.split('|').skip(1).map(str::trim) {
+                let options = reader.strip_prefix("grep -").and_then(|rest| rest.split(' ').next());
+                let leaves =
+                    reader.starts_with("head ") || options.is_some_and(|o| o.contains('q'));
+                assert!(!leaves, "{}:{}: {line}", path.display(), at + 1);
+            }
+        }
+    }
+    assert!(seen > 10, "{seen} scripts");
+}
+
 /// The rules above notice what they are there for, and nothing else.
 #[test]
 fn the_rules_can_fail() {
