@@ -16,10 +16,10 @@ use super::json::Object;
 const AHEAD: usize = 256;
 
 /// An entry, or why it cannot be read on.
-pub(super) type Read1 = Result<Map<String, Value>, String>;
+pub(super) type ReadEntry = Result<Map<String, Value>, String>;
 
 /// The entries of a list, which a thread of its own reads.
-pub(super) struct Streamed(Receiver<Read1>);
+pub(super) struct Streamed(Receiver<ReadEntry>);
 
 impl Streamed {
     /// Reads the list `member` of the object that the file is. All else in it is passed over.
@@ -41,9 +41,9 @@ impl Streamed {
 }
 
 impl Iterator for Streamed {
-    type Item = Read1;
+    type Item = ReadEntry;
 
-    fn next(&mut self) -> Option<Read1> {
+    fn next(&mut self) -> Option<ReadEntry> {
         self.0.recv().ok()
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn sentence(error: &serde_json::Error) -> String {
 /// The object that has the list.
 struct Members<'a> {
     member: &'static str,
-    sender: &'a SyncSender<Read1>,
+    sender: &'a SyncSender<ReadEntry>,
 }
 
 impl<'de> DeserializeSeed<'de> for Members<'_> {
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Members<'_> {
 }
 
 /// The list.
-struct List<'a>(&'a SyncSender<Read1>);
+struct List<'a>(&'a SyncSender<ReadEntry>);
 
 impl<'de> DeserializeSeed<'de> for List<'_> {
     type Value = ();

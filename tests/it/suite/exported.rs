@@ -1,6 +1,7 @@
 //! Sources of `tests/vectors` that other services exported, with what is expected of them (`tests/vectors/README.md`).
 
 use std::path::Path;
+use std::process::Output;
 
 use jeton_crypto::password::PasswordHash;
 use serde_json::Value;
@@ -9,7 +10,7 @@ use super::*;
 use crate::harness::database::SCRYPT;
 use crate::harness::executable::run_for_json;
 use crate::harness::otp::Authenticator;
-use crate::harness::{Database, Fixtures};
+use crate::harness::{Database, Fixtures, run};
 
 /// A source of `tests/vectors`, with what is expected of it.
 pub(super) struct Exported {
@@ -51,6 +52,14 @@ impl Exported {
         let further = ["--scrypt", SCRYPT, "--json", "--skip-bad", &skipped];
         let database = ["--database", &database.url];
         run_for_json(&[&arguments[..], &further, &database, options].concat(), "")
+    }
+
+    /// Tries to import it as whoever has only read the page does, with options.
+    pub(super) fn try_import(&self, jeton: &Jeton, mapping: &str, options: &[&str]) -> Output {
+        let master = jeton.fixtures.master_key.display().to_string();
+        let source = ["import", self.kind, &self.path, "--mapping", mapping];
+        let place = ["--database", &jeton.database.url, "--master-key-file", &master];
+        run(&[&source[..], &place, options].concat())
     }
 
     /// What it makes of users and of secrets of clients. Whoever has the same rows logs in in the same way.

@@ -281,20 +281,27 @@ async fn users_of_earlier_versions_are_given_lots() {
     drop(executable);
 }
 
-/// Hashes that are fast to guess are wrapped before they are stored, and what that costs is said first; not so if
-/// they are to be kept. Others are stored as they are.
+/// Hashes that are fast to guess are wrapped before they are stored, at the cost that ships, and what that costs is said
+/// first; not so if they are to be kept, or if all hashes are sealed. Others are stored as they are.
 #[tokio::test]
 async fn fast_hashes_are_wrapped_unless_told_otherwise() {
     // Of «secret», as directories have it and by the tutorial of FastAPI.
     let fast = "{SSHA}6aIx5kJ5vtOtntdY5eEqPUloNJJclpxbRykBAg==";
     let slow = "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW";
     let file = format!("username,password_hash\nfast,{fast}\nslow,{slow}\n");
-    for (options, wrapped) in [(&[][..], 1), (&["--keep-fast"], 0)] {
+    for (sealed, options, wrapped) in
+        [(false, &[][..], 1), (false, &["--keep-fast"], 0), (true, &[], 0)]
+    {
         let jeton = jeton().await;
-        let arguments =
-            ["user", "import", "-", "--database", &jeton.database.url, "--scrypt", SCRYPT];
-        let dry = run_with_input(&[&arguments[..], options, &["--dry-run"]].concat(), &file);
-        let output = run_with_input(&[&arguments[..], options].concat(), &file);
+        let master = jeton.fixtures.master_key.display().to_string();
+        if sealed {
+            let seal = ["user", "seal", "--yes", "--no-recovery", "--master-key-file", &master];
+            jeton.run(&seal, "").await;
+        }
+        let place = ["--database", &jeton.database.url, "--master-key-file", &master];
+        let arguments = [&["user", "import", "-"][..], &place, options].concat();
+        let dry = run_with_input(&[&arguments[..], &["--dry-run"]].concat(), &file);
+        let output = run_with_input(&arguments, &file);
         for (output, begin) in [(dry, "would be wrapped"), (output, "wrapped")] {
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{said}");
@@ -303,8 +310,9 @@ async fn fast_hashes_are_wrapped_unless_told_otherwise() {
             assert!(printed.contains(&format!("hashes {begin}: {wrapped}.")), "{printed}");
         }
         let stored = stored_hash(&jeton, "fast").await;
-        assert_eq!(stored.starts_with("$scrypt-over$"), wrapped == 1, "{stored}");
-        assert_eq!(stored_hash(&jeton, "slow").await, slow);
+        assert_eq!(stored.starts_with("$scrypt-over$ln=17,r=8,p=1$"), wrapped == 1, "{stored}");
+        let kept = stored_hash(&jeton, "slow").await;
+        assert_eq!(kept == slow, !sealed, "{kept}");
         for name in ["fast", "slow"] {
             assert!(!can_log_in(&jeton, name, "secret!").await, "{name}");
             assert!(can_log_in(&jeton, name, "secret").await, "{name}");

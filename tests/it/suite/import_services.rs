@@ -217,23 +217,12 @@ async fn a_dry_run_writes_a_first_mapping() {
     let jeton = Jeton::start_bare(ENGINE).await;
     let source = Exported::new("keycloak", "realm.json", "");
     let mapping = jeton.database.path("first.toml");
-    let master = jeton.fixtures.master_key.display().to_string();
-    let arguments = [
-        "import",
-        "keycloak",
-        &source.path,
-        "--database",
-        &jeton.database.url,
-        "--mapping",
-        &mapping,
-        "--master-key-file",
-        &master,
-    ];
-    let without = run(&arguments);
+    let import = |further: &[&str]| source.try_import(&jeton, &mapping, further);
+    let without = import(&[]);
     assert_eq!(without.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&without.stderr).contains("--dry-run writes a first one"));
     // Its clients lack an audience, so the dry run fails, and says which.
-    let dry = run(&[&arguments[..], &["--dry-run"]].concat());
+    let dry = import(&["--dry-run"]);
     assert_eq!(dry.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&dry.stderr).contains("`audiences` of a mapping"));
     let text = std::fs::read_to_string(&mapping).expect("a mapping");
@@ -248,7 +237,7 @@ async fn a_dry_run_writes_a_first_mapping() {
     }
     let edited = text.replace("audiences = []", "audiences = [\"https://api.example\"]");
     std::fs::write(&mapping, edited).expect("a file");
-    let output = run(&arguments);
+    let output = import(&[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let roles = jeton.database.query("SELECT roles FROM users WHERE username = 'anna'").await;
     let roles = roles[0][0].clone().expect("roles");
@@ -262,7 +251,7 @@ async fn a_dry_run_writes_a_first_mapping() {
         ("audiences = [\"\"]", "an audience has 1 to"),
     ] {
         std::fs::write(&mapping, text).expect("a file");
-        let output = run(&arguments);
+        let output = import(&[]);
         assert_eq!(output.status.code(), Some(1), "{text}");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(said), "{text}: {stderr}");
@@ -278,19 +267,8 @@ async fn scopes_by_roles_never_widen() {
     let narrow = Exported::new("keycloak", "realm.json", SCOPES);
     let mapping = jeton.database.path("mapping.toml");
     std::fs::write(&mapping, SCOPES).expect("a file");
-    let master = jeton.fixtures.master_key.display().to_string();
-    let arguments = [
-        "import",
-        "keycloak",
-        &narrow.path,
-        "--database",
-        &jeton.database.url,
-        "--mapping",
-        &mapping,
-        "--master-key-file",
-        &master,
-    ];
-    let refused = run(&arguments);
+    let import = |further: &[&str]| narrow.try_import(&jeton, &mapping, further);
+    let refused = import(&[]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(
         String::from_utf8_lossy(&refused.stderr)
@@ -301,7 +279,7 @@ async fn scopes_by_roles_never_widen() {
         Some("0")
     );
     std::fs::write(&mapping, format!("{SCOPES}\"*\" = \"openid\"\n")).expect("a file");
-    assert!(run(&arguments).status.success());
+    assert!(import(&[]).status.success());
     for (name, scope) in [("anna", "openid email"), ("argon2", "openid")] {
         let statement = format!("SELECT scope FROM users WHERE username = '{name}'");
         assert_eq!(jeton.database.query(&statement).await[0][0].as_deref(), Some(scope), "{name}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use serde_json::Value;
 
 use super::realm::{KeycloakClient, Mapper, OWN_CLIENTS, Realm};
-use crate::cli::import::entry::{Entry, FoundClient, Place, SecretForm};
+use crate::cli::import::entry::{Entry, FoundClient, FoundSecret, Place, SecretForm};
 use jeton_oauth::client::{AccessTokenType, GrantType, OptionalClaim};
 use jeton_oauth::{ClientSettings, Seconds, Secret};
 
@@ -67,7 +67,7 @@ fn entry(realm: &Realm, client: &KeycloakClient, at: usize) -> Entry {
     Entry::Client(Box::new(found))
 }
 
-fn secret(client: &KeycloakClient) -> Vec<super::super::entry::FoundSecret> {
+fn secret(client: &KeycloakClient) -> Vec<FoundSecret> {
     let secret = client.secret.as_ref().filter(|_| !client.public_client);
     secret
         .map(|secret| SecretForm::Readable(Secret::new(secret.clone())).into())
