@@ -202,6 +202,8 @@ mod tests {
             (json!({"client_id": "a", "scopes": "read"}), "\"scopes\", which is no setting"),
             (json!({"client_id": "a", "grants": ["Zqx7"]}), "\"grants\" that cannot be read"),
             (json!({"client_id": "a", "grants": ["password"]}), "--audience"),
+            (json!({"client_id": "a", "access_token_lifetime": 7_200}), "must be 1s to 1h"),
+            (json!({"client_id": "a", "session_lifetime": 0}), "must be 1s to 365d"),
             (json!({"client_id": "a", "secrets": ["Zqx7"]}), "not a list of objects"),
             (json!({"client_id": "a", "secrets": [{"key": "Zqx7"}]}), "not a list of objects"),
             (json!({"client_id": "a", "secrets": [{"secret": "Zqx7", "hash": HASH}]}), "either"),

@@ -35,6 +35,7 @@ async fn a_realm_of_keycloak_moves() {
         "requiredActions of a user",
         "department of a user",
         "authorization code flow of a client",
+        "audience https://api.example.test beside the first of a client",
     ] {
         assert!(report["not_taken"][left_out].as_u64() > Some(0), "{left_out}: {report}");
     }
@@ -79,6 +80,26 @@ async fn a_realm_of_keycloak_moves() {
     login_as(&jeton, ("web", Some(secret)), "totp", "test password of totp", "")
         .await
         .assert_error(400, "invalid_grant");
+}
+
+/// Lifetimes that are longer than they may be here are shortened, and that is said.
+#[tokio::test]
+async fn lifetimes_are_shortened_to_what_they_may_be() {
+    let jeton = Jeton::start_bare(ENGINE).await;
+    let mut source = Exported::new("keycloak", "realm.json", KEYCLOAK);
+    let realm = std::fs::read_to_string(&source.path).expect("a file");
+    let longer = realm.replace("\"accessTokenLifespan\" : 300", "\"accessTokenLifespan\" : 7200");
+    // A token lives no longer than its session, so that is made longer too.
+    let idle = "\"ssoSessionIdleTimeout\" : 1800";
+    let longer = longer.replace(idle, "\"ssoSessionIdleTimeout\" : 7200");
+    assert_ne!(longer, realm);
+    source.path = jeton.database.path("realm.json");
+    std::fs::write(&source.path, longer).expect("a file");
+    let report = source.import(&jeton);
+    let shortened = &report["not_taken"]["life of access tokens beyond 1h of a client"];
+    assert_eq!(*shortened, 3, "of web, phone and old: {report}");
+    let phone = login_as(&jeton, ("phone", None), "anna", "test password of anna", "").await;
+    assert_eq!(phone.json()["expires_in"], 3_600);
 }
 
 const DJANGO: &str = r#"
@@ -144,11 +165,16 @@ async fn the_users_of_supabase_move() {
     let alone = sources.remove(1);
     let source = sources.remove(0);
     source.assert_same_rows(&sources).await;
-    let report = alone.import(&Jeton::start_bare(ENGINE).await);
+    let later = Jeton::start_bare(ENGINE).await;
+    let report = alone.import(&later);
+    assert_eq!(report["not_taken"]["second factors, since there is no table auth.mfa_factors"], 1);
     assert_eq!(
         report["added"],
         source.expected()["users"].as_object().map_or(0, serde_json::Map::len)
     );
+    // Who is there already gets no second factor later, which is said.
+    let report = source.import(&later);
+    assert_eq!(report["not_taken"]["authenticator of a user who is there already"], 1, "{report}");
     let jeton = Jeton::start_bare(ENGINE).await;
     let client = ["client", "add", "web", "--public", "--grant", "password", "--scope", "read"];
     let settings =
