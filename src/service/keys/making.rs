@@ -6,6 +6,7 @@ use super::opened::Opened;
 use crate::agreed_clock::AgreedClock;
 use jeton_crypto::key_lifecycle::{self, KeyDates, Schedule};
 use jeton_crypto::sealing::KeyPurpose;
+use jeton_oauth::Timestamp;
 use jeton_store::keys::StoredKey;
 
 pub(super) struct Read {
@@ -24,10 +25,11 @@ pub(super) async fn read_and_make(
     schedule: Schedule,
 ) -> Result<Read, KeyError> {
     let stored = key_store.list().await?;
+    // One moment for both: which replicas run now decides what is due now.
+    let now = clock.presumed_now();
     // If this fails, recording the replica fails too, and that is logged.
-    let replicas = key_store.schedule_among_replicas(clock.presumed_now()).await;
-    let schedule = replicas.unwrap_or(schedule);
-    let made = make_what_is_due(key_store, clock, &schedule, &stored).await;
+    let schedule = key_store.schedule_among_replicas(now).await.unwrap_or(schedule);
+    let made = make_what_is_due(key_store, clock, now, &schedule, &stored).await;
     let stored = if matches!(made, Ok(false)) { stored } else { key_store.list().await? };
     let opened = Opened::open(&stored, key_store, before, &schedule, clock.presumed_now());
     Ok(Read { opened, schedule, made: made.map(|_| ()) })
@@ -41,16 +43,17 @@ pub(super) async fn read_and_make(
 async fn make_what_is_due(
     key_store: &KeyStore,
     clock: &AgreedClock,
+    now: Timestamp,
     schedule: &Schedule,
     stored: &[StoredKey],
 ) -> Result<bool, KeyError> {
-    let now = match clock.now() {
-        Ok(now) => now,
-        Err(off) if stored.is_empty() => {
-            return Err(KeyError::new(format!("no keys can be made: {off}")));
-        }
-        Err(_) => return Ok(false),
-    };
+    if let Err(off) = clock.now() {
+        return if stored.is_empty() {
+            Err(KeyError::new(format!("no keys can be made: {off}")))
+        } else {
+            Ok(false)
+        };
+    }
     let signing: Vec<KeyDates> =
         stored.iter().filter(is_for(KeyPurpose::Signing)).map(dates).collect();
     let signs = |key: &KeyDates| key.revoked_at.is_none() && key.activates_at <= now;
