@@ -1,21 +1,25 @@
-//! `jeton db copy`: everything in another database. `jeton db reopen`: the way back.
+//! `jeton db copy`: everything in another database.
 
-use std::time::Instant;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::confirmation::Confirmation;
 use super::serve::stop_signal;
-use super::{Failure, make_store, migrating, open_existing_store, open_to_read, operator, output};
-use crate::config::{self, AdministeredDatabase, DatabaseSettings};
+use super::{Failure, make_store, migrating, open_to_read, operator, output};
+use crate::config::{self, DatabaseSettings};
 use jeton_crypto::random;
-use jeton_oauth::Timestamp;
 use jeton_runtime::clock::Clock;
 use jeton_store::copy::{self, CopiedTable, PrepareTarget, Target, WasCompleted};
-use jeton_store::gate::{ChangeGate, CloseGate, ClosedFor, Closure, ReadGate, Reopen};
+use jeton_store::gate::{ChangeGate, CloseGate, ClosedFor, Closure, ReadGate};
 use jeton_store::replicas::{ListReplicas, StoredReplica};
 use jeton_store::{DatabaseLocation, Stop, Store, StoreError, migration};
+
+/// How long closing the source may take before it is said that it waits.
+const SAY_AFTER: Duration = Duration::from_secs(1);
 
 /// What `jeton db copy` takes.
 #[derive(Args, Debug)]
@@ -58,15 +62,6 @@ struct EmptyDatabase {
     to_file: Option<DatabaseLocation>,
 }
 
-/// What `jeton db reopen` takes.
-#[derive(Args, Debug)]
-pub(super) struct Reopening {
-    #[command(flatten)]
-    confirmation: Confirmation,
-    #[command(flatten)]
-    database: AdministeredDatabase,
-}
-
 /// What was copied, as it is printed.
 #[derive(Serialize)]
 struct Report {
@@ -103,16 +98,28 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let from = from.to_string();
     require_known_tables(&source, &from, "--from").await?;
     require_known_replicas(&source).await?;
+    if let Some(closure) = source.perform(ReadGate).await? {
+        require_not_moved(&closure, &from)?;
+    }
     confirmation.ask(&format!(
         "The database {from} takes no changes from now on: logins, refreshes and revocations are answered 503 with \
          Retry-After, and so they stay until the service uses {to}. Introspection and the key set go on."
     ))?;
     let target = make_store(&settings(to.clone())).await;
-    let target = target.map_err(|failure| named(failure, "(--to)"))?;
+    let target = target.map_err(|failure| {
+        named(failure, "(--to)").reworded(|text| {
+            // A service that starts on the target fills it.
+            let text = text.replace(", or start the service", " with it, and this command again");
+            format!("{text}; {from} was not touched")
+        })
+    })?;
     require_known_tables(&target, &to.to_string(), "--to").await?;
     let target = target.operated_by(operator::operator(claimed_name.as_deref()));
     let moving = Move { run: random::token_id(), from, to: to.to_string(), source, target };
-    moving.prepare_target().await?;
+    let prepared = moving.prepare_target().await;
+    prepared.map_err(|failure| {
+        failure.reworded(|text| format!("{text}; {} was not touched", moving.from))
+    })?;
     let begun = Instant::now();
     let tables = moving.copy(stop).await?;
     moving.target.close().await;
@@ -150,6 +157,18 @@ async fn require_known_replicas(source: &Store) -> Result<(), Failure> {
     }
 }
 
+/// Requires a source that was not copied already: what has happened in that copy since would be missing.
+fn require_not_moved(closure: &Closure, from: &str) -> Result<(), Failure> {
+    let Closure { reason, since, peer, .. } = closure;
+    if *reason != ClosedFor::Moved {
+        return Ok(());
+    }
+    Err(Failure::conflict(format!(
+        "the database {from} (--from) was copied to {peer} at {since}, which is used instead: copy from that one; or give \
+         it up first, with `jeton db reopen`"
+    )))
+}
+
 impl Move {
     fn closure(&self, reason: ClosedFor, peer: &str) -> Closure {
         Closure::of_copy(reason, self.run.clone(), peer.to_owned(), Clock::System.now())
@@ -160,28 +179,48 @@ impl Move {
         match self.target.perform(prepare).await? {
             Target::Ready => Ok(()),
             Target::NotEmpty(table) => Err(Failure::conflict(format!(
-                "the database {} (--to) is not empty, there are rows in {table}: name a new file or a new database; \
-                 `jeton db status` says whether this one is in use",
-                self.to
+                "the database {} (--to) is not empty, there are rows in {table}: {}",
+                self.to,
+                self.about_rows().await?
             ))),
         }
     }
 
+    /// What to do about a target that has rows. A copy that was killed after its last step has left them.
+    async fn about_rows(&self) -> Result<&'static str, StoreError> {
+        let closure = self.source.perform(ReadGate).await?;
+        let is_own =
+            |closure: Closure| closure.reason == ClosedFor::Copying && closure.peer == self.to;
+        Ok(if closure.is_some_and(is_own) {
+            "the copy that was killed, or runs, has come to its end, so this one is complete and can be used; \
+             otherwise name a new file or a new database"
+        } else {
+            "name a new file or a new database; `jeton db status` says whether this one is in use"
+        })
+    }
+
     /// Copies everything. If that fails, the source takes changes as before.
     async fn copy(&self, mut stop: Stop) -> Result<Vec<CopiedTable>, Failure> {
-        let closing = CloseGate(self.closure(ClosedFor::Copying, &self.to));
+        let say = migrating::say_to_person();
         let before = tokio::select! {
-            before = self.source.perform(closing) => before,
+            before = self.close_source(&say) => before,
             _ = stop.wait_for(|stop| *stop) => Err(StoreError::Unavailable("told to stop".to_owned())),
         };
         let before = match before {
             Ok(before) => before,
             Err(error) => {
                 self.give_back(None).await.ok();
-                return Err(self.nothing_done(&error.to_string()));
+                return Err(self.nothing_done(&error.to_string()).await);
             }
         };
         match before.as_ref().map(|closure| closure.reason) {
+            Some(ClosedFor::Unfinished) if before.as_ref().is_some_and(|it| it.run == self.run) => {
+                self.give_back(None).await?;
+                return Err(Failure::conflict(format!(
+                    "{} (--from) and {} (--to) are the same database, in which there is nothing to copy",
+                    self.from, self.to
+                )));
+            }
             Some(ClosedFor::Unfinished) => {
                 self.give_back(before).await?;
                 return Err(Failure::conflict(format!(
@@ -193,9 +232,12 @@ impl Move {
                 self.give_back(None).await?;
                 return Err(too_new(&self.from, "--from"));
             }
-            Some(ClosedFor::Copying | ClosedFor::Moved) | None => {}
+            Some(ClosedFor::Moved) => {
+                self.give_back(before.clone()).await?;
+                before.as_ref().map_or(Ok(()), |closure| require_not_moved(closure, &self.from))?;
+            }
+            Some(ClosedFor::Copying) | None => {}
         }
-        let say = migrating::say_to_person();
         let say = |table: &str, rows: u64| say(&format!("Copying {table}: {rows} rows"));
         let copying = copy::copy(&self.source, &self.target, &self.run, &self.from, &say);
         let copied = tokio::select! {
@@ -209,6 +251,24 @@ impl Move {
         };
         self.retire_source().await?;
         Ok(copied)
+    }
+
+    /// Closes the source, and says so if that has to wait. Returns how it was closed before.
+    async fn close_source(
+        &self,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Result<Option<Closure>, StoreError> {
+        let closing = CloseGate(self.closure(ClosedFor::Copying, &self.to));
+        let mut closing = pin!(self.source.perform(closing));
+        loop {
+            match timeout(SAY_AFTER, &mut closing).await {
+                Ok(before) => return before,
+                Err(_) => say(&format!(
+                    "Waiting for transactions that have begun in {}, such as one of pg_dump, to end",
+                    self.from
+                )),
+            }
+        }
     }
 
     /// The source is used no more.
@@ -234,7 +294,7 @@ impl Move {
     async fn settle(&self, error: &StoreError, before: Option<Closure>) -> Failure {
         match self.target.perform(WasCompleted).await {
             Ok(false) => match self.give_back(before).await {
-                Ok(()) => self.nothing_done(&error.to_string()),
+                Ok(()) => self.nothing_done(&error.to_string()).await,
                 Err(failure) => failure.reworded(|text| {
                     format!(
                         "the copy failed: {error}; and the source {} still takes no changes: {text}; run the same \
@@ -260,10 +320,22 @@ impl Move {
         }
     }
 
-    fn nothing_done(&self, error: &str) -> Failure {
+    /// Says how it left the source, which a copy before this one may have closed.
+    async fn nothing_done(&self, error: &str) -> Failure {
+        let from = &self.from;
+        let (state, remedy) = match self.source.perform(ReadGate).await {
+            Ok(None) => (format!("{from} takes changes as before"), ""),
+            Ok(Some(_)) => (
+                format!("{from} still takes no changes, because of a copy before this one"),
+                ", or give the copy up with `jeton db reopen`",
+            ),
+            Err(_) => (
+                format!("whether {from} takes changes is not known"),
+                "; `jeton db status` says whether it does",
+            ),
+        };
         Failure::unavailable(format!(
-            "nothing was copied, and {} takes changes as before: {error}; run the same command again",
-            self.from
+            "nothing was copied, and {state}: {error}; run the same command again{remedy}"
         ))
     }
 
@@ -290,64 +362,4 @@ fn print(moving: &Move, tables: Vec<CopiedTable>, begun: Instant, json: bool) {
          --database of the copy and the same master key. {from} takes no changes any more; `jeton db reopen` gives the \
          copy up."
     ));
-}
-
-/// Says in one sentence why a database takes no changes.
-pub(in crate::cli) fn explain(closure: &Closure) -> String {
-    let Closure { since, peer, .. } = closure;
-    match closure.reason {
-        ClosedFor::Copying => format!(
-            "It takes no changes since {since}: `jeton db copy` copies it to {peer}, or was killed. Then run it again, or \
-             give the copy up with `jeton db reopen`."
-        ),
-        ClosedFor::Moved => format!(
-            "It takes no changes since {since}: it was copied to {peer}, which is used instead. `jeton db reopen` gives \
-             the copy up."
-        ),
-        ClosedFor::Unfinished => format!(
-            "It is a copy of {peer} that was begun at {since} and is not complete: it cannot be used. Run the same \
-             `jeton db copy` again, which begins anew."
-        ),
-        ClosedFor::Outdated => format!(
-            "It takes no changes from this jeton since {since}, and can still be read: a newer jeton has changed its tables. \
-             Use the newer one; or go back to the backup from before the upgrade, which undoes everything since."
-        ),
-        ClosedFor::Unreadable => format!(
-            "This jeton cannot use it since {since}: a newer jeton has changed its tables. Use the newer one; or go back \
-             to the backup from before the upgrade, which undoes everything since."
-        ),
-    }
-}
-
-pub(super) async fn reopen(options: Reopening) -> Result<(), Failure> {
-    let Reopening { confirmation, database } = options;
-    let store = open_existing_store(&database).await?;
-    let name = &database.settings.database;
-    let Some(closure) = store.perform(ReadGate).await? else {
-        output::line(&format!("The database {name} takes changes: nothing was changed."));
-        return Ok(());
-    };
-    let Closure { reason, peer, since, .. } = closure.clone();
-    match reason {
-        ClosedFor::Copying | ClosedFor::Moved => {}
-        ClosedFor::Unfinished | ClosedFor::Outdated | ClosedFor::Unreadable => {
-            return Err(Failure::refused(explain(&closure)));
-        }
-    }
-    confirmation.ask(&consequence(name, &peer, since))?;
-    if !store.perform(Reopen(closure)).await? {
-        return Err(Failure::conflict(
-            "it was closed otherwise meanwhile: look at `jeton db status`, and nothing was changed",
-        ));
-    }
-    output::line(&format!("The database {name} takes changes again."));
-    Ok(())
-}
-
-fn consequence(name: &DatabaseLocation, peer: &str, since: Timestamp) -> String {
-    format!(
-        "The database {name} takes changes again, and knows nothing of what happened in {peer} since {since}: stop every \
-         service that uses {peer} first, and use it no more. Sessions opened there are unknown here, and sessions \
-         revoked there are alive here."
-    )
 }

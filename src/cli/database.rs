@@ -7,7 +7,7 @@ use super::listing::Width;
 use super::serve::stop_signal;
 use super::{
     Failure, backup, copy, in_database, migrating, open_existing_store, open_to_read, output,
-    replicas, restore,
+    reopen, replicas, restore,
 };
 use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_oauth::Timestamp;
@@ -66,7 +66,7 @@ pub(super) enum Command {
     /// with introspection and its key set. If the copy fails, the source takes changes again.
     Copy(copy::Options),
     /// Let a database that `jeton db copy` has closed take changes again, and so give the copy up
-    Reopen(copy::Reopening),
+    Reopen(reopen::Options),
     /// Put a copy in the place of a SQLite database, and keep the one before beside it
     Restore(restore::Options),
 }
@@ -118,23 +118,25 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
                     peer,
                 });
                 output::json(&Status { applied, known, seen_at, closed });
-            } else if status.is_up_to_date() {
-                output::line(&migrating::newer_tables(status).unwrap_or_else(|| {
-                    format!("The tables are up to date, at version {}.", status.applied)
-                }));
+            } else {
+                output::line(&if status.is_up_to_date() {
+                    migrating::newer_tables(status).unwrap_or_else(|| {
+                        format!("The tables are up to date, at version {}.", status.applied)
+                    })
+                } else {
+                    format!(
+                        "The tables are at version {} and this jeton needs {}: run `jeton db migrate`.",
+                        status.applied, status.known
+                    )
+                });
                 if let Some(seen_at) = seen_at {
                     output::line(&format!(
                         "The last date that a replica recorded here is {seen_at}."
                     ));
                 }
                 if let Some(closure) = closure {
-                    output::line(&copy::explain(&closure));
+                    output::line(&reopen::explain(&closure));
                 }
-            } else {
-                output::line(&format!(
-                    "The tables are at version {} and this jeton needs {}: run `jeton db migrate`.",
-                    status.applied, status.known
-                ));
             }
         }
         Command::Replicas { database, json, width } => {
@@ -144,7 +146,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Purge { database } => purge(&open_existing_store(&database).await?).await?,
         Command::Backup(options) => backup::run(options).await?,
         Command::Copy(options) => copy::run(options).await?,
-        Command::Reopen(options) => copy::reopen(options).await?,
+        Command::Reopen(options) => reopen::run(options).await?,
         Command::Restore(options) => restore::run(options).await?,
     }
     Ok(())
@@ -196,9 +198,9 @@ async fn look(
     let store = Store::open(&settings.database).await?;
     let status =
         migration::status(&store).await.map_err(|problem| in_database(settings, problem))?;
+    let closure = if status.has_gate() { store.perform(ReadGate).await? } else { None };
     if !status.is_up_to_date() {
-        return Ok((status, None, None));
+        return Ok((status, None, closure));
     }
-    let seen_at = store.perform(ReadClock).await.unwrap_or_default();
-    Ok((status, seen_at, store.perform(ReadGate).await?))
+    Ok((status, store.perform(ReadClock).await.unwrap_or_default(), closure))
 }

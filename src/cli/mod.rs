@@ -34,6 +34,7 @@ mod output;
 mod printable;
 mod prompt;
 mod qr;
+mod reopen;
 mod replicas;
 mod restore;
 pub mod serve;
@@ -47,7 +48,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{AdministeredDatabase, DatabaseSettings, ServeSettings};
 pub use failure::Failure;
-use jeton_store::migration::{self, MigrationError};
+use jeton_store::migration::{self, MigrationError, SchemaStatus};
 use jeton_store::{DatabaseLocation, Store};
 
 /// A token service for the OAuth 2.0 password grant
@@ -178,6 +179,13 @@ fn operated(store: Store, database: &AdministeredDatabase) -> Store {
 /// Opens a database that must be there, with tables that are up to date. It is never migrated: while the
 /// previous version runs that may take long, and it is not what was asked for.
 async fn open_to_read(settings: &DatabaseSettings) -> Result<Store, Failure> {
+    let (store, status) = open_existing(settings).await?;
+    migrating::require_up_to_date(settings, status)?;
+    Ok(store)
+}
+
+/// Opens a database that must be there, of whatever version its tables are.
+async fn open_existing(settings: &DatabaseSettings) -> Result<(Store, SchemaStatus), Failure> {
     if let DatabaseLocation::Sqlite(path) = &settings.database
         && !path.exists()
     {
@@ -188,8 +196,7 @@ async fn open_to_read(settings: &DatabaseSettings) -> Result<Store, Failure> {
     }
     let store = Store::open(&settings.database).await?;
     let status = migration::status(&store).await.map_err(|error| in_database(settings, error))?;
-    migrating::require_up_to_date(settings, status)?;
-    Ok(store)
+    Ok((store, status))
 }
 
 /// Opens a database for a command that changes nothing, if there is one with tables.

@@ -11,9 +11,11 @@ use rustix::io::Errno;
 
 use super::backup::{Unfinished, is_same_file, with_suffix};
 use super::confirmation::Confirmation;
+use super::reopen::explain;
 use super::{Failure, operated, output};
 use crate::config::{AdministeredDatabase, DatabaseSettings};
 use jeton_runtime::clock::Clock;
+use jeton_store::gate::ReadGate;
 use jeton_store::operator_acts::RecordRestore;
 use jeton_store::sessions::EndAllSessions;
 use jeton_store::{DatabaseLocation, Store, migration};
@@ -67,6 +69,7 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
     } else {
         "With --end-all-sessions nobody goes on with a session of the copy."
     })?;
+    require_open(&unfinished, &file).await?;
     if let Some(ended) = change_copy(&unfinished, end_all_sessions, &administered).await? {
         output::line(&format!("Ended {}.", output::counted(ended, "session")));
     }
@@ -123,6 +126,22 @@ async fn copy_of(file: &Path, path: &Path) -> Result<Unfinished, Failure> {
         failure.reworded(|text| format!("{} cannot be the database: {text}", file.display()))
     })?;
     Ok(unfinished)
+}
+
+/// Requires a copy that takes changes: it was made of a database that `jeton db copy` had closed, or a newer program.
+async fn require_open(copy: &Unfinished, file: &Path) -> Result<(), Failure> {
+    let store = Store::open(&DatabaseLocation::Sqlite(copy.path.clone())).await?;
+    let has_gate = migration::status(&store).await?.has_gate();
+    let closure = if has_gate { store.perform(ReadGate).await? } else { None };
+    store.close().await;
+    let file = file.display();
+    closure.map_or(Ok(()), |closure| {
+        Err(Failure::refused(format!(
+            "{file} cannot be the database as it is. {} The command for that is `jeton db reopen --database \
+             sqlite:{file}`; nothing was changed",
+            explain(&closure)
+        )))
+    })
 }
 
 /// Ends all sessions of the copy, if that is wanted, and returns how many; records that it was restored.

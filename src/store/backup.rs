@@ -51,6 +51,8 @@ pub struct CheckIntegrity;
 impl UseCase for CheckIntegrity {
     type Outcome = Option<String>;
     const ACCESS: Access = Access::LongTransaction;
+    // It only reads.
+    const PASSES_CLOSED_GATE: bool = true;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome, StoreError> {
         let rows = tx.query(&sql::CHECK_INTEGRITY, &[]).await?;

@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::{migration, postgres, sql};
+use super::{copy, migration, postgres, sql};
 
 /// One statement, and where it comes from. The statements of one `step` of a migration are transactions of their own.
 fn all() -> Vec<Value> {
@@ -23,7 +23,9 @@ fn all() -> Vec<Value> {
             move |text| json!({ "file": format!("migration {name}"), "step": step, "text": text });
         texts.into_iter().map(of_step)
     });
-    files.chain(frames).chain(steps).collect()
+    let of_copies = copy::sent();
+    let of_copies = of_copies.into_iter().map(|(file, text)| json!({ "file": file, "text": text }));
+    files.chain(of_copies).chain(frames).chain(steps).collect()
 }
 
 #[test]

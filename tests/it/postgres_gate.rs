@@ -1,6 +1,7 @@
 //! The gate on PostgreSQL: which transactions the one that closes it waits for, and what those see that waited for it.
 //! Only there can a transaction that writes begin while the gate is being closed.
 
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -77,6 +78,32 @@ async fn who_waits_for_the_gate_to_be_closed_changes_nothing_afterwards() {
         assert_eq!(left.len(), 1, "lost under {level}: {} {}", answer.status, answer.text());
         answer.assert_error(503, "temporarily_unavailable");
     }
+}
+
+/// A transaction that only reads the gate, as that of `pg_dump` does, holds a copy up for as long as it runs. The copy
+/// says so.
+#[tokio::test]
+async fn a_copy_that_is_held_up_says_so() {
+    let (database, _) = Database::filled(Engine::Postgres).await;
+    let target = Database::empty(Engine::Sqlite).await;
+    let holding = connect(&database).await;
+    act(&holding, "BEGIN; SELECT 1 FROM write_gate").await;
+    let mut copy = command(&["db", "copy", "--yes", "--from", &database.url, "--to", &target.url]);
+    copy.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut copy = copy.spawn().expect("it starts");
+    let mut said = BufReader::new(copy.stderr.take().expect("it is piped"));
+    let waiting = spawn_blocking(move || {
+        let mut line = String::new();
+        while !line.contains("Waiting for transactions that have begun") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).expect("text"), 0, "it ends and does not say so");
+        }
+        said
+    });
+    let _rest = waiting.await.expect("it says so");
+    act(&holding, "ROLLBACK").await;
+    let ended = spawn_blocking(move || copy.wait().expect("a child of ours"));
+    assert!(ended.await.expect("no panic").success());
 }
 
 /// A change that began before is waited for, and is in the copy: here an import, which a locked row holds up for any

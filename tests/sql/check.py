@@ -199,6 +199,19 @@ class Features(visitors.Visitor):
         names = {kinds.TRANS_STMT_BEGIN: "BEGIN", kinds.TRANS_STMT_COMMIT: "COMMIT", kinds.TRANS_STMT_ROLLBACK: "ROLLBACK"}
         yield names[node.kind]
 
+    def read_RowExpr(self, _):
+        yield "comparison of rows"
+
+    def read_CopyStmt(self, node):
+        if not node.is_from or node.filename or node.query or node.whereClause:
+            raise Unknown("another form of COPY")
+        (option,) = node.options
+        yield f"COPY … FROM STDIN ({option.defname.upper()} {option.arg.sval})"
+
+    def read_DefElem(self, _):
+        """An option of COPY, which `read_CopyStmt` has looked at."""
+        return ()
+
     def read_LockStmt(self, _):
         yield "LOCK TABLE"
 

@@ -6,8 +6,8 @@ use crate::harness::postgres_server::PostgresServer;
 
 /// The newest migration of the version before.
 const KNOWN_BEFORE: i64 = 8;
-/// What the version before says of tables that it does not know.
-const REFUSED_BEFORE: &str = "knows only up to 8";
+/// What the version before says of tables that it does not know, as docs/operating.md has it.
+const REFUSED_BEFORE: &str = "its tables are of version 9 and this jeton knows only up to 8";
 
 /// What brings the version before back: docs/operating.md says when.
 fn way_back() -> String {

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::copy::explain;
+use super::reopen::explain;
 use super::{Failure, log, migrating, unknown_variables};
 use crate::config::ServeSettings;
 use jeton_crypto::hashing_pool::HashingPool;

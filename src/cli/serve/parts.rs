@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::copy::explain;
+use super::super::reopen::explain;
 use super::super::{Failure, log};
 use super::plan::{key_store, replica_settings};
 use super::upkeep::{self, Upkeep};

@@ -20,6 +20,8 @@ use super::{Access, Store, StoreError, Tx, UseCase, sql};
 pub use digest::TableDigest;
 use jeton_oauth::Timestamp;
 pub(crate) use tables::ColumnType;
+#[cfg(test)]
+pub(super) use tables::sent;
 use tables::{TABLES, Table};
 
 /// How many pages wait for the target.

@@ -117,6 +117,22 @@ fn read_tables() -> Result<Vec<Table>, StoreError> {
     Ok(tables.collect())
 }
 
+/// Each statement that PostgreSQL gets, with the template that it is made of.
+#[cfg(test)]
+pub(crate) fn sent() -> Vec<(String, String)> {
+    let of_table = |table: &Table| {
+        [
+            ("first_page", &table.first_page),
+            ("next_page", &table.next_page),
+            ("copy_rows", &table.copy),
+        ]
+        .map(|(file, statement)| {
+            (format!("templates/{file} of {}", table.name), statement.postgres.clone())
+        })
+    };
+    TABLES.iter().flat_map(of_table).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -178,6 +178,12 @@ impl SchemaStatus {
         self.applied >= self.known
     }
 
+    /// Whether they have a gate, which says why they take no changes ([`gate`](crate::gate)).
+    #[must_use]
+    pub fn has_gate(&self) -> bool {
+        self.applied >= GATE_MADE
+    }
+
     /// Whether a newer program has migrated them.
     #[must_use]
     pub fn is_newer(&self) -> bool {
@@ -279,7 +285,7 @@ async fn status_for(
         applied => applied?,
     };
     let status = check(&applied, migrations)?;
-    if status.applied >= GATE_MADE
+    if status.has_gate()
         && let Some(closure) = store.perform(ReadGate).await?
         && closure.reason == ClosedFor::Unreadable
     {

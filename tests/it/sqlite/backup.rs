@@ -128,6 +128,32 @@ async fn a_restore_brings_back_what_was_copied() {
     let _service = Executable::serve_on(&database, fixtures, &[]);
 }
 
+/// A database that `jeton db copy` has closed can be backed up. That backup is closed too, so it is reopened before it is
+/// restored.
+#[tokio::test]
+async fn a_closed_database_is_backed_up_and_reopened_before_it_is_restored() {
+    let (database, _) = Database::filled(Engine::Sqlite).await;
+    let moved = Database::empty(Engine::Sqlite).await;
+    let backup = database.path("copy");
+    for arguments in [
+        ["db", "copy", "--yes", "--from", &database.url, "--to", &moved.url].as_slice(),
+        &["db", "backup", &backup, "--database", &database.url],
+    ] {
+        let output = run(arguments);
+        assert!(output.status.success(), "{}", errors(&output));
+    }
+    let copy = database.folder.join("copy");
+    let refused = restore(&moved, &copy, &[]);
+    assert_eq!(refused.status.code(), Some(5), "{}", errors(&refused));
+    let reopen = format!("`jeton db reopen --database sqlite:{backup}`");
+    assert!(errors(&refused).contains(&reopen), "{}", errors(&refused));
+    assert_eq!(files_in(&moved.folder).len(), 1, "nothing was changed");
+    let reopened = run(&["db", "reopen", "--yes", "--database", &format!("sqlite:{backup}")]);
+    assert!(reopened.status.success(), "{}", errors(&reopened));
+    let restored = restore(&moved, &copy, &[]);
+    assert!(restored.status.success(), "{}", errors(&restored));
+}
+
 /// However often it is restored, every database that was in the place is kept.
 #[tokio::test]
 async fn a_restore_destroys_nothing() {

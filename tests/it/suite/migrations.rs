@@ -43,7 +43,7 @@ pub(super) async fn database_of_version(version: usize, sessions: usize) -> Data
     database
 }
 
-/// Rows of a database of version 1.
+/// Rows of a database of version 1. No session has expired, so a service that starts on it deletes none.
 fn rows(sessions: usize) -> String {
     format!(
         "INSERT INTO users (user_id, username, password_hash, password_changed_at, roles, created_at) \
@@ -52,7 +52,7 @@ fn rows(sessions: usize) -> String {
            (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {sessions}) \
          INSERT INTO sessions (session_id, user_id, client_id, generation, scope, audiences, \
                                auth_time, expires_at, revoked_at) \
-         SELECT 's' || n, 'u1', 'web', 0, 'read', '[]', 1000 + n, 2000 + n, \
+         SELECT 's' || n, 'u1', 'web', 0, 'read', '[]', 4000000000 + n, 4000001000 + n, \
                 CASE WHEN n % 3 = 0 THEN 1500 END FROM numbers"
     )
 }
