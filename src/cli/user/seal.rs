@@ -132,16 +132,15 @@ fn finish(done: &Converted, what: &str) -> Result<(), Failure> {
     for kid in &done.deleted {
         output::line(&format!("The data key {kid} seals nothing any more, and was deleted."));
     }
-    for (sub, why) in &done.closed {
-        output::error_line(&format!(
-            "The hash of the user with the sub {sub} stays as it is: {why}"
-        ));
+    for (whose, why) in &done.closed {
+        output::error_line(&format!("The hash of {whose} stays as it is: {why}"));
     }
     match done.closed_count {
         0 => Ok(()),
         count => Err(Failure::failed(format!(
             "{count} hashes do not open: name the master key that does as a second --master-key-file; if it is lost, set \
-             other passwords with `jeton user passwd`"
+             other passwords with `jeton user passwd`, and replace client secrets with `jeton client secret add` and \
+             `remove`"
         ))),
     }
 }
