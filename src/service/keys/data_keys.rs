@@ -170,6 +170,15 @@ pub struct Sealing {
     pub other_secrets: i64,
 }
 
+/// What came of a recovery.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The data keys that the master key opens now.
+    pub keys: Vec<KeyId>,
+    /// Why others do not open. They may still seal some hashes.
+    pub closed: Vec<KeyError>,
+}
+
 impl KeyAdministration {
     /// Checks that the data key opens, and one of the hashes under it. `None` if hashes are stored as they are.
     ///
@@ -239,37 +248,50 @@ impl KeyAdministration {
         if self.key_store.store.perform(set).await? { Ok(()) } else { Err(another_was_first()) }
     }
 
-    /// Seals every data key that `identity` opens under the first master key, which must exist. Returns their names.
+    /// Seals every data key that `identity` opens under the first master key, which must exist.
     ///
     /// # Errors
-    /// A sentence if one was sealed for another recovery key, or is not the key that sealed the hashes; then nothing
-    /// was changed.
-    pub async fn recover(&self, identity: &Identity) -> Result<Vec<KeyId>, KeyError> {
+    /// A sentence if it opens none, or one is not the key that sealed the hashes; then nothing was changed.
+    pub async fn recover(&self, identity: &Identity) -> Result<Recovered, KeyError> {
         let store = &self.key_store.store;
         let masters = MasterKeys::load(&self.key_store.master_key_files, true);
         let masters = masters
             .map_err(|error| KeyError::from(error).and("make a new one first: `jeton key init`"))?;
         let stored = store.perform(ListKeys).await?;
-        let mut keys = Vec::new();
+        let (mut keys, mut closed) = (Vec::new(), Vec::new());
         for row in stored.iter().filter(is_for(KeyPurpose::Data)) {
-            let id = &row.id;
-            let found = store.perform(FindRecovery { id: id.clone() }).await?;
-            let recovery = found.ok_or_else(|| {
-                KeyError::new(format!(
-                    "the data key {id} was sealed for no recovery key (--no-recovery), so only its master key opens it"
-                ))
-            })?;
-            let key = recover(id, &recovery, identity)?;
-            self.check_on_a_hash(&key).await?;
-            let sealed = masters.seal(KeyPurpose::Data, id, key.secret());
-            keys.push((id.clone(), row.sealed_key.clone(), sealed));
+            match self.recover_one(&row.id, identity).await? {
+                Ok(key) => {
+                    self.check_on_a_hash(&key).await?;
+                    let sealed = masters.seal(KeyPurpose::Data, &row.id, key.secret());
+                    keys.push((row.id.clone(), row.sealed_key.clone(), sealed));
+                }
+                Err(problem) => closed.push(problem),
+            }
         }
         if keys.is_empty() {
-            return Err(KeyError::not_found("there is no data key: stored hashes are not sealed"));
+            let none = || KeyError::not_found("there is no data key: stored hashes are not sealed");
+            // The newest is the one that matters.
+            return Err(closed.pop().unwrap_or_else(none));
         }
         let names = keys.iter().map(|(id, _, _)| id.clone()).collect();
         store.perform(ResealKeys { keys }).await?;
-        Ok(names)
+        Ok(Recovered { keys: names, closed })
+    }
+
+    /// Opens a data key without the master key, or says why it does not open.
+    async fn recover_one(
+        &self,
+        id: &KeyId,
+        identity: &Identity,
+    ) -> Result<Result<DataKey, KeyError>, KeyError> {
+        let find = FindRecovery { id: id.clone() };
+        let Some(recovery) = self.key_store.store.perform(find).await? else {
+            return Ok(Err(KeyError::new(format!(
+                "the data key {id} was sealed for no recovery key (--no-recovery), so only its master key opens it"
+            ))));
+        };
+        Ok(recover(id, &recovery, identity))
     }
 
     /// Opens one of the hashes that a data key sealed, if there is any.
