@@ -7,13 +7,14 @@ use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
 use super::listing::Width;
 use super::{Failure, client_file, client_view, open_existing_store, open_store, output};
-use crate::config::AdministeredDatabase;
+use crate::config::{AdministeredDatabase, MasterKeySettings};
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
 use jeton_oauth::client::GrantType;
 use jeton_oauth::{Client, ClientId, ClientSettings, Seconds, Timestamp};
 use jeton_runtime::clock::Clock;
 use jeton_service::housekeeping::end_sessions_of_client;
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::clients::{
     AddClient, AddClientSecret, ChangeClient, DeleteClient, ListClients, NewClient,
     RemoveClientSecret, SetClientDisabled, StoredClient,
@@ -71,6 +72,8 @@ pub(super) enum Command {
         /// Leave out the digests and hashes of secrets. Those of secrets that people chose can be guessed at
         #[arg(long)]
         without_secrets: bool,
+        #[command(flatten)]
+        master: MasterKeySettings,
         #[command(flatten)]
         common: Common,
     },
@@ -141,7 +144,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Export { without_secrets, common } => export(!without_secrets, &common).await,
+        Command::Export { without_secrets, master, common } => {
+            export(!without_secrets, &master, &common).await
+        }
         Command::Set { named, decisions } => set(named, decisions).await,
         Command::Disable(named) => set_disabled(named, true).await,
         Command::Enable(named) => set_disabled(named, false).await,
@@ -197,9 +202,19 @@ async fn list(unused_for: Option<Seconds>, width: Width, common: &Common) -> Res
     Ok(())
 }
 
-async fn export(with_secrets: bool, common: &Common) -> Result<(), Failure> {
+async fn export(
+    with_secrets: bool,
+    master: &MasterKeySettings,
+    common: &Common,
+) -> Result<(), Failure> {
     let store = open_existing_store(&common.database).await?;
-    for client in store.perform(ListClients::default()).await? {
+    let hashes = StoredHashes::read(&store, &master.master_key_file).await?;
+    for mut client in store.perform(ListClients::default()).await? {
+        for secret in client.secrets.iter_mut().filter(|_| with_secrets) {
+            if let Some(hash) = &mut secret.hash {
+                *hash = hashes.hash_of_secret(&client.client.id, hash)?;
+            }
+        }
         output::json_line(&client_file::written(&client, with_secrets));
     }
     Ok(())

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::listing::{self, Column, Width};
 use super::output;
-use jeton_crypto::password::PasswordHash;
+use jeton_crypto::password::{PasswordHash, PasswordHashError};
 use jeton_oauth::client::GrantType;
 use jeton_oauth::{Client, ClientSettings, Seconds, Timestamp};
 use jeton_store::clients::{StoredClient, StoredSecret};
@@ -48,11 +48,16 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// `sha256` for a digest, or the function and the cost of a hash that came from another service.
+/// `sha256` for a digest, or the function and the cost of a hash that came from another service, unless it is sealed.
 fn stored_as(secret: &StoredSecret) -> String {
     let Some(hash) = &secret.hash else { return "sha256".to_owned() };
-    let hash = PasswordHash::parse(hash.expose(), u64::MAX);
-    hash.map_or("(unusable)".to_owned(), |hash| hash.to_string())
+    match PasswordHash::parse(hash.expose(), u64::MAX) {
+        Ok(hash) => hash.to_string(),
+        Err(PasswordHashError::Sealed) => "(sealed)".to_owned(),
+        Err(PasswordHashError::Unknown | PasswordHashError::TooExpensive) => {
+            "(unusable)".to_owned()
+        }
+    }
 }
 
 /// Lists clients.

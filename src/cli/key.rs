@@ -167,7 +167,7 @@ fn init(settings: &MasterKeySettings, json: bool) -> Result<(), Failure> {
     );
     output::line(
         "Once it is backed up, consider `jeton user seal`: then password hashes are of no use to whoever steals the \
-         database.",
+         database. If every copy of this file and of a recovery key is lost then, so is every password.",
     );
     Ok(())
 }

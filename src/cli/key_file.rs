@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::key::{Asking, Intent, administer, administration, by_replicas};
 use super::{Failure, open_store, output};
-use jeton_crypto::recovery::{Identity, RecoveryError};
+use jeton_crypto::recovery::Identity;
 use jeton_service::keys::administration::read_private_key;
 
 /// Reads a file, or standard input.
@@ -44,17 +44,22 @@ pub(super) async fn import(file: &Path, asking: &Asking) -> Result<(), Failure> 
 
 pub(super) async fn recover(file: &Path, asking: &Asking) -> Result<(), Failure> {
     let text = read_secret(file)?;
-    let identity = std::str::from_utf8(&text).map_err(|_| RecoveryError::NoIdentity);
-    let identity = identity.and_then(Identity::read);
-    let identity = identity.map_err(|problem| format!("{}: {problem}", file.display()))?;
+    let identity =
+        Identity::read(&text).map_err(|problem| format!("{}: {problem}", file.display()))?;
     // It writes no date, so the clock does not matter.
     let keys = administration(&asking.common, Intent::Look).await?;
     asking.confirmation.ask(
         "The data key will be sealed under the first --master-key-file, so that sealed password hashes open with it. \
          Give that file to every replica.",
     )?;
-    for kid in keys.recover(&identity).await? {
+    let recovered = keys.recover(&identity).await?;
+    for kid in &recovered.keys {
         output::line(&format!("The data key {kid} was recovered."));
+    }
+    for problem in &recovered.closed {
+        output::error_line(&format!(
+            "{problem}. Hashes that it seals stay closed: set other passwords for their users with `jeton user passwd`"
+        ));
     }
     output::line(
         "Keys that make tokens are sealed for no recovery key: if their master key is lost, `jeton key revoke --lost` \

@@ -1,9 +1,9 @@
-//! Stored password hashes under a data key.
+//! Stored hashes under a data key: those of passwords, and those of client secrets that came from another service.
 //!
 //! A data key is 256 random bits, which the database holds sealed under the master key (`sealing`) and, unless that was
 //! declined, for an offline recovery key (`recovery`). A stored hash, in whatever format, is encrypted with AES-256-GCM
-//! under a key that HKDF (RFC 5869) derives from it. The user's `sub` and the column are additional data, so a sealed
-//! hash cannot be moved to another user. All are padded to one length, so their size tells nothing of their formats.
+//! under a key that HKDF (RFC 5869) derives from it. The column and whose hash it is are additional data, so a sealed hash
+//! cannot be moved to another user or client. All are padded to one length, so their size tells nothing of their formats.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::random;
-use jeton_oauth::{KeyId, Secret, UserId};
+use jeton_oauth::{ClientId, KeyId, Secret, UserId};
 
 /// The beginning of a sealed hash: `$sealed$kid$`, then nonce, ciphertext and authentication tag in base64url.
 const SEALED: &str = "$sealed$";
@@ -47,9 +47,49 @@ pub enum SealedHashError {
     /// Its data key is not open here.
     #[error("it is sealed under the data key {0}, which is not open here")]
     KeyMissing(KeyId),
-    /// It was damaged or altered, or is another user's.
-    #[error("it was altered, or is another user's")]
+    /// It was damaged or altered, or is that of another user or client.
+    #[error("it was altered, or is that of another user or client")]
     Altered,
+}
+
+/// Whose hash it is. It opens for nobody else.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner<'a> {
+    /// The hash is that of a user's password.
+    User(&'a UserId),
+    /// The hash is that of a client's secret.
+    Client(&'a ClientId),
+}
+
+impl<'a> From<&'a UserId> for Owner<'a> {
+    fn from(id: &'a UserId) -> Self {
+        Self::User(id)
+    }
+}
+
+impl<'a> From<&'a ClientId> for Owner<'a> {
+    fn from(id: &'a ClientId) -> Self {
+        Self::Client(id)
+    }
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(id) => write!(formatter, "the user with the sub {id}"),
+            Self::Client(id) => write!(formatter, "the client {id}"),
+        }
+    }
+}
+
+impl Owner<'_> {
+    /// The additional data: the column, and whose row it is.
+    fn context(self) -> Vec<u8> {
+        match self {
+            Self::User(id) => [b"users.password_hash\0", id.as_str().as_bytes()].concat(),
+            Self::Client(id) => [b"client_secrets.secret_hash\0", id.as_str().as_bytes()].concat(),
+        }
+    }
 }
 
 /// A data key, which seals and opens stored hashes.
@@ -57,7 +97,7 @@ pub enum SealedHashError {
 pub struct DataKey {
     id: KeyId,
     secret: Zeroizing<[u8; KEY_LENGTH]>,
-    /// Encrypts password hashes.
+    /// Encrypts hashes.
     derived: Zeroizing<[u8; KEY_LENGTH]>,
 }
 
@@ -118,9 +158,9 @@ impl DataKey {
         Self::from_secret(jwk.kid.parse().ok()?, &secret).ok()
     }
 
-    /// Seals the hash of a user.
+    /// Seals the hash of a user or client.
     #[must_use]
-    pub fn seal(&self, user: &UserId, hash: &Secret) -> Secret {
+    pub fn seal<'a>(&self, owner: impl Into<Owner<'a>>, hash: &Secret) -> Secret {
         let hash = hash.expose().as_bytes();
         let mut padded = Zeroizing::new(hash.to_vec());
         padded.resize(hash.len().next_multiple_of(PADDED_LENGTH).max(PADDED_LENGTH), 0);
@@ -130,7 +170,7 @@ impl DataKey {
             Cipher::aes_256_gcm(),
             &*self.derived,
             Some(&nonce),
-            &context(user),
+            &owner.into().context(),
             &padded,
             &mut tag,
         );
@@ -139,13 +179,14 @@ impl DataKey {
         Secret::new(beginning(&self.id) + &octets)
     }
 
-    /// Opens octets that were sealed for a user: nonce, ciphertext and tag.
-    fn open(&self, user: &UserId, octets: &[u8]) -> Option<Secret> {
+    /// Opens octets that were sealed: nonce, ciphertext and tag.
+    fn open(&self, owner: Owner<'_>, octets: &[u8]) -> Option<Secret> {
         let (nonce, rest) = octets.split_at_checked(NONCE_LENGTH)?;
         let (sealed, tag) = rest.split_at_checked(rest.len().checked_sub(TAG_LENGTH)?)?;
         let cipher = Cipher::aes_256_gcm();
+        let context = owner.context();
         let opened =
-            decrypt_aead(cipher, &*self.derived, Some(nonce), &context(user), sealed, tag).ok()?;
+            decrypt_aead(cipher, &*self.derived, Some(nonce), &context, sealed, tag).ok()?;
         let opened = Zeroizing::new(opened);
         let text = std::str::from_utf8(&opened).ok()?;
         Some(Secret::new(text.trim_end_matches('\0').to_owned()))
@@ -164,11 +205,6 @@ impl Drop for Jwk {
     fn drop(&mut self) {
         self.k.zeroize();
     }
-}
-
-/// The additional data: the column and the user.
-fn context(user: &UserId) -> Vec<u8> {
-    [b"users.password_hash\0", user.as_str().as_bytes()].concat()
 }
 
 /// The name of the data key that a stored text is sealed under, as the text claims; `None` for a text that is not
@@ -212,18 +248,22 @@ impl DataKeys {
         self.0.iter().find(|key| key.id == *id)
     }
 
-    /// The hash in a stored text of a user. A text that is not sealed is the hash.
+    /// The hash in a stored text of a user or client. A text that is not sealed is the hash.
     ///
     /// # Errors
     /// [`SealedHashError`].
-    pub fn open(&self, user: &UserId, stored: &Secret) -> Result<Secret, SealedHashError> {
+    pub fn open<'a>(
+        &self,
+        owner: impl Into<Owner<'a>>,
+        stored: &Secret,
+    ) -> Result<Secret, SealedHashError> {
         if !is_sealed(stored.expose()) {
             return Ok(stored.clone());
         }
         let (id, octets) = parts(stored).ok_or(SealedHashError::Altered)?;
         let key = self.find(&id).ok_or(SealedHashError::KeyMissing(id))?;
         let octets = URL_SAFE_NO_PAD.decode(octets).map_err(|_| SealedHashError::Altered)?;
-        key.open(user, &octets).ok_or(SealedHashError::Altered)
+        key.open(owner.into(), &octets).ok_or(SealedHashError::Altered)
     }
 }
 
@@ -234,6 +274,10 @@ mod tests {
 
     fn user(text: &str) -> UserId {
         text.parse().expect("a sub")
+    }
+
+    fn client(text: &str) -> ClientId {
+        text.parse().expect("a client_id")
     }
 
     fn secret(text: &str) -> Secret {
@@ -254,6 +298,11 @@ mod tests {
         assert_eq!(both.open(&user("a"), &sealed).expect("it opens").expose(), hash.expose());
         assert_eq!(both.open(&user("a"), &hash).expect("it is open").expose(), hash.expose());
         assert_eq!(both.open(&user("b"), &sealed).err(), Some(SealedHashError::Altered));
+        assert_eq!(both.open(&client("a"), &sealed).err(), Some(SealedHashError::Altered));
+        let of_client = key.seal(&client("a"), &hash);
+        assert_eq!(both.open(&client("a"), &of_client).expect("it opens").expose(), hash.expose());
+        assert_eq!(both.open(&client("b"), &of_client).err(), Some(SealedHashError::Altered));
+        assert_eq!(both.open(&user("a"), &of_client).err(), Some(SealedHashError::Altered));
         let missing = SealedHashError::KeyMissing(key.id().clone());
         assert_eq!(DataKeys::new(vec![other]).open(&user("a"), &sealed).err(), Some(missing));
         let of_same_name = DataKey::from_secret(key.id().clone(), &[7; 32]).expect("256 bits");

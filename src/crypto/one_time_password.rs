@@ -87,6 +87,12 @@ impl OtpSecret {
         otpauth::to_uri(issuer, account, &otpauth::to_base32(&self.octets), self.parameters)
     }
 
+    /// Whether both make their codes from one secret.
+    #[must_use]
+    pub fn has_secret_of(&self, other: &Self) -> bool {
+        self.octets.ct_eq(&other.octets).into()
+    }
+
     /// The code of a time step.
     #[must_use]
     pub fn code(&self, step: i64) -> Secret {

@@ -57,6 +57,12 @@ pub enum RecipientError {
          machine"
     )]
     Identity,
+    /// It is a recipient of another kind.
+    #[error(
+        "this is a recipient of another kind than X25519, which is the only one that is known here: give one of \
+         `age1` and 58 more characters, as `age-keygen` prints it without options"
+    )]
+    OtherKind,
     /// It is something else.
     #[error("a recipient is `age1` and 58 more characters, as `age-keygen` prints it")]
     Malformed,
@@ -68,6 +74,17 @@ pub enum RecoveryError {
     /// A file contains no identity.
     #[error("it has no line that begins with `AGE-SECRET-KEY-1`, as `age-keygen` writes it")]
     NoIdentity,
+    /// A file is itself encrypted, perhaps with a passphrase.
+    #[error(
+        "it is encrypted, perhaps with a passphrase: open it first, as with `age -d FILE | jeton key recover --identity - \
+         --yes`"
+    )]
+    Encrypted,
+    /// A file contains an identity of another kind.
+    #[error(
+        "it has an identity of another kind than X25519, which is the only one that is known here"
+    )]
+    OtherKind,
     /// It was sealed for others.
     #[error("it was sealed for another recovery key")]
     OtherRecipient,
@@ -98,8 +115,14 @@ impl FromStr for Recipient {
     type Err = RecipientError;
 
     fn from_str(text: &str) -> Result<Self, RecipientError> {
-        if text.starts_with("AGE-SECRET-KEY-") {
+        if text.starts_with("AGE-SECRET-KEY-") || text.starts_with("AGE-PLUGIN-") {
             return Err(RecipientError::Identity);
+        }
+        // Post-quantum ones are longer than what Bech32 is read in.
+        let begins_otherwise = ["ssh-", "age1pq1"].iter().any(|kind| text.starts_with(kind));
+        let is_of_plugin = || bech32::decode(text).is_ok_and(|(hrp, _)| hrp != Self::hrp());
+        if begins_otherwise || is_of_plugin() {
+            return Err(RecipientError::OtherKind);
         }
         let point = decode(text, Self::hrp()).ok_or(RecipientError::Malformed)?;
         let recipient = Self::of(*point);
@@ -132,10 +155,21 @@ impl Identity {
     /// Reads the first identity of a file, as `age-keygen` writes it. Lines that begin with `#` are comments.
     ///
     /// # Errors
-    /// [`RecoveryError::NoIdentity`].
-    pub fn read(file: &str) -> Result<Self, RecoveryError> {
+    /// [`RecoveryError::NoIdentity`], [`RecoveryError::Encrypted`] or [`RecoveryError::OtherKind`].
+    pub fn read(file: &[u8]) -> Result<Self, RecoveryError> {
+        let encrypted = [ARMOR_BEGIN, VERSION].map(str::as_bytes);
+        if encrypted.iter().any(|begin| file.trim_ascii_start().starts_with(begin)) {
+            return Err(RecoveryError::Encrypted);
+        }
+        let file = std::str::from_utf8(file).map_err(|_| RecoveryError::NoIdentity)?;
         let mut lines = file.lines().map(str::trim);
-        let line = lines.find(|line| line.starts_with("AGE-SECRET-KEY-1"));
+        let line = lines.clone().find(|line| line.starts_with("AGE-SECRET-KEY-1"));
+        let of_other_kind = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN OPENSSH"];
+        if line.is_none()
+            && lines.any(|line| of_other_kind.iter().any(|kind| line.starts_with(kind)))
+        {
+            return Err(RecoveryError::OtherKind);
+        }
         let hrp = Hrp::parse_unchecked("age-secret-key-");
         let octets = line.and_then(|line| decode(line, hrp)).ok_or(RecoveryError::NoIdentity)?;
         let read = || {
@@ -326,8 +360,8 @@ Mk02VWdHbUpqd0xSQ2Fxc01qaWFlUlkKCGr0Tua8EcxV06yPamA1MayI+vWP6cZu\n\
 -----END AGE ENCRYPTED FILE-----\n";
 
     fn identity() -> Identity {
-        Identity::read(&format!("# created: today\n# public key: {RECIPIENT}\n{IDENTITY}\n"))
-            .expect("an identity")
+        let file = format!("# created: today\n# public key: {RECIPIENT}\n{IDENTITY}\n");
+        Identity::read(file.as_bytes()).expect("an identity")
     }
 
     #[test]
@@ -379,6 +413,32 @@ Mk02VWdHbUpqd0xSQ2Fxc01qaWFlUlkKCGr0Tua8EcxV06yPamA1MayI+vWP6cZu\n\
             let read = text.parse::<Recipient>();
             assert_eq!(read.err(), Some(RecipientError::Malformed), "{text:?}");
         }
-        assert!(matches!(Identity::read(RECIPIENT), Err(RecoveryError::NoIdentity)));
+        let plugin = bech32::encode::<Bech32>(Hrp::parse_unchecked("age1yubikey"), &[7; 33]);
+        let quantum = format!("age1pq1{}", "q".repeat(1_952));
+        for text in [plugin.expect("short"), quantum, "ssh-ed25519 AAAA a".to_owned()] {
+            let read = text.parse::<Recipient>();
+            assert_eq!(read.err(), Some(RecipientError::OtherKind), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_what_is_wrong_with_a_file_of_identities() {
+        let error = |file: &str| Identity::read(file.as_bytes()).err();
+        assert_eq!(error(RECIPIENT), Some(RecoveryError::NoIdentity));
+        assert_eq!(error("AGE-SECRET-KEY-1QQQ"), Some(RecoveryError::NoIdentity));
+        assert_eq!(error(SEALED), Some(RecoveryError::Encrypted));
+        assert_eq!(error("age-encryption.org/v1\n-> scrypt"), Some(RecoveryError::Encrypted));
+        for other in [
+            "AGE-SECRET-KEY-PQ-1QQQ",
+            "AGE-PLUGIN-YUBIKEY-1QQQ",
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+        ] {
+            assert_eq!(error(other), Some(RecoveryError::OtherKind), "{other}");
+        }
+        assert!(Identity::read(format!("# of 2026\r\n{IDENTITY}\r\n").as_bytes()).is_ok());
+        assert!(matches!(
+            Identity::read(b"age-encryption.org/v1\n\xff"),
+            Err(RecoveryError::Encrypted)
+        ));
     }
 }

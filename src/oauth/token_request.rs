@@ -28,7 +28,7 @@ pub struct PasswordGrant<'a> {
     pub username: &'a Secret,
     /// As presented: not yet normalised.
     pub password: &'a Secret,
-    /// A one-time password or a recovery code, if one was sent.
+    /// A one-time password or a recovery code, if one was sent: something beside blanks and hyphens, which do not matter.
     pub otp: Option<&'a Secret>,
 }
 
@@ -38,10 +38,12 @@ impl<'a> PasswordGrant<'a> {
     /// # Errors
     /// [`Reason::MissingParameter`] for the first that is absent or empty.
     pub fn read(form: &'a Parameters) -> Result<Self, Reason> {
+        let is_code =
+            |sent: &&Secret| sent.expose().chars().any(|typed| !matches!(typed, ' ' | '-'));
         Ok(Self {
             username: form.require(Parameter::Username)?,
             password: form.require(Parameter::Password)?,
-            otp: form.find(Parameter::Otp),
+            otp: form.find(Parameter::Otp).filter(is_code),
         })
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::keys::{KeyError, KnownDataKeys};
 use jeton_crypto::data_key::{DataKey, DataKeys};
 use jeton_crypto::sealing::MasterKeys;
-use jeton_oauth::{Secret, UserId};
+use jeton_oauth::{ClientId, Secret, Timestamp, UserId};
+use jeton_store::client_import::{ImportClients, ImportedClient, SecretForm};
+use jeton_store::clients::NewClient;
 use jeton_store::data_keys::StoredUnder;
 use jeton_store::import::StagedUser;
 use jeton_store::keys::ListKeys;
@@ -66,6 +68,44 @@ impl StoredHashes {
     /// A sentence if it is sealed and does not open.
     pub fn hash_of(&self, user: &User) -> Result<Secret, KeyError> {
         self.keys.hash_of(&user.id, &user.password_hash)
+    }
+
+    /// The hash of a client's secret.
+    ///
+    /// # Errors
+    /// A sentence if it is sealed and does not open.
+    pub fn hash_of_secret(&self, client: &ClientId, stored: &Secret) -> Result<Secret, KeyError> {
+        self.keys.hash_of(client, stored)
+    }
+
+    /// Adds clients, the hashes of whose secrets are as they came; again if sealing begins or ends at that moment.
+    ///
+    /// # Errors
+    /// A sentence if the data key cannot be opened, or the database did not do it.
+    pub async fn import_clients(
+        &mut self,
+        clients: &[ImportedClient],
+        now: Timestamp,
+    ) -> Result<Vec<NewClient>, KeyError> {
+        loop {
+            let key = self.keys.sealing()?;
+            let mut clients = clients.to_vec();
+            for ImportedClient { client, secrets, .. } in &mut clients {
+                for secret in secrets {
+                    if let (Some(key), SecretForm::Hash(hash)) = (key, &mut secret.stored_as) {
+                        *hash = key.seal(&client.id, hash);
+                    }
+                }
+            }
+            let data_key = key.map(|key| key.id().clone());
+            let clients = StoredUnder { hashes: clients, data_key };
+            match self.store.perform(ImportClients { clients, now }).await {
+                Err(StoreError::SealingChanged) => {
+                    *self = Self::read(&self.store, &self.master_key_files).await?;
+                }
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// Performs what `make` makes of the hash of a user as it is to be stored; again if sealing begins or ends at that

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::clients::{NewClient, sessions_of, settings_value};
+use super::data_keys::StoredUnder;
 use super::operator_acts::{Act, Deed};
 use super::value::Value;
 use super::{Access, StoreError, Tx, UseCase, sql};
@@ -35,7 +36,8 @@ pub struct ImportedSecret {
 pub enum SecretForm {
     /// Its SHA-256 digest.
     Digest([u8; 32]),
-    /// A hash of another service, in a format that can be verified. The first use replaces it by the digest.
+    /// A hash of another service, in a format that can be verified, and sealed if hashes are. The first use replaces it by
+    /// the digest.
     Hash(Secret),
 }
 
@@ -85,10 +87,10 @@ async fn look_at<'a>(
 /// there already stays exactly as it is, and gets none of the secrets: it may have been changed here, or a secret taken
 /// away. So repeating an import changes nothing. If one of them is named like the `sub` of a user, none is added, and
 /// the others say what they would have come to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ImportClients {
-    /// The clients, each of another name.
-    pub clients: Vec<ImportedClient>,
+    /// The clients, each of another name, and the data key under which hashes of their secrets are sealed.
+    pub clients: StoredUnder<Vec<ImportedClient>>,
     /// The present moment.
     pub now: Timestamp,
 }
@@ -98,14 +100,14 @@ impl UseCase for ImportClients {
     const ACCESS: Access = Access::LongTransaction;
 
     async fn run(&self, tx: &mut Tx<'_>) -> Result<Vec<NewClient>, StoreError> {
-        // From here on nobody else adds a user or a client.
-        tx.lock(&sql::LOCK_NAMES).await?;
-        let ids = self.clients.iter().map(|imported| &imported.client.id);
+        // This takes the lock on names: from here on nobody else adds a user or a client.
+        let clients = self.clients.require(tx).await?;
+        let ids = clients.iter().map(|imported| &imported.client.id);
         let outcomes = look_at(tx, ids).await?;
         if outcomes.contains(&NewClient::IsUser) {
             return Ok(outcomes);
         }
-        for (imported, outcome) in self.clients.iter().zip(&outcomes) {
+        for (imported, outcome) in clients.iter().zip(&outcomes) {
             if *outcome == NewClient::Added {
                 self.add(tx, imported).await?;
             }

@@ -29,7 +29,8 @@ pub struct StoredSecret {
     pub number: i64,
     /// SHA-256; empty if there is a `hash`. Printed nowhere.
     pub digest: Vec<u8>,
-    /// The hash of a secret that came with it and was not used since. The first use replaces it by the digest.
+    /// The hash of a secret that came with it and was not used since, perhaps sealed. The first use replaces it by the
+    /// digest.
     pub hash: Option<Secret>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -383,7 +384,7 @@ pub struct ReplaceSecretHash {
     pub id: ClientId,
     /// Which of the client's secrets.
     pub number: i64,
-    /// The hash that the secret matched.
+    /// The hash that the secret matched, as it was stored.
     pub verified_hash: Secret,
     /// The SHA-256 digest of the secret.
     pub digest: Vec<u8>,

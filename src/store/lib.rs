@@ -27,6 +27,7 @@ pub mod renaming;
 pub mod replicas;
 mod rights;
 pub mod second_factors;
+pub mod secret_hashes;
 #[cfg(test)]
 mod sent;
 pub mod sessions;

@@ -156,6 +156,7 @@ statements! {
         CREATE_MIGRATION_TABLE = "create_migration_table";
         CREATE_STAGING = "create_staging";
         COUNT_OTHER_HASHES = "count_other_hashes";
+        COUNT_OTHER_SECRET_HASHES = "count_other_secret_hashes";
         DATE_MIGRATION = "date_migration";
         DELETE_CLIENT = "delete_client";
         DELETE_CLIENT_SECRET = "delete_client_secret";
@@ -213,6 +214,7 @@ statements! {
         LIST_MIGRATIONS = "list_migrations";
         LIST_OPERATOR_ACTS = "list_operator_acts";
         LIST_REPLICAS = "list_replicas";
+        LIST_SECRET_HASHES = "list_secret_hashes";
         LIST_SESSIONS_OF_USER = "list_sessions_of_user";
         LIST_STAGED_USERS = "list_staged_users";
         LIST_USERS = "list_users";
@@ -242,6 +244,7 @@ statements! {
         REPLACE_LISTS_OF_HASHES = "postgres/replace_hashes";
         REPLACE_STAGED_HASH = "replace_staged_hash";
         RESEAL_KEY = "reseal_key";
+        RESEAL_SECRET_HASH = "reseal_secret_hash";
         RETIRE_DATA_KEYS = "retire_data_keys";
         REVOKE_KEY = "revoke_key";
         SET_DECOY_NUMBER = "set_decoy_number";

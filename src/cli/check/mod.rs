@@ -218,15 +218,21 @@ async fn look_at_sealing(key_store: KeyStore, findings: &mut Findings) {
         Ok(None) => {
             return Findings::advice(
                 "password hashes are not sealed, so whoever steals the database can guess at them; `jeton user seal` \
-                 ends that, and docs/passwords.md says what is lost if its keys are",
+                 ends that, and docs/sealing.md says what is lost if its keys are",
             );
         }
         Err(error) => return findings.problem(&error.to_string()),
     };
-    let Sealing { data_key, recipients, others } = sealing;
+    let Sealing { data_key, recipients, others, other_secrets } = sealing;
     if others > 0 {
         Findings::warning(&format!(
             "{others} password hashes are not sealed under the data key {data_key}: `jeton user seal` goes on"
+        ));
+    }
+    if other_secrets > 0 {
+        Findings::warning(&format!(
+            "{other_secrets} hashes of client secrets are not sealed under the data key {data_key}: `jeton user seal` goes \
+             on"
         ));
     }
     let who = match recipients.as_slice() {

@@ -13,10 +13,9 @@ use crate::cli::client_file::checked_hash;
 use jeton_crypto::digest::SecretDigest;
 use jeton_oauth::client::Audience;
 use jeton_oauth::{Client, ClientId, ClientSettings, Invalid, Scope, Timestamp};
+use jeton_service::stored_hashes::StoredHashes;
 use jeton_store::Store;
-use jeton_store::client_import::{
-    self, ImportClients, ImportedClient, ImportedSecret, LookAtNewClients,
-};
+use jeton_store::client_import::{self, ImportedClient, ImportedSecret, LookAtNewClients};
 use jeton_store::clients::NewClient;
 use jeton_store::import::Staging;
 
@@ -139,13 +138,17 @@ impl Clients {
     ///
     /// # Errors
     /// The database did not do it, or a user has got the name of one of them as `sub` meanwhile.
-    pub(super) async fn store(self, store: &Store, now: Timestamp) -> Result<(), Failure> {
+    pub(super) async fn store(
+        self,
+        hashes: &mut StoredHashes,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         let clients: Vec<ImportedClient> =
             self.found.into_values().map(|found| found.client).collect();
         if clients.is_empty() {
             return Ok(());
         }
-        let outcomes = store.perform(ImportClients { clients, now }).await?;
+        let outcomes = hashes.import_clients(&clients, now).await?;
         if outcomes.contains(&NewClient::IsUser) {
             return Err(Failure::conflict(
                 "a user was added meanwhile whose sub is the name of a client, so nothing was imported: look again",

@@ -360,8 +360,8 @@ impl Importing<'_> {
         if let Some(advice) = self.clients.advice() {
             output::error_line(&advice);
         }
-        if let Some(store) = store {
-            std::mem::take(&mut self.clients).store(&store, now).await?;
+        if let (Some(store), Some(hashes)) = (store, &mut self.hashes) {
+            std::mem::take(&mut self.clients).store(hashes, now).await?;
             self.store_all(&store, now).await?;
         }
         self.report.print(self.options.json, refused && !self.options.dry_run);

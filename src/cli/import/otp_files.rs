@@ -38,11 +38,23 @@ pub(super) fn read(value: &Value) -> Result<Vec<ReadAuthenticator>, String> {
         Value::String(text) if text.trim().is_empty() => Ok(Vec::new()),
         one => read_one(one).transpose().into_iter().collect(),
     };
-    let read: Vec<ReadAuthenticator> = read?;
+    let read: Vec<ReadAuthenticator> = without_repeats(read?);
     if read.len() > AUTHENTICATORS_MAX {
         return Err(format!("has more than {AUTHENTICATORS_MAX} authenticators"));
     }
     Ok(read)
+}
+
+/// Leaves out authenticators whose secret is that of an earlier one: a code that the one has used up would be good once
+/// more at the other.
+fn without_repeats(read: Vec<ReadAuthenticator>) -> Vec<ReadAuthenticator> {
+    let mut kept: Vec<ReadAuthenticator> = Vec::new();
+    for one in read {
+        if !kept.iter().any(|own| own.secret.has_secret_of(&one.secret)) {
+            kept.push(one);
+        }
+    }
+    kept
 }
 
 fn read_one(value: &Value) -> Result<Option<ReadAuthenticator>, String> {
@@ -153,10 +165,11 @@ mod tests {
         assert_eq!(codes(&supabase("unverified")), Ok(Vec::new()));
         assert_eq!(codes(&json!(uri)), one(UNNAMED));
         assert_eq!(codes(&json!(base32)), one(UNNAMED));
+        assert_eq!(codes(&json!([base32, uri, keycloak])), one(UNNAMED), "one secret counts once");
         assert_eq!(codes(&json!("")), Ok(Vec::new()));
-        for bad in
-            [json!(7), json!("!"), json!("MY"), json!({}), json!("{"), json!(vec![base32; 11])]
-        {
+        let secrets: Vec<String> =
+            ('A'..='K').map(|first| format!("{first}{}", &base32[1..])).collect();
+        for bad in [json!(7), json!("!"), json!("MY"), json!({}), json!("{"), json!(secrets)] {
             assert!(codes(&bad).is_err(), "{bad}");
         }
     }

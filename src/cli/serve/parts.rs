@@ -108,6 +108,7 @@ impl Parts {
         let unknown_tokens = UnknownTokens::new(self.clock.clone());
         let clients = ClientAuthentication::new(
             self.store.clone(),
+            Arc::clone(&self.keys),
             throttle.clone(),
             Arc::clone(&hashing),
             self.clock.clone(),

@@ -19,8 +19,9 @@ use jeton_store::replicas::{ListReplicas, StoredReplica};
 pub(in crate::cli) struct Seal {
     /// A recovery key that opens the hashes if the master key is lost: the line age1… that age-keygen prints;
     /// repeatable. Keep its secret half off this machine
+    // Read below: what is said of a wrong value here repeats it, and it may be the secret half.
     #[arg(long, value_name = "AGE1", conflicts_with = "no_recovery")]
-    recovery_recipient: Vec<Recipient>,
+    recovery_recipient: Vec<String>,
     /// No recovery key: if the master key is lost, so is every password
     #[arg(long)]
     no_recovery: bool,
@@ -56,7 +57,11 @@ async fn administration(common: &Common) -> Result<KeyAdministration, Failure> {
 }
 
 pub(super) async fn seal(options: Seal) -> Result<(), Failure> {
-    let Seal { recovery_recipient: recipients, no_recovery, new_key, common } = options;
+    let Seal { recovery_recipient, no_recovery, new_key, common } = options;
+    let read = |text: &String| text.parse::<Recipient>();
+    let recipients = recovery_recipient.iter().map(read).collect::<Result<Vec<_>, _>>();
+    let recipients =
+        recipients.map_err(|error| Failure::usage(format!("--recovery-recipient: {error}")))?;
     let keys = administration(&common).await?;
     let known = keys.data_keys().await?;
     let says_who_recovers = no_recovery || !recipients.is_empty();
@@ -132,16 +137,15 @@ fn finish(done: &Converted, what: &str) -> Result<(), Failure> {
     for kid in &done.deleted {
         output::line(&format!("The data key {kid} seals nothing any more, and was deleted."));
     }
-    for (sub, why) in &done.closed {
-        output::error_line(&format!(
-            "The hash of the user with the sub {sub} stays as it is: {why}"
-        ));
+    for (whose, why) in &done.closed {
+        output::error_line(&format!("The hash of {whose} stays as it is: {why}"));
     }
     match done.closed_count {
         0 => Ok(()),
         count => Err(Failure::failed(format!(
             "{count} hashes do not open: name the master key that does as a second --master-key-file; if it is lost, set \
-             other passwords with `jeton user passwd`"
+             other passwords with `jeton user passwd`, and replace client secrets with `jeton client secret add` and \
+             `remove`"
         ))),
     }
 }

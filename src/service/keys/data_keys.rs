@@ -7,14 +7,15 @@ use super::administration::{KeyAdministration, another_was_first};
 use super::key_store::{NewKey, is_for, log_created, next_generation, open_data_key};
 use super::{CLOSED_KEY_RETRY, CurrentKeys, KeyError, Keys, LOOK_INTERVAL_MIN};
 use crate::Refusal;
-use jeton_crypto::data_key::{self, DataKey, DataKeys};
+use jeton_crypto::data_key::{self, DataKey, DataKeys, Owner};
 use jeton_crypto::recovery::{self, Identity, Recipient};
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
-use jeton_oauth::{KeyId, Secret, UserId};
+use jeton_oauth::{KeyId, Secret};
 use jeton_store::data_keys::{
     AddDataKey, CountOtherHashes, FindRecovery, FindSealedHash, Recovery, SetRecovery,
 };
 use jeton_store::keys::{ListKeys, ResealKeys, StoredKey};
+use jeton_store::secret_hashes::CountOtherSecretHashes;
 
 impl Keys {
     /// The data keys, among them those that are `needed`. If one is not known here, looks at the database first, since
@@ -42,8 +43,8 @@ impl Keys {
         Err(Refusal::Unavailable {
             retry_after: CLOSED_KEY_RETRY,
             detail: format!(
-                "the stored password hash is sealed under the data key {id}, which cannot be opened here{}{why}; if that \
-                 key is lost, `jeton user passwd` sets another password",
+                "the stored hash is sealed under the data key {id}, which cannot be opened here{}{why}; if that key is \
+                 lost, `jeton user passwd` sets another password, and `jeton client secret add` makes another secret",
                 if why.is_empty() { "" } else { ": " }
             ),
         })
@@ -125,22 +126,27 @@ impl KnownDataKeys {
         let Some(id) = &self.current else { return Ok(None) };
         let closed = || {
             KeyError::new(format!(
-                "stored password hashes are sealed under the data key {id}, which cannot be opened here: {}",
+                "stored hashes are sealed under the data key {id}, which cannot be opened here: {}",
                 self.problem
             ))
         };
         self.open.find(id).map(Some).ok_or_else(closed)
     }
 
-    /// The hash of a user, from what is stored.
+    /// The hash of a user or client, from what is stored.
     ///
     /// # Errors
     /// A sentence if it is sealed and does not open.
-    pub fn hash_of(&self, user: &UserId, stored: &Secret) -> Result<Secret, KeyError> {
-        self.open.open(user, stored).map_err(|error| {
+    pub fn hash_of<'a>(
+        &self,
+        owner: impl Into<Owner<'a>>,
+        stored: &Secret,
+    ) -> Result<Secret, KeyError> {
+        let owner = owner.into();
+        self.open.open(owner, stored).map_err(|error| {
             let why = if self.problem.is_empty() { "" } else { &self.problem };
             KeyError::because(
-                format!("the stored password hash does not open: {error}{}{why}", separator(why)),
+                format!("the hash of {owner} does not open: {error}{}{why}", separator(why)),
                 error,
             )
         })
@@ -158,8 +164,19 @@ pub struct Sealing {
     pub data_key: KeyId,
     /// The recovery keys that open it, `age1…`.
     pub recipients: Vec<String>,
-    /// How many hashes are not sealed under it yet.
+    /// How many hashes of passwords are not sealed under it yet.
     pub others: i64,
+    /// How many hashes of client secrets are not.
+    pub other_secrets: i64,
+}
+
+/// What came of a recovery.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The data keys that the master key opens now.
+    pub keys: Vec<KeyId>,
+    /// Why others do not open. They may still seal some hashes.
+    pub closed: Vec<KeyError>,
 }
 
 impl KeyAdministration {
@@ -172,9 +189,11 @@ impl KeyAdministration {
         let Some(key) = keys.sealing()? else { return Ok(None) };
         self.check_on_a_hash(key).await?;
         let beginning = data_key::beginning(key.id());
-        let others = self.key_store.store.perform(CountOtherHashes { beginning }).await?;
+        let store = &self.key_store.store;
+        let others = store.perform(CountOtherHashes { beginning: beginning.clone() }).await?;
+        let other_secrets = store.perform(CountOtherSecretHashes { beginning }).await?;
         let recipients = self.recipients(key.id()).await?;
-        Ok(Some(Sealing { data_key: key.id().clone(), recipients, others }))
+        Ok(Some(Sealing { data_key: key.id().clone(), recipients, others, other_secrets }))
     }
 
     /// The data keys.
@@ -229,37 +248,50 @@ impl KeyAdministration {
         if self.key_store.store.perform(set).await? { Ok(()) } else { Err(another_was_first()) }
     }
 
-    /// Seals every data key that `identity` opens under the first master key, which must exist. Returns their names.
+    /// Seals every data key that `identity` opens under the first master key, which must exist.
     ///
     /// # Errors
-    /// A sentence if one was sealed for another recovery key, or is not the key that sealed the hashes; then nothing
-    /// was changed.
-    pub async fn recover(&self, identity: &Identity) -> Result<Vec<KeyId>, KeyError> {
+    /// A sentence if it opens none, or one is not the key that sealed the hashes; then nothing was changed.
+    pub async fn recover(&self, identity: &Identity) -> Result<Recovered, KeyError> {
         let store = &self.key_store.store;
         let masters = MasterKeys::load(&self.key_store.master_key_files, true);
         let masters = masters
             .map_err(|error| KeyError::from(error).and("make a new one first: `jeton key init`"))?;
         let stored = store.perform(ListKeys).await?;
-        let mut keys = Vec::new();
+        let (mut keys, mut closed) = (Vec::new(), Vec::new());
         for row in stored.iter().filter(is_for(KeyPurpose::Data)) {
-            let id = &row.id;
-            let found = store.perform(FindRecovery { id: id.clone() }).await?;
-            let recovery = found.ok_or_else(|| {
-                KeyError::new(format!(
-                    "the data key {id} was sealed for no recovery key (--no-recovery), so only its master key opens it"
-                ))
-            })?;
-            let key = recover(id, &recovery, identity)?;
-            self.check_on_a_hash(&key).await?;
-            let sealed = masters.seal(KeyPurpose::Data, id, key.secret());
-            keys.push((id.clone(), row.sealed_key.clone(), sealed));
+            match self.recover_one(&row.id, identity).await? {
+                Ok(key) => {
+                    self.check_on_a_hash(&key).await?;
+                    let sealed = masters.seal(KeyPurpose::Data, &row.id, key.secret());
+                    keys.push((row.id.clone(), row.sealed_key.clone(), sealed));
+                }
+                Err(problem) => closed.push(problem),
+            }
         }
         if keys.is_empty() {
-            return Err(KeyError::not_found("there is no data key: stored hashes are not sealed"));
+            let none = || KeyError::not_found("there is no data key: stored hashes are not sealed");
+            // The newest is the one that matters.
+            return Err(closed.pop().unwrap_or_else(none));
         }
         let names = keys.iter().map(|(id, _, _)| id.clone()).collect();
         store.perform(ResealKeys { keys }).await?;
-        Ok(names)
+        Ok(Recovered { keys: names, closed })
+    }
+
+    /// Opens a data key without the master key, or says why it does not open.
+    async fn recover_one(
+        &self,
+        id: &KeyId,
+        identity: &Identity,
+    ) -> Result<Result<DataKey, KeyError>, KeyError> {
+        let find = FindRecovery { id: id.clone() };
+        let Some(recovery) = self.key_store.store.perform(find).await? else {
+            return Ok(Err(KeyError::new(format!(
+                "the data key {id} was sealed for no recovery key (--no-recovery), so only its master key opens it"
+            ))));
+        };
+        Ok(recover(id, &recovery, identity))
     }
 
     /// Opens one of the hashes that a data key sealed, if there is any.

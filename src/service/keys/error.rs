@@ -37,7 +37,7 @@ impl KeyError {
         Self { problem: KeyProblem::NotFound, ..Self::new(sentence) }
     }
 
-    pub(super) fn conflict(sentence: impl Into<String>) -> Self {
+    pub(crate) fn conflict(sentence: impl Into<String>) -> Self {
         Self { problem: KeyProblem::Conflict, ..Self::new(sentence) }
     }
 

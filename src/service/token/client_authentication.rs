@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::hashed_secrets::{HashedSecrets, Presented, Replaced};
+use super::hashed_secrets::{HashedSecrets, Replaced};
+use crate::keys::Keys;
 use crate::throttle::Throttle;
 use crate::{AuditContext, FormRequest, Refusal};
 use jeton_crypto::digest::SecretDigest;
@@ -18,6 +19,9 @@ use jeton_store::{Store, StoreError, UseCase};
 
 /// How exactly the last use of a client and of a secret is recorded.
 const LAST_USE_PRECISION: Seconds = Seconds::new(3_600);
+
+/// How often a secret is held against hashes that change meanwhile.
+const ATTEMPTS_MAX: usize = 3;
 
 /// A client's name, its secret, and how they were sent.
 type PresentedSecret<'a> = (&'a Secret, &'a Secret, ClientAuthenticationMethod);
@@ -73,6 +77,7 @@ impl ClientAuthentication {
     #[must_use]
     pub fn new(
         store: Store,
+        keys: Arc<Keys>,
         throttle: Throttle,
         hashing: Arc<HashingPool>,
         clock: Clock,
@@ -85,7 +90,8 @@ impl ClientAuthentication {
         };
         let stand_in = serde_json::to_string(&settings).expect("settings are JSON").into();
         let default_client = default_client.map(Arc::new);
-        let hashed = HashedSecrets { store: store.clone(), throttle: throttle.clone(), hashing };
+        let (own_store, own_throttle) = (store.clone(), throttle.clone());
+        let hashed = HashedSecrets { store: own_store, keys, throttle: own_throttle, hashing };
         Self { store, throttle, hashed, clock, default_client, stand_in }
     }
 
@@ -207,8 +213,8 @@ impl ClientAuthentication {
         }
         let now = self.clock.now();
         let used = match find_digest(&stored, client_secret, now) {
-            Some(used) => used,
-            None => self.compare_hashes(&stored, client_secret, request, audit).await?,
+            Some(used) => used.clone(),
+            None => self.compare_hashes(stored.clone(), client_secret, request, audit).await?,
         };
         let noted = |at| now.since(at) < LAST_USE_PRECISION;
         if !used.last_used_at.is_some_and(noted) {
@@ -218,34 +224,37 @@ impl ClientAuthentication {
         Ok(stored.client)
     }
 
-    /// Holds a secret against those of which there is only a hash.
-    async fn compare_hashes<'a>(
+    /// Holds a secret against those of which there is only a hash. Decides again if the hash changed meanwhile: another
+    /// request may have replaced it by the digest, or a command has sealed or opened it.
+    async fn compare_hashes(
         &self,
-        stored: &'a StoredClient,
+        mut stored: StoredClient,
         client_secret: &Secret,
         request: &FormRequest,
         audit: &mut AuditContext,
-    ) -> Result<&'a StoredSecret, Refusal> {
-        let live = stored.secrets.iter().filter(|secret| is_live(secret, self.clock.now()));
-        let presented =
-            Presented::new(stored, live, client_secret, request.source, &request.caller);
-        let presented = presented.ok_or(Reason::WrongClientSecret)?;
-        let verified = self.hashed.verify(presented).await?;
-        audit.incident = verified.incident;
-        let (number, replaced) = verified.outcome?;
-        match replaced {
-            Replaced::Now => audit.replaced_secret = Some(number),
-            // Of two requests at the same moment, one replaces the hash. Or else the secret was removed meanwhile.
-            Replaced::Gone => {
-                let id = Some(stored.client.id.clone());
-                let again = self.find(id, &mut Prefetch::default(), audit).await?;
-                find_digest(&again, client_secret, self.clock.now())
-                    .ok_or(Reason::WrongClientSecret)?;
+    ) -> Result<StoredSecret, Refusal> {
+        for _ in 0..ATTEMPTS_MAX {
+            let now = self.clock.now();
+            let live = stored.secrets.iter().filter(|secret| is_live(secret, now));
+            let (source, caller) = (request.source, &request.caller);
+            let presented = self.hashed.open(&stored, live, client_secret, source, caller).await?;
+            let presented = presented.ok_or(Reason::WrongClientSecret)?;
+            let verified = self.hashed.verify(presented).await?;
+            audit.incident = verified.incident;
+            let (number, replaced) = verified.outcome?;
+            if replaced != Replaced::Gone {
+                audit.replaced_secret = (replaced == Replaced::Now).then_some(number);
+                let used = stored.secrets.into_iter().find(|secret| secret.number == number);
+                return Ok(used.expect("it was one of these"));
             }
-            Replaced::NotYet => {}
+            let id = Some(stored.client.id.clone());
+            stored = self.find(id, &mut Prefetch::default(), audit).await?;
+            if let Some(used) = find_digest(&stored, client_secret, self.clock.now()) {
+                return Ok(used.clone());
+            }
         }
-        let used = stored.secrets.iter().find(|secret| secret.number == number);
-        Ok(used.expect("it was one of these"))
+        let detail = "the hash of a client secret is changed faster than it is computed".to_owned();
+        Err(Refusal::Unavailable { retry_after: Seconds::new(1), detail })
     }
 
     /// Notes that a client was used, unless that was noted lately.

@@ -6,14 +6,16 @@
 use std::sync::Arc;
 
 use crate::incident::Incident;
+use crate::keys::Keys;
 use crate::throttle::origin::{Origin, Source};
 use crate::throttle::{Account, AccountOf, Attempt, SentCode, Throttle};
 use crate::{AuditContext, Refusal};
+use jeton_crypto::data_key::sealed_under;
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::hashing_pool::{HashingPool, Requester};
 use jeton_crypto::password::PasswordHash;
 use jeton_oauth::resource_owner::Password;
-use jeton_oauth::{ClientId, Reason, Secret, Timestamp};
+use jeton_oauth::{ClientId, KeyId, Reason, Secret, Timestamp};
 use jeton_runtime::caller::CallerConnection;
 use jeton_store::Store;
 use jeton_store::clients::{ReplaceSecretHash, StoredClient, StoredSecret};
@@ -25,8 +27,19 @@ const LENGTH_MIN: usize = 22;
 #[derive(Clone, Debug)]
 pub(super) struct HashedSecrets {
     pub(super) store: Store,
+    /// Opens hashes that are sealed.
+    pub(super) keys: Arc<Keys>,
     pub(super) throttle: Throttle,
     pub(super) hashing: Arc<HashingPool>,
+}
+
+/// A secret of which there is a hash.
+struct Hashed {
+    number: i64,
+    /// As it is stored, perhaps sealed.
+    stored: Secret,
+    /// The hash. One that was altered stays sealed, and is then no hash that can be used.
+    hash: Secret,
 }
 
 /// A secret to hold against the hashes of a client.
@@ -34,35 +47,11 @@ pub(super) struct Presented {
     client: ClientId,
     secret: Secret,
     /// The live secrets of the client of which there is a hash.
-    hashed: Vec<StoredSecret>,
+    hashed: Vec<Hashed>,
     /// Since when failures count.
     since: Timestamp,
     source: Source,
     caller: CallerConnection,
-}
-
-impl Presented {
-    /// `None` if the client has no such secret among those that are `live`.
-    pub(super) fn new<'a>(
-        stored: &StoredClient,
-        live: impl Iterator<Item = &'a StoredSecret>,
-        secret: &Secret,
-        source: Source,
-        caller: &CallerConnection,
-    ) -> Option<Self> {
-        let hashed: Vec<_> = live.filter(|live| live.hash.is_some()).cloned().collect();
-        // One more secret is a new beginning, as another password is for a user. So a client that is held back by
-        // guesses of others can be helped without a key.
-        let dates = stored.secrets.iter().map(|secret| secret.created_at);
-        (!hashed.is_empty()).then(|| Self {
-            client: stored.client.id.clone(),
-            secret: secret.clone(),
-            hashed,
-            since: dates.fold(stored.created_at, Timestamp::max),
-            source,
-            caller: caller.clone(),
-        })
-    }
 }
 
 /// What came of a presented secret.
@@ -79,13 +68,47 @@ pub(super) struct Verified {
 pub(super) enum Replaced {
     /// This request has stored it.
     Now,
-    /// The hash is not there any more: another request has replaced it, or the secret was removed.
+    /// The hash is not there any more as it was: another request has replaced it, it was sealed or opened, or the secret
+    /// was removed.
     Gone,
     /// It could not be stored. The next use tries again.
     NotYet,
 }
 
 impl HashedSecrets {
+    /// Opens the hashes of the secrets of a client that are `live`. `None` if there are none.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if a data key cannot be opened here: without it a right secret looks like a wrong one.
+    pub(super) async fn open<'a>(
+        &self,
+        stored: &StoredClient,
+        live: impl Iterator<Item = &'a StoredSecret>,
+        secret: &Secret,
+        source: Source,
+        caller: &CallerConnection,
+    ) -> Result<Option<Presented>, Refusal> {
+        let live: Vec<_> =
+            live.filter_map(|live| Some((live.number, live.hash.clone()?))).collect();
+        if live.is_empty() {
+            return Ok(None);
+        }
+        let client = stored.client.id.clone();
+        let ids: Vec<KeyId> = live.iter().filter_map(|(_, text)| sealed_under(text)).collect();
+        let keys = self.keys.data_keys(&ids.iter().collect::<Vec<_>>()).await?;
+        let open = |(number, stored): (i64, Secret)| {
+            let hash = keys.open(&client, &stored).unwrap_or_else(|_| stored.clone());
+            Hashed { number, stored, hash }
+        };
+        let hashed = live.into_iter().map(open).collect();
+        // One more secret is a new beginning, as another password is for a user. So a client that is held back by
+        // guesses of others can be helped without a key.
+        let dates = stored.secrets.iter().map(|secret| secret.created_at);
+        let since = dates.fold(stored.created_at, Timestamp::max);
+        let (secret, caller) = (secret.clone(), caller.clone());
+        Ok(Some(Presented { client, secret, hashed, since, source, caller }))
+    }
+
     /// Verifies a secret, in a task of its own: a failure is counted even if the caller hangs up.
     ///
     /// # Errors
@@ -118,7 +141,7 @@ impl HashedSecrets {
         let attempt = self.throttle.admit(origin, account, &presented.caller).await;
         let attempt = attempt.map_err(as_client)?;
         // 2. Hold the secret against each hash. No database connection is held meanwhile.
-        let first = presented.hashed.first().and_then(|secret| secret.hash.as_ref());
+        let first = presented.hashed.first().map(|secret| &secret.hash);
         let guess = self.throttle.guess(first, &presented.secret, None);
         match self.find(presented, &attempt).await {
             // 3. Store the digest in its place, and forget the failures, before the answer. The request goes on if
@@ -154,16 +177,15 @@ impl HashedSecrets {
         &self,
         presented: &'a Presented,
         attempt: &Attempt<'_>,
-    ) -> Result<Option<&'a StoredSecret>, Refusal> {
+    ) -> Result<Option<&'a Hashed>, Refusal> {
         let memory_max = self.hashing.limits().memory_per_thread;
         let mut usable = false;
-        for stored in &presented.hashed {
-            let text = stored.hash.as_ref().map_or("", Secret::expose);
-            let Ok(hash) = PasswordHash::parse(text, memory_max) else {
+        for own in &presented.hashed {
+            let Ok(hash) = PasswordHash::parse(own.hash.expose(), memory_max) else {
                 tracing::error!(
                     client_id = %presented.client,
-                    secret = stored.number,
-                    "the hash of this client secret cannot be used: it is damaged, or asks for more than --hash-memory \
+                    secret = own.number,
+                    "the hash of this client secret cannot be used: it is damaged, or another client's, or asks for more than --hash-memory \
                      allows a thread or for more than 16 times the work of ln=17,r=8,p=1; give the client another \
                      secret with `jeton client secret add`"
                 );
@@ -177,18 +199,17 @@ impl HashedSecrets {
             let caller = presented.caller.clone();
             let verify = self.hashing.verify(secret, Some(hash), false, requester, caller);
             if verify.await?.matches {
-                return Ok(Some(stored));
+                return Ok(Some(own));
             }
         }
         if usable { Ok(None) } else { Err(Reason::UnusableSecretHash.into()) }
     }
 
-    async fn replace(&self, presented: &Presented, matched: &StoredSecret) -> Replaced {
-        let Some(verified_hash) = matched.hash.clone() else { return Replaced::Gone };
+    async fn replace(&self, presented: &Presented, matched: &Hashed) -> Replaced {
         let replace = ReplaceSecretHash {
             id: presented.client.clone(),
             number: matched.number,
-            verified_hash,
+            verified_hash: matched.stored.clone(),
             digest: SecretDigest::of(&presented.secret).as_bytes().to_vec(),
         };
         match self.store.perform(replace).await {

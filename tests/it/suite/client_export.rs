@@ -10,6 +10,7 @@ use crate::harness::executable::run_for_json;
 use jeton_oauth::Timestamp;
 use jeton_store::client_import::ImportClients;
 use jeton_store::clients::NewClient;
+use jeton_store::data_keys::StoredUnder;
 
 /// Adds a client as a file has it.
 async fn import(database: &Database, lines: &[Value]) -> Vec<NewClient> {
@@ -17,7 +18,7 @@ async fn import(database: &Database, lines: &[Value]) -> Vec<NewClient> {
         let members = line.as_object().expect("an object").clone();
         jeton::cli::client_file::read(members, 1 << 27).expect("a client")
     };
-    let clients = lines.iter().map(read).collect();
+    let clients = StoredUnder { hashes: lines.iter().map(read).collect(), data_key: None };
     let import = ImportClients { clients, now: Timestamp(1_700_000_000) };
     open(database).await.perform(import).await.expect("they are stored")
 }

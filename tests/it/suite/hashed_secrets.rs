@@ -4,6 +4,7 @@
 use jeton_oauth::{Client, ClientSettings, Secret, Timestamp};
 use jeton_store::client_import::{ImportClients, ImportedClient, ImportedSecret, SecretForm};
 use jeton_store::clients::NewClient;
+use jeton_store::data_keys::StoredUnder;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -41,6 +42,7 @@ async fn add(database: &Database, clients: Vec<(&str, Vec<ImportedSecret>)>, now
         ImportedClient { client, disabled: false, secrets }
     };
     let clients = clients.into_iter().map(client).collect();
+    let clients = StoredUnder { hashes: clients, data_key: None };
     let outcomes = store.perform(ImportClients { clients, now }).await.expect("they are added");
     assert_eq!(outcomes, vec![NewClient::Added; count]);
 }

@@ -42,6 +42,11 @@ fn client(name: &str, secrets: Vec<ImportedSecret>) -> ImportedClient {
     ImportedClient { client, disabled: name == "off", secrets }
 }
 
+/// Imports clients where hashes are stored as they are.
+fn plain(clients: Vec<ImportedClient>) -> ImportClients {
+    ImportClients { clients: StoredUnder { hashes: clients, data_key: None }, now: NOW }
+}
+
 async fn stored(database: &Database, sql: &str) -> Vec<String> {
     let text = |row: Vec<Option<String>>| {
         row.into_iter().map(|cell| cell.unwrap_or("NULL".to_owned())).collect::<Vec<_>>().join(" ")
@@ -70,7 +75,7 @@ async fn clients_are_added_with_their_secrets_and_then_left_alone() {
     let ids = || ["both", "off", "public"].map(id).to_vec();
     let look = || store.perform(LookAtNewClients { ids: ids() });
     assert_eq!(look().await, Ok(vec![NewClient::Added; 3]));
-    let import = || store.perform(ImportClients { clients: clients(), now: NOW });
+    let import = || store.perform(plain(clients()));
     assert_eq!(import().await, Ok(vec![NewClient::Added; 3]));
     let secrets = "SELECT client_id, secret_number, LENGTH(secret_digest), secret_hash, created_at FROM client_secrets \
                    ORDER BY client_id, secret_number";
@@ -104,9 +109,9 @@ async fn one_client_that_cannot_be_added_keeps_the_others_out() {
     let look = LookAtNewClients { ids: names.map(id).to_vec() };
     assert_eq!(store.perform(look).await.as_ref(), Ok(&outcomes));
     let clients = names.map(|name| client(name, Vec::new())).to_vec();
-    assert_eq!(store.perform(ImportClients { clients, now: NOW }).await, Ok(outcomes));
+    assert_eq!(store.perform(plain(clients)).await, Ok(outcomes));
     let clients = ["new", "new"].map(|name| client(name, Vec::new())).to_vec();
-    assert!(store.perform(ImportClients { clients, now: NOW }).await.is_err());
+    assert!(store.perform(plain(clients)).await.is_err());
     assert_eq!(database.dump().await, before);
 }
 

@@ -84,6 +84,7 @@ mod reuse_verdict;
 mod revocation;
 mod revocation_form;
 mod scope;
+mod sealed_client_secrets;
 mod sealed_hashes;
 mod sealed_hashes_at_rest;
 mod sealed_hashes_interrupted;

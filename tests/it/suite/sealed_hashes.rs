@@ -178,10 +178,18 @@ async fn the_recovery_key_opens_the_hashes_when_the_master_key_is_lost() {
     std::fs::write(&other, RECIPIENT).expect("a file");
     let (code, said) = run(&["recover", "--identity", &other, "--yes"]);
     assert!(code == Some(1) && said.contains("AGE-SECRET-KEY-1"), "{said}");
+    std::fs::write(&other, "-----BEGIN AGE ENCRYPTED FILE-----\nYWdl\n").expect("a file");
+    let (code, said) = run(&["recover", "--identity", &other, "--yes"]);
+    assert!(code == Some(1) && said.contains("it is encrypted"), "{said}");
+    // A data key of before, which no recovery key opens, does not keep the one that matters closed.
+    let old = "INSERT INTO keys (kid, purpose, generation, public_jwk, sealed_key, created_at, activates_at, revoked_at) \
+               VALUES ('of-before', 'data', 99, '{}', 'x', 1, 1, 2)";
+    database.query(old).await;
     let identity = database.path("recovery.txt");
     std::fs::write(&identity, format!("# a comment\n{IDENTITY}\n")).expect("a file");
     let (code, said) = run(&["recover", "--identity", &identity, "--yes"]);
     assert!(code == Some(0) && said.contains("was recovered"), "{said}");
+    assert!(said.contains("of-before was sealed for no recovery key"), "{said}");
     let (code, said) = run(&["revoke", "--lost", "--yes"]);
     assert!(code == Some(0) && !said.contains("data key"), "{said}");
 
@@ -231,6 +239,7 @@ async fn sealing_asks_who_can_recover() {
         let output = command(&jeton, arguments, "");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(!said.contains(IDENTITY), "it repeats no secret: {said}");
     }
     assert_eq!(stored(&jeton.database).await, before);
 }
@@ -320,9 +329,8 @@ async fn a_rewrap_covers_the_data_key_and_the_key_of_second_factors() {
 
     let output = command(&jeton, &["user", "export"], "");
     assert_eq!(output.status.code(), Some(1), "with the old master key");
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("the stored password hash does not open")
-    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("the hash of the user with the sub"), "{said}");
 }
 
 /// A copy in another database is as sealed, and the recovery key opens it.

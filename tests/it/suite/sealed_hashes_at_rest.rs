@@ -45,8 +45,16 @@ fn users(prefix: &str, hashes: &[String]) -> String {
     format!("username,password_hash\n{}", lines.collect::<String>())
 }
 
-/// Hashes in every format are imported where hashes are sealed, replaced at a login and by other passwords: none of
-/// them is in the database, its write-ahead log, a backup or a dump, beside the service or after it.
+/// A file of one client with a secret that came as a hash.
+fn client(name: &str, hash: &str) -> String {
+    let line = serde_json::json!({
+        "client_id": name, "introspects": ["https://api1.example"], "secrets": [{"hash": hash}],
+    });
+    format!("{line}\n")
+}
+
+/// Hashes in every format are imported where hashes are sealed, replaced at a login and by other passwords, and so is one of
+/// a client's secret: none of them is in the database, its write-ahead log, a backup or a dump, beside the service or after it.
 #[tokio::test]
 async fn where_hashes_are_sealed_no_file_holds_one() {
     // A process that reads the file of its own SQLite database would lose its locks: the service is another one.
@@ -56,6 +64,7 @@ async fn where_hashes_are_sealed_no_file_holds_one() {
     };
     let hashes: Vec<String> = hashes_of(RIGHT).into_iter().map(|(_, hash)| hash).collect();
     succeed(&["user", "import", "-"], &users("before", &[WEAK.to_owned()]));
+    succeed(&["import", "jsonl", "-"], &client("before", WEAK));
     let plain: Vec<String> = stored(&database).await.into_iter().map(|(_, hash)| hash).collect();
     let found = everything(&database).await;
     assert!(plain.iter().all(|hash| holds(&found, end_of(hash))), "they are there before");
@@ -63,6 +72,7 @@ async fn where_hashes_are_sealed_no_file_holds_one() {
     let mut service = Executable::serve_on(&database, fixtures, &[]);
     succeed(&["user", "seal", "--no-recovery", "--yes"], "");
     succeed(&["user", "import", "-"], &users("user", &hashes));
+    succeed(&["import", "jsonl", "-"], &client("after", &hashes[0]));
     let form = login_form("user0", RIGHT);
     let request = Request::new(service.public, "POST", "/token").form(&form);
     let reply = request.basic("web", fixtures.secret("web")).send().await;

@@ -106,3 +106,20 @@ async fn wrong_passwords_use_up_no_codes() {
     }
     assert_eq!(shown(&jeton).await["wrong_codes"], 0);
 }
+
+/// A missing code is a wrong password, and so is one of blanks and hyphens only: neither is counted as a wrong code. [O-12]
+#[tokio::test]
+async fn a_missing_code_is_no_wrong_code() {
+    let jeton = jeton_behind_proxy().await;
+    let own = jeton.enrol("alice", &[]).await;
+    for nothing in ["", "+", "+-+"] {
+        try_code(&jeton, ELSEWHERE, nothing).await.assert_error(400, "invalid_grant");
+    }
+    assert_eq!(shown(&jeton).await["wrong_codes"], 0);
+    // Digits of other scripts are no digits.
+    for odd in ["%D9%A1%D9%A2%D9%A3%D9%A4%D9%A5%D9%A6", "%EF%BC%91%EF%BC%92%EF%BC%93"] {
+        try_code(&jeton, ELSEWHERE, odd).await.assert_error(400, "invalid_grant");
+    }
+    assert_eq!(shown(&jeton).await["wrong_codes"], 2);
+    assert_eq!(try_code(&jeton, HOME, &jeton.code(&own, 0)).await.status, 200);
+}
