@@ -59,6 +59,11 @@ pub trait Reader: Iterator<Item = Result<Entry, String>> {
         None
     }
 
+    /// Whether it is no mistake if there is nothing in it.
+    fn may_be_empty(&self) -> bool {
+        false
+    }
+
     /// How what was read was understood, if that does not go without saying.
     fn remark(&self) -> Option<String> {
         None

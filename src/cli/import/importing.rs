@@ -119,7 +119,17 @@ pub(in crate::cli) async fn run(
         importing.names.write(path)?;
         output::error_line(&format!("A first mapping was written to {}", path.display()));
     }
-    importing.finish(now).await
+    let is_empty = importing.report.lines == 0 && importing.clients.is_empty();
+    let is_none_taken = is_empty && importing.report.bad() == 0 && !reader.may_be_empty();
+    importing.finish(now).await?;
+    // Whoever names another source than was meant is not told that all went well.
+    if is_none_taken {
+        return Err(Failure::failed(format!(
+            "{source}: there is neither a user with a password nor a client that could be taken: see whether the source \
+             is of this kind, and whole"
+        )));
+    }
+    Ok(())
 }
 
 /// Sees that a header has what every user needs.

@@ -136,7 +136,7 @@ impl Mapping {
         if scope.is_empty() {
             // A user without a scope would be limited by nothing but the client.
             return Err(Problem::new(
-                Kind::Malformed,
+                Kind::Unmapped,
                 "none of its roles and groups is in [scopes] of the mapping: add one of them, or \"*\" for what \
                  everybody may have",
             ));

@@ -44,6 +44,7 @@ use columns::Columns;
 use entry::Reader;
 use importing::Job;
 use jeton_runtime::clock::Clock;
+use jeton_store::DatabaseLocation;
 use mapping::Mapping;
 use open::Progress;
 use options::Options;
@@ -107,8 +108,30 @@ pub(super) async fn run(command: Import) -> Result<(), Failure> {
     let mut progress = Progress::default();
     let reader = open(kind, &source, &mapping, hash_config.as_deref(), &mut progress)?;
     let columns = Columns::new(&mapping.columns()?)?;
+    // As errors name it: without the password of a URL.
+    let source = source.parse().map_or(source, |location: DatabaseLocation| location.to_string());
     let job = Job { source, reader, progress, columns, mapping, first_mapping };
     importing::run(&options, job, Clock::System.now()).await
+}
+
+/// Sees that a source which is no file is a database, and that the kind has one. The source is not repeated: there may be
+/// a password in it.
+fn check_place(kind: Kind, source: &str) -> Result<(), Failure> {
+    let has_tables = matches!(
+        kind,
+        Kind::DjangoOauthToolkit | Kind::LaravelPassport | Kind::Supabase | Kind::AspnetIdentity
+    );
+    let is_database = source.parse::<DatabaseLocation>().is_ok();
+    let is_elsewhere = is_database || source.contains("://") || source.contains("password=");
+    if !is_elsewhere || is_database && has_tables || Path::new(source).exists() {
+        return Ok(());
+    }
+    Err(Failure::usage(if has_tables {
+        "the source is no database that is read here: write it as postgres://USER@HOST/NAME or sqlite:PATH, or name a file \
+         or a folder with its tables"
+    } else {
+        "this kind is read from a file, and not from a database: docs/moving.md says how it is exported"
+    }))
 }
 
 /// Opens a source.
@@ -125,6 +148,7 @@ fn open(
             "--hash-config is for firebase: the hashes of all others say it themselves",
         ));
     }
+    check_place(kind, source)?;
     match kind {
         Kind::Keycloak => keycloak::open(path, progress),
         Kind::AspnetIdentity => aspnet::open(source, mapping, progress),

@@ -41,6 +41,8 @@ const EMPTY_WORDS: [&str; 12] = [
 pub enum Kind {
     /// It cannot be read, or a value in it.
     Malformed,
+    /// It can be read, and lacks what a mapping can say.
+    Unmapped,
     /// Its name cannot be that of a user.
     Username,
     /// Its hash is in no known format.
@@ -57,6 +59,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Malformed => "cannot be read",
+            Self::Unmapped => "needs a line in the mapping",
             Self::Username => "name that no user can have",
             Self::UnknownHash => "hash in no known format",
             Self::ExpensiveHash => "hash that is too expensive",

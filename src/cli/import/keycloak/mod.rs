@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use super::entry::{Entry, Reader, Record};
-use super::open::{Progress, open_file};
+use super::open::{Later, Progress, open_file, text};
 use super::streamed::{Streamed, sentence};
 use jeton_crypto::password::of_parts;
 use realm::{Realm, Roles};
@@ -38,10 +38,16 @@ struct Keycloak {
     /// What is said before any user.
     before: VecDeque<Entry>,
     roles: Roles,
-    files: VecDeque<(String, Box<dyn Read + Send>)>,
+    files: VecDeque<(String, UserFile)>,
     users: Option<(String, Streamed)>,
     /// How many users of the file were read.
     read: usize,
+}
+
+/// A file that has users.
+enum UserFile {
+    Later(Later),
+    Open(Box<dyn Read + Send>),
 }
 
 /// Opens a file of `kc.sh export --file`, or a folder of `--dir`.
@@ -56,13 +62,13 @@ pub(super) fn open(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reade
     }
     let (realm_file, user_files) =
         if path.is_dir() { of_folder(path)? } else { (path.to_owned(), Vec::new()) };
-    let realm = open_file(&realm_file)?;
-    let realm = read_realm(realm)
-        .map_err(|problem| Failure::failed(format!("{}: {problem}", realm_file.display())))?;
+    let realm = text(open_file(&realm_file)?).and_then(read_realm);
+    let realm =
+        realm.map_err(|problem| Failure::failed(format!("{}: {problem}", realm_file.display())))?;
     let mut files = VecDeque::new();
     for file in [realm_file].into_iter().chain(user_files) {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        files.push_back((name, progress.open(&file)?));
+        files.push_back((name, UserFile::Later(progress.later(file))));
     }
     Ok(Box::new(Keycloak::new(realm, files)))
 }
@@ -76,7 +82,7 @@ pub fn read(
     users: impl Read + Send + 'static,
 ) -> Result<Box<dyn Reader>, String> {
     let users: Box<dyn Read + Send> = Box::new(users);
-    let files = VecDeque::from([("realm.json".to_owned(), users)]);
+    let files = VecDeque::from([("realm.json".to_owned(), UserFile::Open(users))]);
     Ok(Box::new(Keycloak::new(read_realm(realm)?, files)))
 }
 
@@ -130,7 +136,7 @@ fn read_realm(file: impl Read) -> Result<Realm, String> {
 }
 
 impl Keycloak {
-    fn new(realm: Realm, files: VecDeque<(String, Box<dyn Read + Send>)>) -> Self {
+    fn new(realm: Realm, files: VecDeque<(String, UserFile)>) -> Self {
         let before = clients::entries(&realm);
         Self { before, roles: Roles::new(realm), files, users: None, read: 0 }
     }
@@ -148,6 +154,13 @@ impl Iterator for Keycloak {
         loop {
             let Some((name, users)) = &mut self.users else {
                 let (name, file) = self.files.pop_front()?;
+                let file = match file {
+                    UserFile::Open(file) => file,
+                    UserFile::Later(file) => match file.open() {
+                        Ok(file) => file,
+                        Err(problem) => return Some(Err(format!("{name}: {problem}"))),
+                    },
+                };
                 (self.users, self.read) = (Some((name, Streamed::new(file, "users"))), 0);
                 continue;
             };
