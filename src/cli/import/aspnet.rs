@@ -71,7 +71,7 @@ fn reader(
     keys: Authenticators,
 ) -> Box<dyn Reader> {
     let now = Clock::System.now();
-    let entry = Box::new(move |row| user(row, &roles, &keys, now));
+    let entry = Box::new(move |row, _: &mut VecDeque<Entry>| user(row, &roles, &keys, now));
     Box::new(TableReader { before, users, entry })
 }
 

@@ -44,7 +44,7 @@ pub(super) fn open(
     // A model of users may call its key otherwise.
     let key = mapping.column("sub").unwrap_or("id").to_owned();
     let users = tables.users(USERS, &[&key, "password"], progress)?;
-    let entry = Box::new(move |mut row: Row| {
+    let entry = Box::new(move |mut row: Row, _: &mut VecDeque<Entry>| {
         let id = row.values.get("id").or_else(|| row.values.get(&key)).and_then(text_of);
         row.set("group", groups.of(&id.unwrap_or_default()));
         user(row)
@@ -208,7 +208,7 @@ pub fn read_dump(
             Err(problem) => Some(Err(problem)),
         }
     });
-    let entry = Box::new(move |mut row: Row| {
+    let entry = Box::new(move |mut row: Row, _: &mut VecDeque<Entry>| {
         let keys = row.values.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
         // A natural key is the name itself, in a list.
         let name = |key: &Value| match key {

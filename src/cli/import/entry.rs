@@ -47,6 +47,15 @@ pub enum Entry {
     LeftOut(String),
 }
 
+impl Entry {
+    /// A second factor without which its user logs in here.
+    pub(super) fn of_other_factor() -> Self {
+        Self::LeftOut(
+            "second factor of a user that is no one-time password by an app".to_owned(),
+        )
+    }
+}
+
 /// What reads a source. An error means that it cannot be read on.
 pub trait Reader: Iterator<Item = Result<Entry, String>> {
     /// The columns of a CSV file, whose lines that are left out are written as CSV again.
@@ -78,6 +87,8 @@ pub struct Record {
     /// The values by the names of their columns ([`super::columns::Field`]), or why it cannot be read. What no column
     /// is named after is reported as not taken.
     pub values: Result<Map<String, Value>, String>,
+    /// Whether the source refuses the user, whatever a mapping takes from elsewhere.
+    pub refused: bool,
     /// Why its hash cannot be taken, in words that follow «its hash», where the source has it in parts that make none.
     pub bad_hash: Option<String>,
     /// What is written there.
@@ -91,7 +102,7 @@ impl Record {
         values: Result<Map<String, Value>, String>,
         source: Source,
     ) -> Self {
-        Self { place: Place::Line(line), values, bad_hash: None, source }
+        Self { place: Place::Line(line), values, refused: false, bad_hash: None, source }
     }
 
     /// A user of a source that has no file of users: the values say it all.
@@ -99,6 +110,7 @@ impl Record {
     pub fn of_values(place: String, values: Map<String, Value>) -> Self {
         Self {
             place: Place::Named(place),
+            refused: values.get("disabled") == Some(&Value::Bool(true)),
             values: Ok(values),
             bad_hash: None,
             source: Source::Json(Vec::new()),

@@ -51,7 +51,7 @@ pub fn read(
 
 fn reader(mut before: VecDeque<Entry>, clients: Vec<Row>, users: Rows) -> Box<dyn Reader> {
     before.extend(clients.into_iter().map(client));
-    Box::new(TableReader { before, users, entry: Box::new(user) })
+    Box::new(TableReader { before, users, entry: Box::new(|row, _| user(row)) })
 }
 
 fn user(mut row: Row) -> Entry {

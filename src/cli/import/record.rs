@@ -123,7 +123,7 @@ pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<
         password_hash,
         scope: values.scope()?,
         roles: values.words(Field::Role)?,
-        disabled: values.truth(Field::Disabled)?,
+        disabled: values.truth(Field::Disabled)? || record.refused,
         mfa_required: values.truth(Field::MfaRequired)?,
         // They are sealed later.
         second_factors: StoredSecondFactors::default(),

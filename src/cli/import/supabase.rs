@@ -84,11 +84,18 @@ fn reader(
     factors: BTreeMap<String, Vec<Value>>,
 ) -> Box<dyn Reader> {
     let now = Clock::System.now();
-    let entry = Box::new(move |row| entry(row, &factors, now));
+    let entry = Box::new(move |row, left_out: &mut VecDeque<Entry>| {
+        entry(row, &factors, now, left_out)
+    });
     Box::new(TableReader { before, users, entry })
 }
 
-fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -> Entry {
+fn entry(
+    mut row: Row,
+    factors: &BTreeMap<String, Vec<Value>>,
+    now: Timestamp,
+    left_out: &mut VecDeque<Entry>,
+) -> Entry {
     let Some(hash) = row.take("encrypted_password") else {
         return Entry::LeftOut("user without a password".to_owned());
     };
@@ -112,6 +119,12 @@ fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -
     let banned = banned.is_some_and(|until| read_time(&until).map_or(true, |until| until > now));
     row.set("disabled", banned || !confirmed);
     let own = row.values.get("sub").and_then(text_of).and_then(|sub| factors.get(&sub));
+    let is_other = |factor: &&Value| {
+        let says = |name: &str, text: &str| factor.get(name).is_some_and(|value| value == text);
+        !says("factor_type", "totp") && !says("status", "unverified")
+    };
+    let others = own.into_iter().flatten().filter(is_other).count();
+    left_out.extend((0..others).map(|_| Entry::of_other_factor()));
     row.set("otp", own.cloned().unwrap_or_default());
     // Which providers a user has is no claim of the application.
     if let Some(Value::Object(metadata)) = row.values.get_mut("raw_app_meta_data") {

@@ -261,8 +261,8 @@ fn read_json(value: &mut Value) {
 pub(super) struct TableReader {
     pub(super) before: VecDeque<Entry>,
     pub(super) users: Rows,
-    /// What a row is here.
-    pub(super) entry: Box<dyn Fn(Row) -> Entry>,
+    /// What a row is here, and before what is read next, what of it has no place.
+    pub(super) entry: Box<dyn Fn(Row, &mut VecDeque<Entry>) -> Entry>,
 }
 
 impl Reader for TableReader {}
@@ -275,7 +275,7 @@ impl Iterator for TableReader {
             return Some(Ok(entry));
         }
         Some(self.users.next()?.map(|mut row| match row.problem.take() {
-            None => (self.entry)(row),
+            None => (self.entry)(row, &mut self.before),
             Some((problem, text)) => Entry::User(Record {
                 values: Err(problem),
                 source: Source::Json(text),

@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use super::Failure;
+use super::columns::Field;
 use super::entry::{Entry, Reader, Record};
 use super::open::{Later, Progress, open_file, text};
 use super::streamed::{Streamed, sentence};
@@ -170,14 +172,19 @@ impl Iterator for Keycloak {
             };
             let place = format!("users[{}] of {name}", self.read);
             self.read += 1;
-            return Some(user.map(|user| self.roles.entry(place, user)));
+            return Some(user.map(|user| self.roles.entry(place, user, &mut self.before)));
         }
     }
 }
 
 impl Roles {
     /// What a user of Keycloak is here.
-    fn entry(&self, place: String, mut user: Map<String, Value>) -> Entry {
+    fn entry(
+        &self,
+        place: String,
+        mut user: Map<String, Value>,
+        left_out: &mut VecDeque<Entry>,
+    ) -> Entry {
         if user.contains_key("serviceAccountClientId") {
             return Entry::LeftOut("user that is the service account of a client".to_owned());
         }
@@ -217,14 +224,23 @@ impl Roles {
             }
             Some(Err(sentence)) => Some(sentence),
         };
-        values.insert("otp".to_owned(), others.into());
+        let (one_time_passwords, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(is_one_time_password);
+        left_out.extend(others.iter().map(|_| Entry::of_other_factor()));
+        values.insert("otp".to_owned(), one_time_passwords.into());
         for name in SILENT {
             user.remove(name);
         }
         if let Some(Value::Object(attributes)) = user.remove("attributes") {
-            let own = |name: &String| !OWN_ATTRIBUTES.contains(&name.as_str());
-            let attributes = attributes.into_iter().filter(|(name, _)| own(name));
-            user.extend(attributes.map(|(name, value)| (name, single(value))));
+            for (name, value) in attributes {
+                if OWN_ATTRIBUTES.contains(&name.as_str()) {
+                    continue;
+                }
+                // Users may change some of theirs: what one is called decides nothing, unless a mapping says so.
+                let is_taken = user.contains_key(&name) || is_field(&name);
+                let name = if is_taken { format!("attributes.{name}") } else { name };
+                user.insert(name, single(value));
+            }
         }
         for (name, value) in user {
             values.entry(name).or_insert(value);
@@ -233,7 +249,20 @@ impl Roles {
     }
 }
 
-/// The hash of the password, if there is one, and the credentials of authenticators.
+/// Whether what a user has is called like a column of users here.
+fn is_field(name: &str) -> bool {
+    Field::value_variants().iter().any(|field| field.name() == name)
+}
+
+/// Whether a credential is that of an app, or cannot be read and is judged later.
+fn is_one_time_password(credential: &Value) -> bool {
+    let text = |name: &str| credential.get(name).and_then(Value::as_str);
+    let data = text("credentialData").and_then(|data| serde_json::from_str::<Value>(data).ok());
+    let counts_up = data.is_some_and(|data| data.get("subType").is_some_and(|kind| kind == "hotp"));
+    text("type") == Some("otp") && !counts_up
+}
+
+/// The hash of the password, if there is one, and all credentials that are not passwords.
 fn credentials(credentials: Option<Value>) -> (Option<Result<String, String>>, Vec<Value>) {
     let Some(Value::Array(credentials)) = credentials else { return (None, Vec::new()) };
     let text = |credential: &Value, name: &str| {
@@ -241,8 +270,12 @@ fn credentials(credentials: Option<Value>) -> (Option<Result<String, String>>, V
     };
     let (mut hash, mut others) = (None, Vec::new());
     for credential in credentials {
-        if text(&credential, "type") != "password" {
-            others.push(credential);
+        let kind = text(&credential, "type");
+        if kind != "password" {
+            // A password that was, and may not be chosen again.
+            if kind != "password-history" {
+                others.push(credential);
+            }
         } else if hash.is_none() {
             let (data, secret) =
                 (text(&credential, "credentialData"), text(&credential, "secretData"));

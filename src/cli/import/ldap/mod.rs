@@ -138,7 +138,8 @@ impl Ldap {
         let number = attributes.texts("gidNumber").into_iter().next();
         let member_of = attributes.texts("memberOf");
         self.set(&mut values, "group", self.groups.of(dn, &uids, number.as_deref(), &member_of));
-        self.set(&mut values, "disabled", attributes.is_locked());
+        let refused = attributes.is_locked();
+        self.set(&mut values, "disabled", refused);
         let made = attributes.first(&["createTimestamp", "whenCreated"]);
         self.set(&mut values, "created_at", made);
         let used = attributes.first(&["authTimestamp", "pwdLastSuccess"]);
@@ -166,6 +167,7 @@ impl Ldap {
         attributes.put_into(&mut values);
         let mut record = Record::of_values(String::new(), values);
         record.place = place;
+        record.refused = refused;
         record.bad_hash = bad_hash;
         if let Some(sentence) = problem {
             record.values = Err(sentence);
