@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use super::digests::Members;
-use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm};
+use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm, WITHOUT_PASSWORD};
 use super::json::{Entries, read_object};
 use super::mapping::Mapping;
 use super::open::{Progress, open_file, text};
@@ -133,9 +133,7 @@ fn of_django(hash: String) -> String {
 
 fn client(mut row: Row) -> Entry {
     let grant = row.take_text("authorization_grant_type");
-    if grant.as_deref() != Some("password") {
-        return Entry::LeftOut("client without the password grant".to_owned());
-    }
+    let logs_in = grant.as_deref() == Some("password");
     let public = row.take_text("client_type").as_deref() == Some("public");
     let is_hashed = match row.take("hash_client_secret") {
         Some(flag) => super::record::read_truth(&flag).unwrap_or(true),
@@ -152,11 +150,14 @@ fn client(mut row: Row) -> Entry {
         created_at,
         expires_at: None,
     });
-    let settings = ClientSettings {
-        public,
-        grants: [GrantType::Password, GrantType::RefreshToken].into(),
-        ..ClientSettings::default()
-    };
+    // A resource server that introspects is there a client with any other grant.
+    if !logs_in && secret.is_none() {
+        return Entry::LeftOut(WITHOUT_PASSWORD.to_owned());
+    }
+    let mut settings = ClientSettings { public, ..ClientSettings::default() };
+    if logs_in {
+        settings.grants = [GrantType::Password, GrantType::RefreshToken].into();
+    }
     let has =
         |name: &str| row.values.get(name).and_then(text_of).is_some_and(|text| !text.is_empty());
     let left_out = ["redirect_uris", "allowed_origins"].into_iter().filter(|name| has(name));
@@ -166,6 +167,7 @@ fn client(mut row: Row) -> Entry {
         settings: Ok(settings),
         secrets: secret.into_iter().collect(),
         place: Place::Named(row.place),
+        unused: (!logs_in).then_some(WITHOUT_PASSWORD),
         ..FoundClient::default()
     }))
 }

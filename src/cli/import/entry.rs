@@ -137,6 +137,9 @@ impl Source {
     }
 }
 
+/// What a client is counted as that neither logs users in nor introspects tokens.
+pub(super) const WITHOUT_PASSWORD: &str = "client without the password grant";
+
 /// A client as the source has it.
 #[derive(Debug)]
 pub struct FoundClient {
@@ -158,6 +161,8 @@ pub struct FoundClient {
     pub disabled: bool,
     /// What it has and Jeton has not, by name.
     pub left_out: Vec<String>,
+    /// What it is counted as, unless a mapping says that it introspects tokens: it does nothing else here.
+    pub unused: Option<&'static str>,
 }
 
 impl Default for FoundClient {
@@ -172,6 +177,7 @@ impl Default for FoundClient {
             secrets: Vec::new(),
             disabled: false,
             left_out: Vec::new(),
+            unused: None,
         }
     }
 }
@@ -215,6 +221,7 @@ impl FoundClient {
             secrets: secrets.into_iter().map(secret).collect(),
             disabled,
             left_out: Vec::new(),
+            unused: None,
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::clients::{Clients, NotTaken};
 use super::columns::Columns;
 use super::entry::{Entry, FoundClient, Place, Reader, Record, Source};
-use super::mapping::{Mapping, Names};
+use super::mapping::Mapping;
+use super::names::Names;
 use super::open::Progress;
 use super::options::Options;
 use super::otp_sealer::Sealer;
@@ -115,8 +116,11 @@ pub(in crate::cli) async fn run(
     if let Some(remark) = reader.remark() {
         output::error_line(&remark);
     }
+    if let Some(unmet) = importing.mapping.unmet(&importing.names) {
+        output::error_line(&unmet);
+    }
     if let Some(path) = first_mapping {
-        importing.names.write(path)?;
+        importing.names.write(path, &importing.mapping.tables)?;
         output::error_line(&format!("A first mapping was written to {}", path.display()));
     }
     let is_empty = importing.report.lines == 0 && importing.clients.is_empty();
@@ -224,6 +228,10 @@ impl Importing<'_> {
         self.names.of_client(&client);
         if !self.mapping.apply_to_client(&mut client) {
             self.report.not_taken("client that the mapping leaves out".to_owned());
+            return Ok(());
+        }
+        if let Some(name) = client.unused {
+            self.report.not_taken(name.to_owned());
             return Ok(());
         }
         for name in &client.left_out {

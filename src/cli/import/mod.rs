@@ -19,6 +19,7 @@ pub mod keycloak;
 pub mod ldap;
 pub mod lines;
 pub mod mapping;
+mod names;
 pub(super) mod open;
 pub(super) mod options;
 mod other_files;
@@ -45,7 +46,7 @@ use entry::Reader;
 use importing::Job;
 use jeton_runtime::clock::Clock;
 use jeton_store::DatabaseLocation;
-use mapping::Mapping;
+use mapping::{Mapping, NamedTable};
 use open::Progress;
 use options::Options;
 
@@ -62,6 +63,10 @@ pub(super) struct Import {
     /// none
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// A table of the source that is not called as usual, as `auth_user=accounts_user`; repeatable. It comes before
+    /// `[tables]` of the mapping
+    #[arg(long, value_name = "NAME=TABLE")]
+    table: Vec<NamedTable>,
     /// How a project of Firebase hashes: what its console shows under Authentication, Users, «Password hash
     /// parameters». There is a secret in it
     #[arg(long, value_name = "FILE")]
@@ -98,13 +103,14 @@ enum Kind {
 }
 
 pub(super) async fn run(command: Import) -> Result<(), Failure> {
-    let Import { kind, source, mapping: mapping_file, hash_config, options } = command;
+    let Import { kind, source, mapping: mapping_file, table, hash_config, options } = command;
     let is_first = |path: &&Path| options.dry_run && !path.exists();
     let first_mapping = mapping_file.as_deref().filter(is_first);
-    let mapping = match mapping_file.as_deref().filter(|_| first_mapping.is_none()) {
+    let mut mapping = match mapping_file.as_deref().filter(|_| first_mapping.is_none()) {
         Some(path) => Mapping::read(path)?,
         None => Mapping::default(),
     };
+    mapping.add_tables(table);
     let mut progress = Progress::default();
     let reader = open(kind, &source, &mapping, hash_config.as_deref(), &mut progress)?;
     let columns = Columns::new(&mapping.columns()?)?;

@@ -6,7 +6,7 @@ use std::io::Read;
 use serde_json::Value;
 
 use super::Failure;
-use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm};
+use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm, WITHOUT_PASSWORD};
 use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
@@ -87,14 +87,17 @@ fn client(mut row: Row) -> Entry {
     if row.take_text("provider").is_some_and(|provider| provider != USERS) {
         return Entry::LeftOut("client for users of another provider".to_owned());
     }
-    if !uses("password") {
-        return Entry::LeftOut("client without the password grant".to_owned());
-    }
+    let logs_in = uses("password");
     let says_secret = row.values.contains_key("secret");
     let secret = row.take_text("secret");
     let mut settings = ClientSettings { public: secret.is_none(), ..ClientSettings::default() };
-    settings.grants.insert(GrantType::Password);
-    if uses("refresh_token") {
+    if !logs_in && settings.public {
+        return Entry::LeftOut(WITHOUT_PASSWORD.to_owned());
+    }
+    if logs_in {
+        settings.grants.insert(GrantType::Password);
+    }
+    if logs_in && uses("refresh_token") {
         settings.grants.insert(GrantType::RefreshToken);
     }
     let created_at = row.take("created_at").and_then(|time| read_time(&time).ok());
@@ -120,6 +123,7 @@ fn client(mut row: Row) -> Entry {
         secrets: secret.into_iter().collect(),
         disabled: row.take_truth("revoked"),
         place: Place::Named(row.place),
+        unused: (!logs_in).then_some(WITHOUT_PASSWORD),
         ..FoundClient::default()
     }))
 }

@@ -95,8 +95,7 @@ impl<'a> Tables<'a> {
         rows.ok_or_else(|| {
             let (source, name) = (self.source(), self.mapping.table(table));
             Failure::failed(format!(
-                "{source}: there is no table {name}: name the one of the users in a mapping, as `[tables]` with \
-                 `\"{table}\" = …`"
+                "{source}: there is no table {name}: name the one of the users, as --table {table}=NAME"
             ))
         })
     }
