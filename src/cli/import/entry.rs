@@ -50,9 +50,7 @@ pub enum Entry {
 impl Entry {
     /// A second factor without which its user logs in here.
     pub(super) fn of_other_factor() -> Self {
-        Self::LeftOut(
-            "second factor of a user that is no one-time password by an app".to_owned(),
-        )
+        Self::LeftOut("second factor of a user that is no one-time password by an app".to_owned())
     }
 }
 

@@ -387,11 +387,15 @@ impl Importing<'_> {
             return Ok(());
         }
         let bad_lines = if bad == 1 { "1 line".to_owned() } else { format!("{bad} lines") };
+        let them = match self.report.kinds.get(&Kind::Unmapped) {
+            None => "them",
+            Some(_) => "them or the mapping",
+        };
         Err(Failure::failed(if self.options.dry_run {
-            format!("{bad_lines} cannot be taken: mend them, or import with --skip-bad FILE")
+            format!("{bad_lines} cannot be taken: mend {them}, or import with --skip-bad FILE")
         } else {
             format!(
-                "{bad_lines} cannot be taken, so nothing was imported: mend them, or leave them out \
+                "{bad_lines} cannot be taken, so nothing was imported: mend {them}, or leave them out \
                  with --skip-bad FILE"
             )
         }))

@@ -226,9 +226,10 @@ impl Mapping {
     pub(super) fn unmet(&self, names: &Names) -> Option<String> {
         let roles = self.roles.keys().filter(|name| !names.has_role(name));
         let groups = self.groups.keys().filter(|name| !names.has_group(name));
-        let both = self.scopes.keys().filter(|name| {
-            *name != EVERYBODY && !names.has_role(name) && !names.has_group(name)
-        });
+        let both = self
+            .scopes
+            .keys()
+            .filter(|name| *name != EVERYBODY && !names.has_role(name) && !names.has_group(name));
         let clients = self.clients.keys().chain(self.client_audiences.keys());
         let clients = clients.chain(self.introspects.keys()).filter(|id| !names.has_client(id));
         let unmet: BTreeSet<&str> =

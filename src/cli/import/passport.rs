@@ -31,7 +31,8 @@ pub(super) fn open(
     let tables = Tables::open(source, mapping)?;
     let mut before = VecDeque::new();
     let columns = &["id", "secret", "revoked"];
-    let clients = all(tables.rows(("oauth_clients", "clients"), columns, &mut before, progress)?)?;
+    let clients =
+        all(tables.rows(("oauth_clients", "clients"), columns, &mut before, progress)?)?;
     let users = tables.users(USERS, &["id", "password"], progress)?;
     Ok(reader(before, clients, users))
 }

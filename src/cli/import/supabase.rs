@@ -84,9 +84,8 @@ fn reader(
     factors: BTreeMap<String, Vec<Value>>,
 ) -> Box<dyn Reader> {
     let now = Clock::System.now();
-    let entry = Box::new(move |row, left_out: &mut VecDeque<Entry>| {
-        entry(row, &factors, now, left_out)
-    });
+    let entry =
+        Box::new(move |row, left_out: &mut VecDeque<Entry>| entry(row, &factors, now, left_out));
     Box::new(TableReader { before, users, entry })
 }
 

@@ -206,16 +206,12 @@ fn check_columns(columns: &[&str], has: impl Fn(&str) -> bool) -> Result<(), Str
     })
 }
 
-fn rows_of_file(
-    path: &Path,
-    columns: &[&str],
-    progress: &mut Progress,
-) -> Result<Rows, Failure> {
+fn rows_of_file(path: &Path, columns: &[&str], progress: &mut Progress) -> Result<Rows, Failure> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let failed = |problem: String| Failure::failed(format!("{}: {problem}", path.display()));
     let records = Records::new(progress.open(path)?).map_err(failed)?;
-    // JSON need not name what is null.
-    if let Some(header) = records.header() {
+    // JSON need not name what is null, and an empty file has no header.
+    if let Some(header) = records.header().filter(|header| !header.is_empty()) {
         check_columns(columns, |column| header.iter().any(|name| name == column))
             .map_err(|problem| failed(records.otherwise().map_or(problem, str::to_owned)))?;
     }
@@ -256,12 +252,14 @@ fn read_json(value: &mut Value) {
     }
 }
 
+/// Says what a row is here, and puts into the list what of it has no place.
+type ReadRow = Box<dyn Fn(Row, &mut VecDeque<Entry>) -> Entry>;
+
 /// Users that are rows of a table, behind what is known before.
 pub(super) struct TableReader {
     pub(super) before: VecDeque<Entry>,
     pub(super) users: Rows,
-    /// What a row is here, and before what is read next, what of it has no place.
-    pub(super) entry: Box<dyn Fn(Row, &mut VecDeque<Entry>) -> Entry>,
+    pub(super) entry: ReadRow,
 }
 
 impl Reader for TableReader {}

@@ -41,6 +41,7 @@ mod import_files;
 mod import_interrupted;
 mod import_services;
 mod import_sources;
+mod import_wrong_sources;
 mod imported_rows;
 mod introspection;
 mod introspection_refresh;

@@ -78,8 +78,8 @@ pub(super) fn open(
         ));
     }
     let (for_groups, for_people) = (open_file(path)?, progress.open(path)?);
-    let reader = text(for_groups)
-        .and_then(|for_groups| read(for_groups, text(for_people)?, mapping));
+    let reader =
+        text(for_groups).and_then(|for_groups| read(for_groups, text(for_people)?, mapping));
     reader.map_err(|problem| Failure::failed(format!("{}: {problem}", path.display())))
 }
 
