@@ -400,3 +400,23 @@ async fn a_mapping_says_who_introspects_and_for_whom_tokens_are() {
     assert_eq!(show("shop")["audiences"], json!(["https://api.example.test", "api"]));
     assert_eq!(show("api")["introspects"], json!(["api", "https://api.example.test"]));
 }
+
+/// Dates that no calendar has are refused with their user, or are the last that there is; none ends the import.
+#[tokio::test]
+async fn dates_out_of_bounds_are_one_bad_line() {
+    let database = Database::migrated(ENGINE).await;
+    let dates = [("first", i64::MIN), ("last", i64::MAX), ("early", -62_135_596_800_000)];
+    let users: Vec<Value> = dates
+        .iter()
+        .map(|(name, date)| keycloak_user(name, &json!({ "createdTimestamp": date })))
+        .collect();
+    let realm = json!({ "realm": "shop", "users": users }).to_string();
+    let realm = file(&database, "realm.json", realm.as_bytes());
+    let skipped = database.path("skipped");
+    let output = import(&database, "keycloak", &realm, &["--skip-bad", &skipped]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("users[0] of realm.json: its \"created_at\" is no time"));
+    let rows = database.query("SELECT username, created_at FROM users ORDER BY username").await;
+    let row = |name: &str, date: &str| vec![Some(name.to_owned()), Some(date.to_owned())];
+    assert_eq!(rows, [row("early", "-62135596800"), row("last", "253402300799")]);
+}
