@@ -109,7 +109,11 @@ fn user(mut row: Row) -> Entry {
     row.rename("last_login", "last_login_at");
     row.rename("date_joined", "created_at");
     let inactive = row.values.contains_key("is_active") && !row.take_truth("is_active");
-    row.set("disabled", inactive);
+    // A model of users of its own may have fields that are called like what is made here.
+    let own_role = row.take("role");
+    row.set("fields.role", own_role);
+    let disabled = row.take_truth("disabled");
+    row.set("disabled", inactive || disabled);
     // The two flags that Django itself asks for are roles; the others are members.
     let mut roles = Vec::new();
     for flag in ["is_staff", "is_superuser"] {

@@ -67,7 +67,8 @@ fn user(mut row: Row) -> Entry {
     row.set("email_verified", verified);
     // Models that are deleted softly cannot log in.
     let deleted = row.take("deleted_at").is_some();
-    row.set("disabled", deleted);
+    let disabled = row.take_truth("disabled");
+    row.set("disabled", deleted || disabled);
     for name in ["remember_token", "updated_at"] {
         row.values.remove(name);
     }
