@@ -121,9 +121,15 @@ impl Jeton {
         let text = |octets| String::from_utf8(octets).expect("UTF-8");
         let (said, printed) = (text(output.stderr), text(output.stdout));
         assert!(output.status.success(), "{arguments:?}: {said}");
-        self.clock.advance((Clock::System.now().0 + 1 - self.clock.now().0).max(0));
+        self.catch_up();
         self.service.reload().await;
         (said, printed)
+    }
+
+    /// Lets the service's clock catch up with that of commands, so that what the service does next comes later than
+    /// what they did.
+    pub(crate) fn catch_up(&self) {
+        self.clock.advance((Clock::System.now().0 + 1 - self.clock.now().0).max(0));
     }
 
     /// Waits until every key but one that was announced has begun by the commands' clock: keys begin by

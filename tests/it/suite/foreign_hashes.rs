@@ -40,6 +40,8 @@ fn import(jeton: &Jeton, users: &[(&str, &str)], options: &[&str]) {
     let arguments = [&["user", "import", "-", "--database", &jeton.database.url], options].concat();
     let output = run_with_input(&arguments, &file);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A login counts from the import on.
+    jeton.catch_up();
 }
 
 /// Whether a user can log in with a password; anything but yes must be `invalid_grant`.
