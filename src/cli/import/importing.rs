@@ -386,19 +386,7 @@ impl Importing<'_> {
         if !refused {
             return Ok(());
         }
-        let bad_lines = if bad == 1 { "1 line".to_owned() } else { format!("{bad} lines") };
-        let them = match self.report.kinds.get(&Kind::Unmapped) {
-            None => "them",
-            Some(_) => "them or the mapping",
-        };
-        Err(Failure::failed(if self.options.dry_run {
-            format!("{bad_lines} cannot be taken: mend {them}, or import with --skip-bad FILE")
-        } else {
-            format!(
-                "{bad_lines} cannot be taken, so nothing was imported: mend {them}, or leave them out \
-                 with --skip-bad FILE"
-            )
-        }))
+        Err(self.report.refusal())
     }
 
     /// Stores what is wanted, in slices.

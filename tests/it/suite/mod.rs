@@ -39,6 +39,7 @@ mod http_edge;
 mod import;
 mod import_files;
 mod import_interrupted;
+mod import_mappings;
 mod import_services;
 mod import_sources;
 mod import_wrong_sources;
