@@ -11,7 +11,7 @@ use super::entry::{Entry, Reader, Record};
 use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
-use super::tables::{Row, Rows, TableReader, Tables, rows_of, text_of};
+use super::tables::{Row, Rows, TableReader, Tables, all, rows_of, text_of};
 use super::time::read_time;
 use jeton_oauth::{Secret, Timestamp};
 use jeton_runtime::clock::Clock;
@@ -43,15 +43,13 @@ pub(super) fn open(
     let tables = Tables::open(source, mapping)?;
     let mut before = VecDeque::new();
     for table in OTHER_TABLES {
-        if let Some(mut rows) = tables.rows(table, progress)?
-            && rows.next().is_some()
-        {
+        if tables.has_rows(table, progress)? {
             before.push_back(Entry::LeftOut(format!("table {table}")));
         }
     }
-    let roles = Roles::read(&tables, progress)?;
-    let keys = Authenticators::read(&tables, progress)?;
-    let users = tables.users("AspNetUsers", progress)?;
+    let roles = Roles::read(&tables, &mut before, progress)?;
+    let keys = Authenticators::read(&tables, &mut before, progress)?;
+    let users = tables.users("AspNetUsers", &["Id", "UserName", "PasswordHash"], progress)?;
     Ok(reader(before, users, roles, keys))
 }
 
@@ -73,7 +71,7 @@ fn reader(
     keys: Authenticators,
 ) -> Box<dyn Reader> {
     let now = Clock::System.now();
-    let entry = Box::new(move |row| user(row, &roles, &keys, now));
+    let entry = Box::new(move |row, _: &mut VecDeque<Entry>| user(row, &roles, &keys, now));
     Box::new(TableReader { before, users, entry })
 }
 
@@ -84,9 +82,14 @@ struct Roles {
 }
 
 impl Roles {
-    fn read(tables: &Tables<'_>, progress: &mut Progress) -> Result<Self, Failure> {
+    fn read(
+        tables: &Tables<'_>,
+        before: &mut VecDeque<Entry>,
+        progress: &mut Progress,
+    ) -> Result<Self, Failure> {
         let (mut names, mut numbers) = (Vec::new(), BTreeMap::new());
-        for mut row in tables.all("AspNetRoles", progress)? {
+        let table = ("AspNetRoles", "roles");
+        for mut row in all(tables.rows(table, &["Id", "Name"], before, progress)?)? {
             if let (Some(id), Some(name)) = (row.take_text("Id"), row.take_text("Name")) {
                 let number = u32::try_from(names.len())
                     .map_err(|_| "there are too many roles".to_owned())?;
@@ -95,7 +98,8 @@ impl Roles {
             }
         }
         let mut members = Members::new();
-        for row in tables.rows("AspNetUserRoles", progress)?.into_iter().flatten() {
+        let table = ("AspNetUserRoles", "who has which role");
+        for row in tables.rows(table, &["UserId", "RoleId"], before, progress)? {
             let mut row = row.map_err(Failure::failed)?;
             if let (Some(user), Some(role)) = (row.take_text("UserId"), row.take_text("RoleId"))
                 && let Some(number) = numbers.get(&role)
@@ -121,10 +125,16 @@ struct Authenticators {
 }
 
 impl Authenticators {
-    fn read(tables: &Tables<'_>, progress: &mut Progress) -> Result<Self, Failure> {
+    fn read(
+        tables: &Tables<'_>,
+        before: &mut VecDeque<Entry>,
+        progress: &mut Progress,
+    ) -> Result<Self, Failure> {
         let digests = Digests::new();
         let mut secrets = BTreeMap::new();
-        for row in tables.rows("AspNetUserTokens", progress)?.into_iter().flatten() {
+        let (table, columns) =
+            (("AspNetUserTokens", "authenticators"), ["UserId", "LoginProvider", "Name", "Value"]);
+        for row in tables.rows(table, &columns, before, progress)? {
             let mut row = row.map_err(Failure::failed)?;
             let kind =
                 ["LoginProvider", "Name"].map(|name| row.take_text(name).unwrap_or_default());

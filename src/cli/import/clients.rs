@@ -129,6 +129,11 @@ impl Clients {
         })
     }
 
+    /// Whether none was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// How many are new, and how many are there already.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.found.len() as u64, self.known)
@@ -171,10 +176,12 @@ impl Found {
 /// Makes a client of what was found.
 fn read_client(found: FoundClient, memory_max: u64) -> Result<ImportedClient, Problem> {
     let malformed = |sentence: String| Problem::new(Kind::Malformed, sentence);
+    let unmapped = |sentence: &str| Err(Problem::new(Kind::Unmapped, sentence));
     let FoundClient { id, settings, scope, default_scope, audiences, secrets, disabled, .. } =
         found;
     let id = id.parse::<ClientId>().map_err(|error| {
-        malformed(format!("{error}: give it another name in [clients] of a mapping"))
+        let sentence = format!("{error}: give it another name in [clients] of a mapping");
+        Problem::new(Kind::Unmapped, sentence)
     })?;
     let audiences: Result<Vec<Audience>, Invalid> =
         audiences.into_iter().map(Audience::try_from).collect();
@@ -185,17 +192,15 @@ fn read_client(found: FoundClient, memory_max: u64) -> Result<ImportedClient, Pr
         ..settings.map_err(malformed)?
     };
     if !settings.grants.is_empty() && settings.audiences.is_empty() {
-        return Err(malformed(
+        return unmapped(
             "nothing says for which resource servers its tokens are (RFC 9068 §3): name them in `audiences` of a \
-             mapping"
-                .to_owned(),
-        ));
+             mapping",
+        );
     }
     if !settings.grants.is_empty() && settings.scope.is_empty() {
-        return Err(malformed(
-            "nothing says what it may ask for (RFC 6749 §3.3): name that as `scope` of a mapping"
-                .to_owned(),
-        ));
+        return unmapped(
+            "nothing says what it may ask for (RFC 6749 §3.3): name that as `scope` of a mapping",
+        );
     }
     settings.check().map_err(|error| malformed(error.to_string()))?;
     if !settings.public && secrets.is_empty() {
@@ -219,7 +224,7 @@ fn read_scope(tokens: &[String]) -> Result<Scope, Problem> {
     }
     Scope::try_from(tokens.join(" ")).map_err(|error| {
         let sentence = format!("{error}: give it another name in [client_scopes] of a mapping");
-        Problem::new(Kind::Malformed, sentence)
+        Problem::new(Kind::Unmapped, sentence)
     })
 }
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::Failure;
-use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm};
+use super::digests::Members;
+use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm, WITHOUT_PASSWORD};
 use super::json::{Entries, read_object};
 use super::mapping::Mapping;
-use super::open::{Progress, open_file};
-use super::tables::{Row, TableReader, Tables, text_of};
+use super::open::{Progress, open_file, text};
+use super::tables::{Row, TableReader, Tables, all, text_of};
 use super::time::read_time;
 use jeton_crypto::password::of_parts::{self, SaltPlace};
 use jeton_crypto::password::{Sha, looks_like_hash};
@@ -34,41 +35,68 @@ pub(super) fn open(
     if let Some(path) = tables.file() {
         return open_dump(path, progress);
     }
-    let applications = tables.all("oauth2_provider_application", progress)?;
-    let before: VecDeque<Entry> = applications.into_iter().map(client).collect();
-    let groups = groups_of_users(&tables, mapping.table(USERS), progress)?;
-    let users = tables.users(USERS, progress)?;
-    let entry = Box::new(move |mut row: Row| {
-        let id = row.values.get("id").and_then(text_of).unwrap_or_default();
-        row.set("group", groups.get(&id).cloned().unwrap_or_default());
+    let mut before = VecDeque::new();
+    let columns = ["client_id", "client_secret", "client_type", "authorization_grant_type"];
+    let table = ("oauth2_provider_application", "clients");
+    let applications = all(tables.rows(table, &columns, &mut before, progress)?)?;
+    before.extend(applications.into_iter().map(client));
+    let groups = Groups::read(&tables, mapping.table(USERS), &mut before, progress)?;
+    // A model of users may call its key otherwise.
+    let key = mapping.column("sub").unwrap_or("id").to_owned();
+    let users = tables.users(USERS, &[&key, "password"], progress)?;
+    let entry = Box::new(move |mut row: Row, _: &mut VecDeque<Entry>| {
+        let id = row.values.get("id").or_else(|| row.values.get(&key)).and_then(text_of);
+        row.set("group", groups.of(&id.unwrap_or_default()));
         user(row)
     });
     Ok(Box::new(TableReader { before, users, entry }))
 }
 
-/// The names of the groups of each user. The table between is called after that of the users.
-fn groups_of_users(
-    tables: &Tables<'_>,
-    users: &str,
-    progress: &mut Progress,
-) -> Result<BTreeMap<String, Vec<Value>>, Failure> {
-    let mut names = BTreeMap::new();
-    for mut row in tables.all("auth_group", progress)? {
-        if let (Some(id), Some(name)) = (row.take_text("id"), row.take("name")) {
-            names.insert(id, name);
+/// The groups of users.
+struct Groups {
+    names: Vec<Value>,
+    members: Members,
+}
+
+impl Groups {
+    /// Reads them, and who is in which: the table between is called after that of the users.
+    fn read(
+        tables: &Tables<'_>,
+        users: &str,
+        before: &mut VecDeque<Entry>,
+        progress: &mut Progress,
+    ) -> Result<Self, Failure> {
+        let (mut names, mut numbers) = (Vec::new(), BTreeMap::new());
+        let table = ("auth_group", "groups");
+        for mut row in all(tables.rows(table, &["id", "name"], before, progress)?)? {
+            if let (Some(id), Some(name)) = (row.take_text("id"), row.take("name")) {
+                let number = u32::try_from(names.len())
+                    .map_err(|_| "there are too many groups".to_owned())?;
+                numbers.insert(id, number);
+                names.push(name);
+            }
         }
-    }
-    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for mut row in tables.all(&format!("{users}_groups"), progress)? {
-        let group = row.take_text("group_id");
-        row.values.remove("id");
-        // The other key is called after the model of the users.
-        let user = row.values.values().next().and_then(text_of);
-        if let (Some(user), Some(name)) = (user, group.and_then(|group| names.get(&group))) {
-            groups.entry(user).or_default().push(name.clone());
+        let mut members = Members::new();
+        let table = format!("{users}_groups");
+        let table = (table.as_str(), "who is in which group");
+        for row in tables.rows(table, &["group_id"], before, progress)? {
+            let mut row = row.map_err(Failure::failed)?;
+            let group = row.take_text("group_id").and_then(|group| numbers.get(&group));
+            row.values.remove("id");
+            // The other key is called after the model of the users.
+            let user = row.values.values().next().and_then(text_of);
+            if let (Some(user), Some(group)) = (user, group) {
+                members.add(user, *group);
+            }
         }
+        members.end();
+        Ok(Self { names, members })
     }
-    Ok(groups)
+
+    fn of(&self, user: &str) -> Vec<Value> {
+        let name = |number| self.names.get(usize::try_from(number).ok()?).cloned();
+        self.members.of(user).filter_map(name).collect()
+    }
 }
 
 fn user(mut row: Row) -> Entry {
@@ -81,7 +109,11 @@ fn user(mut row: Row) -> Entry {
     row.rename("last_login", "last_login_at");
     row.rename("date_joined", "created_at");
     let inactive = row.values.contains_key("is_active") && !row.take_truth("is_active");
-    row.set("disabled", inactive);
+    // A model of users of its own may have fields that are called like what is made here.
+    let own_role = row.take("role");
+    row.set("fields.role", own_role);
+    let disabled = row.take_truth("disabled");
+    row.set("disabled", inactive || disabled);
     // The two flags that Django itself asks for are roles; the others are members.
     let mut roles = Vec::new();
     for flag in ["is_staff", "is_superuser"] {
@@ -105,9 +137,7 @@ fn of_django(hash: String) -> String {
 
 fn client(mut row: Row) -> Entry {
     let grant = row.take_text("authorization_grant_type");
-    if grant.as_deref() != Some("password") {
-        return Entry::LeftOut("client without the password grant".to_owned());
-    }
+    let logs_in = grant.as_deref() == Some("password");
     let public = row.take_text("client_type").as_deref() == Some("public");
     let is_hashed = match row.take("hash_client_secret") {
         Some(flag) => super::record::read_truth(&flag).unwrap_or(true),
@@ -124,11 +154,14 @@ fn client(mut row: Row) -> Entry {
         created_at,
         expires_at: None,
     });
-    let settings = ClientSettings {
-        public,
-        grants: [GrantType::Password, GrantType::RefreshToken].into(),
-        ..ClientSettings::default()
-    };
+    // A resource server that introspects is there a client with any other grant.
+    if !logs_in && secret.is_none() {
+        return Entry::LeftOut(WITHOUT_PASSWORD.to_owned());
+    }
+    let mut settings = ClientSettings { public, ..ClientSettings::default() };
+    if logs_in {
+        settings.grants = [GrantType::Password, GrantType::RefreshToken].into();
+    }
     let has =
         |name: &str| row.values.get(name).and_then(text_of).is_some_and(|text| !text.is_empty());
     let left_out = ["redirect_uris", "allowed_origins"].into_iter().filter(|name| has(name));
@@ -138,6 +171,7 @@ fn client(mut row: Row) -> Entry {
         settings: Ok(settings),
         secrets: secret.into_iter().collect(),
         place: Place::Named(row.place),
+        unused: (!logs_in).then_some(WITHOUT_PASSWORD),
         ..FoundClient::default()
     }))
 }
@@ -149,7 +183,8 @@ fn open_dump(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reader>, Fa
             "a dump is read twice, so name its file instead of standard input",
         ));
     }
-    let reader = read_dump(open_file(path)?, progress.open(path)?);
+    let (for_others, for_users) = (open_file(path)?, progress.open(path)?);
+    let reader = text(for_others).and_then(|for_others| read_dump(for_others, text(for_users)?));
     reader.map_err(|problem| Failure::failed(format!("{}: {problem}", path.display())))
 }
 
@@ -179,7 +214,7 @@ pub fn read_dump(
             Err(problem) => Some(Err(problem)),
         }
     });
-    let entry = Box::new(move |mut row: Row| {
+    let entry = Box::new(move |mut row: Row, _: &mut VecDeque<Entry>| {
         let keys = row.values.get("groups").and_then(Value::as_array).cloned().unwrap_or_default();
         // A natural key is the name itself, in a list.
         let name = |key: &Value| match key {

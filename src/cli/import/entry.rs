@@ -47,6 +47,13 @@ pub enum Entry {
     LeftOut(String),
 }
 
+impl Entry {
+    /// A second factor without which its user logs in here.
+    pub(super) fn of_other_factor() -> Self {
+        Self::LeftOut("second factor of a user that is no one-time password by an app".to_owned())
+    }
+}
+
 /// What reads a source. An error means that it cannot be read on.
 pub trait Reader: Iterator<Item = Result<Entry, String>> {
     /// The columns of a CSV file, whose lines that are left out are written as CSV again.
@@ -57,6 +64,11 @@ pub trait Reader: Iterator<Item = Result<Entry, String>> {
     /// What a file is that was taken for CSV, if its header has not the columns of users.
     fn otherwise(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether it is no mistake if there is nothing in it.
+    fn may_be_empty(&self) -> bool {
+        false
     }
 
     /// How what was read was understood, if that does not go without saying.
@@ -73,6 +85,8 @@ pub struct Record {
     /// The values by the names of their columns ([`super::columns::Field`]), or why it cannot be read. What no column
     /// is named after is reported as not taken.
     pub values: Result<Map<String, Value>, String>,
+    /// Whether the source refuses the user, whatever a mapping takes from elsewhere.
+    pub refused: bool,
     /// Why its hash cannot be taken, in words that follow «its hash», where the source has it in parts that make none.
     pub bad_hash: Option<String>,
     /// What is written there.
@@ -86,7 +100,7 @@ impl Record {
         values: Result<Map<String, Value>, String>,
         source: Source,
     ) -> Self {
-        Self { place: Place::Line(line), values, bad_hash: None, source }
+        Self { place: Place::Line(line), values, refused: false, bad_hash: None, source }
     }
 
     /// A user of a source that has no file of users: the values say it all.
@@ -94,6 +108,7 @@ impl Record {
     pub fn of_values(place: String, values: Map<String, Value>) -> Self {
         Self {
             place: Place::Named(place),
+            refused: values.get("disabled") == Some(&Value::Bool(true)),
             values: Ok(values),
             bad_hash: None,
             source: Source::Json(Vec::new()),
@@ -120,6 +135,9 @@ impl Source {
     }
 }
 
+/// What a client is counted as that neither logs users in nor introspects tokens.
+pub(super) const WITHOUT_PASSWORD: &str = "client without the password grant";
+
 /// A client as the source has it.
 #[derive(Debug)]
 pub struct FoundClient {
@@ -141,6 +159,8 @@ pub struct FoundClient {
     pub disabled: bool,
     /// What it has and Jeton has not, by name.
     pub left_out: Vec<String>,
+    /// What it is counted as, unless a mapping says that it introspects tokens: it does nothing else here.
+    pub unused: Option<&'static str>,
 }
 
 impl Default for FoundClient {
@@ -155,6 +175,7 @@ impl Default for FoundClient {
             secrets: Vec::new(),
             disabled: false,
             left_out: Vec::new(),
+            unused: None,
         }
     }
 }
@@ -198,6 +219,7 @@ impl FoundClient {
             secrets: secrets.into_iter().map(secret).collect(),
             disabled,
             left_out: Vec::new(),
+            unused: None,
         }
     }
 }

@@ -69,6 +69,10 @@ impl Reader for Files {
         self.records.otherwise()
     }
 
+    fn may_be_empty(&self) -> bool {
+        true
+    }
+
     fn remark(&self) -> Option<String> {
         self.records.remark()
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use super::entry::{Entry, Reader, Record};
-use super::open::Progress;
+use super::open::{self, Progress};
 use super::streamed::Streamed;
 use super::tables::Row;
 use jeton_crypto::password::of_parts::{self, FirebaseProject};
@@ -98,7 +98,9 @@ pub(super) fn open(
     };
     let text = std::fs::read_to_string(config)
         .map_err(|error| failed(format!("cannot read it: {error}")))?;
-    read(&Secret::new(text), progress.open(path)?).map_err(failed)
+    let file = open::text(progress.open(path)?)
+        .map_err(|problem| Failure::failed(format!("{}: {problem}", path.display())))?;
+    read(&Secret::new(text), file).map_err(failed)
 }
 
 /// Reads an export, given what the console of its project shows of its hashes.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::clients::{Clients, NotTaken};
 use super::columns::Columns;
 use super::entry::{Entry, FoundClient, Place, Reader, Record, Source};
-use super::mapping::{Mapping, Names};
+use super::mapping::Mapping;
+use super::names::Names;
 use super::open::Progress;
 use super::options::Options;
 use super::otp_sealer::Sealer;
@@ -115,11 +116,24 @@ pub(in crate::cli) async fn run(
     if let Some(remark) = reader.remark() {
         output::error_line(&remark);
     }
+    if let Some(unmet) = importing.mapping.unmet(&importing.names) {
+        output::error_line(&unmet);
+    }
     if let Some(path) = first_mapping {
-        importing.names.write(path)?;
+        importing.names.write(path, &importing.mapping.tables)?;
         output::error_line(&format!("A first mapping was written to {}", path.display()));
     }
-    importing.finish(now).await
+    let is_empty = importing.report.lines == 0 && importing.clients.is_empty();
+    let is_none_taken = is_empty && importing.report.bad() == 0 && !reader.may_be_empty();
+    importing.finish(now).await?;
+    // Whoever names another source than was meant is not told that all went well.
+    if is_none_taken {
+        return Err(Failure::failed(format!(
+            "{source}: there is neither a user with a password nor a client that could be taken: see whether the source \
+             is of this kind, and whole"
+        )));
+    }
+    Ok(())
 }
 
 /// Sees that a header has what every user needs.
@@ -214,6 +228,10 @@ impl Importing<'_> {
         self.names.of_client(&client);
         if !self.mapping.apply_to_client(&mut client) {
             self.report.not_taken("client that the mapping leaves out".to_owned());
+            return Ok(());
+        }
+        if let Some(name) = client.unused {
+            self.report.not_taken(name.to_owned());
             return Ok(());
         }
         for name in &client.left_out {
@@ -368,15 +386,7 @@ impl Importing<'_> {
         if !refused {
             return Ok(());
         }
-        let bad_lines = if bad == 1 { "1 line".to_owned() } else { format!("{bad} lines") };
-        Err(Failure::failed(if self.options.dry_run {
-            format!("{bad_lines} cannot be taken: mend them, or import with --skip-bad FILE")
-        } else {
-            format!(
-                "{bad_lines} cannot be taken, so nothing was imported: mend them, or leave them out \
-                 with --skip-bad FILE"
-            )
-        }))
+        Err(self.report.refusal())
     }
 
     /// Stores what is wanted, in slices.

@@ -1,20 +1,21 @@
 //! What the names of a source are here: the file of `jeton import --mapping`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::str::FromStr;
 
 use serde::Deserialize;
 
 use super::Failure;
 use super::columns::Column;
 use super::entry::FoundClient;
+use super::names::Names;
 use super::record::{Kind, Problem, ReadUser};
-use jeton_oauth::Scope;
 use jeton_oauth::client::Audience;
+use jeton_oauth::{Invalid, Scope};
+
+/// What a source calls an audience of a client that its tokens have there beside the first.
+pub(super) const FURTHER_AUDIENCE: &str = "further audience ";
 
 /// In `[scopes]`: what every user may have.
 const EVERYBODY: &str = "*";
@@ -35,15 +36,39 @@ pub struct Mapping {
     /// Members of users by the columns of a file of users: `username = "email"`.
     columns: BTreeMap<String, String>,
     /// Tables of the source's database by their usual names.
-    tables: BTreeMap<String, String>,
+    pub(super) tables: BTreeMap<String, String>,
     roles: BTreeMap<String, String>,
     /// Groups to roles.
     groups: BTreeMap<String, String>,
     /// Roles and groups of the source to the scope that their users may have.
     scopes: BTreeMap<String, String>,
     clients: BTreeMap<String, String>,
+    /// The audiences of single clients, whatever the source says; the first is the default.
+    client_audiences: BTreeMap<String, Vec<Audience>>,
+    /// The audiences whose tokens single clients may introspect, whatever the source says.
+    introspects: BTreeMap<String, BTreeSet<Audience>>,
     /// Scope tokens of clients.
     client_scopes: BTreeMap<String, String>,
+}
+
+/// A table of the source that has another name than usual: `--table auth_user=accounts_user`.
+#[derive(Clone, Debug)]
+pub(super) struct NamedTable {
+    usual: String,
+    name: String,
+}
+
+impl FromStr for NamedTable {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        match text.split_once('=') {
+            Some((usual, name)) if !usual.is_empty() && !name.is_empty() => {
+                Ok(Self { usual: usual.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(Invalid::new("write it as NAME=TABLE, as auth_user=accounts_user")),
+        }
+    }
 }
 
 impl Mapping {
@@ -61,8 +86,11 @@ impl Mapping {
         let wrong = |problem: &dyn std::fmt::Display| {
             Failure::failed(format!("{} (--mapping): {problem}", path.display()))
         };
-        let mapping: Self =
-            toml::from_str(&text).map_err(|error| wrong(&error.to_string().trim_end()))?;
+        let mapping: Self = toml::from_str(&text).map_err(|error| {
+            let begin = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let (line, problem) = (begin.matches('\n').count() + 1, error.message());
+            wrong(&format!("line {line}: {}", problem.replace('\n', ", ")))
+        })?;
         for scope in mapping.scopes.values().filter(|scope| !scope.is_empty()) {
             Scope::try_from(scope.clone()).map_err(|error| wrong(&error))?;
         }
@@ -85,6 +113,11 @@ impl Mapping {
     #[must_use]
     pub fn column(&self, field: &str) -> Option<&str> {
         self.columns.get(field).map(|name| name.strip_prefix('!').unwrap_or(name))
+    }
+
+    /// Takes the names of tables that were given otherwise.
+    pub(super) fn add_tables(&mut self, tables: Vec<NamedTable>) {
+        self.tables.extend(tables.into_iter().map(|table| (table.usual, table.name)));
     }
 
     /// What a table of the source is called there.
@@ -136,7 +169,7 @@ impl Mapping {
         if scope.is_empty() {
             // A user without a scope would be limited by nothing but the client.
             return Err(Problem::new(
-                Kind::Malformed,
+                Kind::Unmapped,
                 "none of its roles and groups is in [scopes] of the mapping: add one of them, or \"*\" for what \
                  everybody may have",
             ));
@@ -147,6 +180,22 @@ impl Mapping {
 
     /// Gives a client the names of here; `false` if it is to be left out.
     pub(super) fn apply_to_client(&self, client: &mut FoundClient) -> bool {
+        let introspects = self.introspects.get(&client.id);
+        if introspects.is_some_and(|audiences| !audiences.is_empty()) {
+            client.unused = None;
+        }
+        if let Ok(settings) = &mut client.settings {
+            if let Some(audiences) = introspects {
+                settings.introspects.clone_from(audiences);
+                settings.introspects_username = !audiences.is_empty();
+            }
+            if let Some(audiences) = self.client_audiences.get(&client.id)
+                && !settings.grants.is_empty()
+            {
+                client.audiences = audiences.iter().map(ToString::to_string).collect();
+                client.left_out.retain(|name| !name.starts_with(FURTHER_AUDIENCE));
+            }
+        }
         if let Some(id) = self.clients.get(&client.id) {
             client.id.clone_from(id);
         }
@@ -172,117 +221,25 @@ impl Mapping {
         }
         !client.id.is_empty()
     }
-}
 
-/// The names that a source has, from which a first mapping is written.
-#[derive(Debug, Default)]
-pub(super) struct Names {
-    roles: BTreeSet<String>,
-    groups: BTreeSet<String>,
-    clients: BTreeSet<String>,
-    client_scopes: BTreeSet<String>,
-    members: BTreeSet<String>,
-}
-
-impl Names {
-    /// Notes the names that a user has.
-    pub(super) fn of_user(&mut self, read: &ReadUser) {
-        note(&mut self.roles, &read.user.roles);
-        note(&mut self.groups, &read.groups);
-    }
-
-    /// Notes members of users that no column is named after.
-    pub(super) fn of_members<'a>(&mut self, names: impl IntoIterator<Item = &'a String>) {
-        note(&mut self.members, names);
-    }
-
-    /// Notes the names that a client has.
-    pub(super) fn of_client(&mut self, client: &FoundClient) {
-        note(&mut self.clients, [&client.id]);
-        note(&mut self.client_scopes, client.scope.iter().chain(&client.default_scope));
-    }
-
-    /// Writes a first mapping, which changes nothing until somebody edits it.
-    ///
-    /// # Errors
-    /// The file is there, or cannot be written.
-    pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        file.and_then(|mut file| file.write_all(self.text().as_bytes())).map_err(|error| {
-            Failure::failed(format!(
-                "cannot make {} (--mapping) as a new file: {error}",
-                path.display()
-            ))
+    /// What the mapping names and a source has not.
+    pub(super) fn unmet(&self, names: &Names) -> Option<String> {
+        let roles = self.roles.keys().filter(|name| !names.has_role(name));
+        let groups = self.groups.keys().filter(|name| !names.has_group(name));
+        let both = self
+            .scopes
+            .keys()
+            .filter(|name| *name != EVERYBODY && !names.has_role(name) && !names.has_group(name));
+        let clients = self.clients.keys().chain(self.client_audiences.keys());
+        let clients = clients.chain(self.introspects.keys()).filter(|id| !names.has_client(id));
+        let unmet: BTreeSet<&str> =
+            roles.chain(groups).chain(both).chain(clients).map(String::as_str).collect();
+        let unmet: Vec<String> = unmet.into_iter().map(|name| format!("{name:?}")).collect();
+        (!unmet.is_empty()).then(|| {
+            format!(
+                "The mapping names what no user or client of the source has, so it says nothing: {}",
+                unmet.join(", ")
+            )
         })
     }
-
-    fn text(&self) -> String {
-        let mut text = "\
-# Names of the source on the left, their names in Jeton on the right; \"\" leaves out what stands on the left.
-# What is not named here keeps its name, but for groups, which are left out.
-
-# The audiences (`aud`) of clients to which the source gives none; the first is the default.
-audiences = []
-# The scope of clients to which the source gives none, and what of it they get if they ask for none.
-# scope = \"read write\"
-# default_scope = \"read\"
-# The role of users whose e-mail address is verified.
-# email_verified_role = \"email-verified\"
-
-# What a user is called by: a column of Jeton on the left, a member of the source's users on the right.
-[columns]
-# username = \"email\"
-"
-        .to_owned();
-        if !self.members.is_empty() {
-            let members: Vec<&str> = self.members.iter().map(String::as_str).collect();
-            writeln!(text, "# Members that no column is named after: {}", quoted(&members)).ok();
-        }
-        section(&mut text, "roles", "Roles.", &self.roles, |role| role);
-        section(&mut text, "groups", "Groups to roles.", &self.groups, |_| "");
-        text += "
-# Roles and groups to the scope that users with them may have, and no more. \"*\" is everybody. Without any line, only the
-# client limits what a user may have.
-[scopes]
-# admin = \"read write\"
-";
-        section(&mut text, "clients", "Clients.", &self.clients, |client| client);
-        section(
-            &mut text,
-            "client_scopes",
-            "Scope tokens that clients may ask for.",
-            &self.client_scopes,
-            |token| token,
-        );
-        text
-    }
-}
-
-fn note<'a>(names: &mut BTreeSet<String>, of: impl IntoIterator<Item = &'a String>) {
-    /// A source with more names than this is not mapped by hand.
-    const NAMES_MAX: usize = 10_000;
-    for name in of {
-        if names.len() < NAMES_MAX && !names.contains(name) {
-            names.insert(name.clone());
-        }
-    }
-}
-
-fn section(
-    text: &mut String,
-    name: &str,
-    comment: &str,
-    names: &BTreeSet<String>,
-    to: impl Fn(&str) -> &str,
-) {
-    write!(text, "\n# {comment}\n[{name}]\n").ok();
-    for name in names {
-        writeln!(text, "{} = {}", quoted(&[name]), quoted(&[to(name)])).ok();
-    }
-}
-
-/// Texts as TOML writes them, with commas between.
-fn quoted(texts: &[&str]) -> String {
-    let quoted = texts.iter().map(|text| toml::Value::from(*text).to_string());
-    quoted.collect::<Vec<_>>().join(", ")
 }

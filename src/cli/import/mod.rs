@@ -19,6 +19,7 @@ pub mod keycloak;
 pub mod ldap;
 pub mod lines;
 pub mod mapping;
+mod names;
 pub(super) mod open;
 pub(super) mod options;
 mod other_files;
@@ -44,7 +45,8 @@ use columns::Columns;
 use entry::Reader;
 use importing::Job;
 use jeton_runtime::clock::Clock;
-use mapping::Mapping;
+use jeton_store::DatabaseLocation;
+use mapping::{Mapping, NamedTable};
 use open::Progress;
 use options::Options;
 
@@ -61,6 +63,10 @@ pub(super) struct Import {
     /// none
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
+    /// A table of the source that is not called as usual, as `auth_user=accounts_user`; repeatable. It comes before
+    /// `[tables]` of the mapping
+    #[arg(long, value_name = "NAME=TABLE")]
+    table: Vec<NamedTable>,
     /// How a project of Firebase hashes: what its console shows under Authentication, Users, «Password hash
     /// parameters». There is a secret in it
     #[arg(long, value_name = "FILE")]
@@ -97,18 +103,41 @@ enum Kind {
 }
 
 pub(super) async fn run(command: Import) -> Result<(), Failure> {
-    let Import { kind, source, mapping: mapping_file, hash_config, options } = command;
+    let Import { kind, source, mapping: mapping_file, table, hash_config, options } = command;
     let is_first = |path: &&Path| options.dry_run && !path.exists();
     let first_mapping = mapping_file.as_deref().filter(is_first);
-    let mapping = match mapping_file.as_deref().filter(|_| first_mapping.is_none()) {
+    let mut mapping = match mapping_file.as_deref().filter(|_| first_mapping.is_none()) {
         Some(path) => Mapping::read(path)?,
         None => Mapping::default(),
     };
+    mapping.add_tables(table);
     let mut progress = Progress::default();
     let reader = open(kind, &source, &mapping, hash_config.as_deref(), &mut progress)?;
     let columns = Columns::new(&mapping.columns()?)?;
+    // As errors name it: without the password of a URL.
+    let source = source.parse().map_or(source, |location: DatabaseLocation| location.to_string());
     let job = Job { source, reader, progress, columns, mapping, first_mapping };
     importing::run(&options, job, Clock::System.now()).await
+}
+
+/// Sees that a source which is no file is a database, and that the kind has one. The source is not repeated: there may be
+/// a password in it.
+fn check_place(kind: Kind, source: &str) -> Result<(), Failure> {
+    let has_tables = matches!(
+        kind,
+        Kind::DjangoOauthToolkit | Kind::LaravelPassport | Kind::Supabase | Kind::AspnetIdentity
+    );
+    let is_database = source.parse::<DatabaseLocation>().is_ok();
+    let is_elsewhere = is_database || source.contains("://") || source.contains("password=");
+    if !is_elsewhere || is_database && has_tables || Path::new(source).exists() {
+        return Ok(());
+    }
+    Err(Failure::usage(if has_tables {
+        "the source is no database that is read here: write it as postgres://USER@HOST/NAME or sqlite:PATH, or name a file \
+         or a folder with its tables"
+    } else {
+        "this kind is read from a file, and not from a database: docs/moving.md says how it is exported"
+    }))
 }
 
 /// Opens a source.
@@ -125,6 +154,7 @@ fn open(
             "--hash-config is for firebase: the hashes of all others say it themselves",
         ));
     }
+    check_place(kind, source)?;
     match kind {
         Kind::Keycloak => keycloak::open(path, progress),
         Kind::AspnetIdentity => aspnet::open(source, mapping, progress),

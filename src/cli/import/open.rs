@@ -1,12 +1,15 @@
 //! Opens what is imported, and shows how much of it was read.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::{self, Cursor, Read};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Failure, output};
+use super::{Failure, other_files, output};
+
+/// How much of a file is looked at to see what it is, in octets.
+const BEGIN_LENGTH: u64 = 64 << 10;
 
 /// How much of a file was read.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +44,56 @@ impl Progress {
             Box::new(io::stdin())
         } else {
             let file = open_file(path)?;
-            let data = file.metadata().ok().filter(std::fs::Metadata::is_file);
-            self.size += data.map_or(0, |data| data.len());
+            self.size += size_of(file.metadata());
             Box::new(file)
         };
         Ok(Box::new(Counted { file, read: Arc::clone(&self.read) }))
     }
+
+    /// Notes a file whose size counts, and which is opened later: a folder may have more of them than a process may have
+    /// open.
+    pub(super) fn later(&mut self, path: PathBuf) -> Later {
+        self.size += size_of(std::fs::metadata(&path));
+        Later { path, read: Arc::clone(&self.read) }
+    }
+}
+
+fn size_of(data: io::Result<std::fs::Metadata>) -> u64 {
+    data.ok().filter(std::fs::Metadata::is_file).map_or(0, |data| data.len())
+}
+
+/// A file that is opened later.
+pub(super) struct Later {
+    path: PathBuf,
+    read: Arc<AtomicU64>,
+}
+
+impl Later {
+    /// Opens the file, which is a text.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be opened, or is no text.
+    pub(super) fn open(self) -> Result<Box<dyn Read + Send>, String> {
+        let file = File::open(&self.path).map_err(|error| format!("cannot open it: {error}"))?;
+        text(Counted { file: Box::new(file), read: self.read })
+    }
+}
+
+/// A text without the mark that some programs put before it.
+///
+/// # Errors
+/// A sentence: it cannot be read, or is no text in UTF-8.
+pub(super) fn text(mut file: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, String> {
+    let mut begin = Vec::new();
+    let read = file.by_ref().take(BEGIN_LENGTH).read_to_end(&mut begin);
+    read.map_err(|error| format!("cannot read it: {error}"))?;
+    if let Some(sentence) = other_files::describe_octets(&begin) {
+        return Err(sentence);
+    }
+    let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    let mut begin = Cursor::new(begin);
+    begin.set_position(mark);
+    Ok(Box::new(begin.chain(file)))
 }
 
 /// Opens a file to read.

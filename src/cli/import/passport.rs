@@ -6,11 +6,11 @@ use std::io::Read;
 use serde_json::Value;
 
 use super::Failure;
-use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm};
+use super::entry::{Entry, FoundClient, FoundSecret, Place, Reader, SecretForm, WITHOUT_PASSWORD};
 use super::lines::Records;
 use super::mapping::Mapping;
 use super::open::Progress;
-use super::tables::{Row, Rows, TableReader, Tables, readable, rows_of, text_of};
+use super::tables::{Row, Rows, TableReader, Tables, all, readable, rows_of, text_of};
 use super::time::read_time;
 use jeton_crypto::password::looks_like_hash;
 use jeton_oauth::client::GrantType;
@@ -29,8 +29,12 @@ pub(super) fn open(
     progress: &mut Progress,
 ) -> Result<Box<dyn Reader>, Failure> {
     let tables = Tables::open(source, mapping)?;
-    let clients = tables.all("oauth_clients", progress)?;
-    Ok(reader(clients, tables.users(USERS, progress)?))
+    let mut before = VecDeque::new();
+    let columns = &["id", "secret", "revoked"];
+    let clients =
+        all(tables.rows(("oauth_clients", "clients"), columns, &mut before, progress)?)?;
+    let users = tables.users(USERS, &["id", "password"], progress)?;
+    Ok(reader(before, clients, users))
 }
 
 /// Reads clients and users from files.
@@ -43,12 +47,12 @@ pub fn read(
 ) -> Result<Box<dyn Reader>, String> {
     let clients = readable(rows_of(Records::new(clients)?, "oauth_clients".to_owned()));
     let users = rows_of(Records::new(users)?, "users".to_owned());
-    Ok(reader(clients.collect::<Result<_, _>>()?, users))
+    Ok(reader(VecDeque::new(), clients.collect::<Result<_, _>>()?, users))
 }
 
-fn reader(clients: Vec<Row>, users: Rows) -> Box<dyn Reader> {
-    let before: VecDeque<Entry> = clients.into_iter().map(client).collect();
-    Box::new(TableReader { before, users, entry: Box::new(user) })
+fn reader(mut before: VecDeque<Entry>, clients: Vec<Row>, users: Rows) -> Box<dyn Reader> {
+    before.extend(clients.into_iter().map(client));
+    Box::new(TableReader { before, users, entry: Box::new(|row, _| user(row)) })
 }
 
 fn user(mut row: Row) -> Entry {
@@ -63,7 +67,8 @@ fn user(mut row: Row) -> Entry {
     row.set("email_verified", verified);
     // Models that are deleted softly cannot log in.
     let deleted = row.take("deleted_at").is_some();
-    row.set("disabled", deleted);
+    let disabled = row.take_truth("disabled");
+    row.set("disabled", deleted || disabled);
     for name in ["remember_token", "updated_at"] {
         row.values.remove(name);
     }
@@ -84,13 +89,17 @@ fn client(mut row: Row) -> Entry {
     if row.take_text("provider").is_some_and(|provider| provider != USERS) {
         return Entry::LeftOut("client for users of another provider".to_owned());
     }
-    if !uses("password") {
-        return Entry::LeftOut("client without the password grant".to_owned());
-    }
+    let logs_in = uses("password");
+    let says_secret = row.values.contains_key("secret");
     let secret = row.take_text("secret");
     let mut settings = ClientSettings { public: secret.is_none(), ..ClientSettings::default() };
-    settings.grants.insert(GrantType::Password);
-    if uses("refresh_token") {
+    if !logs_in && settings.public {
+        return Entry::LeftOut(WITHOUT_PASSWORD.to_owned());
+    }
+    if logs_in {
+        settings.grants.insert(GrantType::Password);
+    }
+    if logs_in && uses("refresh_token") {
         settings.grants.insert(GrantType::RefreshToken);
     }
     let created_at = row.take("created_at").and_then(|time| read_time(&time).ok());
@@ -109,10 +118,14 @@ fn client(mut row: Row) -> Entry {
     Entry::Client(Box::new(FoundClient {
         left_out: left_out.map(str::to_owned).collect(),
         id: row.take_text("id").unwrap_or_default(),
-        settings: Ok(settings),
+        // A client without a secret is public, which nobody is by an export that left it out.
+        settings: says_secret.then_some(settings).ok_or_else(|| {
+            "nothing says whether it has a secret: export the column `secret`, which may be null".to_owned()
+        }),
         secrets: secret.into_iter().collect(),
         disabled: row.take_truth("revoked"),
         place: Place::Named(row.place),
+        unused: (!logs_in).then_some(WITHOUT_PASSWORD),
         ..FoundClient::default()
     }))
 }

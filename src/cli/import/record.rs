@@ -41,6 +41,8 @@ const EMPTY_WORDS: [&str; 12] = [
 pub enum Kind {
     /// It cannot be read, or a value in it.
     Malformed,
+    /// It can be read, and lacks what a mapping can say.
+    Unmapped,
     /// Its name cannot be that of a user.
     Username,
     /// Its hash is in no known format.
@@ -57,6 +59,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Malformed => "cannot be read",
+            Self::Unmapped => "needs a line in the mapping",
             Self::Username => "name that no user can have",
             Self::UnknownHash => "hash in no known format",
             Self::ExpensiveHash => "hash that is too expensive",
@@ -120,7 +123,7 @@ pub fn read_user(record: &Record, columns: &Columns, memory_max: u64) -> Result<
         password_hash,
         scope: values.scope()?,
         roles: values.words(Field::Role)?,
-        disabled: values.truth(Field::Disabled)?,
+        disabled: values.truth(Field::Disabled)? || record.refused,
         mfa_required: values.truth(Field::MfaRequired)?,
         // They are sealed later.
         second_factors: StoredSecondFactors::default(),

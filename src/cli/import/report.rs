@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::entry::Place;
-use super::output;
 use super::record::Kind;
+use super::{Failure, output};
 use crate::cli::listing;
 
 /// What came of an import.
@@ -58,6 +58,24 @@ impl Report {
     /// How many entries cannot be taken.
     pub(super) fn bad(&self) -> u64 {
         self.kinds.values().sum()
+    }
+
+    /// Why nothing was imported, or would be, and what to do.
+    pub(super) fn refusal(&self) -> Failure {
+        let bad = self.bad();
+        let bad_lines = if bad == 1 { "1 line".to_owned() } else { format!("{bad} lines") };
+        let them = match self.kinds.get(&Kind::Unmapped) {
+            None => "them",
+            Some(_) => "them or the mapping",
+        };
+        Failure::failed(if self.dry_run {
+            format!("{bad_lines} cannot be taken: mend {them}, or import with --skip-bad FILE")
+        } else {
+            format!(
+                "{bad_lines} cannot be taken, so nothing was imported: mend {them}, or leave them out \
+                 with --skip-bad FILE"
+            )
+        })
     }
 
     pub(super) fn print(&self, json: bool, refused: bool) {

@@ -1,6 +1,6 @@
 //! The users of Supabase: its table `auth.users`, and `auth.mfa_factors` where there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 
 use serde_json::Value;
@@ -40,8 +40,12 @@ const SILENT: [&str; 21] = [
     "updated_at",
 ];
 
-/// What is said if there is no table of second factors.
-const NO_FACTORS: &str = "second factors, since there is no table auth.mfa_factors";
+/// What decides who somebody is, and who may log in.
+const NEEDED: [&str; 5] =
+    ["id", "email", "encrypted_password", "email_confirmed_at", "banned_until"];
+
+/// What is read of a second factor.
+const OF_FACTOR: [&str; 4] = ["factor_type", "friendly_name", "secret", "status"];
 
 /// Opens the database, a folder with its tables, or a file with its users.
 ///
@@ -54,14 +58,16 @@ pub(super) fn open(
 ) -> Result<Box<dyn Reader>, Failure> {
     let tables = Tables::open(source, mapping)?;
     let mut factors: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let rows = tables.rows("auth.mfa_factors", progress)?;
-    let before = rows.is_none().then(|| Entry::LeftOut(NO_FACTORS.to_owned()));
-    for row in rows.into_iter().flatten() {
-        let row = row.map_err(Failure::failed)?;
-        let user = row.values.get("user_id").and_then(text_of).unwrap_or_default();
-        factors.entry(user).or_default().push(Value::Object(row.values));
+    let mut before = VecDeque::new();
+    let table = ("auth.mfa_factors", "second factors");
+    for row in tables.rows(table, &["user_id", "secret"], &mut before, progress)? {
+        let Row { mut values, .. } = row.map_err(Failure::failed)?;
+        let user = values.get("user_id").and_then(text_of).unwrap_or_default();
+        // What else a row has would take memory for each.
+        values.retain(|name, _| OF_FACTOR.contains(&name.as_str()));
+        factors.entry(user).or_default().push(Value::Object(values));
     }
-    Ok(reader(before, tables.users("auth.users", progress)?, factors))
+    Ok(reader(before, tables.users("auth.users", &NEEDED, progress)?, factors))
 }
 
 /// Reads users alone, from a file.
@@ -69,20 +75,26 @@ pub(super) fn open(
 /// # Errors
 /// A sentence: it cannot be read.
 pub fn read(file: impl Read + 'static) -> Result<Box<dyn Reader>, String> {
-    Ok(reader(None, rows_of(Records::new(file)?, "users".to_owned()), BTreeMap::new()))
+    Ok(reader(VecDeque::new(), rows_of(Records::new(file)?, "users".to_owned()), BTreeMap::new()))
 }
 
 fn reader(
-    before: Option<Entry>,
+    before: VecDeque<Entry>,
     users: Rows,
     factors: BTreeMap<String, Vec<Value>>,
 ) -> Box<dyn Reader> {
     let now = Clock::System.now();
-    let entry = Box::new(move |row| entry(row, &factors, now));
-    Box::new(TableReader { before: before.into_iter().collect(), users, entry })
+    let entry =
+        Box::new(move |row, left_out: &mut VecDeque<Entry>| entry(row, &factors, now, left_out));
+    Box::new(TableReader { before, users, entry })
 }
 
-fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -> Entry {
+fn entry(
+    mut row: Row,
+    factors: &BTreeMap<String, Vec<Value>>,
+    now: Timestamp,
+    left_out: &mut VecDeque<Entry>,
+) -> Entry {
     let Some(hash) = row.take("encrypted_password") else {
         return Entry::LeftOut("user without a password".to_owned());
     };
@@ -106,6 +118,12 @@ fn entry(mut row: Row, factors: &BTreeMap<String, Vec<Value>>, now: Timestamp) -
     let banned = banned.is_some_and(|until| read_time(&until).map_or(true, |until| until > now));
     row.set("disabled", banned || !confirmed);
     let own = row.values.get("sub").and_then(text_of).and_then(|sub| factors.get(&sub));
+    let is_other = |factor: &&Value| {
+        let says = |name: &str, text: &str| factor.get(name).is_some_and(|value| value == text);
+        !says("factor_type", "totp") && !says("status", "unverified")
+    };
+    let others = own.into_iter().flatten().filter(is_other).count();
+    left_out.extend((0..others).map(|_| Entry::of_other_factor()));
     row.set("otp", own.cloned().unwrap_or_default());
     // Which providers a user has is no claim of the application.
     if let Some(Value::Object(metadata)) = row.values.get_mut("raw_app_meta_data") {

@@ -77,38 +77,74 @@ impl<'a> Tables<'a> {
         }
     }
 
-    /// The rows of the table of users.
+    /// The rows of the table of users, which has these columns. Without one of them users would lose what they have, or
+    /// get what they have not, and nobody would be told.
     ///
     /// # Errors
-    /// There is no such table, or it cannot be read.
-    pub(super) fn users(&self, table: &str, progress: &mut Progress) -> Result<Rows, Failure> {
+    /// There is no such table, it cannot be read, or it lacks a column.
+    pub(super) fn users(
+        &self,
+        table: &str,
+        columns: &[&str],
+        progress: &mut Progress,
+    ) -> Result<Rows, Failure> {
         if let Location::File(path) = &self.place {
-            return rows_of_file(path, progress);
+            return rows_of_file(path, columns, progress);
         }
-        let name = self.mapping.table(table);
-        self.rows_as_they_are(table, progress)?.ok_or_else(|| {
+        let rows = self.rows_as_they_are(table, columns, progress)?;
+        rows.ok_or_else(|| {
+            let (source, name) = (self.source(), self.mapping.table(table));
             Failure::failed(format!(
-                "there is no table {name}: name the one of the users in a mapping, as `[tables]` with `\"{table}\" = …`"
+                "{source}: there is no table {name}: name the one of the users, as --table {table}=NAME"
             ))
         })
     }
 
-    /// The rows of a table beside that of the users, called as it usually is; `None` if there is no such table. All of
-    /// them must be readable: a user could lack a role otherwise.
+    /// The source as errors name it.
+    fn source(&self) -> String {
+        match &self.place {
+            Location::Database(location) => location.to_string(),
+            Location::Folder(path) | Location::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// The rows of a table beside that of the users, called as it usually is, with these columns; none if there is no such
+    /// table, and then `before` says what is missing with it. All of them must be readable: a user could lack a role
+    /// otherwise.
+    ///
+    /// # Errors
+    /// It cannot be read, or lacks a column.
+    pub(super) fn rows(
+        &self,
+        (table, what): (&str, &str),
+        columns: &[&str],
+        before: &mut VecDeque<Entry>,
+        progress: &mut Progress,
+    ) -> Result<Rows, Failure> {
+        let Some(rows) = self.rows_as_they_are(table, columns, progress)? else {
+            let name = self.mapping.table(table);
+            before.push_back(Entry::LeftOut(format!("{what}, since there is no table {name}")));
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let rows = readable(rows);
+        let Location::Database(location) = &self.place else { return Ok(rows) };
+        let location = location.to_string();
+        Ok(Box::new(rows.map(move |row| row.map_err(|problem| format!("{location}: {problem}")))))
+    }
+
+    /// Whether a table has any rows.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(super) fn rows(
-        &self,
-        table: &str,
-        progress: &mut Progress,
-    ) -> Result<Option<Rows>, Failure> {
-        Ok(self.rows_as_they_are(table, progress)?.map(readable))
+    pub(super) fn has_rows(&self, table: &str, progress: &mut Progress) -> Result<bool, Failure> {
+        let rows = self.rows_as_they_are(table, &[], progress)?;
+        Ok(rows.is_some_and(|mut rows| rows.next().is_some()))
     }
 
     fn rows_as_they_are(
         &self,
         table: &str,
+        columns: &[&str],
         progress: &mut Progress,
     ) -> Result<Option<Rows>, Failure> {
         let name = self.mapping.table(table);
@@ -120,33 +156,37 @@ impl<'a> Tables<'a> {
                 let file = |name| ENDINGS.map(|ending| folder.join(format!("{name}.{ending}")));
                 let paths: Vec<PathBuf> = names.into_iter().flat_map(file).collect();
                 let path = paths.iter().find(|path| path.exists());
-                path.map(|path| rows_of_file(path, progress)).transpose()
+                path.map(|path| rows_of_file(path, columns, progress)).transpose()
             }
             Location::Database(location) => {
                 let failed = |error: &dyn std::fmt::Display| {
                     format!("{location}: the table {name}: {error}")
                 };
                 let rows = SourceRows::of_table(location, name).map_err(|error| failed(&error))?;
-                let (name, location) = (name.to_owned(), location.to_string());
+                let mut rows = rows.map(Iterator::peekable);
+                // All rows have the same columns.
+                if let Some(Ok(first)) = rows.as_mut().and_then(std::iter::Peekable::peek) {
+                    check_columns(columns, |column| first.contains_key(column))
+                        .map_err(|problem| failed(&problem))?;
+                }
+                let name = name.to_owned();
                 Ok(rows.map(|rows| -> Rows {
                     Box::new(rows.enumerate().map(move |(at, row)| {
-                        let values =
-                            row.map_err(|error| format!("{location}: the table {name}: {error}"))?;
+                        let values = row.map_err(|error| format!("the table {name}: {error}"))?;
                         Ok(Row::new(place_of(&values, &name, at), values))
                     }))
                 }))
             }
         }
     }
+}
 
-    /// All rows of a table that is not large; none if there is no such table.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub(super) fn all(&self, table: &str, progress: &mut Progress) -> Result<Vec<Row>, Failure> {
-        let Some(rows) = self.rows(table, progress)? else { return Ok(Vec::new()) };
-        rows.collect::<Result<_, _>>().map_err(Failure::failed)
-    }
+/// All rows of a table that is not large.
+///
+/// # Errors
+/// One of them cannot be read.
+pub(super) fn all(rows: Rows) -> Result<Vec<Row>, Failure> {
+    rows.collect::<Result<_, _>>().map_err(Failure::failed)
 }
 
 fn place_of(values: &Map<String, Value>, table: &str, at: usize) -> String {
@@ -157,10 +197,24 @@ fn place_of(values: &Map<String, Value>, table: &str, at: usize) -> String {
     }
 }
 
-fn rows_of_file(path: &Path, progress: &mut Progress) -> Result<Rows, Failure> {
+/// Sees that a table has these columns.
+fn check_columns(columns: &[&str], has: impl Fn(&str) -> bool) -> Result<(), String> {
+    columns.iter().find(|column| !has(column)).map_or(Ok(()), |missing| {
+        Err(format!(
+            "it has no column {missing}, so it is not the whole table of users of this kind: export all of its columns"
+        ))
+    })
+}
+
+fn rows_of_file(path: &Path, columns: &[&str], progress: &mut Progress) -> Result<Rows, Failure> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let records = Records::new(progress.open(path)?)
-        .map_err(|problem| format!("{}: {problem}", path.display()))?;
+    let failed = |problem: String| Failure::failed(format!("{}: {problem}", path.display()));
+    let records = Records::new(progress.open(path)?).map_err(failed)?;
+    // JSON need not name what is null, and an empty file has no header.
+    if let Some(header) = records.header().filter(|header| !header.is_empty()) {
+        check_columns(columns, |column| header.iter().any(|name| name == column))
+            .map_err(|problem| failed(records.otherwise().map_or(problem, str::to_owned)))?;
+    }
     Ok(rows_of(records, name))
 }
 
@@ -198,12 +252,14 @@ fn read_json(value: &mut Value) {
     }
 }
 
+/// Says what a row is here, and puts into the list what of it has no place.
+type ReadRow = Box<dyn Fn(Row, &mut VecDeque<Entry>) -> Entry>;
+
 /// Users that are rows of a table, behind what is known before.
 pub(super) struct TableReader {
     pub(super) before: VecDeque<Entry>,
     pub(super) users: Rows,
-    /// What a row is here.
-    pub(super) entry: Box<dyn Fn(Row) -> Entry>,
+    pub(super) entry: ReadRow,
 }
 
 impl Reader for TableReader {}
@@ -216,7 +272,7 @@ impl Iterator for TableReader {
             return Some(Ok(entry));
         }
         Some(self.users.next()?.map(|mut row| match row.problem.take() {
-            None => (self.entry)(row),
+            None => (self.entry)(row, &mut self.before),
             Some((problem, text)) => Entry::User(Record {
                 values: Err(problem),
                 source: Source::Json(text),

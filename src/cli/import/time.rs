@@ -10,6 +10,9 @@ use jiff::tz::TimeZone;
 /// Numbers above this are milliseconds: as seconds they would be after the year 5138.
 const SECONDS_MAX: i64 = 100_000_000_000;
 
+/// The begin of the year 1. Nobody was made before.
+const FIRST: Timestamp = Timestamp(-62_135_596_800);
+
 /// The end of the year 9999, for whatever is later.
 const LAST: Timestamp = Timestamp(253_402_300_799);
 
@@ -20,20 +23,22 @@ const LAST: Timestamp = Timestamp(253_402_300_799);
 /// A sentence.
 pub fn read_time(value: &Value) -> Result<Timestamp, String> {
     let read = match value {
-        Value::Number(number) => number.as_i64().map(of_number),
+        Value::Number(number) => number.as_i64().and_then(of_number),
         Value::String(text) => of_text(text.trim()),
         _ => None,
     };
     read.ok_or_else(|| "is no time: write it as 2026-01-31T12:00:00Z".to_owned())
 }
 
-fn of_number(number: i64) -> Timestamp {
-    Timestamp(if number.abs() > SECONDS_MAX { number / 1_000 } else { number })
+fn of_number(number: i64) -> Option<Timestamp> {
+    let is_in_milliseconds = number.unsigned_abs() > SECONDS_MAX.unsigned_abs();
+    let time = Timestamp(if is_in_milliseconds { number / 1_000 } else { number });
+    (time >= FIRST).then_some(time.min(LAST))
 }
 
 fn of_text(text: &str) -> Option<Timestamp> {
     if let Ok(number) = text.parse() {
-        return Some(of_number(number));
+        return of_number(number);
     }
     // PostgreSQL's «infinity», and what is rounded up to the year 10000.
     let year = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -79,7 +84,8 @@ mod tests {
 
     #[test]
     fn times_of_other_programs_are_read() {
-        for value in [json!("infinity"), json!("10000-01-01T00:00:00+00:00")] {
+        let later = [json!("infinity"), json!("10000-01-01T00:00:00+00:00"), json!(i64::MAX)];
+        for value in later {
             assert_eq!(read_time(&value), Ok(LAST), "{value}");
         }
         for value in [
@@ -103,9 +109,16 @@ mod tests {
         ] {
             assert_eq!(read_time(&value), Ok(Timestamp(1_769_860_800)), "{value}");
         }
-        for value in
-            [json!(true), json!(1.5), json!(""), json!("yesterday"), json!("2026-13-31T12:00:00Z")]
-        {
+        for value in [
+            json!(true),
+            json!(1.5),
+            json!(""),
+            json!("yesterday"),
+            json!("2026-13-31T12:00:00Z"),
+            json!(i64::MIN),
+            json!(u64::MAX),
+            json!("-9223372036854775808"),
+        ] {
             assert!(read_time(&value).is_err(), "{value}");
         }
     }

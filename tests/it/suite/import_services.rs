@@ -35,7 +35,7 @@ async fn a_realm_of_keycloak_moves() {
         "requiredActions of a user",
         "department of a user",
         "authorization code flow of a client",
-        "audience https://api.example.test beside the first of a client",
+        "further audience https://api.example.test of a client",
     ] {
         assert!(report["not_taken"][left_out].as_u64() > Some(0), "{left_out}: {report}");
     }
@@ -349,7 +349,7 @@ async fn a_torn_row_is_one_bad_line() {
         jeton.database.query("SELECT COUNT(*) FROM users").await[0][0].as_deref(),
         Some("2")
     );
-    std::fs::write(folder.join("oauth_clients.csv"), "id,name\nweb\n").expect("a file");
+    std::fs::write(folder.join("oauth_clients.csv"), "id,secret,revoked\nweb\n").expect("a file");
     let torn = import(&["--skip-bad", &jeton.database.path("skipped-too")]);
     assert_eq!(torn.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&torn.stderr).contains("line 2 of oauth_clients.csv"));

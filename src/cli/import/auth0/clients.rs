@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::entry::{Entry, FoundClient, Place, SecretForm};
+use super::super::entry::{Entry, FoundClient, Place, SecretForm, WITHOUT_PASSWORD};
 use jeton_oauth::client::GrantType;
 use jeton_oauth::{ClientSettings, Seconds, Secret};
 
@@ -50,10 +50,11 @@ pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
     if app.global {
         return Entry::LeftOut("client of Auth0 itself".to_owned());
     }
-    if !app.uses("password") && !app.uses(PASSWORD_REALM) {
-        return Entry::LeftOut("client without the password grant".to_owned());
-    }
     let secret = app.client_secret.clone().filter(|_| !app.is_public());
+    let logs_in = app.logs_in();
+    if !logs_in && secret.is_none() {
+        return Entry::LeftOut(WITHOUT_PASSWORD.to_owned());
+    }
     let mut found = FoundClient {
         place,
         settings: wrong.map_or_else(|| app.settings(), Err),
@@ -66,6 +67,7 @@ pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
             .collect(),
         disabled: false,
         left_out: app.left_out(),
+        unused: (!logs_in).then_some(WITHOUT_PASSWORD),
         id: app.client_id,
     };
     found.shorten_lifetimes();
@@ -75,6 +77,10 @@ pub(super) fn entry(place: Place, values: Map<String, Value>) -> Entry {
 impl App {
     fn uses(&self, grant: &str) -> bool {
         self.grant_types.iter().any(|own| own == grant)
+    }
+
+    fn logs_in(&self) -> bool {
+        self.uses("password") || self.uses(PASSWORD_REALM)
     }
 
     fn is_public(&self) -> bool {
@@ -95,6 +101,9 @@ impl App {
             );
         }
         let mut settings = ClientSettings { public: self.is_public(), ..ClientSettings::default() };
+        if !self.logs_in() {
+            return Ok(settings);
+        }
         settings.grants.insert(GrantType::Password);
         if self.uses("refresh_token") {
             settings.grants.insert(GrantType::RefreshToken);

@@ -327,8 +327,7 @@ impl Auth0 {
             if let Some(secret) = factor.get("totp").and_then(|totp| totp.get("secret")) {
                 secrets.push(secret.clone());
             } else {
-                let name = "second factor of a user that is no one-time password by an app";
-                self.pending.push_back(Entry::LeftOut(name.to_owned()));
+                self.pending.push_back(Entry::of_other_factor());
             }
         }
         secrets
@@ -341,7 +340,8 @@ fn without_password() -> Entry {
 
 fn bad(place: String, problem: String, text: Vec<u8>) -> Entry {
     let place = Place::Named(place);
-    Entry::User(Record { place, values: Err(problem), bad_hash: None, source: Source::Json(text) })
+    let source = Source::Json(text);
+    Entry::User(Record { place, values: Err(problem), refused: false, bad_hash: None, source })
 }
 
 impl Reader for Auth0 {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::super::json::Entries;
+use super::super::other_files;
 
 /// The longest line, in octets.
 const LINE_LENGTH_MAX: u64 = 16 << 20;
@@ -32,6 +33,9 @@ impl Objects {
     pub(super) fn new(file: impl Read + 'static) -> Result<Self, String> {
         let mut reader = BufReader::with_capacity(1 << 16, file);
         let begin = reader.fill_buf().map_err(|error| cannot_read(&error))?;
+        if let Some(sentence) = other_files::describe_octets(begin).or_else(|| is_other(begin)) {
+            return Err(sentence);
+        }
         let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let first = begin.iter().skip(mark).find(|octet| !octet.is_ascii_whitespace());
         let is_list = first == Some(&b'[');
@@ -69,6 +73,22 @@ impl Objects {
                 return Ok(Some(Object { line: *line, offset: Some(begin), text }));
             }
         }
+    }
+}
+
+/// What a file is that begins so, if no export of Auth0 does.
+fn is_other(begin: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(begin);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    match text.chars().next() {
+        None | Some('[') => None,
+        Some('{') => {
+            let first = text.lines().next().unwrap_or_default();
+            let is_whole = serde_json::from_str::<serde_json::Value>(first).is_ok();
+            if is_whole { None } else { other_files::describe_object(text) }
+        }
+        Some(_) => other_files::describe_text(text)
+            .or_else(|| Some("it begins with no JSON, as all exports of Auth0 do".to_owned())),
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::realm::{KeycloakClient, Mapper, OWN_CLIENTS, Realm};
 use crate::cli::import::entry::{Entry, FoundClient, FoundSecret, Place, SecretForm};
+use crate::cli::import::mapping::FURTHER_AUDIENCE;
 use jeton_oauth::client::{AccessTokenType, GrantType, OptionalClaim};
 use jeton_oauth::{ClientSettings, Seconds, Secret};
 
@@ -59,10 +60,11 @@ fn entry(realm: &Realm, client: &KeycloakClient, at: usize) -> Entry {
         secrets: secret(client),
         disabled: !client.enabled,
         left_out: left_out(client),
+        unused: None,
     };
     // Tokens there have all of them at once.
     let others = found.audiences.iter().skip(1);
-    found.left_out.extend(others.map(|name| format!("audience {name} beside the first")));
+    found.left_out.extend(others.map(|name| format!("{FURTHER_AUDIENCE}{name}")));
     found.shorten_lifetimes();
     Entry::Client(Box::new(found))
 }

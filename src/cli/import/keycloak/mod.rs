@@ -10,11 +10,13 @@ use std::collections::VecDeque;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use super::Failure;
+use super::columns::Field;
 use super::entry::{Entry, Reader, Record};
-use super::open::{Progress, open_file};
+use super::open::{Later, Progress, open_file, text};
 use super::streamed::{Streamed, sentence};
 use jeton_crypto::password::of_parts;
 use realm::{Realm, Roles};
@@ -38,10 +40,16 @@ struct Keycloak {
     /// What is said before any user.
     before: VecDeque<Entry>,
     roles: Roles,
-    files: VecDeque<(String, Box<dyn Read + Send>)>,
+    files: VecDeque<(String, UserFile)>,
     users: Option<(String, Streamed)>,
     /// How many users of the file were read.
     read: usize,
+}
+
+/// A file that has users.
+enum UserFile {
+    Later(Later),
+    Open(Box<dyn Read + Send>),
 }
 
 /// Opens a file of `kc.sh export --file`, or a folder of `--dir`.
@@ -56,13 +64,13 @@ pub(super) fn open(path: &Path, progress: &mut Progress) -> Result<Box<dyn Reade
     }
     let (realm_file, user_files) =
         if path.is_dir() { of_folder(path)? } else { (path.to_owned(), Vec::new()) };
-    let realm = open_file(&realm_file)?;
-    let realm = read_realm(realm)
-        .map_err(|problem| Failure::failed(format!("{}: {problem}", realm_file.display())))?;
+    let realm = text(open_file(&realm_file)?).and_then(read_realm);
+    let realm =
+        realm.map_err(|problem| Failure::failed(format!("{}: {problem}", realm_file.display())))?;
     let mut files = VecDeque::new();
     for file in [realm_file].into_iter().chain(user_files) {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        files.push_back((name, progress.open(&file)?));
+        files.push_back((name, UserFile::Later(progress.later(file))));
     }
     Ok(Box::new(Keycloak::new(realm, files)))
 }
@@ -76,7 +84,7 @@ pub fn read(
     users: impl Read + Send + 'static,
 ) -> Result<Box<dyn Reader>, String> {
     let users: Box<dyn Read + Send> = Box::new(users);
-    let files = VecDeque::from([("realm.json".to_owned(), users)]);
+    let files = VecDeque::from([("realm.json".to_owned(), UserFile::Open(users))]);
     Ok(Box::new(Keycloak::new(read_realm(realm)?, files)))
 }
 
@@ -130,7 +138,7 @@ fn read_realm(file: impl Read) -> Result<Realm, String> {
 }
 
 impl Keycloak {
-    fn new(realm: Realm, files: VecDeque<(String, Box<dyn Read + Send>)>) -> Self {
+    fn new(realm: Realm, files: VecDeque<(String, UserFile)>) -> Self {
         let before = clients::entries(&realm);
         Self { before, roles: Roles::new(realm), files, users: None, read: 0 }
     }
@@ -148,6 +156,13 @@ impl Iterator for Keycloak {
         loop {
             let Some((name, users)) = &mut self.users else {
                 let (name, file) = self.files.pop_front()?;
+                let file = match file {
+                    UserFile::Open(file) => file,
+                    UserFile::Later(file) => match file.open() {
+                        Ok(file) => file,
+                        Err(problem) => return Some(Err(format!("{name}: {problem}"))),
+                    },
+                };
                 (self.users, self.read) = (Some((name, Streamed::new(file, "users"))), 0);
                 continue;
             };
@@ -157,14 +172,19 @@ impl Iterator for Keycloak {
             };
             let place = format!("users[{}] of {name}", self.read);
             self.read += 1;
-            return Some(user.map(|user| self.roles.entry(place, user)));
+            return Some(user.map(|user| self.roles.entry(place, user, &mut self.before)));
         }
     }
 }
 
 impl Roles {
     /// What a user of Keycloak is here.
-    fn entry(&self, place: String, mut user: Map<String, Value>) -> Entry {
+    fn entry(
+        &self,
+        place: String,
+        mut user: Map<String, Value>,
+        left_out: &mut VecDeque<Entry>,
+    ) -> Entry {
         if user.contains_key("serviceAccountClientId") {
             return Entry::LeftOut("user that is the service account of a client".to_owned());
         }
@@ -204,14 +224,23 @@ impl Roles {
             }
             Some(Err(sentence)) => Some(sentence),
         };
-        values.insert("otp".to_owned(), others.into());
+        let (one_time_passwords, others): (Vec<_>, Vec<_>) =
+            others.into_iter().partition(is_one_time_password);
+        left_out.extend(others.iter().map(|_| Entry::of_other_factor()));
+        values.insert("otp".to_owned(), one_time_passwords.into());
         for name in SILENT {
             user.remove(name);
         }
         if let Some(Value::Object(attributes)) = user.remove("attributes") {
-            let own = |name: &String| !OWN_ATTRIBUTES.contains(&name.as_str());
-            let attributes = attributes.into_iter().filter(|(name, _)| own(name));
-            user.extend(attributes.map(|(name, value)| (name, single(value))));
+            for (name, value) in attributes {
+                if OWN_ATTRIBUTES.contains(&name.as_str()) {
+                    continue;
+                }
+                // Users may change some of theirs: what one is called decides nothing, unless a mapping says so.
+                let is_taken = user.contains_key(&name) || is_field(&name);
+                let name = if is_taken { format!("attributes.{name}") } else { name };
+                user.insert(name, single(value));
+            }
         }
         for (name, value) in user {
             values.entry(name).or_insert(value);
@@ -220,7 +249,20 @@ impl Roles {
     }
 }
 
-/// The hash of the password, if there is one, and the credentials of authenticators.
+/// Whether what a user has is called like a column of users here.
+fn is_field(name: &str) -> bool {
+    Field::value_variants().iter().any(|field| field.name() == name)
+}
+
+/// Whether a credential is that of an app, or cannot be read and is judged later.
+fn is_one_time_password(credential: &Value) -> bool {
+    let text = |name: &str| credential.get(name).and_then(Value::as_str);
+    let data = text("credentialData").and_then(|data| serde_json::from_str::<Value>(data).ok());
+    let counts_up = data.is_some_and(|data| data.get("subType").is_some_and(|kind| kind == "hotp"));
+    text("type") == Some("otp") && !counts_up
+}
+
+/// The hash of the password, if there is one, and all credentials that are not passwords.
 fn credentials(credentials: Option<Value>) -> (Option<Result<String, String>>, Vec<Value>) {
     let Some(Value::Array(credentials)) = credentials else { return (None, Vec::new()) };
     let text = |credential: &Value, name: &str| {
@@ -228,8 +270,12 @@ fn credentials(credentials: Option<Value>) -> (Option<Result<String, String>>, V
     };
     let (mut hash, mut others) = (None, Vec::new());
     for credential in credentials {
-        if text(&credential, "type") != "password" {
-            others.push(credential);
+        let kind = text(&credential, "type");
+        if kind != "password" {
+            // A password that was, and may not be chosen again.
+            if kind != "password-history" {
+                others.push(credential);
+            }
         } else if hash.is_none() {
             let (data, secret) =
                 (text(&credential, "credentialData"), text(&credential, "secretData"));

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::Failure;
 use super::entry::{Entry, Place, Reader, Record, Source};
 use super::mapping::Mapping;
-use super::open::{Progress, open_file};
+use super::open::{Progress, open_file, text};
 use groups::{Groups, is_group, names_members};
 use jeton_crypto::password::PasswordHash;
 use ldif::{Found, Ldif, LdifEntry, is};
@@ -77,7 +77,9 @@ pub(super) fn open(
             "LDIF is read twice, for groups and for people, so name its file instead of standard input",
         ));
     }
-    let reader = read(open_file(path)?, progress.open(path)?, mapping);
+    let (for_groups, for_people) = (open_file(path)?, progress.open(path)?);
+    let reader =
+        text(for_groups).and_then(|for_groups| read(for_groups, text(for_people)?, mapping));
     reader.map_err(|problem| Failure::failed(format!("{}: {problem}", path.display())))
 }
 
@@ -136,7 +138,8 @@ impl Ldap {
         let number = attributes.texts("gidNumber").into_iter().next();
         let member_of = attributes.texts("memberOf");
         self.set(&mut values, "group", self.groups.of(dn, &uids, number.as_deref(), &member_of));
-        self.set(&mut values, "disabled", attributes.is_locked());
+        let refused = attributes.is_locked();
+        self.set(&mut values, "disabled", refused);
         let made = attributes.first(&["createTimestamp", "whenCreated"]);
         self.set(&mut values, "created_at", made);
         let used = attributes.first(&["authTimestamp", "pwdLastSuccess"]);
@@ -164,6 +167,7 @@ impl Ldap {
         attributes.put_into(&mut values);
         let mut record = Record::of_values(String::new(), values);
         record.place = place;
+        record.refused = refused;
         record.bad_hash = bad_hash;
         if let Some(sentence) = problem {
             record.values = Err(sentence);
