@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::client_decisions::Decisions;
 use super::confirmation::Confirmation;
 use super::listing::Width;
-use super::{Failure, client_file, client_view, open_existing_store, open_store, output};
+use super::{Failure, client_file, client_view, open_existing_store, open_store, output, replicas};
 use crate::config::{AdministeredDatabase, MasterKeySettings};
 use jeton_crypto::digest::SecretDigest;
 use jeton_crypto::random;
@@ -224,13 +224,17 @@ async fn add(named: Named, public: bool, decisions: Decisions) -> Result<(), Fai
     let mut settings = ClientSettings { public, ..ClientSettings::default() };
     decisions.apply(&mut settings)?;
     let store = open_store(&named.common.database).await?;
+    let now = Clock::System.now();
+    if decisions.require_second_factor() {
+        replicas::require_second_factors(&store, now).await?;
+    }
     let secret = (!public).then(random::client_secret);
     let hint = !settings.grants.is_empty() && settings.default_scope.is_empty();
     let note = note_of_shared_origin(&named.id, &settings);
     let add = AddClient {
         client: Client { id: named.id.clone(), settings },
         secret: secret.as_ref().map(|secret| SecretDigest::of(secret).as_bytes().to_vec()),
-        now: Clock::System.now(),
+        now,
     };
     match store.perform(add).await? {
         NewClient::Added => {}
@@ -274,6 +278,9 @@ async fn set(named: Named, decisions: Box<Decisions>) -> Result<(), Failure> {
         ));
     }
     let store = open_existing_store(&named.common.database).await?;
+    if decisions.require_second_factor() {
+        replicas::require_second_factors(&store, Clock::System.now()).await?;
+    }
     let change = move |settings: &mut ClientSettings| decisions.apply(settings);
     let changed = store.perform(ChangeClient { id: named.id.clone(), change }).await?;
     let (before, after) = changed.ok_or_else(|| unknown(&named.id))??;

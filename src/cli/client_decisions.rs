@@ -127,6 +127,12 @@ fn lifetime(text: &str) -> Result<Seconds, Invalid> {
 }
 
 impl Decisions {
+    /// Whether by these a client wants a second factor, always or for some scope.
+    pub(super) fn require_second_factor(&self) -> bool {
+        let mut scopes = self.requires_mfa_scope.iter().flatten();
+        self.requires_mfa == Some(true) || scopes.any(|scope| !scope.is_empty())
+    }
+
     /// Puts what was decided into the settings, and checks that they make sense together.
     pub(super) fn apply(&self, settings: &mut ClientSettings) -> Result<(), Invalid> {
         /// Replaces a setting if there is something to replace it with.

@@ -10,6 +10,9 @@ use super::{Access, StoreError, Tx, UseCase, sql};
 use jeton_oauth::resource_owner::Username;
 use jeton_oauth::second_factor::{Authenticator, SecondFactors};
 
+/// The migration from which on a program knows second factors. One of before lets in with the password alone.
+pub const KNOWN_SINCE: i64 = 10;
+
 /// The second factors of a user, with the text that they were read from. Serialised, they are what the command line
 /// prints: no sealed secret, and of recovery codes only how many are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

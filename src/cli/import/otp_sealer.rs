@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Failure;
 use super::otp_files::ReadAuthenticator;
+use crate::cli::replicas;
 use jeton_crypto::random;
 use jeton_crypto::second_factor_key::SecondFactorKey;
 use jeton_oauth::second_factor::{Authenticator, SecondFactors};
@@ -30,7 +31,10 @@ impl Sealer<'_> {
     ) -> Result<StoredSecondFactors, Failure> {
         let key = match &mut self.key {
             Some(key) => key,
-            none => none.insert(second_factor_key(store.clone(), self.files, self.now).await?),
+            none => {
+                replicas::require_second_factors(store, self.now).await?;
+                none.insert(second_factor_key(store.clone(), self.files, self.now).await?)
+            }
         };
         let mut factors = SecondFactors::default();
         for ReadAuthenticator { name, secret } in authenticators {

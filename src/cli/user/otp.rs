@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Failure, Named, find, open_existing_store, unknown};
 use crate::cli::import::otp_sealer::new_authenticator;
 use crate::cli::qr::Qr;
-use crate::cli::{listing, output};
+use crate::cli::{listing, output, replicas};
 use crate::config::MasterKeySettings;
 use jeton_crypto::one_time_password::{self, OtpSecret, prepare_code};
 use jeton_crypto::second_factor_key::SecondFactorKey;
@@ -118,6 +118,7 @@ async fn open(
     now: Timestamp,
 ) -> Result<(Store, User, SecondFactorKey), Failure> {
     let store = open_existing_store(&named.common.database).await?;
+    replicas::require_second_factors(&store, now).await?;
     let user = find(&store, &named.name).await?;
     let key = second_factor_key(store.clone(), &master.master_key_file, now).await?;
     Ok((store, user, key))

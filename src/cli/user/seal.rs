@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{Failure, output};
 use crate::cli::confirmation::Confirmation;
-use crate::cli::{open_existing_store, serve};
+use crate::cli::{open_existing_store, replicas, serve};
 use crate::config::{AdministeredDatabase, KeySettings};
 use jeton_crypto::recovery::Recipient;
 use jeton_runtime::clock::Clock;
@@ -12,7 +12,6 @@ use jeton_service::agreed_clock::AgreedClock;
 use jeton_service::hash_sealing::Converted;
 use jeton_service::keys::administration::KeyAdministration;
 use jeton_store::data_keys::KNOWN_SINCE;
-use jeton_store::replicas::{ListReplicas, StoredReplica};
 
 /// What `jeton user seal` takes.
 #[derive(Args, Debug)]
@@ -93,7 +92,9 @@ pub(super) async fn seal(options: Seal) -> Result<(), Failure> {
                 "All password hashes will be sealed under a data key, which the master key opens. Every replica must run \
                  this version, and needs the master key. {who}"
             ))?;
-            require_known_replicas(&keys).await?;
+            let otherwise = "would refuse right passwords once their hashes are sealed";
+            let store = &keys.key_store.store;
+            replicas::require_known(store, KNOWN_SINCE, otherwise, keys.now).await?;
             let key = keys.add_data_key(&recipients).await?;
             output::line(&format!("New hashes are sealed under the data key {}.", key.id()));
         }
@@ -102,22 +103,6 @@ pub(super) async fn seal(options: Seal) -> Result<(), Failure> {
     let sealed = keys.seal_hashes(show).await;
     output::end_progress();
     finish(&sealed?, "sealed")
-}
-
-/// Requires that all replicas know sealed hashes.
-async fn require_known_replicas(keys: &KeyAdministration) -> Result<(), Failure> {
-    let replicas = keys.key_store.store.perform(ListReplicas).await?;
-    let is_old = |replica: &&StoredReplica| {
-        replica.runs(keys.now) && replica.settings.knows_migration < KNOWN_SINCE
-    };
-    match replicas.iter().find(is_old) {
-        None => Ok(()),
-        Some(replica) => Err(Failure::refused(format!(
-            "the replica {} is of version {}, which would refuse right passwords once their hashes are sealed: replace \
-             it by one of this version, or stop it and wait three minutes",
-            replica.id, replica.settings.version
-        ))),
-    }
 }
 
 pub(super) async fn unseal(options: Unseal) -> Result<(), Failure> {

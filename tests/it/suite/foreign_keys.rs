@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jeton::cli::serve::Service;
 use jeton_crypto::sealing::{KeyPurpose, MasterKeys};
 use jeton_crypto::{refresh_keys, signing};
+use jeton_runtime::clock::Clock;
 use serde_json::{Value, json};
 
 use super::*;
@@ -228,7 +229,7 @@ async fn withdrawals_take_effect_beside_a_key_that_cannot_be_opened() {
         &database,
         &other,
         KeyPurpose::Signing,
-        [row.created_at, row.activates_at + 1_000],
+        [row.created_at, Clock::System.now().0 + 1_000],
     )
     .await;
     let comes_to_be = async |wanted: &dyn Fn(&[&str]) -> bool| {

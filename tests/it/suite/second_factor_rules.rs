@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::harness::forge::claims;
+use crate::harness::run_with_input;
 
 const WRONG: &str = "tuesday fern lamb";
 
@@ -42,6 +43,46 @@ async fn a_client_asks_for_a_second_factor() {
     let reply = jeton.token(&form).await;
     assert_eq!(claims(&reply.access_token())["scope"], "read write");
     assert_eq!(jeton.refresh("web", &reply.refresh_token(), "").await.status, 200);
+}
+
+/// A program of before asks for no second factor, so none is set up while one runs. What it would do is said, and nothing
+/// is stored.
+#[tokio::test]
+async fn no_second_factor_is_wanted_beside_a_replica_of_before() {
+    let jeton = jeton().await;
+    let old = r#"{"version":"0.2.0","issuer":"http://localhost","jwks_max_age":300,"key_rotation":7776000}"#;
+    let columns = "replica_id, settings, started_at, seen_at";
+    let add = format!("INSERT INTO replicas ({columns}) VALUES ('old', '{old}', 1, 9000000000)");
+    jeton.database.query(&add).await;
+    let master = jeton.fixtures.master_key.display().to_string();
+    let key = ["--master-key-file", &master];
+    let user = r#"{"username":"new","password_hash":"$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW",
+                   "otp":"JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"}"#
+        .replace('\n', "");
+    let wanted: [(&[&str], &str); 5] = [
+        (&["user", "otp", "add", "alice", key[0], key[1]], ""),
+        (&["import", "jsonl", "-", key[0], key[1]], &user),
+        (&["client", "add", "new", "--public", "--requires-mfa"], ""),
+        (&["client", "set", "web", "--requires-mfa"], ""),
+        (&["client", "set", "web", "--requires-mfa-scope", "write"], ""),
+    ];
+    let database = ["--database", &jeton.database.url];
+    for (arguments, input) in wanted {
+        let output = run_with_input(&[arguments, &database].concat(), input);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{arguments:?}: {said}");
+        assert!(said.contains("the replica old is of version 0.2.0"), "{said}");
+        assert!(said.contains("lets in with the password alone"), "{said}");
+    }
+    let stored = "SELECT COUNT(*) FROM users WHERE second_factors IS NOT NULL OR username = 'new'";
+    assert_eq!(jeton.database.query(stored).await, [[Some("0".to_owned())]]);
+    jeton.command("client set web --requires-mfa=false").await;
+    jeton.database.query("UPDATE replicas SET stopped_at = 1 WHERE replica_id = 'old'").await;
+    for (arguments, input) in wanted {
+        let output = run_with_input(&[arguments, &database].concat(), input);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
 }
 
 /// Nothing tells a missing or wrong code from a wrong password, except to a client that is registered to be told, and it
