@@ -143,9 +143,12 @@ async fn without_the_data_key_no_hashed_client_secret_is_judged() {
     let own = own["client_secret"].as_str().expect("a secret");
     succeed(&jeton, &["user", "seal", "--no-recovery", "--yes"], "");
     jeton.database.query("UPDATE keys SET sealed_key = 'x' WHERE purpose = 'data'").await;
-    assert_eq!(status(&jeton, "a", RIGHT).await, 503);
-    assert_eq!(status(&jeton, "a", "wrong").await, 503);
-    assert_eq!(status(&jeton, "a", own).await, 200);
+    // The first replica may have opened it already.
+    let replica = jeton.replica().await;
+    for (secret, expected) in [(RIGHT, 503), ("wrong", 503), (own, 200)] {
+        let request = jeton.post("/introspect", "token=x").basic("a", secret).at(replica.public);
+        assert_eq!(request.send().await.status, expected);
+    }
 }
 
 /// A hash that is sealed while a request computes it refuses no right secret.
