@@ -7,11 +7,9 @@ use serde_json::Value;
 
 use super::entry::{Record, Source};
 use super::json::{Dumped, Entries, of_django, read_object};
+use super::open::begin_of;
 use super::other_files;
 use super::spreadsheet::from_cell;
-
-/// How much of a file is looked at to see what it is, in octets.
-const BEGIN_LENGTH: u64 = 64 << 10;
 
 /// The users of a file.
 pub enum Records {
@@ -55,13 +53,7 @@ impl Records {
     /// # Errors
     /// A sentence if it cannot be read, is of a form that is not read here, or has a header that cannot be.
     pub fn new(mut file: impl Read + 'static) -> Result<Self, String> {
-        let mut begin = Vec::new();
-        let read = file.by_ref().take(BEGIN_LENGTH).read_to_end(&mut begin);
-        read.map_err(|error| format!("cannot read it: {error}"))?;
-        if let Some(sentence) = other_files::describe_octets(&begin) {
-            return Err(sentence);
-        }
-        let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let (begin, mark) = begin_of(&mut file)?;
         let text = String::from_utf8_lossy(begin.get(mark..).unwrap_or_default()).into_owned();
         let mut whole = Cursor::new(begin);
         whole.set_position(mark as u64);

@@ -79,20 +79,29 @@ impl Later {
     }
 }
 
-/// A text without the mark that some programs put before it.
+/// The beginning of a text, and where in it the text begins: after the mark that some programs put there.
 ///
 /// # Errors
 /// A sentence: it cannot be read, or is no text in UTF-8.
-pub(super) fn text(mut file: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, String> {
+pub(super) fn begin_of(file: &mut impl Read) -> Result<(Vec<u8>, usize), String> {
     let mut begin = Vec::new();
-    let read = file.by_ref().take(BEGIN_LENGTH).read_to_end(&mut begin);
+    let read = file.take(BEGIN_LENGTH).read_to_end(&mut begin);
     read.map_err(|error| format!("cannot read it: {error}"))?;
     if let Some(sentence) = other_files::describe_octets(&begin) {
         return Err(sentence);
     }
     let mark = if begin.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    Ok((begin, mark))
+}
+
+/// A text without the mark that some programs put before it.
+///
+/// # Errors
+/// A sentence: it cannot be read, or is no text in UTF-8.
+pub(super) fn text(mut file: impl Read + Send + 'static) -> Result<Box<dyn Read + Send>, String> {
+    let (begin, mark) = begin_of(&mut file)?;
     let mut begin = Cursor::new(begin);
-    begin.set_position(mark);
+    begin.set_position(mark as u64);
     Ok(Box::new(begin.chain(file)))
 }
 
